@@ -1,0 +1,200 @@
+"""Attention patterns of one prompt, plain and weighted, exactly as the model ran them.
+
+Pure: model and tokens in, `AttentionPatterns` out. Knows nothing of sessions, widgets or pages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import torch
+
+from mi_widgets.compute.forward import Activations, Reader, forward
+from mi_widgets.data import AttentionPatterns, Tokens
+from mi_widgets.data.attention import WEIGHTINGS
+from mi_widgets.errors import DataError, ModelError
+from mi_widgets.models import Prompt, describe, tokenize
+
+PATTERN, SCORES, VALUES = "attn.hook_pattern", "attn.hook_attn_scores", "attn.hook_v"
+
+#: The activations each weighting is made from.
+SITES: dict[str, tuple[str, ...]] = {
+    "pattern": (PATTERN,),
+    "scores": (SCORES,),
+    "value": (PATTERN, VALUES),
+    "output": (PATTERN, VALUES),
+}
+#: How far softmax(scores) may be from the pattern before the scores are refused (half precision reaches 0.01).
+SOFTMAX_TOLERANCE = 2e-2
+
+
+def attention_patterns(
+    model: Any,
+    prompt: Prompt,
+    layers: Iterable[int] | None = None,
+    weighting: str = "pattern",
+    prepend_bos: bool | None = None,
+) -> AttentionPatterns:
+    """Attention of every head on one prompt.
+
+    Weightings:
+        `"pattern"`: softmax weights as run; rows sum to 1.
+        `"scores"`: what the softmax saw (after scaling, position terms and soft-cap), NaN where masked.
+        `"value"`: weight × ‖v‖, the norm of the value vector read.
+        `"output"`: ‖weight × v·W_O‖, the norm of what the read writes to the residual stream (Kobayashi et al.
+        2020), before any norm that the architecture puts after attention (Gemma 2 and 3).
+
+    Args:
+        model: a TransformerBridge.
+        prompt: text, token ids or chat messages.
+        layers: only these layers; all if None.
+        weighting: see above.
+        prepend_bos: None means what `model.to_tokens(prompt)` does.
+
+    Returns:
+        AttentionPatterns with `.values` float32 `[layer, head, query, key]`.
+
+    Raises:
+        PromptError: a prompt that cannot be run.
+        ModelError: an architecture whose patterns or scores cannot be read truthfully.
+        DataError: an unknown weighting or layer.
+    """
+    check_weighting(weighting)
+    tokens = tokenize(model, prompt, prepend_bos)
+    chosen = check_layers(model, layers)
+    activations = forward(model, tokens.ids, SITES[weighting], chosen, readers_for(weighting))
+    return assemble(model, tokens, activations, weighting)
+
+
+def check_weighting(weighting: str) -> None:
+    """Raise DataError unless `weighting` is known."""
+    if weighting not in WEIGHTINGS:
+        raise DataError(f"unknown weighting {weighting!r}.", f"Choose one of {', '.join(WEIGHTINGS)}.")
+
+
+def check_layers(model: Any, layers: Iterable[int] | None) -> tuple[int, ...] | None:
+    """The layers as a tuple, or None for all; DataError if one does not exist."""
+    if layers is None:
+        return None
+    chosen, count = tuple(int(layer) for layer in layers), int(model.cfg.n_layers)
+    wrong = [layer for layer in chosen if not 0 <= layer < count]
+    if wrong or not chosen:
+        raise DataError(f"layers {wrong or list(chosen)} do not exist.", f"This model has layers 0 to {count - 1}.")
+    return chosen
+
+
+def readers_for(weighting: str) -> dict[str, Reader]:
+    """What must be watched in the pass beside storing: for scores, that their softmax is the pattern."""
+    if weighting != "scores":
+        return {}
+    seen: dict[int, torch.Tensor] = {}
+
+    def remember(row: int, scores: torch.Tensor) -> None:
+        seen[row] = scores
+
+    def compare(row: int, pattern: torch.Tensor) -> None:
+        scores = seen.pop(row, None)
+        if scores is None:
+            raise ModelError("this architecture has no pre-softmax scores to read.", 'Use weighting="pattern".')
+        error = float((scores.float().softmax(-1) - pattern.float()).abs().max())
+        if error > SOFTMAX_TOLERANCE:
+            raise ModelError(
+                f"the scores that can be read are not what this architecture's softmax sees (their softmax differs "
+                f"from the pattern by {error:.2g}).",
+                'Use weighting="pattern".',
+            )
+
+    return {SCORES: remember, PATTERN: compare}
+
+
+def assemble(model: Any, tokens: Tokens, activations: Activations, weighting: str) -> AttentionPatterns:
+    """Patterns from activations of `SITES[weighting]`; shares their memory.
+
+    Raises:
+        ModelError: weights that cannot be read, or shapes that are no attention of this prompt.
+    """
+    info = describe(model)
+    base = activations.arrays[SCORES if weighting == "scores" else PATTERN]
+    count = len(tokens)
+    if base.ndim != 4 or base.shape[2:] != (count, count):
+        raise ModelError(
+            f"attention of this architecture has axes {list(base.shape[1:])}, not [head, query, key] of {count} positions.",
+            "It cannot be shown as patterns.",
+        )
+    if weighting == "scores":
+        lowest = np.finfo(np.float32).min / 2  # masks are -inf, or the lowest number of the model's own type
+        base = np.where(base < lowest, np.nan, base)
+        base = np.where(base <= torch.finfo(_dtype(model)).min / 2, np.nan, base)
+        error = None
+    else:
+        error = _row_sum_error(base)
+    causal = info.causal and not (count > 1 and np.nan_to_num(base[:, :, 0, 1:]).any())
+    windows = tuple(
+        _confirmed(base[row], info.windows[layer]) if layer < len(info.windows) else None
+        for row, layer in enumerate(activations.layers)
+    )
+    kv_heads = info.kv_heads if info.kv_heads and base.shape[1] % info.kv_heads == 0 else None
+    key_weight = None
+    if weighting in {"value", "output"}:
+        key_weight = _key_weight(model, activations, base.shape[1], weighting)
+    return AttentionPatterns(
+        base=base,
+        tokens=tokens,
+        layers=activations.layers,
+        weighting=weighting,
+        key_weight=key_weight,
+        causal=causal,
+        windows=windows,
+        kv_heads=kv_heads,
+        row_sum_error=error,
+        model=info.name,
+    )
+
+
+def _dtype(model: Any) -> torch.dtype:
+    dtype = next(model.parameters()).dtype
+    return dtype if dtype.is_floating_point else torch.float32
+
+
+def _row_sum_error(base: np.ndarray) -> float:
+    """Largest |Σ_key − 1|, layer by layer so that no second copy is made."""
+    return max(float(np.abs(layer.sum(-1) - 1).max()) for layer in base)
+
+
+def _confirmed(pattern: np.ndarray, window: int | None) -> int | None:
+    """The window, unless the model read outside it: a mask must never hide a number that is there."""
+    count = pattern.shape[-1]
+    if window is None or window >= count:
+        return window if window is None else int(window)
+    outside = np.nan_to_num(pattern[:, np.arange(window, count), np.arange(count - window)])
+    return None if outside.any() else int(window)
+
+
+def _key_weight(model: Any, activations: Activations, heads: int, weighting: str) -> np.ndarray:
+    """float32 `[layer, head, key]`: ‖v‖, or ‖v·W_O‖ by the head's Gram matrix W_O·W_Oᵀ."""
+    values = activations.arrays[VALUES]  # [layer, position, kv_head, d_head]
+    if values.ndim != 4 or heads % values.shape[2]:
+        raise ModelError(
+            f"value vectors of this architecture have axes {list(values.shape[1:])}, not [position, head, d_head].",
+            'Use weighting="pattern".',
+        )
+    per_head = np.repeat(values, heads // values.shape[2], axis=2)  # query head h reads KV head h // (heads / kv_heads)
+    if weighting == "value":
+        return np.ascontiguousarray(np.linalg.norm(per_head, axis=-1).transpose(0, 2, 1))
+    out = np.empty((len(activations.layers), heads, values.shape[1]), np.float32)
+    for row, layer in enumerate(activations.layers):
+        try:
+            write = model.blocks[layer].attn.W_O.detach()
+        except Exception as reason:  # quantised or fused weights refuse in their own ways
+            raise ModelError(f"W_O of layer {layer} cannot be read ({reason}).", 'Use weighting="value".') from reason
+        if write.shape[:2] != (heads, values.shape[3]):
+            raise ModelError(
+                f"W_O of layer {layer} has shape {list(write.shape)}, not [head, d_head, d_model].",
+                'Use weighting="value".',
+            )
+        gram = torch.einsum("hdm,hem->hde", write.double(), write.double()).cpu().numpy()
+        vectors = per_head[row].astype(np.float64)
+        out[row] = np.sqrt(np.einsum("phd,hde,phe->hp", vectors, gram, vectors, optimize=True).clip(0))
+    return out

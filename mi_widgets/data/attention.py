@@ -1,0 +1,440 @@
+"""What an attention result is: patterns with named axes, their masks, and two of them compared.
+
+Knows nothing of models, torch or the page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mi_widgets.data.alignment import Alignment, align
+from mi_widgets.data.tokens import Tokens
+from mi_widgets.errors import DataError
+
+#: How one cell is weighted; `science.md` and `compute.attention_patterns` give the definitions.
+WEIGHTINGS = ("pattern", "scores", "value", "output")
+#: `to_pandas` refuses longer tables than this: 20 million rows are about 1 GB.
+MAX_ROWS = 20_000_000
+
+
+@dataclass(frozen=True, eq=False)
+class AttentionPatterns:
+    """Attention of one prompt, float32, as the model ran it.
+
+    Attributes:
+        base: float32 `[layer, head, query, key]`: the pattern (rows sum to 1) or, for weighting `"scores"`, the
+            numbers that the softmax saw, NaN where the mask forbids the read.
+        tokens: the prompt, one entry per position.
+        layers: the model's layer number of each row of the layer axis.
+        weighting: `"pattern"`, `"scores"`, `"value"` or `"output"`.
+        key_weight: float32 `[layer, head, key]` that multiplies `base` for the weightings `"value"` and
+            `"output"`, else None. It is kept apart so that a weighting costs no second copy of the patterns.
+        causal: no position reads a later one.
+        windows: for each layer the sliding window in positions (a query reads the last `window` positions,
+            itself included), or None.
+        kv_heads: number of key-value heads; query head `h` reads KV head `h // (heads // kv_heads)`.
+        row_sum_error: largest `|Σ_key pattern − 1|` over all rows, the self-check, or None where it does not apply.
+        model: the model's name, or "".
+    """
+
+    base: np.ndarray
+    tokens: Tokens
+    layers: tuple[int, ...] = ()
+    weighting: str = "pattern"
+    key_weight: np.ndarray | None = None
+    causal: bool = True
+    windows: tuple[int | None, ...] = ()
+    kv_heads: int | None = None
+    row_sum_error: float | None = None
+    model: str = ""
+
+    def __post_init__(self) -> None:
+        if self.base.ndim != 4:
+            raise DataError(
+                f"patterns have shape {list(self.base.shape)}; they must be [layer, head, query, key].",
+                "Stack the layers and drop the batch axis.",
+            )
+        layers, heads, queries, keys = self.base.shape
+        if queries != keys:
+            raise DataError(f"the query axis has {queries} entries and the key axis {keys}; they must be equal.")
+        if len(self.tokens) != queries:
+            raise DataError(f"{len(self.tokens)} tokens, but the query axis has {queries} entries.")
+        if self.weighting not in WEIGHTINGS:
+            raise DataError(f"unknown weighting {self.weighting!r}.", f"Choose one of {', '.join(WEIGHTINGS)}.")
+        object.__setattr__(self, "layers", tuple(self.layers) or tuple(range(layers)))
+        object.__setattr__(self, "windows", tuple(self.windows) or (None,) * layers)
+        if len(self.layers) != layers or len(self.windows) != layers:
+            raise DataError(f"layers and windows need one entry for each of the {layers} rows of the layer axis.")
+        if self.kv_heads is not None and (self.kv_heads < 1 or heads % self.kv_heads):
+            raise DataError(f"{heads} heads cannot share {self.kv_heads} key-value heads evenly.")
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """Sizes of layer, head, query, key."""
+        return self.base.shape  # type: ignore[return-value]
+
+    @property
+    def n_heads(self) -> int:
+        """Query heads in each layer."""
+        return self.base.shape[1]
+
+    @property
+    def values(self) -> np.ndarray:
+        """float32 `[layer, head, query, key]` under the weighting; a new array where there is a key weight."""
+        return self.base if self.key_weight is None else self.base * self.key_weight[:, :, None, :]
+
+    def row(self, layer: int) -> int:
+        """The row of the layer axis that holds the model's layer `layer`.
+
+        Raises:
+            DataError: that layer is not among those computed.
+        """
+        if layer not in self.layers:
+            raise DataError(f"layer {layer} is not in this result.", f"It holds layers {list(self.layers)}.")
+        return self.layers.index(layer)
+
+    def head(self, layer: int, head: int) -> np.ndarray:
+        """float32 `[query, key]` of one head under the weighting, by the model's layer number."""
+        row = self.row(layer)
+        if not 0 <= head < self.n_heads:
+            raise DataError(f"head {head} does not exist.", f"Layers have heads 0 to {self.n_heads - 1}.")
+        base = self.base[row, head]
+        return base if self.key_weight is None else base * self.key_weight[row, head][None, :]
+
+    def allowed(self, layer: int) -> np.ndarray:
+        """bool `[query, key]`: the reads that the mask of this layer allows (causal and sliding window)."""
+        return attention_mask(self.shape[2], self.causal, self.windows[self.row(layer)])
+
+    def to_pandas(
+        self, layers: Iterable[int] | None = None, heads: Iterable[int] | None = None, masked: bool = False
+    ) -> pd.DataFrame:
+        """Long form, one row per cell: layer, head, query, key, query_token, key_token, value.
+
+        Args:
+            layers: only these layers.
+            heads: only these heads.
+            masked: also the cells that the mask forbids.
+
+        Raises:
+            DataError: more than 20 million rows; choose layers or heads.
+        """
+        chosen_layers = list(self.layers if layers is None else layers)
+        chosen_heads = list(range(self.n_heads) if heads is None else heads)
+        masks = {layer: np.ones(self.shape[2:], bool) if masked else self.allowed(layer) for layer in chosen_layers}
+        count = sum(int(mask.sum()) for mask in masks.values()) * len(chosen_heads)
+        if count > MAX_ROWS:
+            raise DataError(f"the table would have {count:,} rows.", "Choose layers=[…] or heads=[…].")
+        labels = np.array(self.tokens.strings, dtype=object)
+        parts = []
+        for layer in chosen_layers:
+            query, key = np.nonzero(masks[layer])
+            for head in chosen_heads:
+                parts.append(
+                    pd.DataFrame(
+                        {
+                            "layer": layer,
+                            "head": head,
+                            "query": query,
+                            "key": key,
+                            "query_token": labels[query],
+                            "key_token": labels[key],
+                            "value": self.head(layer, head)[query, key],
+                        }
+                    )
+                )
+        if not parts:
+            raise DataError("no layer or no head chosen.", "Name at least one of each.")
+        return pd.concat(parts, ignore_index=True)
+
+    def select(self, heads: Sequence[tuple[int, int]]) -> list[tuple[int, int, np.ndarray]]:
+        """`(layer, head, float32 [query, key])` for each pair."""
+        return [(layer, head, self.head(layer, head)) for layer, head in heads]
+
+    def summary(self) -> pd.DataFrame:
+        """Head scores of this very prompt, one row per layer and head; see `prompt_scores`."""
+        return prompt_scores(self)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The arrays that `save` writes."""
+        return {"base": self.base} | ({} if self.key_weight is None else {"key_weight": self.key_weight})
+
+    def header(self) -> dict[str, Any]:
+        """The plain values that `save` writes beside the arrays."""
+        return {
+            "tokens": self.tokens.to_dict(),
+            "layers": list(self.layers),
+            "weighting": self.weighting,
+            "causal": self.causal,
+            "windows": list(self.windows),
+            "kv_heads": self.kv_heads,
+            "row_sum_error": self.row_sum_error,
+            "model": self.model,
+        }
+
+    @classmethod
+    def restore(cls, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> AttentionPatterns:
+        """The record that `header` and `arrays` describe."""
+        values = {**header, "tokens": Tokens.from_dict(header["tokens"])}
+        values["layers"], values["windows"] = tuple(values["layers"]), tuple(values["windows"])
+        return cls(**arrays, **values)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, eq=False)
+class AttentionComparison:
+    """Two prompts' attention of the same heads, and their signed difference on aligned positions.
+
+    Attributes:
+        a: the first prompt's patterns.
+        b: the second prompt's.
+    """
+
+    a: AttentionPatterns
+    b: AttentionPatterns
+
+    def __post_init__(self) -> None:
+        if self.a.layers != self.b.layers or self.a.n_heads != self.b.n_heads:
+            raise DataError("A and B must hold the same layers and heads.")
+        if self.a.weighting != self.b.weighting:
+            raise DataError(f"A is weighted by {self.a.weighting!r}, B by {self.b.weighting!r}; compare like with like.")
+
+    @cached_property
+    def alignment(self) -> Alignment:
+        """Which position of A answers to which of B."""
+        return align(self.a.tokens, self.b.tokens)
+
+    @cached_property
+    def tokens(self) -> Tokens:
+        """The aligned columns as tokens: one string where A and B agree, `A→B` where they differ."""
+        strings, ids = [], []
+        for in_a, in_b in self.alignment.pairs:
+            left = self.a.tokens.strings[in_a] if in_a is not None else ""
+            right = self.b.tokens.strings[in_b] if in_b is not None else ""
+            strings.append(left if left == right else f"{left or '∅'}→{right or '∅'}")
+            ids.append(int(self.a.tokens.ids[in_a]) if in_a is not None else -1)
+        return Tokens(np.array(ids, dtype=np.int64), tuple(strings))
+
+    def head(self, layer: int, head: int) -> np.ndarray:
+        """float32 `[column, column]`: A − B of one head; NaN where a column stands alone or is masked."""
+        return self.alignment.difference(self.a.head(layer, head), self.b.head(layer, head))
+
+    def to_pandas(self, layers: Iterable[int] | None = None, heads: Iterable[int] | None = None) -> pd.DataFrame:
+        """Long form, one row per aligned cell: layer, head, query, key (columns of the alignment), the tokens
+        of A and of B, `value_a`, `value_b` and `value` = A − B."""
+        frames = []
+        pairs = [(in_a, in_b) for in_a, in_b in self.alignment.pairs if in_a is not None and in_b is not None]
+        column_of = {pair: column for column, pair in enumerate(self.alignment.pairs)}
+        rows_a, rows_b = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+        columns = np.array([column_of[pair] for pair in pairs], dtype=int)
+        labels_a, labels_b = np.array(self.a.tokens.strings, object), np.array(self.b.tokens.strings, object)
+        chosen_heads = list(range(self.a.n_heads) if heads is None else heads)
+        for layer in self.a.layers if layers is None else layers:
+            allowed = self.a.allowed(layer)[np.ix_(rows_a, rows_a)] & self.b.allowed(layer)[np.ix_(rows_b, rows_b)]
+            query, key = np.nonzero(allowed)
+            for head in chosen_heads:
+                value_a = self.a.head(layer, head)[np.ix_(rows_a, rows_a)][query, key]
+                value_b = self.b.head(layer, head)[np.ix_(rows_b, rows_b)][query, key]
+                frames.append(
+                    pd.DataFrame(
+                        {
+                            "layer": layer,
+                            "head": head,
+                            "query": columns[query],
+                            "key": columns[key],
+                            "query_token": labels_a[rows_a][query],
+                            "key_token": labels_a[rows_a][key],
+                            "query_token_b": labels_b[rows_b][query],
+                            "key_token_b": labels_b[rows_b][key],
+                            "value_a": value_a,
+                            "value_b": value_b,
+                            "value": value_a - value_b,
+                        }
+                    )
+                )
+        return pd.concat(frames, ignore_index=True)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The arrays that `save` writes, prefixed `a.` and `b.`."""
+        return {f"{side}.{name}": array for side in "ab" for name, array in getattr(self, side).arrays().items()}
+
+    def header(self) -> dict[str, Any]:
+        """The plain values that `save` writes beside the arrays."""
+        return {"a": self.a.header(), "b": self.b.header()}
+
+    @classmethod
+    def restore(cls, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> AttentionComparison:
+        """The record that `header` and `arrays` describe."""
+        sides = [
+            AttentionPatterns.restore(header[side], {name[2:]: arrays[name] for name in arrays if name[0] == side})
+            for side in "ab"
+        ]
+        return cls(*sides)
+
+
+def attention_mask(positions: int, causal: bool, window: int | None) -> np.ndarray:
+    """bool `[query, key]`, True where a read is allowed. A window of `w` allows keys `query − w + 1 … query`
+    (and, where reads are not causal, as many on the other side)."""
+    distance = np.arange(positions)[:, None] - np.arange(positions)[None, :]
+    allowed = distance >= 0 if causal else np.ones_like(distance, bool)
+    return allowed if window is None else allowed & (np.abs(distance) < window)
+
+
+def patterns_from_arrays(
+    patterns: Any,
+    tokens: Tokens | Sequence[Any] | None = None,
+    *,
+    layers: Sequence[int] | None = None,
+    causal: bool | None = None,
+    windows: Sequence[int | None] | int | None = None,
+    kv_heads: int | None = None,
+    weighting: str = "pattern",
+    model: str = "",
+) -> AttentionPatterns:
+    """Patterns the user already has, from numpy, torch or nested lists.
+
+    Args:
+        patterns: `[layer, head, query, key]`; also `[head, query, key]` (one layer), `[query, key]` (one head),
+            a list of per-layer arrays, or with a batch axis of size 1 after the layer axis. bfloat16 is fine.
+        tokens: strings, ids, a `Tokens` record, or None for plain position numbers.
+        layers: layer numbers of the layer axis; 0, 1, … if None.
+        causal: no reads of later positions; if None, true exactly when every such cell is 0 or NaN.
+        windows: sliding window, one for all layers or one per layer.
+        kv_heads: number of key-value heads that the query heads share.
+        weighting: what the numbers are: `"pattern"`, `"scores"`, `"value"` or `"output"`.
+        model: a name for the caption.
+
+    Raises:
+        DataError: a wrong shape (the message names the axis), infinite values, or a non-number type.
+    """
+    array = as_float32(patterns)
+    if array.ndim == 5 and array.shape[1] == 1:
+        array = array[:, 0]
+    if array.ndim == 5:
+        raise DataError(
+            f"patterns have a batch axis of size {array.shape[1]}: shape {list(array.shape)}.", "Show one prompt at a time."
+        )
+    if not 2 <= array.ndim <= 4:
+        raise DataError(f"patterns have shape {list(array.shape)}; they must be [layer, head, query, key].")
+    array = array.reshape((1,) * (4 - array.ndim) + array.shape)
+    count, _, queries, keys = array.shape
+    if 0 in array.shape:
+        raise DataError(f"patterns are empty: shape {list(array.shape)}.", "Give at least one head and one position.")
+    if queries != keys:
+        raise DataError(f"the query axis has {queries} entries and the key axis {keys}; they must be equal.")
+    if weighting == "scores":
+        lowest = np.finfo(np.float32).min / 2
+        array = np.where(np.isneginf(array) | (array < lowest), np.nan, array)
+    if np.isinf(array).any():
+        raise DataError("patterns hold infinite values.", 'For pre-softmax scores say weighting="scores".')
+    if causal is None:
+        later = array[:, :, np.triu(np.ones((queries, keys), bool), 1)]
+        causal = bool(queries > 1 and ((later == 0) | np.isnan(later)).all())
+    per_layer = (windows,) * count if windows is None or isinstance(windows, int) else tuple(windows)
+    error = None
+    if weighting == "pattern" and not np.isnan(array).any():
+        error = float(np.abs(array.sum(-1) - 1).max())
+    return AttentionPatterns(
+        base=np.ascontiguousarray(array),
+        tokens=Tokens.of(tokens, queries),
+        layers=tuple(layers) if layers is not None else tuple(range(count)),
+        weighting=weighting,
+        causal=causal,
+        windows=per_layer,
+        kv_heads=kv_heads,
+        row_sum_error=error,
+        model=model,
+    )
+
+
+def as_float32(values: Any) -> np.ndarray:
+    """numpy float32 from numpy, torch (any device and dtype) or nested lists of them, without importing torch.
+
+    Raises:
+        DataError: not numbers, or ragged.
+    """
+    if hasattr(values, "detach"):
+        values = values.detach().float().cpu().numpy()
+    elif isinstance(values, (list, tuple)) and any(hasattr(entry, "detach") for entry in values):
+        values = [as_float32(entry) for entry in values]
+    try:
+        array = np.asarray(values)
+        if array.dtype.kind not in "fiub":
+            raise TypeError(str(array.dtype))
+        return array.astype(np.float32, copy=False)
+    except (TypeError, ValueError) as reason:
+        raise DataError(f"cannot read the values as numbers ({reason}).", "Give one numeric array.") from None
+
+
+def prompt_scores(patterns: AttentionPatterns) -> pd.DataFrame:
+    """How each head reads this prompt, one row per layer and head.
+
+    Columns (attention weight in 0…1 unless said otherwise; NaN where the prompt has no such position):
+        previous_token: mean over queries ≥ 1 of the weight on the position before.
+        duplicate_token: mean, over queries whose token occurred before, of the weight on its earlier occurrences.
+        induction: mean, over the same queries, of the weight on the tokens that followed those occurrences
+            (Olsson et al. 2022).
+        entropy: mean over queries of the pattern's entropy, in bits.
+        first_token: mean over queries ≥ 1 of the weight on position 0 (attention sink).
+
+    Raises:
+        DataError: for pre-softmax scores, which are no weights.
+    """
+    if patterns.weighting == "scores":
+        raise DataError("head scores are of attention weights, not of pre-softmax scores.")
+    base, count = patterns.base, patterns.shape[2]
+    keys = [
+        (int(number), string)
+        for number, string in zip(patterns.tokens.ids.tolist(), patterns.tokens.strings, strict=True)
+    ]
+    same = np.array([[left == right for right in keys] for left in keys]) if count <= 64 else _equal(keys)
+    duplicate = np.tril(same, -1)
+    follow = np.zeros_like(duplicate)
+    follow[:, 1:] = duplicate[:, :-1]
+    np.fill_diagonal(follow, False)
+    columns: dict[str, np.ndarray] = {}
+    if count > 1:
+        columns["previous_token"] = np.diagonal(base, -1, axis1=2, axis2=3).mean(-1)
+    else:
+        columns["previous_token"] = np.full(base.shape[:2], np.nan)
+    columns["duplicate_token"] = _weight_on(base, duplicate)
+    columns["induction"] = _weight_on(base, follow)
+    entropy = np.empty(base.shape[:2])
+    for row in range(base.shape[0]):
+        positive = np.where(base[row] > 0, base[row], 1.0)
+        entropy[row] = -(positive * np.log2(positive)).sum(-1).mean(-1)
+    columns["entropy"] = entropy
+    columns["first_token"] = base[:, :, 1:, 0].mean(-1) if count > 1 else np.full(base.shape[:2], np.nan)
+    layer, head = np.meshgrid(patterns.layers, range(patterns.n_heads), indexing="ij")
+    return pd.DataFrame(
+        {"layer": layer.ravel(), "head": head.ravel()} | {name: grid.ravel() for name, grid in columns.items()}
+    )
+
+
+def _equal(keys: list[tuple[int, str]]) -> np.ndarray:
+    _, codes = np.unique([f"{number}\0{string}" for number, string in keys], return_inverse=True)
+    return codes[:, None] == codes[None, :]
+
+
+def _weight_on(base: np.ndarray, cells: np.ndarray) -> np.ndarray:
+    """Mean over the queries that have any such cell of the weight on those cells: `[layer, head]`."""
+    queries = np.flatnonzero(cells.any(1))
+    if not len(queries):
+        return np.full(base.shape[:2], np.nan)
+    weights = cells.astype(np.float32)
+    return np.stack([np.einsum("hqk,qk->h", layer, weights, optimize=True) for layer in base]) / len(queries)
+
+
+def with_weighting(patterns: AttentionPatterns, weighting: str, key_weight: np.ndarray) -> AttentionPatterns:
+    """The same patterns under another weighting, sharing the pattern array.
+
+    Args:
+        patterns: weighting `"pattern"`.
+        weighting: `"value"` or `"output"`.
+        key_weight: float32 `[layer, head, key]`.
+    """
+    return replace(patterns, weighting=weighting, key_weight=key_weight.astype(np.float32, copy=False))

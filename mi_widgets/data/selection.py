@@ -1,0 +1,65 @@
+"""What the user points at: one small frozen record, the same for every view.
+
+Knows nothing of how it is drawn or sent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from mi_widgets.errors import DataError
+
+
+@dataclass(frozen=True)
+class Selection:
+    """One selection, shared by linked views. Every field may be None: nothing chosen there.
+
+    Attributes:
+        layer: layer number in the model, from 0.
+        head: query head in that layer, from 0.
+        query: position that reads, from 0 (BOS counts).
+        key: position that is read, from 0.
+        position: position in the prompt that other views point at.
+        feature: index of a sparse coder's latent.
+        heads: heads laid over each other in the reading view, up to four `(layer, head)` pairs.
+    """
+
+    layer: int | None = None
+    head: int | None = None
+    query: int | None = None
+    key: int | None = None
+    position: int | None = None
+    feature: int | None = None
+    heads: tuple[tuple[int, int], ...] = ()
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            if field.name == "heads":
+                continue
+            value = getattr(self, field.name)
+            if value is not None and (isinstance(value, bool) or int(value) != value or value < 0):
+                raise DataError(f"selection.{field.name} is {value!r}.", "Give a whole number from 0, or None.")
+        pairs = tuple((int(layer), int(head)) for layer, head in self.heads)
+        if len(pairs) > 4:
+            raise DataError(f"selection.heads holds {len(pairs)} heads.", "Overlay at most four.")
+        object.__setattr__(self, "heads", pairs)
+
+    def but(self, **changes: Any) -> Selection:
+        """The same selection with some fields changed."""
+        return replace(self, **changes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values; `heads` as a list of pairs."""
+        out: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
+        out["heads"] = [list(pair) for pair in self.heads]
+        return out
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Selection:
+        """The selection in `values`; names it does not know are passed over (pages may be newer)."""
+        known = {field.name for field in fields(cls)}
+        kept = {name: value for name, value in values.items() if name in known and value is not None}
+        if "heads" in kept:
+            kept["heads"] = tuple((pair[0], pair[1]) for pair in kept["heads"])
+        return cls(**kept)

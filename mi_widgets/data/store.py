@@ -1,0 +1,45 @@
+"""Results on disk: one npz with a JSON header that names the kind and the schema version.
+
+Knows nothing of what the arrays mean; each kind describes itself by `header()` and `arrays()`.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mi_widgets.data.attention import AttentionComparison, AttentionPatterns
+from mi_widgets.errors import DataError
+
+SCHEMA = 1
+KINDS: dict[str, Any] = {kind.__name__: kind for kind in (AttentionPatterns, AttentionComparison)}
+
+
+def save(data: Any, path: str | Path) -> Path:
+    """Write `data` to `path` as npz. Arrays keep their dtype; read back with `load`."""
+    header = {"kind": type(data).__name__, "schema": SCHEMA, **data.header()}
+    path = Path(path)
+    with path.open("wb") as file:  # a file object, or numpy would add a suffix of its own
+        np.savez_compressed(file, header=np.array(json.dumps(header)), **data.arrays())
+    return path
+
+
+def load(path: str | Path) -> Any:
+    """The result that `save` wrote.
+
+    Raises:
+        DataError: not such a file, or written by a newer version.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            header = json.loads(str(file["header"]))
+            arrays = {name: file[name] for name in file.files if name != "header"}
+    except (KeyError, ValueError) as reason:
+        raise DataError(f"{path} holds no result of mi_widgets ({reason}).") from None
+    kind, schema = header.pop("kind"), header.pop("schema")
+    if kind not in KINDS or schema > SCHEMA:
+        raise DataError(f"{path} was written by a newer mi_widgets ({kind}, schema {schema}).", "Update mi_widgets.")
+    return KINDS[kind].restore(header, arrays)

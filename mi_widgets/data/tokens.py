@@ -1,0 +1,134 @@
+"""A prompt as the model saw it: ids, display strings and where each token stands in the text.
+
+Knows nothing of tokenizers; `models.py` makes these records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mi_widgets.errors import DataError
+
+
+@dataclass(frozen=True, eq=False)
+class Tokens:
+    """The positions of one prompt, exactly as run (BOS included where it was run).
+
+    Attributes:
+        ids: int64 `[position]`, token ids; -1 where a token has no id (plain data).
+        strings: display strings, one per position, leading spaces kept. A piece of a character that is split
+            over tokens shows as its bytes, e.g. `⟨E2⟩`.
+        special: one bool per position, True for BOS and other special tokens.
+        spans: `(start, end)` character span of each token in `text`, `(-1, -1)` where it has none.
+        text: the prompt as text, or None.
+    """
+
+    ids: np.ndarray
+    strings: tuple[str, ...]
+    special: tuple[bool, ...] = ()
+    spans: tuple[tuple[int, int], ...] = ()
+    text: str | None = None
+
+    def __post_init__(self) -> None:
+        ids = np.asarray(self.ids, dtype=np.int64)
+        if ids.ndim != 1:
+            raise DataError(f"ids has shape {list(ids.shape)}; it must be [position].")
+        if len(self.strings) != len(ids):
+            raise DataError(
+                f"{len(self.strings)} token strings for {len(ids)} positions.", "Give one string for each position."
+            )
+        object.__setattr__(self, "ids", ids)
+        object.__setattr__(self, "strings", tuple(str(string) for string in self.strings))
+        object.__setattr__(self, "special", tuple(self.special) or (False,) * len(ids))
+        object.__setattr__(self, "spans", tuple(self.spans) or ((-1, -1),) * len(ids))
+        for name in ("special", "spans"):
+            if len(getattr(self, name)) != len(ids):
+                raise DataError(f"{name} has {len(getattr(self, name))} entries for {len(ids)} positions.")
+
+    @classmethod
+    def of(cls, tokens: Tokens | Sequence[Any] | None, count: int) -> Tokens:
+        """`tokens` as a record of `count` positions: a record, strings, ids, or None for plain numbers.
+
+        Raises:
+            DataError: not `count` of them.
+        """
+        if isinstance(tokens, Tokens):
+            record = tokens
+        elif tokens is None:
+            record = cls(np.full(count, -1), tuple(str(position) for position in range(count)))
+        else:
+            listed = list(tokens.tolist() if hasattr(tokens, "tolist") else tokens)  # type: ignore[union-attr]
+            if listed and all(isinstance(token, int) and not isinstance(token, bool) for token in listed):
+                record = cls(np.array(listed), tuple(str(token) for token in listed))
+            else:
+                record = cls(np.full(len(listed), -1), tuple(str(token) for token in listed))
+        if len(record) != count:
+            raise DataError(
+                f"{len(record)} tokens, but the position axis has {count} entries.",
+                "Give one token for each position, BOS included.",
+            )
+        return record
+
+    def __len__(self) -> int:
+        return len(self.strings)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.strings)
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, Tokens)
+            and self.strings == other.strings
+            and bool(np.array_equal(self.ids, other.ids))
+            and self.special == other.special
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.strings, self.ids.tobytes()))
+
+    def labels(self) -> list[str]:
+        """One distinct, one-line label per position for axes and tables: visible whitespace."""
+        return [visible(string) for string in self.strings]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {
+            "ids": self.ids.tolist(),
+            "strings": list(self.strings),
+            "special": list(self.special),
+            "spans": [list(span) for span in self.spans],
+            "text": self.text,
+        }
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Tokens:
+        """The record that `to_dict` wrote."""
+        return cls(
+            np.array(values["ids"], dtype=np.int64),
+            tuple(values["strings"]),
+            tuple(values["special"]),
+            tuple((span[0], span[1]) for span in values["spans"]),
+            values["text"],
+        )
+
+
+def visible(string: str) -> str:
+    """`string` on one line with whitespace and control characters as marks: `·` space, `↵` newline, `⇥` tab."""
+    marks = {" ": "·", "\n": "↵", "\t": "⇥", "\r": "␍", "\u00a0": "⍽", "\u200b": "⟨ZWSP⟩", "\u200d": "\u200d"}
+    out = []
+    for character in string:
+        if character in marks:
+            out.append(marks[character])
+        elif ord(character) < 32:
+            out.append(chr(0x2400 + ord(character)))
+        elif character == "\x7f":
+            out.append("␡")
+        elif character in "\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f":
+            out.append(f"⟨{ord(character):04X}⟩")
+        else:
+            out.append(character)
+    return "".join(out)

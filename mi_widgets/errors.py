@@ -1,0 +1,46 @@
+"""Errors that say what to do. Each carries a `hint`; views show message and hint over the last good picture.
+
+Knows nothing of models, widgets or the page.
+"""
+
+from __future__ import annotations
+
+
+class MiWidgetsError(Exception):
+    """Base of every error this package raises on purpose.
+
+    Args:
+        message: what is wrong, one sentence.
+        hint: what to do about it, one sentence; shown beside the message.
+    """
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.hint}".strip()
+
+
+class PromptError(MiWidgetsError, ValueError):
+    """A prompt that cannot be run as it is: empty, too long, of a wrong type."""
+
+
+class DataError(MiWidgetsError, ValueError):
+    """An array or table that does not fit: wrong shape, axis or type. The message names the axis."""
+
+
+class ModelError(MiWidgetsError, TypeError):
+    """A model that cannot be read rightly for what was asked; the message says why."""
+
+
+class ExportError(MiWidgetsError, RuntimeError):
+    """A figure or page that cannot be written; the hint names what to install or change."""
+
+
+class Cancelled(MiWidgetsError):
+    """A computation that was stopped by the user or by a newer edit."""
+
+    def __init__(self, message: str = "Stopped.", hint: str = "") -> None:
+        super().__init__(message, hint)

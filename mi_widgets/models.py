@@ -1,0 +1,378 @@
+"""What must be known of a model to read it rightly: its shape, masks, positions and tokenizer; and how to load one.
+
+Runs no forward pass (`compute/forward.py` is the only file that does) and changes nothing on the model.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from mi_widgets.data import Tokens
+from mi_widgets.errors import ModelError, PromptError
+
+#: A prompt: text, token ids `[position]` or `[1, position]`, or chat messages (dicts with role and content).
+Prompt = Any
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """The facts about an architecture that views depend on.
+
+    Attributes:
+        name: what it was loaded as.
+        n_layers: number of blocks.
+        n_heads: query heads in each block.
+        kv_heads: key-value heads, equal to `n_heads` without grouped-query attention.
+        d_vocab: size of the vocabulary.
+        n_ctx: positions it was made for, or None.
+        learned_positions: it has a position table and cannot run beyond `n_ctx` at all.
+        causal: no position reads a later one.
+        windows: per layer the sliding window in positions, or None.
+    """
+
+    name: str
+    n_layers: int
+    n_heads: int
+    kv_heads: int
+    d_vocab: int
+    n_ctx: int | None
+    learned_positions: bool
+    causal: bool
+    windows: tuple[int | None, ...]
+
+
+def describe(model: Any) -> ModelInfo:
+    """Read the facts from a TransformerBridge's configuration and its Hugging Face configuration.
+
+    Raises:
+        ModelError: not a TransformerLens model, or one without attention heads.
+    """
+    cfg = getattr(model, "cfg", None)
+    if cfg is None or not hasattr(model, "run_with_hooks"):
+        raise ModelError(
+            f"{type(model).__name__} is not a TransformerLens model.",
+            "Give a TransformerBridge: mw.load_model('gpt2') or TransformerBridge.boot_transformers(…).",
+        )
+    if not getattr(cfg, "n_heads", 0):
+        raise ModelError("this model has no attention heads.", "Views of attention need a transformer.")
+    n_layers = int(cfg.n_layers)
+    return ModelInfo(
+        name=str(getattr(cfg, "model_name", None) or type(model).__name__),
+        n_layers=n_layers,
+        n_heads=int(cfg.n_heads),
+        kv_heads=int(getattr(cfg, "n_key_value_heads", None) or cfg.n_heads),
+        d_vocab=int(cfg.d_vocab),
+        n_ctx=int(cfg.n_ctx) if getattr(cfg, "n_ctx", None) else None,
+        learned_positions=getattr(cfg, "positional_embedding_type", None) in {"standard", "shortformer"},
+        causal=getattr(cfg, "attention_dir", "causal") == "causal",
+        windows=_windows(model, cfg, n_layers),
+    )
+
+
+def _windows(model: Any, cfg: Any, n_layers: int) -> tuple[int | None, ...]:
+    """Sliding windows stand only in the Hugging Face configuration, in three dialects."""
+    config = getattr(getattr(model, "original_model", None), "config", None)
+    if config is None:
+        local = getattr(cfg, "window_size", None) if getattr(cfg, "use_local_attn", False) else None
+        kinds = getattr(cfg, "attn_types", None) or ["local"] * n_layers
+        return tuple(local if kind == "local" else None for kind in kinds[:n_layers])
+    if hasattr(config, "get_text_config"):
+        config = config.get_text_config()
+    kinds = getattr(config, "attention_layers", None)  # GPT-Neo: "global" and "local"
+    if kinds:
+        size = getattr(config, "window_size", None)
+        return tuple(size if kind == "local" else None for kind in kinds[:n_layers])
+    size = getattr(config, "sliding_window", None)
+    if not size or getattr(config, "use_sliding_window", True) is False:
+        return (None,) * n_layers
+    kinds = getattr(config, "layer_types", None)
+    if kinds:
+        return tuple(int(size) if "sliding" in str(kind) else None for kind in kinds[:n_layers])
+    return (int(size),) * n_layers
+
+
+def fingerprint(model: Any) -> tuple[Any, ...]:
+    """A cheap key that changes when weights are replaced or edited in place, or when hooks come or go.
+
+    Edits through `.data` go unseen (torch does not count them): call `Session.refresh()` after those.
+    """
+    weights = tuple((parameter.data_ptr(), parameter._version) for parameter in model.parameters())
+    points = getattr(model, "hook_dict", {})
+    hooks = tuple(
+        id(hook)
+        for point in points.values()
+        for hook in (*getattr(point, "fwd_hooks", ()), *getattr(point, "_forward_hooks", ()))
+    )
+    return hash(weights), hash(hooks)
+
+
+# --- prompts ----------------------------------------------------------------------------------------------
+
+
+def has_tokenizer(model: Any) -> bool:
+    """Whether the model has a tokenizer that knows its vocabulary. An empty one (TransformerLens may supply
+    it where none was saved) does not count."""
+    tokenizer = getattr(model, "tokenizer", None)
+    if tokenizer is None:
+        return False
+    try:
+        known = len(tokenizer)
+    except TypeError:
+        return True
+    special = len(set(getattr(tokenizer, "all_special_ids", None) or []))
+    return known > special or known >= int(model.cfg.d_vocab)
+
+
+def tokenize(
+    model: Any, prompt: Prompt, prepend_bos: bool | None = None, beyond_context: bool = False
+) -> Tokens:
+    """The prompt exactly as it will be run.
+
+    Args:
+        model: a TransformerBridge.
+        prompt: text, ids `[position]` or `[1, position]` (run as they are), or chat messages.
+        prepend_bos: for text only; None means what `model.to_tokens(text)` does.
+        beyond_context: let models with rotary positions run past `n_ctx`.
+
+    Raises:
+        PromptError: empty, too long, ids out of range, or text for a model without a tokenizer.
+    """
+    info = describe(model)
+    text: str | None = None
+    if isinstance(prompt, str):
+        if not prompt:
+            raise PromptError("The prompt is empty.", "Type some text.")
+        text = prompt
+        ids = _text_ids(model, prompt, prepend_bos)
+    elif _is_chat(prompt):
+        ids = _chat_ids(model, prompt)
+    else:
+        ids = _given_ids(prompt)
+    if not len(ids):
+        raise PromptError("The prompt has no tokens.", "Type some text.")
+    if ids.min() < 0 or ids.max() >= info.d_vocab:
+        wrong = int(ids.min()) if ids.min() < 0 else int(ids.max())
+        raise PromptError(
+            f"Token id {wrong} is outside the vocabulary.", f"Ids of this model run from 0 to {info.d_vocab - 1}."
+        )
+    if info.n_ctx is not None and len(ids) > info.n_ctx and (info.learned_positions or not beyond_context):
+        over = len(ids) - info.n_ctx
+        more = "" if info.learned_positions else " Or set session.beyond_context = True: its positions are not learned."
+        raise PromptError(
+            f"The prompt has {len(ids):,} tokens; this model reads {info.n_ctx:,}.",
+            f"Shorten it by {over:,} token{'s' if over > 1 else ''}.{more}",
+        )
+    tokenizer = model.tokenizer if has_tokenizer(model) else None
+    special = set(getattr(tokenizer, "all_special_ids", None) or []) if tokenizer is not None else set()
+    if text is None and tokenizer is not None:
+        text = tokenizer.decode(ids.tolist())
+        spans: tuple[tuple[int, int], ...] = ()
+    else:
+        spans = _spans(tokenizer, text, ids) if tokenizer is not None and text is not None else ()
+    return Tokens(
+        ids=ids,
+        strings=tuple(token_strings(tokenizer, ids.tolist())),
+        special=tuple(int(token) in special for token in ids),
+        spans=spans,
+        text=text,
+    )
+
+
+def _text_ids(model: Any, text: str, prepend_bos: bool | None) -> np.ndarray:
+    if not has_tokenizer(model):
+        raise PromptError(
+            "This model has no tokenizer, so it cannot read text.",
+            f"Give token ids from 0 to {int(model.cfg.d_vocab) - 1}, e.g. [0, 1, 2].",
+        )
+    try:
+        ids = model.to_tokens(text, prepend_bos=prepend_bos, truncate=False, move_to_device=False)
+    except (UnicodeEncodeError, TypeError, ValueError, IndexError) as reason:
+        raise PromptError(f"The tokenizer cannot read this text ({reason}).", "Remove unusual characters.") from None
+    return np.asarray(ids[0].tolist(), dtype=np.int64)
+
+
+def _is_chat(prompt: Prompt) -> bool:
+    return isinstance(prompt, (list, tuple)) and len(prompt) > 0 and isinstance(prompt[0], dict)
+
+
+def _chat_ids(model: Any, messages: Sequence[dict[str, str]]) -> np.ndarray:
+    for message in messages:
+        if not isinstance(message, dict) or not {"role", "content"} <= set(message):
+            raise PromptError("A chat message needs a role and a content.", 'E.g. {"role": "user", "content": "Hi"}.')
+    tokenizer = getattr(model, "tokenizer", None)
+    if not has_tokenizer(model) or not getattr(tokenizer, "chat_template", None):
+        raise PromptError("This model's tokenizer has no chat template.", "Give the prompt as text.")
+    try:
+        ids = tokenizer.apply_chat_template(list(messages), tokenize=True, add_generation_prompt=True, return_dict=False)
+    except Exception as reason:  # templates raise whatever their author chose (jinja errors, ValueError, …)
+        raise PromptError(f"The chat template refuses these messages ({reason}).", "Check roles and their order.") from None
+    return np.asarray(ids, dtype=np.int64).reshape(-1)
+
+
+def _given_ids(prompt: Prompt) -> np.ndarray:
+    if hasattr(prompt, "detach"):
+        prompt = prompt.detach().cpu().numpy()
+    try:
+        array = np.asarray(prompt)
+        if array.size and array.dtype.kind not in "iu":
+            raise ValueError(f"of type {array.dtype}")
+    except ValueError as reason:
+        raise PromptError(
+            f"The prompt is neither text, nor token ids, nor chat messages ({reason}).", "Give a string or whole numbers."
+        ) from None
+    if array.ndim == 2 and array.shape[0] == 1:
+        array = array[0]
+    if array.ndim != 1:
+        raise PromptError(f"Token ids have shape {list(array.shape)}; they must be [position] or [1, position].")
+    return array.astype(np.int64)
+
+
+def _spans(tokenizer: Any, text: str, ids: np.ndarray) -> tuple[tuple[int, int], ...]:
+    """Character span of each token, found by tokenizing again; () where that gives other ids."""
+    if not getattr(tokenizer, "is_fast", False):
+        return ()
+    encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+    inner, offsets = encoded["input_ids"], encoded["offset_mapping"]
+    lead = len(ids) - len(inner)
+    if lead < 0 or ids[lead:].tolist() != list(inner):
+        return ()
+    return ((-1, -1),) * lead + tuple((int(start), int(end)) for start, end in offsets)
+
+
+def token_strings(tokenizer: Any, ids: Sequence[int]) -> list[str]:
+    """One display string per id, leading spaces kept; bytes of a split character show as `⟨E2⟩`.
+
+    Without a tokenizer, the ids themselves.
+    """
+    if tokenizer is None:
+        return [str(token) for token in ids]
+    pieces = tokenizer.convert_ids_to_tokens(list(ids))
+    kinds = _decoder_kinds(tokenizer)
+    special = set(getattr(tokenizer, "all_special_ids", None) or [])
+    strings = []
+    for token, piece in zip(ids, pieces, strict=True):
+        if piece is None:
+            strings.append(f"⟨id {token}⟩")
+        elif token in special:
+            strings.append(str(piece))
+        elif "ByteLevel" in kinds and all(character in _BYTE_OF for character in piece):
+            strings.append(_show_bytes(bytes(_BYTE_OF[character] for character in piece)))
+        elif "ByteFallback" in kinds and len(piece) == 6 and piece.startswith("<0x"):
+            strings.append(_show_bytes(bytes([int(piece[3:5], 16)])))
+        elif "▁" in piece:
+            strings.append(piece.replace("▁", " "))
+        elif kinds & {"Metaspace", "ByteFallback"}:
+            strings.append(piece)
+        else:
+            # WordPiece and others: what the tokenizer itself says, unless it says nothing.
+            strings.append(tokenizer.decode([token]) or str(piece))
+    return strings
+
+
+def _decoder_kinds(tokenizer: Any) -> set[str]:
+    """Names of the decoder steps of a fast tokenizer, e.g. {"ByteLevel"}; empty for others."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        return set()
+    decoder = json.loads(backend.to_str()).get("decoder") or {}
+    return {step["type"] for step in decoder.get("decoders", [decoder]) if "type" in step}
+
+
+def _byte_table() -> dict[str, int]:
+    """GPT-2's printable stand-ins for bytes, inverted: printable bytes are themselves, the rest start at U+0100."""
+    printable = [*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAC + 1), *range(0xAE, 0xFF + 1)]
+    table = {chr(byte): byte for byte in printable}
+    others = [byte for byte in range(256) if byte not in set(printable)]
+    return table | {chr(256 + order): byte for order, byte in enumerate(others)}
+
+
+_BYTE_OF = _byte_table()
+
+
+def _show_bytes(raw: bytes) -> str:
+    """UTF-8 text, with bytes that are no whole character as `⟨E2⟩`."""
+    text = raw.decode("utf-8", "surrogateescape")
+    return "".join(
+        f"⟨{ord(character) - 0xDC00:02X}⟩" if 0xDC80 <= ord(character) <= 0xDCFF else character for character in text
+    )
+
+
+# --- loading ----------------------------------------------------------------------------------------------
+
+DEMO_FOLDER = Path(__file__).parent / "demo" / "weights"
+
+
+def load_model(name_or_folder: str | Path, **options: Any) -> Any:
+    """A TransformerBridge with raw weights: its logits are Hugging Face's.
+
+    Args:
+        name_or_folder: a Hugging Face name such as `"gpt2"`, or a local folder with config and weights.
+        options: passed on to `TransformerBridge.boot_transformers` (device, dtype, hf_model, tokenizer, …).
+
+    Raises:
+        ModelError: the folder does not exist or holds no model, or the name cannot be fetched.
+    """
+    from transformer_lens.model_bridge import TransformerBridge
+
+    name = str(name_or_folder)
+    folder = Path(name).expanduser()
+    looks_local = isinstance(name_or_folder, Path) or name.startswith((".", "/", "~")) or folder.is_dir()
+    if looks_local:
+        if not folder.is_dir():
+            raise ModelError(f"There is no folder {folder}.", "Give a folder with config.json and weights.")
+        if not (folder / "config.json").exists():
+            raise ModelError(f"{folder} holds no config.json.", "Give a Hugging Face model folder.")
+        name = str(folder)
+    try:
+        with _quiet_boot():
+            return TransformerBridge.boot_transformers(name, **options)
+    except ModelError:
+        raise
+    except Exception as reason:
+        first = str(reason).strip().splitlines()[0] if str(reason).strip() else type(reason).__name__
+        hint = (
+            "See TransformerBridge.boot_transformers for what it can load."
+            if looks_local
+            else "Check the name and the network, or give a local folder."
+        )
+        raise ModelError(f"Cannot load {name}: {first}.", hint) from reason
+
+
+def load_demo() -> Any:
+    """The embedded model: a small GPT-2 trained for this package, on the CPU, with no network.
+
+    Its tasks, accuracies and known heads stand in `mi_widgets/demo/MODEL_CARD.md`; prompts come from
+    `mi_widgets.demo.prompts(task)`.
+    """
+    model = load_model(DEMO_FOLDER, device="cpu")
+    model.cfg.model_name = "mi_widgets demo"
+    return model
+
+
+@contextlib.contextmanager
+def _quiet_boot() -> Iterator[None]:
+    """Boot without progress bars of sub-second steps and advisory warnings on the notebook."""
+    from transformers.utils import logging as hf_logging
+
+    bar = hf_logging.is_progress_bar_enabled()
+    hf_logging.disable_progress_bar()
+    level = logging.getLogger("transformers").level
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.getLogger("transformers").setLevel(level)
+        if bar:
+            hf_logging.enable_progress_bar()

@@ -1,0 +1,196 @@
+"""Runs jobs on the thread that made them: newest request wins, work yields to the loop, Stop stops.
+
+A job is a generator of `Step`. In a notebook it advances on the kernel's own event loop, between messages, so
+progress shows and a newer edit can replace it; without a loop (scripts, pytest) it runs at once. `flush` runs
+what is pending now, for a cell that cannot wait for its own loop. Knows nothing of models or views.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
+from typing import Any
+
+from mi_widgets.errors import Cancelled
+
+#: Work goes on this long before the loop gets its turn.
+SLICE_SECONDS = 0.05
+#: Left to the loop in each turn: long enough for a queued edit to be read.
+TURN_SECONDS = 0.005
+
+
+@dataclass(eq=False)
+class Job:
+    """One computation and whom to tell.
+
+    Attributes:
+        slot: a newer job of the same slot replaces this one.
+        steps: the generator; its callbacks deliver the result.
+        failed: called with the exception if it raises.
+        stopped: called if it was stopped or replaced; with True if a newer job of its slot replaced it.
+        stepped: called with each Step.
+        priority: lower runs first.
+    """
+
+    slot: str
+    steps: Generator[Any, None, Any]
+    failed: Callable[[Exception], None]
+    stopped: Callable[[bool], None] = lambda _replaced: None
+    stepped: Callable[[Any], None] = lambda _step: None
+    priority: int = 0
+    advancing: bool = field(default=False, init=False)
+    cancelled: bool = field(default=False, init=False)
+    finished: bool = field(default=False, init=False)
+
+
+class Runner:
+    """The queue of one session. Make it on the thread that owns the model."""
+
+    def __init__(self) -> None:
+        self.owner = threading.get_ident()
+        try:
+            self.loop: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
+        except RuntimeError:
+            self.loop = None
+        self._changed = threading.Condition(threading.RLock())
+        self._pending: list[Job] = []
+        self._current: Job | None = None
+        self._driving = False
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything runs or waits to."""
+        return self._current is not None or bool(self._pending)
+
+    def submit(self, job: Job) -> None:
+        """Queue `job`, replacing an older one of its slot; from any thread."""
+        with self._changed:
+            self._replace(job.slot)
+            self._pending.append(job)
+            self._pending.sort(key=lambda waiting: waiting.priority)
+        if self.loop is not None and not self.loop.is_closed() and self.loop.is_running():
+            self.loop.call_soon_threadsafe(self._start_driving)
+        elif self._current is None or not self._current.advancing:
+            self.flush()
+
+    def _replace(self, slot: str) -> None:
+        for waiting in [job for job in self._pending if job.slot == slot]:
+            self._pending.remove(waiting)
+            self._close(waiting, replaced=True)
+        if self._current is not None and self._current.slot == slot:
+            self._current.cancelled = True
+
+    def stop(self) -> None:
+        """Stop what runs (after the step it is in) and drop what waits; from any thread."""
+        with self._changed:
+            waiting, self._pending = self._pending, []
+            for job in waiting:
+                self._close(job, replaced=False)
+            current = self._current
+            if current is not None:
+                current.cancelled = True
+                if not current.advancing and threading.get_ident() == self.owner:
+                    self._settle(current, replaced=False)
+
+    def flush(self, timeout: float | None = None) -> None:
+        """Run everything pending now, on the calling thread if it is the owner; else wait for the owner.
+
+        Raises:
+            TimeoutError: not done in `timeout` seconds; the work goes on if there is a loop.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        if threading.get_ident() != self.owner and self.loop is not None and self.loop.is_running():
+            with self._changed:
+                if not self._changed.wait_for(lambda: not self.busy, timeout):
+                    raise TimeoutError(f"still computing after {timeout} s")
+            return
+        while (job := self._take()) is not None:
+            if job.advancing:  # called from inside this very job: what is pending is being delivered
+                return
+            while self._advance(job, interruptible=True):
+                if deadline is not None and time.monotonic() > deadline:
+                    if self.loop is None:
+                        self.stop()
+                    raise TimeoutError(f"still computing after {timeout} s")
+
+    # --- the loop's side -----------------------------------------------------------------------------
+
+    def _start_driving(self) -> None:
+        if not self._driving:
+            self._driving = True
+            assert self.loop is not None
+            self._task = self.loop.create_task(self._drive())
+
+    async def _drive(self) -> None:
+        try:
+            await asyncio.sleep(TURN_SECONDS)  # edits that are queued already make this one stale
+            while (job := self._take()) is not None:
+                since = time.monotonic()
+                while self._advance(job):
+                    if time.monotonic() - since > SLICE_SECONDS:
+                        await asyncio.sleep(TURN_SECONDS)
+                        since = time.monotonic()
+                await asyncio.sleep(0)
+        finally:
+            self._driving = False
+            if self._pending and self.loop is not None and not self.loop.is_closed():
+                self.loop.call_soon(self._start_driving)
+
+    def _take(self) -> Job | None:
+        with self._changed:
+            if self._current is None and self._pending:
+                self._current = self._pending.pop(0)
+            return self._current
+
+    def _advance(self, job: Job, interruptible: bool = False) -> bool:
+        """One step of `job`; False when it is over. Ctrl-C stops the job, and is raised on if `interruptible`."""
+        if job.finished:
+            return False
+        if job.cancelled:
+            self._settle(job, replaced=any(waiting.slot == job.slot for waiting in self._pending))
+            return False
+        job.advancing = True
+        try:
+            step = next(job.steps)
+            job.stepped(step)
+        except StopIteration:
+            job.advancing = False
+            self._settle(job, None)
+            return False
+        except Exception as error:  # every error is a state of the view, never a traceback in a callback
+            job.advancing = False
+            self._settle(job, None)
+            if isinstance(error, Cancelled):
+                job.stopped(False)
+            else:
+                job.failed(error)
+            return False
+        except KeyboardInterrupt:
+            job.advancing = False
+            self._settle(job, replaced=False)
+            if interruptible:
+                raise
+            return False
+        job.advancing = False
+        return True
+
+    def _settle(self, job: Job, replaced: bool | None) -> None:
+        """Take `job` off; `replaced` None means that it ended by itself."""
+        with self._changed:
+            if job.finished:
+                return
+            job.finished = True
+            if self._current is job:
+                self._current = None
+            if replaced is not None:
+                self._close(job, replaced)
+            self._changed.notify_all()
+
+    @staticmethod
+    def _close(job: Job, replaced: bool) -> None:
+        job.steps.close()
+        job.finished = True
+        job.stopped(replaced)

@@ -1,0 +1,417 @@
+"""The shared state of several views: one model, one prompt, one selection, one cache, one forward pass.
+
+Views made from one session are linked. The session knows views only by what `SessionView` says; it knows
+nothing of traits, pages or pictures.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Generator, Hashable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+import traitlets
+
+from mi_widgets.data import Selection, Tokens
+from mi_widgets.errors import MiWidgetsError
+from mi_widgets.session.cache import ActivationCache
+from mi_widgets.session.prompts import plain
+from mi_widgets.session.runner import Job, Runner
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from mi_widgets.compute.forward import Activations
+
+#: Default bound of the activation cache.
+CACHE_BYTES = 1_000_000_000
+#: Prompts remembered for undo and the history menu.
+HISTORY = 50
+
+
+@dataclass(frozen=True, eq=False)
+class Need:
+    """What a view wants computed for one prompt.
+
+    Attributes:
+        name: the view's own name for it, e.g. `"A"`.
+        prompt: text, ids or messages.
+        sites: hook names within a block.
+        readers: further functions to run in the pass, by site; only where the sites are not cached.
+        layers: which blocks; all if None.
+    """
+
+    name: str
+    prompt: Any
+    sites: tuple[str, ...]
+    readers: Callable[[], dict[str, Any]] = dict
+    layers: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Answered:
+    """A need that was met: the prompt as run, and its activations."""
+
+    tokens: Tokens
+    activations: Activations
+
+
+@dataclass
+class Progress:
+    """What a view is told while it waits."""
+
+    run: int
+    done: int
+    total: int
+    estimate: str = ""
+    notes: list[str] = field(default_factory=list)
+
+
+class SessionView(Protocol):
+    """What a session asks of a view."""
+
+    def session_needs(self) -> Sequence[Need]:
+        """What must be computed for the picture."""
+        ...
+
+    def session_waits(self, progress: Progress) -> None:
+        """A computation has begun or gone on."""
+        ...
+
+    def session_draws(self, progress: Progress, answers: dict[str, Answered]) -> Generator[Any, None, None]:
+        """Make the picture from the answers, by name of the need; yields between long pieces."""
+        ...
+
+    def session_fails(self, run: int, error: Exception) -> None:
+        """The computation failed; keep the last good picture."""
+        ...
+
+    def session_stops(self, run: int) -> None:
+        """The user stopped it; keep the last good picture."""
+        ...
+
+    def session_changed(self, name: str) -> None:
+        """The session's prompt, history or selection changed."""
+        ...
+
+
+class Session(traitlets.HasTraits):
+    """One model and one prompt, shared by every view made from it.
+
+    Args:
+        model: a TransformerBridge. It is never changed: no hook, flag, gradient or weight is left behind.
+        prompt: text, token ids `[position]` or `[1, position]`, or chat messages.
+        corrupt: a second prompt, for views that compare or patch.
+        answer: the right next token, for views that need one.
+        foil: the wrong one.
+        prepend_bos: for text prompts; None means what `model.to_tokens(prompt)` does.
+        cache_limit: bound of the activation cache in bytes.
+        beyond_context: let models whose positions are not learned run past `n_ctx`.
+
+    `prompt`, `corrupt`, `answer`, `foil` and `selection` are traits: set them, or `session.observe(f, "selection")`.
+
+    Raises:
+        ModelError: not a TransformerLens model with attention heads.
+    """
+
+    prompt = traitlets.Any(help="The prompt; setting it recomputes every view, once.")
+    corrupt = traitlets.Any(None, allow_none=True, help="The second prompt.")
+    answer = traitlets.Any(None, allow_none=True, help="The right next token.")
+    foil = traitlets.Any(None, allow_none=True, help="The wrong next token.")
+    selection = traitlets.Instance(Selection, help="What the user points at.")
+    beyond_context = traitlets.Bool(False, help="Run rotary models past n_ctx.")
+
+    def __init__(
+        self,
+        model: Any,
+        prompt: Any,
+        corrupt: Any = None,
+        answer: Any = None,
+        foil: Any = None,
+        prepend_bos: bool | None = None,
+        *,
+        cache_limit: int = CACHE_BYTES,
+        beyond_context: bool = False,
+    ) -> None:
+        from mi_widgets.models import describe
+        from mi_widgets.session.estimate import Clock
+
+        self.model = model
+        self.info = describe(model)
+        self.prepend_bos = prepend_bos
+        self.id = uuid.uuid4().hex[:12]
+        self.runner = Runner()
+        self.run = 0
+        self.last_error: Exception | None = None
+        self.history: list[Any] = []
+        self.passes = 0
+        self._cache = ActivationCache(cache_limit)
+        self._clock = Clock(model)
+        self._views: list[SessionView] = []
+        self._stale: list[SessionView] = []
+        self._scores: pd.DataFrame | None = None
+        super().__init__(
+            prompt=plain(prompt),
+            corrupt=plain(corrupt),
+            answer=answer,
+            foil=foil,
+            selection=Selection(),
+            beyond_context=beyond_context,
+        )
+        self._remember(self.prompt)
+        self.observe(self._prompt_set, ["prompt", "beyond_context"])
+        self.observe(lambda _change: self._tell("selection"), "selection")
+        self.observe(lambda _change: self._tell("corrupt"), "corrupt")
+
+    def __repr__(self) -> str:
+        return f"Session({self.info.name!r}, {self.prompt!r})"
+
+    @traitlets.validate("prompt", "corrupt")
+    def _plain_prompt(self, proposal: Any) -> Any:
+        return plain(proposal["value"])
+
+    # --- what users call -----------------------------------------------------------------------------
+
+    @property
+    def tokens(self) -> Tokens:
+        """The present prompt as run.
+
+        Raises:
+            PromptError: it cannot be run.
+        """
+        return self.tokenize(self.prompt)
+
+    def wait(self, timeout: float | None = None) -> None:
+        """Return when every view is current. Works inside a cell: pending work is done at once.
+
+        Args:
+            timeout: seconds.
+
+        Raises:
+            TimeoutError: not done in time.
+            Exception: the error of the computation, if it failed.
+        """
+        self.runner.flush(timeout)
+        if self.last_error is not None:
+            raise self.last_error
+
+    def stop(self) -> None:
+        """Stop what is being computed, after the pass or chunk it is in. Views keep their last picture."""
+        self.runner.stop()
+
+    def refresh(self) -> None:
+        """Forget cached activations and compute every view again, e.g. after editing weights through `.data`."""
+        self._cache.clear()
+        self._scores = None
+        self.compute(list(self._views))
+
+    @property
+    def cache_limit(self) -> int:
+        """Bound of the activation cache in bytes; set it to change it. The newest result is always kept."""
+        return self._cache.limit_bytes
+
+    @cache_limit.setter
+    def cache_limit(self, limit: int) -> None:
+        self._cache.limit_bytes = limit
+
+    @property
+    def cache_bytes(self) -> int:
+        """Bytes of activations held now."""
+        return self._cache.nbytes
+
+    # --- what views call -----------------------------------------------------------------------------
+
+    def join(self, view: SessionView) -> None:
+        """Link `view` and compute it."""
+        self._views.append(view)
+        self.compute([view])
+
+    def leave(self, view: SessionView) -> None:
+        """Unlink `view`; a computation that served only it is stopped."""
+        for views in (self._views, self._stale):
+            if view in views:
+                views.remove(view)
+        if not self._stale and self.runner.busy:
+            self.runner.stop()
+
+    def compute(self, views: Sequence[SessionView]) -> None:
+        """Make these views' pictures anew, together with those that wait already; replaces a running computation."""
+        self._stale += [view for view in views if view not in self._stale]
+        if not self._stale:
+            return
+        self.run += 1
+        run = self.run
+        for view in self._stale:
+            view.session_waits(Progress(run, 0, 0))
+        self.runner.submit(
+            Job(
+                slot="pictures",
+                steps=self._pictures(run),
+                failed=lambda error: self._fail(run, list(self._stale), error),
+                stopped=lambda replaced: None if replaced else self._stopped(run),
+            )
+        )
+
+    def tokenize(self, prompt: Any) -> Tokens:
+        """`prompt` as it will be run in this session."""
+        from mi_widgets.models import tokenize
+
+        return tokenize(self.model, prompt, self.prepend_bos, self.beyond_context)
+
+    def head_scores(self) -> Generator[Any, None, pd.DataFrame | None]:
+        """The model's head scores, measured once and kept; None where they cannot be measured. A generator of steps."""
+        if self._scores is None:
+            from mi_widgets.compute.head_scores import head_score_steps
+            from mi_widgets.errors import ModelError
+
+            try:
+                self._scores = yield from head_score_steps(self.model)
+            except ModelError:
+                return None
+        return self._scores
+
+    @property
+    def has_head_scores(self) -> bool:
+        """Whether `head_scores` is measured already."""
+        return self._scores is not None
+
+    def scores_seconds(self) -> float:
+        """Estimated seconds to measure the head scores."""
+        from mi_widgets.compute.head_scores import LENGTH, SEQUENCES
+
+        return SEQUENCES * self._clock.estimate(self.info, 2 * LENGTH, ()).seconds
+
+    # --- computing -----------------------------------------------------------------------------------
+
+    def _pictures(self, run: int) -> Generator[Any, None, None]:
+        """One forward pass for each distinct prompt, of the union of what is needed; then every view's picture."""
+        from mi_widgets.compute.step import Step
+
+        views = list(self._stale)
+        needs = {id(view): list(view.session_needs()) for view in views}
+        prompts: dict[Hashable, list[Need]] = {}
+        for wanted in needs.values():
+            for need in wanted:
+                prompts.setdefault((repr(need.prompt), need.layers), []).append(need)
+        total = len(prompts) + 1
+        answers: dict[int, Answered | Exception] = {}
+        progress = Progress(run, 0, total)
+        for done, group in enumerate(prompts.values()):
+            try:
+                tokens = self.tokenize(group[0].prompt)
+                sites = tuple(dict.fromkeys(site for need in group for site in need.sites))
+                progress.done, progress.estimate = done, self._estimate(tokens, sites)
+                for view in views:
+                    view.session_waits(progress)
+                yield Step(done, total)
+                answered = Answered(tokens, self._activations(tokens, group, sites))
+                self._notes(progress, answered)
+            except Exception as error:  # a prompt that fails must not take other views' pictures along
+                for need in group:
+                    answers[id(need)] = error
+                continue
+            for need in group:
+                answers[id(need)] = answered
+        progress.done = total - 1
+        yield Step(total - 1, total)
+        self.last_error = None
+        for view in views:
+            failed = [answers[id(need)] for need in needs[id(view)] if isinstance(answers[id(need)], Exception)]
+            if failed:
+                self._fail(run, [view], failed[0])  # type: ignore[list-item]
+                continue
+            try:
+                yield from view.session_draws(progress, {need.name: answers[id(need)] for need in needs[id(view)]})  # type: ignore[misc]
+            except Exception as error:
+                self._fail(run, [view], error)
+                continue
+            if view in self._stale:
+                self._stale.remove(view)
+
+    def _estimate(self, tokens: Tokens, sites: tuple[str, ...]) -> str:
+        from mi_widgets.session.estimate import check_memory
+
+        estimate = self._clock.estimate(self.info, len(tokens), sites)
+        check_memory(estimate)
+        return str(estimate)
+
+    def _activations(self, tokens: Tokens, group: list[Need], sites: tuple[str, ...]) -> Activations:
+        """From the cache where every site is there, else by one pass of those that are missing."""
+        from mi_widgets.compute.forward import Activations, forward
+        from mi_widgets.models import fingerprint
+
+        layers = group[0].layers
+        known = (fingerprint(self.model), tokens.ids.tobytes(), layers)
+        found = {site: self._cache.get((known, site)) for site in sites}
+        missing = tuple(site for site in sites if found[site] is None)
+        chosen = layers if layers is not None else tuple(range(self.info.n_layers))
+        result = Activations(chosen, {site: array for site, array in found.items() if array is not None})
+        if missing:
+            readers: dict[str, Any] = {}
+            for need in group:
+                if set(need.sites) & set(missing):
+                    readers |= need.readers()
+            started = time.perf_counter()
+            fresh = forward(self.model, tokens.ids, missing, layers, readers)
+            self._clock.learn(len(tokens), time.perf_counter() - started)
+            self.passes += 1
+            result.was_training = fresh.was_training
+            for site, array in fresh.arrays.items():
+                result.arrays[site] = array
+                self._cache.put((known, site), array)
+        return result
+
+    def _notes(self, progress: Progress, answered: Answered) -> None:
+        def note(text: str) -> None:
+            if text not in progress.notes:
+                progress.notes.append(text)
+
+        if answered.activations.was_training:
+            note("The model is in training mode; it was evaluated for this pass and put back.")
+        if len(answered.tokens) and all(answered.tokens.special):
+            note("The prompt holds only special tokens.")
+        if self.info.n_ctx is not None and len(answered.tokens) > self.info.n_ctx:
+            note(f"The prompt is longer than the {self.info.n_ctx:,} positions the model was made for.")
+
+    def _fail(self, run: int, views: list[SessionView], error: Exception) -> None:
+        self.last_error = error
+        for view in views:
+            if view in self._stale:
+                self._stale.remove(view)
+            view.session_fails(run, error)
+
+    def _stopped(self, run: int) -> None:
+        for view in list(self._stale):
+            self._stale.remove(view)
+            view.session_stops(run)
+
+    # --- traits --------------------------------------------------------------------------------------
+
+    def _prompt_set(self, change: Any) -> None:
+        if change["name"] == "prompt":
+            self._remember(change["new"])
+        self._tell("prompt")
+        self.compute(list(self._views))
+
+    def _remember(self, prompt: Any) -> None:
+        if prompt in self.history:
+            self.history.remove(prompt)
+        self.history = [*self.history, prompt][-HISTORY:]
+
+    def _tell(self, name: str) -> None:
+        for view in list(self._views):
+            view.session_changed(name)
+
+
+def explain(error: Exception) -> tuple[str, str]:
+    """Message and hint of any error, for a view's error bar."""
+    if isinstance(error, MiWidgetsError):
+        return error.message, error.hint
+    if isinstance(error, MemoryError):
+        return "There is not enough memory.", "Shorten the prompt, or show fewer layers: layers=[…]."
+    text = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {text[0] if text else 'no message'}", "See view.last_error in Python."
+
+

@@ -1,0 +1,107 @@
+"""Several views together: live as a dashboard, offline as one page. Linked in both.
+
+Knows nothing of any one view.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import ipywidgets
+
+from mi_widgets.errors import DataError
+from mi_widgets.export import FrozenView, offline_page, write_page
+from mi_widgets.widgets.view import STATIC, View
+
+
+class Dashboard(ipywidgets.GridBox):
+    """Several views in one cell. Views of one session are linked, wherever they stand.
+
+    Args:
+        views: made by this package.
+        columns: how many side by side; they fold to fewer where there is no room.
+    """
+
+    def __init__(self, *views: View, columns: int = 2) -> None:
+        _check(views, columns)
+        self.views = views
+        self.columns = columns
+        width = max(320, 960 // columns)
+        template = f"repeat(auto-fit, minmax(min(100%, max({width}px, {100 // columns - 2}%)), 1fr))"
+        super().__init__(
+            list(views), layout=ipywidgets.Layout(grid_template_columns=template, grid_gap="12px", width="100%")
+        )
+
+    def __repr__(self) -> str:
+        return f"<Dashboard: {len(self.views)} views>"
+
+    def to_html(self, path: str | Path | None = None, *, title: str | None = None, **options: Any) -> str:
+        """One offline file with all views, still linked; see `save_html`."""
+        return page_of(self.views, path, title=title, columns=self.columns, **options)
+
+    def save(self, path: str | Path, **options: Any) -> Path:
+        """Write the offline page (`.html`)."""
+        if Path(path).suffix.lower() not in {".html", ".htm"}:
+            raise DataError("a dashboard is saved as .html.", "Save one view's figure: view.save('figure.pdf').")
+        self.to_html(path, **options)
+        return Path(path)
+
+
+def save_html(
+    path: str | Path, *views: View, columns: int = 1, title: str | None = None, **options: Any
+) -> Path:
+    """Write several views as one offline file: no network, no kernel, still interactive and linked.
+
+    Prints the file's size.
+
+    Args:
+        path: of the file.
+        views: made by this package.
+        columns: how many side by side.
+        title: of the page.
+        options: passed to every view's `frozen_state`, e.g. `heads=`.
+    """
+    page_of(views, path, title=title, columns=columns, **options)
+    return Path(path)
+
+
+def page_of(
+    views: Sequence[View], path: str | Path | None, *, title: str | None, columns: int, **options: Any
+) -> str:
+    """The HTML of an offline page with these views; written to `path` if given."""
+    _check(views, columns)
+    kinds = dict.fromkeys(view.kind for view in views)
+    html = offline_page(
+        [FrozenView(view.kind, view.frozen_state(**options)) for view in views],
+        title=title or "mi_widgets",
+        columns=columns,
+        css="\n".join(_static(f"{kind}.css") for kind in kinds),
+        modules={kind: _static(f"{kind}.js") for kind in kinds},
+        host=_static("standalone.js"),
+        recipe="\n".join(view.recipe() for view in views),
+        picture=views[0]._still(),
+    )
+    if path is not None:
+        written = write_page(path, html)
+        print(f"{written}: {_size(len(html.encode('utf-8')))}")
+    return html
+
+
+def _size(nbytes: int) -> str:
+    return f"{nbytes / 1e6:.1f} MB" if nbytes >= 1e5 else f"{nbytes / 1e3:.0f} kB"
+
+
+def _static(name: str) -> str:
+    return (STATIC / name).read_text(encoding="utf-8")
+
+
+def _check(views: Sequence[Any], columns: int) -> None:
+    if not views:
+        raise DataError("no view given.", "Name at least one.")
+    strange = [type(view).__name__ for view in views if not isinstance(view, View)]
+    if strange:
+        raise DataError(f"{', '.join(strange)} is no view of mi_widgets.", "Give views such as mw.Attention(session).")
+    if columns < 1:
+        raise DataError(f"columns={columns}.", "Give at least 1.")

@@ -1,0 +1,339 @@
+"""What every view is: a thin anywidget shell with a picture, a status, a selection and answers to requests.
+
+No maths here: data comes from `compute`, bytes from `wire`, figures from `figures`, pages from `export`. A view
+joins a session, or stands alone over plain data (then torch is never imported).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import threading
+from collections.abc import Generator, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import anywidget
+import traitlets
+
+from mi_widgets.data import Selection
+from mi_widgets.data import save as save_data
+from mi_widgets.errors import DataError, MiWidgetsError
+from mi_widgets.session import Answered, Need, Progress, Session, explain
+from mi_widgets.wire.messages import Answer, AnswerError, SelectionValue, StatusValue
+
+STATIC = Path(__file__).parent / "static"
+#: After this long without a new selection, the saved state catches up with the screen.
+SETTLE_SECONDS = 1.5
+#: Suffixes `save` knows, and who writes them.
+TABLES = {".csv", ".parquet"}
+FIGURES = {".pdf", ".svg", ".png"}
+
+
+class RequestError(MiWidgetsError):
+    """A request of the page that has no data; `code` as in `wire.messages.AnswerError`."""
+
+    def __init__(self, code: str, message: str, hint: str = "") -> None:
+        super().__init__(message, hint)
+        self.code = code
+
+
+def _selection_to_wire(selection: Selection, view: View) -> SelectionValue:
+    return {**selection.to_dict(), "stamp": view._stamp}  # type: ignore[typeddict-item,return-value]
+
+
+def _selection_from_wire(value: dict[str, Any], view: View) -> Selection:
+    view._stamp = max(view._stamp, int(value.get("stamp") or 0))
+    try:
+        return Selection.from_dict(value)
+    except (DataError, TypeError, ValueError):
+        return view.selection
+
+
+class View(anywidget.AnyWidget):
+    """Base of all views.
+
+    Attributes:
+        selection: what the user points at, a `Selection`; linked over the session.
+        status: plain dict with state ("idle", "computing", "error"), run, message, hint, elapsed_ms.
+        height: total height on the page, in pixels.
+        last_error: the exception of the last failed computation, or None.
+    """
+
+    kind: ClassVar[str] = ""
+
+    session_id = traitlets.Unicode().tag(sync=True)
+    selection = traitlets.Instance(Selection).tag(
+        sync=True, to_json=_selection_to_wire, from_json=_selection_from_wire, echo_update=False
+    )
+    status = traitlets.Dict().tag(sync=True)
+    picture = traitlets.Bytes(b"").tag(sync=True)
+    focus = traitlets.Bytes(b"").tag(sync=True)
+    store = traitlets.Bytes(b"").tag(sync=True)
+    height = traitlets.Int(620, min=240, max=4000).tag(sync=True)
+
+    def __init__(self, session: Session | None, **traits: Any) -> None:
+        self._stamp = 0
+        self.session = session
+        self.last_error: Exception | None = None
+        self._owner = threading.get_ident()
+        self._settle_timer: asyncio.TimerHandle | None = None
+        self._requests: dict[int, dict[str, Any]] = {}
+        try:
+            self._loop: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
+        except RuntimeError:
+            self._loop = None
+        selection = session.selection if session is not None else Selection()
+        super().__init__(
+            session_id=session.id if session is not None else "",
+            selection=selection,
+            status=_status("idle", 0),
+            **traits,
+        )
+        if not self.session_id:
+            self.session_id = self.model_id or ""
+        self.on_msg(self._receive)
+        self.observe(self._selected, "selection")
+
+    def __repr__(self) -> str:
+        about = self.session.info.name if self.session is not None else "from data"
+        return f"<{type(self).__name__}: {about}>"
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        """The live view, and beside it a picture for viewers that run no JavaScript (GitHub, nbviewer)."""
+        bundle = super()._repr_mimebundle_(**kwargs)
+        if bundle is None:
+            return bundle
+        data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
+        picture = self._still()
+        if picture:
+            data["image/svg+xml"] = picture
+        return data, metadata
+
+    # --- what each view defines ----------------------------------------------------------------------
+
+    @property
+    def data(self) -> Any:
+        """The frozen result of the picture."""
+        raise TypeError(f"{type(self).__name__} defines no data")
+
+    def figure(self, **options: Any) -> Any:
+        """The same picture as a plotly Figure."""
+        raise TypeError(f"{type(self).__name__} defines no figure")
+
+    def recipe(self) -> str:
+        """Python that makes this picture again."""
+        raise TypeError(f"{type(self).__name__} defines no recipe")
+
+    def frozen_state(self, **options: Any) -> dict[str, Any]:
+        """The synchronised state as an offline page needs it: JSON values and bytes by trait name."""
+        raise TypeError(f"{type(self).__name__} defines no frozen state")
+
+    def _answer(self, request: dict[str, Any]) -> bytes:
+        """The parcel a request of the page asks for, or RequestError."""
+        raise RequestError("unknown", f"{type(self).__name__} has nothing to answer.")
+
+    def _settle(self) -> None:
+        """Let the saved state catch up with what is on screen."""
+
+    def _still(self) -> str:
+        """An SVG picture for the notebook's output, or ""."""
+        return ""
+
+    # --- what every view has -------------------------------------------------------------------------
+
+    def wait(self, timeout: float | None = None) -> None:
+        """Return when this view is current; see `Session.wait`."""
+        if self.session is not None:
+            self.session.runner.flush(timeout)
+        if self.last_error is not None:
+            raise self.last_error
+
+    def stop(self) -> None:
+        """Stop what is being computed; the last picture stays."""
+        if self.session is not None:
+            self.session.stop()
+
+    def to_pandas(self, **options: Any) -> Any:
+        """The picture's numbers in long form, one row per cell; options are those of `data.to_pandas`."""
+        return self.data.to_pandas(**options)
+
+    def save(self, path: str | Path, width_mm: float | None = None, **options: Any) -> Path:
+        """Write the picture or its numbers, by suffix.
+
+        Args:
+            path: `.pdf`, `.svg`, `.png` (a figure), `.html` (an offline interactive page), `.csv`, `.parquet`
+                (the table of `to_pandas`) or `.npz` (the result itself; `mw.data.load` reads it).
+            width_mm: width of a figure; 83 is one column of most journals.
+            options: passed on to `figure`, `to_html` or `to_pandas`.
+
+        Raises:
+            DataError: another suffix.
+            ExportError: a figure without a browser to draw it, or parquet without pyarrow.
+        """
+        path = Path(path)
+        suffix = path.suffix.lower()
+        if suffix in FIGURES:
+            from mi_widgets.figures import save_figure
+
+            sizes = {} if width_mm is None else {"width_mm": width_mm}
+            return Path(save_figure(self.figure(**sizes, **options), path, **sizes))
+        if width_mm is not None:
+            raise DataError(f"width_mm is for figures, not for {suffix}.", f"Use one of {', '.join(sorted(FIGURES))}.")
+        if suffix == ".html":
+            self.to_html(path, **options)
+        elif suffix in TABLES:
+            _write_table(self.to_pandas(**options), path)
+        elif suffix == ".npz":
+            save_data(self.data, path)
+        else:
+            known = ", ".join(sorted({*FIGURES, *TABLES, ".html", ".npz"}))
+            raise DataError(f"cannot write {suffix or path.name!r}.", f"Use a path that ends in one of {known}.")
+        return path
+
+    def to_html(self, path: str | Path | None = None, *, title: str | None = None, **options: Any) -> str:
+        """One offline file that stays interactive; see `save_html`.
+
+        Args:
+            path: where to write it (its size is printed); only returned if None.
+            title: of the page.
+            options: passed to `frozen_state`, e.g. `heads=`.
+
+        Returns:
+            The HTML text.
+        """
+        from mi_widgets.widgets.page import page_of
+
+        return page_of([self], path, title=title, columns=1, **options)
+
+    def close(self) -> None:
+        """Leave the session and the page."""
+        if self.session is not None:
+            self.session.leave(self)
+        if self._settle_timer is not None:
+            self._settle_timer.cancel()
+        super().close()
+
+    # --- the session's side --------------------------------------------------------------------------
+
+    def session_needs(self) -> Sequence[Need]:
+        """See `session.SessionView`."""
+        return ()
+
+    def session_draws(self, progress: Progress, answers: dict[str, Answered]) -> Generator[Any, None, None]:
+        """See `session.SessionView`."""
+        yield from ()
+
+    def session_waits(self, progress: Progress) -> None:
+        """See `session.SessionView`."""
+        self.status = _status(
+            "computing", progress.run, done=progress.done, total=progress.total, estimate=progress.estimate
+        )
+
+    def session_fails(self, run: int, error: Exception) -> None:
+        """See `session.SessionView`."""
+        self.last_error = error
+        message, hint = explain(error)
+        self.status = _status("error", run, message=message, hint=hint)
+
+    def session_stops(self, run: int) -> None:
+        """See `session.SessionView`."""
+        self.status = _status("idle", run, message="Stopped. The picture is of the last finished run.")
+
+    def session_changed(self, name: str) -> None:
+        """See `session.SessionView`."""
+        if name == "selection" and self.session is not None and self.selection != self.session.selection:
+            self._stamp = max(self._stamp, self.session_stamp)
+            self.selection = self.session.selection
+
+    @property
+    def session_stamp(self) -> int:
+        """The newest stamp in the session."""
+        assert self.session is not None
+        return max((view._stamp for view in self.session._views if isinstance(view, View)), default=0)
+
+    @traitlets.validate("selection")
+    def _stamp_selection(self, proposal: Any) -> Selection:
+        # A selection set in Python is newer than any the page has sent; one from the page brings its own stamp.
+        if not self._property_lock and proposal["value"] != self._trait_values.get("selection"):
+            newest = self.session_stamp if self.session is not None else 0
+            if self.session is None or self.session.selection != proposal["value"]:
+                self._stamp = max(self._stamp, newest) + 1
+        return proposal["value"]
+
+    def _selected(self, change: Any) -> None:
+        if self.session is not None and self.session.selection != change["new"]:
+            self.session.selection = change["new"]
+        self._settle_soon()
+
+    def _settle_soon(self) -> None:
+        """Without a loop there is no later: the state is brought up to date where it is read."""
+        if self._loop is None or self._loop.is_closed() or not self._loop.is_running():
+            return
+
+        def start() -> None:
+            if self._settle_timer is not None:
+                self._settle_timer.cancel()
+            assert self._loop is not None
+            self._settle_timer = self._loop.call_later(SETTLE_SECONDS, self._settle)
+
+        self._loop.call_soon_threadsafe(start)
+
+    # --- the page's side -----------------------------------------------------------------------------
+
+    def _receive(self, _widget: Any, content: Any, _buffers: Any) -> None:
+        kind = content.get("kind") if isinstance(content, dict) else None
+        if kind == "stop":
+            self.stop()
+        elif kind == "cancel":
+            self._requests.pop(int(content.get("req", -1)), None)
+        elif kind == "request":
+            number = int(content.get("req", -1))
+            self._requests[number] = content
+            if self._loop is not None and self._loop.is_running() and not self._loop.is_closed():
+                # One turn of the loop, so that a cancel that is queued behind the request is heard first.
+                self._loop.call_soon_threadsafe(self._reply, number)
+            else:
+                self._reply(number)
+
+    def _reply(self, number: int) -> None:
+        """Every request is answered, with data or with an error that says what to do."""
+        request = self._requests.pop(number, None)
+        if request is None:
+            return
+        error: AnswerError | None = None
+        parcel = b""
+        try:
+            parcel = b"" if request.get("want") == "ping" else self._answer(request)
+        except RequestError as reason:
+            error = {"code": reason.code, "message": reason.message, "hint": reason.hint}  # type: ignore[typeddict-item]
+        except Exception as reason:  # must never be left unanswered
+            message, hint = explain(reason)
+            error = {"code": "failed", "message": message, "hint": hint}
+        as_text = request.get("encoding") == "base64"
+        answer: Answer = {
+            "kind": "answer",
+            "req": number,
+            "ok": error is None,
+            "nbytes": len(parcel),
+            "base64": base64.b64encode(parcel).decode() if as_text and parcel else None,
+            "error": error,
+        }
+        self.send(answer, buffers=[parcel] if parcel and not as_text else None)
+
+
+def _status(state: str, run: int, **values: Any) -> StatusValue:
+    empty = {"message": "", "hint": "", "done": 0, "total": 0, "estimate": "", "elapsed_ms": 0.0}
+    return {"state": state, "run": run, **empty, **values}  # type: ignore[typeddict-item,return-value]
+
+
+def _write_table(table: Any, path: Path) -> None:
+    if path.suffix.lower() == ".csv":
+        table.to_csv(path, index=False)
+        return
+    try:
+        table.to_parquet(path, index=False)
+    except ImportError as reason:
+        from mi_widgets.errors import ExportError
+
+        raise ExportError("parquet files need pyarrow.", 'Install it: pip install "mi_widgets[parquet]"') from reason

@@ -1,0 +1,246 @@
+"""The attention picture as it crosses: manifest, thumbnails of all heads (the atlas) and single heads.
+
+Takes `data`, gives manifest and blocks. Knows nothing of widgets or models.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from mi_widgets.data import Alignment, AttentionComparison, AttentionPatterns, Tokens
+from mi_widgets.wire.blocks import Block, value_range
+from mi_widgets.wire.messages import (
+    AttentionManifest,
+    CheckValue,
+    CompareTable,
+    ScoreColumn,
+    Show,
+    TokenTable,
+    Transform,
+)
+
+#: Thumbnails are at most this many cells on a side: 144 of them are 300 kB.
+THUMBNAIL = 64
+#: Heads of up to this many positions cross as float32, longer ones as float16 (shown with "≈").
+EXACT_POSITIONS = 256
+#: Largest deviation of a row sum from 1 that the self-check accepts (bfloat16 models reach about 0.01).
+ROW_SUM_TOLERANCE = 2e-2
+
+UNITS = {
+    "pattern": "attention weight",
+    "scores": "pre-softmax score",
+    "value": "attention × ‖v‖",
+    "output": "‖attention × v·W_O‖",
+}
+
+
+def token_table(tokens: Tokens) -> TokenTable:
+    """`tokens` as plain JSON values."""
+    return tokens.to_dict()  # type: ignore[return-value]
+
+
+def manifest(
+    patterns: AttentionPatterns,
+    *,
+    run: int,
+    comparison: AttentionComparison | None = None,
+    scores: pd.DataFrame | None = None,
+    notes: Sequence[str] = (),
+    live: bool = True,
+    difference_high: float | None = None,
+) -> AttentionManifest:
+    """What the picture of `patterns` (side A) means.
+
+    Args:
+        patterns: the first prompt.
+        run: the number of this computation; later runs have larger ones.
+        comparison: with a second prompt.
+        scores: columns `layer`, `head` and one numeric column per score; see `score_columns`.
+        notes: sentences for the status line.
+        live: a kernel stands behind the page.
+        difference_high: largest |A − B|, where compared.
+    """
+    head_high = _per_head_high(patterns.base, patterns.key_weight)
+    low = 0.0 if patterns.weighting != "scores" else value_range(patterns.base)[0]
+    high = float(np.nanmax(head_high)) if np.isfinite(head_high).any() else 0.0
+    compare: CompareTable | None = None
+    if comparison is not None:
+        other = comparison.b
+        if other.weighting == "scores":
+            low = min(low, value_range(other.base)[0])
+        other_high = _per_head_high(other.base, other.key_weight)
+        head_high = np.fmax(head_high, other_high)
+        high = max(high, float(np.nanmax(other_high)) if np.isfinite(other_high).any() else 0.0)
+        compare = {"tokens": token_table(other.tokens), "pairs": _pairs(comparison.alignment)}
+    return {
+        "kind": "attention",
+        "run": run,
+        "model": patterns.model,
+        "tokens": token_table(patterns.tokens),
+        "layers": list(patterns.layers),
+        "heads": patterns.n_heads,
+        "kv_heads": patterns.kv_heads,
+        "weighting": patterns.weighting,  # type: ignore[typeddict-item]
+        "unit": UNITS[patterns.weighting],
+        "causal": patterns.causal,
+        "windows": list(patterns.windows),
+        "low": low,
+        "high": high,
+        "difference_high": difference_high,
+        "head_high": [0.0 if math.isnan(value) else value for value in head_high.ravel().tolist()],
+        "compare": compare,
+        "scores": score_columns(scores, patterns) if scores is not None else [],
+        "checks": checks(patterns),
+        "notes": list(notes),
+        "live": live,
+    }
+
+
+def _per_head_high(base: np.ndarray, key_weight: np.ndarray | None) -> np.ndarray:
+    """Largest value of each head `[layer, head]`, NaN ignored, without a second copy of `base`."""
+    if key_weight is None:
+        per_key = np.fmax.reduce(base, axis=2)
+    else:
+        per_key = np.fmax.reduce(base, axis=2) * key_weight  # weights are norms: the largest pattern stays largest
+    return np.fmax.reduce(per_key, axis=2)
+
+
+def _pairs(alignment: Alignment) -> list[list[int]]:
+    return [[-1 if side is None else side for side in pair] for pair in alignment.pairs]
+
+
+SCORE_TEXT = {
+    "previous_token": ("previous token", "Mean attention to the position just before."),
+    "duplicate_token": ("duplicate token", "Mean attention to earlier occurrences of the same token."),
+    "induction": (
+        "induction",
+        "Mean attention to the token that followed an earlier occurrence of the present token (Olsson et al. 2022).",
+    ),
+    "entropy": ("entropy (bits)", "Mean entropy of the attention rows, in bits: low is sharp, high is spread."),
+    "first_token": ("first token", "Mean attention to position 0 (attention sink)."),
+}
+
+
+def score_columns(scores: pd.DataFrame, patterns: AttentionPatterns) -> list[ScoreColumn]:
+    """Every numeric column of `scores` but layer and head, laid out layer-major for the page."""
+    table = scores.set_index(["layer", "head"])
+    order = [(layer, head) for layer in patterns.layers for head in range(patterns.n_heads)]
+    basis = scores.attrs.get("basis", "")
+    columns: list[ScoreColumn] = []
+    for name in table.columns:
+        if not pd.api.types.is_numeric_dtype(table[name]):
+            continue
+        values = table[name].reindex(order).astype(float).tolist()
+        label, description = SCORE_TEXT.get(str(name), (str(name).replace("_", " "), "A column of the table given."))
+        columns.append(
+            {
+                "name": str(name),
+                "label": label,
+                "description": f"{description} {basis}".strip() if str(name) in SCORE_TEXT else description,
+                "values": [value if math.isfinite(value) else None for value in values],
+            }
+        )
+    return columns
+
+
+def checks(patterns: AttentionPatterns) -> list[CheckValue]:
+    """The self-checks that stand on the face of the view."""
+    if patterns.row_sum_error is None:
+        return []
+    error = patterns.row_sum_error
+    return [{"label": "rows sum to 1", "ok": error <= ROW_SUM_TOLERANCE, "detail": f"max error {error:.1e}"}]
+
+
+def atlas_block(patterns: AttentionPatterns, show: Show = "A") -> Block:
+    """Thumbnails of every head: u8 `[layer, head, query, key]`; each cell is the largest value in its patch."""
+    transform: Transform = "linear" if patterns.weighting == "scores" else "sqrt"
+    thumbnails = shrink(patterns.base, THUMBNAIL, patterns.causal, patterns.key_weight)
+    low = None if patterns.weighting == "scores" else 0.0
+    high = None if low is None else value_range(thumbnails)[1]
+    return Block(
+        f"atlas/{show}",
+        thumbnails,
+        ("layer", "head", "query", "key"),
+        "u8",
+        transform,
+        "lower" if patterns.causal else "dense",
+        low,
+        high,
+    )
+
+
+def difference_atlas(comparison: AttentionComparison) -> tuple[Block, float]:
+    """Thumbnails of A − B, u8 `[layer, head, column, column]`: each cell the value of largest magnitude in its
+    patch; and the largest |A − B| of all. Made layer by layer, so that no full difference is ever held."""
+    rows = []
+    high = 0.0
+    for layer in comparison.a.layers:
+        full = np.stack([comparison.head(layer, head) for head in range(comparison.a.n_heads)])[None]
+        low_value, high_value = value_range(full)
+        high = max(high, abs(low_value), abs(high_value))
+        rows.append(shrink(full, THUMBNAIL, False, None, signed=True)[0])
+    causal = comparison.a.causal and comparison.b.causal
+    block = Block(
+        "atlas/difference",
+        np.stack(rows),
+        ("layer", "head", "query", "key"),
+        "u8",
+        "signed_sqrt",
+        "lower" if causal else "dense",
+        -high,
+        high,
+    )
+    return block, high
+
+
+def head_block(patterns: AttentionPatterns, side: str, layer: int, head: int, exact: bool = True) -> Block:
+    """One head `[query, key]`: float32 up to 256 positions (if `exact`), then float16."""
+    values = patterns.head(layer, head)
+    low, high = value_range(values)
+    half = (not exact or patterns.shape[2] > EXACT_POSITIONS) and max(abs(low), abs(high)) < 6e4
+    return Block(
+        f"head/{side}/{layer}.{head}",
+        values,
+        ("query", "key"),
+        "f16" if half else "f32",
+        "linear",
+        "lower" if patterns.causal else "dense",
+        low,
+        high,
+    )
+
+
+def shrink(
+    values: np.ndarray, side: int, causal: bool, key_weight: np.ndarray | None = None, signed: bool = False
+) -> np.ndarray:
+    """`[layer, head, query, key]` reduced to at most `side` cells on the last two axes.
+
+    Each cell is the largest value of its patch (of largest magnitude if `signed`); NaN is passed over where a
+    patch holds any number. With `causal`, patches above the diagonal are 0 and never computed.
+    """
+    layers, heads, count, _ = values.shape
+    if count <= side:
+        return values if key_weight is None else values * key_weight[:, :, None, :]
+    edges = (np.arange(side + 1) * count) // side
+    starts = edges[:-1]
+    out = np.zeros((layers, heads, side, side), np.float32)
+    for layer in range(layers):
+        for patch in range(side):
+            first, last = edges[patch], edges[patch + 1]
+            stop, cells = (last, patch + 1) if causal else (count, side)
+            rows = values[layer, :, first:last, :stop]
+            if signed:
+                top, bottom = np.fmax.reduce(rows, axis=1), np.fmin.reduce(rows, axis=1)
+                top = np.fmax.reduceat(top, starts[:cells], axis=1)
+                bottom = np.fmin.reduceat(bottom, starts[:cells], axis=1)
+                out[layer, :, patch, :cells] = np.where(np.abs(bottom) > np.abs(top), bottom, top)
+                continue
+            reduced = np.fmax.reduce(rows, axis=1)
+            if key_weight is not None:
+                reduced = reduced * key_weight[layer, :, :stop]
+            out[layer, :, patch, :cells] = np.fmax.reduceat(reduced, starts[:cells], axis=1)
+    return out

@@ -1,0 +1,226 @@
+"""The types of everything that crosses between kernel and page. TypeScript types are generated from this file
+(`python -m mi_widgets.wire.typescript`), so both sides can only agree.
+
+Every value here is plain JSON; NaN crosses as null. Knows nothing of widgets.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypedDict
+
+Dtype = Literal["u8", "f16", "f32"]
+Transform = Literal["linear", "sqrt", "signed_sqrt"]
+Layout = Literal["dense", "lower"]
+Weighting = Literal["pattern", "scores", "value", "output"]
+Show = Literal["A", "B", "difference"]
+Scale = Literal["linear", "sqrt", "log"]
+State = Literal["idle", "computing", "error", "frozen"]
+
+
+class BlockHeader(TypedDict):
+    """How one block's bytes are read; see `wire/blocks.py`."""
+
+    name: str
+    dtype: Dtype
+    shape: list[int]
+    axes: list[str]
+    layout: Layout
+    transform: Transform
+    low: float
+    high: float
+    offset: int
+    nbytes: int
+
+
+class ParcelHeader(TypedDict):
+    """The JSON at the head of a parcel. `manifest` is null or what the picture means."""
+
+    schema: int
+    manifest: object | None
+    blocks: list[BlockHeader]
+
+
+class PromptValue(TypedDict, total=False):
+    """A prompt as the user gave it: exactly one of text, ids, messages, by `kind`."""
+
+    kind: Literal["text", "ids", "chat"]
+    text: str
+    ids: list[int]
+    messages: list[ChatMessage]
+
+
+class ChatMessage(TypedDict):
+    """One message for the tokenizer's chat template."""
+
+    role: str
+    content: str
+
+
+class SelectionValue(TypedDict):
+    """`data.Selection` with `stamp`, which grows with every change anywhere: the larger stamp is the newer."""
+
+    layer: int | None
+    head: int | None
+    query: int | None
+    key: int | None
+    position: int | None
+    feature: int | None
+    heads: list[list[int]]
+    stamp: int
+
+
+class StatusValue(TypedDict):
+    """What the kernel says beside the picture."""
+
+    state: State
+    run: int
+    message: str
+    hint: str
+    done: int
+    total: int
+    estimate: str
+    elapsed_ms: float
+
+
+class TokenTable(TypedDict):
+    """`data.Tokens`: ids are -1 where a token has none; spans are [-1, -1] likewise."""
+
+    ids: list[int]
+    strings: list[str]
+    special: list[bool]
+    spans: list[list[int]]
+    text: str | None
+
+
+class ScoreColumn(TypedDict):
+    """One number per head by which the wall can be sorted and filtered: layer-major, null where undefined."""
+
+    name: str
+    label: str
+    description: str
+    values: list[float | None]
+
+
+class CheckValue(TypedDict):
+    """A self-check: what is compared, whether it holds, and the number."""
+
+    label: str
+    ok: bool
+    detail: str
+
+
+class CompareTable(TypedDict):
+    """The second prompt and its alignment: `pairs` holds [position in A or -1, position in B or -1] per column."""
+
+    tokens: TokenTable
+    pairs: list[list[int]]
+
+
+class AttentionManifest(TypedDict):
+    """What the attention picture means. Ranges are over every allowed, finite cell of the shown side."""
+
+    kind: Literal["attention"]
+    run: int
+    model: str
+    tokens: TokenTable
+    layers: list[int]
+    heads: int
+    kv_heads: int | None
+    weighting: Weighting
+    unit: str
+    causal: bool
+    windows: list[int | None]
+    low: float
+    high: float
+    difference_high: float | None
+    head_high: list[float]
+    compare: CompareTable | None
+    scores: list[ScoreColumn]
+    checks: list[CheckValue]
+    notes: list[str]
+    live: bool
+
+
+class AttentionOptions(TypedDict):
+    """What the reader chose; readable and settable from Python as `view.options`.
+
+    `weighting` is computed in the kernel, all else in the page. `sort` and `filter` are names of score columns
+    or null; heads whose filter score is below `filter_min` are dimmed.
+    """
+
+    weighting: Weighting
+    scale: Scale
+    palette: Literal["blue", "amber", "grey"]
+    shared_range: bool
+    show: Show
+    sort: str | None
+    descending: bool
+    filter: str | None
+    filter_min: float
+    direction: Literal["reads", "read_by"]
+    panel: Literal["both", "matrix", "text"]
+
+
+class Request(TypedDict):
+    """Page to kernel: `req` is the page's own number; the answer carries it back."""
+
+    kind: Literal["request"]
+    req: int
+    want: Literal["heads", "atlas", "ping"]
+    run: int
+    heads: list[list[int]]
+    sides: list[Literal["A", "B"]]
+    show: Show
+    encoding: Literal["buffers", "base64"]
+
+
+class Cancel(TypedDict):
+    """Page to kernel: the answer to `req` is no longer wanted."""
+
+    kind: Literal["cancel"]
+    req: int
+
+
+class Stop(TypedDict):
+    """Page to kernel: the Stop button."""
+
+    kind: Literal["stop"]
+
+
+class AnswerError(TypedDict):
+    """Why a request has no data: `code` for programs, message and hint for people."""
+
+    code: Literal["stale", "unknown", "failed"]
+    message: str
+    hint: str
+
+
+class Answer(TypedDict):
+    """Kernel to page: one parcel, as the message's only buffer or in `base64`; or an error."""
+
+    kind: Literal["answer"]
+    req: int
+    ok: bool
+    nbytes: int
+    base64: str | None
+    error: AnswerError | None
+
+
+class AttentionState(TypedDict):
+    """The synchronised state of the attention explorer; the names are the widget's traits.
+
+    `picture`: parcel with an `AttentionManifest` and the block `atlas/<show>`. `focus`: parcel of the blocks
+    `head/<side>/<layer>.<head>` on screen. `store`: the same for every head kept in an offline page.
+    """
+
+    session_id: str
+    prompt: PromptValue | None
+    compare: PromptValue | None
+    history: list[PromptValue]
+    selection: SelectionValue
+    options: AttentionOptions
+    status: StatusValue
+    picture: bytes
+    focus: bytes
+    store: bytes
+    height: int
