@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import json
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -52,7 +54,25 @@ def open_lab(options: Sequence[str]) -> int:
         *options,
     ]
     print(f"JupyterLab opens {notebook}", flush=True)
-    os.execv(sys.executable, command)  # Ctrl-C and signals then reach JupyterLab itself
+    os.execve(sys.executable, command, lab_environment())  # Ctrl-C and signals then reach JupyterLab itself
+
+
+#: Settings that this JupyterLab starts from; the user's own settings win over them.
+LAB_SETTINGS = {
+    # without it a saved notebook holds no picture for readers without a kernel
+    "@jupyter-widgets/jupyterlab-manager:plugin": {"saveState": True},
+    # both would ask the network
+    "@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False},
+}
+
+
+def lab_environment() -> dict[str, str]:
+    """The environment of a JupyterLab that starts from `LAB_SETTINGS`."""
+    folder = Path(tempfile.mkdtemp(prefix="mi-widgets-"))
+    (folder / "labconfig").mkdir()
+    (folder / "labconfig" / "default_setting_overrides.json").write_text(json.dumps(LAB_SETTINGS))
+    paths = [str(folder), *filter(None, [os.environ.get("JUPYTER_CONFIG_PATH")])]
+    return {**os.environ, "JUPYTER_CONFIG_PATH": os.pathsep.join(paths)}
 
 
 def notebooks_folder() -> Path:

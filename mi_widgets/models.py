@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from mi_widgets.data import Tokens
 from mi_widgets.errors import ModelError, PromptError
@@ -102,19 +101,39 @@ def _windows(model: Any, cfg: Any, n_layers: int) -> tuple[int | None, ...]:
     return (int(size),) * n_layers
 
 
+def modules_of(model: Any) -> list[Any]:
+    """Every module of the model, once. A Bridge keeps the Hugging Face model it wraps outside its own tree."""
+    trees = (model, getattr(model, "original_model", None))
+    found = {id(module): module for tree in trees if tree is not None for module in tree.modules()}
+    return list(found.values())
+
+
+def in_training(model: Any) -> bool:
+    """Whether any part of the model is in training mode."""
+    return any(module.training for module in modules_of(model))
+
+
 def fingerprint(model: Any) -> tuple[Any, ...]:
     """A cheap key that changes when weights are replaced or edited in place, or when hooks come or go.
 
     Edits through `.data` go unseen (torch does not count them): call `Session.refresh()` after those.
     """
-    weights = tuple((parameter.data_ptr(), parameter._version) for parameter in model.parameters())
-    points = getattr(model, "hook_dict", {})
+    tensors = (*model.parameters(), *model.buffers())
+    weights = tuple((tensor.data_ptr(), tensor._version, tensor.dtype) for tensor in tensors)
+    # Torch numbers its hooks and never reuses a number; ids of handle objects come back after a removal.
     hooks = tuple(
-        id(hook)
-        for point in points.values()
-        for hook in (*getattr(point, "fwd_hooks", ()), *getattr(point, "_forward_hooks", ()))
+        (place, number)
+        for place, module in enumerate(modules_of(model))
+        for table in (module._forward_pre_hooks, module._forward_hooks)
+        for number, function in table.items()
+        if hasattr(module, "fwd_hooks") or not _of_libraries(function)
     )
-    return hash(weights), hash(hooks)
+    return hash(weights), hash(hooks), bool(getattr(model, "compatibility_mode", False))
+
+
+def _of_libraries(hook: Any) -> bool:
+    """Whether transformers or TransformerLens put this hook on a module for itself, as both do in a first pass."""
+    return (getattr(hook, "__module__", None) or "").startswith(("transformers.", "transformer_lens."))
 
 
 # --- prompts ----------------------------------------------------------------------------------------------
@@ -210,26 +229,29 @@ def _chat_ids(model: Any, messages: Sequence[dict[str, str]]) -> np.ndarray:
     for message in messages:
         if not isinstance(message, dict) or not {"role", "content"} <= set(message):
             raise PromptError("A chat message needs a role and a content.", 'E.g. {"role": "user", "content": "Hi"}.')
-    tokenizer = getattr(model, "tokenizer", None)
+    tokenizer: Any = getattr(model, "tokenizer", None)
     if not has_tokenizer(model) or not getattr(tokenizer, "chat_template", None):
         raise PromptError("This model's tokenizer has no chat template.", "Give the prompt as text.")
     try:
-        ids = tokenizer.apply_chat_template(list(messages), tokenize=True, add_generation_prompt=True, return_dict=False)
+        ids = tokenizer.apply_chat_template(
+            list(messages), tokenize=True, add_generation_prompt=True, return_dict=False
+        )
     except Exception as reason:  # templates raise whatever their author chose (jinja errors, ValueError, …)
-        raise PromptError(f"The chat template refuses these messages ({reason}).", "Check roles and their order.") from None
+        raise PromptError(
+            f"The chat template refuses these messages ({reason}).", "Check roles and their order."
+        ) from None
     return np.asarray(ids, dtype=np.int64).reshape(-1)
 
 
 def _given_ids(prompt: Prompt) -> np.ndarray:
-    if hasattr(prompt, "detach"):
-        prompt = prompt.detach().cpu().numpy()
     try:
-        array = np.asarray(prompt)
+        array = np.asarray(prompt.tolist() if hasattr(prompt, "tolist") else prompt)
         if array.size and array.dtype.kind not in "iu":
             raise ValueError(f"of type {array.dtype}")
     except ValueError as reason:
         raise PromptError(
-            f"The prompt is neither text, nor token ids, nor chat messages ({reason}).", "Give a string or whole numbers."
+            f"The prompt is neither text, nor token ids, nor chat messages ({reason}).",
+            "Give a string or whole numbers.",
         ) from None
     if array.ndim == 2 and array.shape[0] == 1:
         array = array[0]

@@ -13,7 +13,7 @@ import torch
 
 from mi_widgets.compute.forward import Activations, Reader, forward
 from mi_widgets.data import AttentionPatterns, Tokens
-from mi_widgets.data.attention import WEIGHTINGS
+from mi_widgets.data.attention import WEIGHTINGS, reads_outside
 from mi_widgets.errors import DataError, ModelError
 from mi_widgets.models import Prompt, describe, tokenize
 
@@ -78,7 +78,9 @@ def check_layers(model: Any, layers: Iterable[int] | None) -> tuple[int, ...] | 
     """The layers as a tuple, or None for all; DataError if one does not exist."""
     if layers is None:
         return None
-    chosen, count = tuple(int(layer) for layer in layers), int(model.cfg.n_layers)
+    if isinstance(layers, (int, str)):
+        raise DataError(f"layers={layers!r} is no list.", f"Give layers=[{layers}].")
+    chosen, count = tuple(dict.fromkeys(int(layer) for layer in layers)), int(model.cfg.n_layers)
     wrong = [layer for layer in chosen if not 0 <= layer < count]
     if wrong or not chosen:
         raise DataError(f"layers {wrong or list(chosen)} do not exist.", f"This model has layers 0 to {count - 1}.")
@@ -92,10 +94,11 @@ def readers_for(weighting: str) -> dict[str, Reader]:
     seen: dict[int, torch.Tensor] = {}
 
     def remember(row: int, scores: torch.Tensor) -> None:
+        seen.clear()  # one layer at a time; a hook may fire twice (compatibility mode calls it by both names)
         seen[row] = scores
 
     def compare(row: int, pattern: torch.Tensor) -> None:
-        scores = seen.pop(row, None)
+        scores = seen.get(row)
         if scores is None:
             raise ModelError("this architecture has no pre-softmax scores to read.", 'Use weighting="pattern".')
         error = float((scores.float().softmax(-1) - pattern.float()).abs().max())
@@ -120,20 +123,23 @@ def assemble(model: Any, tokens: Tokens, activations: Activations, weighting: st
     count = len(tokens)
     if base.ndim != 4 or base.shape[2:] != (count, count):
         raise ModelError(
-            f"attention of this architecture has axes {list(base.shape[1:])}, not [head, query, key] of {count} positions.",
+            f"attention of this architecture has axes {list(base.shape[1:])}, not [head, query, key] of {count} "
+            "positions.",
             "It cannot be shown as patterns.",
         )
     if weighting == "scores":
-        lowest = np.finfo(np.float32).min / 2  # masks are -inf, or the lowest number of the model's own type
-        base = np.where(base < lowest, np.nan, base)
-        base = np.where(base <= torch.finfo(_dtype(model)).min / 2, np.nan, base)
+        # Masks are -inf, or the lowest number of the model's own type. In place, layer by layer: a mask costs no copy.
+        lowest = max(np.finfo(np.float32).min, torch.finfo(_dtype(model)).min) / 2
+        for scores in base:
+            scores[scores <= lowest] = np.nan
         error = None
     else:
         error = _row_sum_error(base)
-    causal = info.causal and not (count > 1 and np.nan_to_num(base[:, :, 0, 1:]).any())
+    # A mask must never hide a number that is there: each is claimed only if the numbers bear it out.
+    causal = info.causal and not any(reads_outside(layer, True, None) for layer in base)
     windows = tuple(
-        _confirmed(base[row], info.windows[layer]) if layer < len(info.windows) else None
-        for row, layer in enumerate(activations.layers)
+        None if window is None or reads_outside(base[row], False, window) else window
+        for row, window in enumerate(dict(enumerate(info.windows)).get(layer) for layer in activations.layers)
     )
     kv_heads = info.kv_heads if info.kv_heads and base.shape[1] % info.kv_heads == 0 else None
     key_weight = None
@@ -161,15 +167,6 @@ def _dtype(model: Any) -> torch.dtype:
 def _row_sum_error(base: np.ndarray) -> float:
     """Largest |Σ_key − 1|, layer by layer so that no second copy is made."""
     return max(float(np.abs(layer.sum(-1) - 1).max()) for layer in base)
-
-
-def _confirmed(pattern: np.ndarray, window: int | None) -> int | None:
-    """The window, unless the model read outside it: a mask must never hide a number that is there."""
-    count = pattern.shape[-1]
-    if window is None or window >= count:
-        return window if window is None else int(window)
-    outside = np.nan_to_num(pattern[:, np.arange(window, count), np.arange(count - window)])
-    return None if outside.any() else int(window)
 
 
 def _key_weight(model: Any, activations: Activations, heads: int, weighting: str) -> np.ndarray:

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from mi_widgets.errors import ModelError
+from mi_widgets.models import modules_of
 
 #: Called in the pass with (row of the layer axis, activation without its batch axis, in its own dtype and device).
 Reader = Callable[[int, torch.Tensor], None]
@@ -88,9 +89,10 @@ def forward(
     """
     chosen = tuple(range(int(model.cfg.n_layers)) if layers is None else layers)
     stacks = {site: _Stack(site, len(chosen)) for site in sites}
+    watched: list[str] = list(dict.fromkeys([*sites, *(readers or {})]))
     hooks = []
     for row, layer in enumerate(chosen):
-        for site in dict.fromkeys([*sites, *(readers or {})]):
+        for site in watched:
             takers = [taker for taker in (stacks.get(site), (readers or {}).get(site)) if taker is not None]
             hooks.append((f"blocks.{layer}.{site}", _hook(row, takers)))
     tokens = torch.as_tensor(ids, dtype=torch.long)[None].to(_input_device(model))
@@ -117,7 +119,7 @@ def forward(
 
 
 def _hook(row: int, takers: list[Reader]) -> Callable[..., None]:
-    def read(activation: torch.Tensor, hook: Any = None) -> None:
+    def read(activation: torch.Tensor, hook: Any = None) -> None:  # noqa: ARG001 (TransformerLens names it)
         for taker in takers:
             taker(row, activation[0].detach())
 
@@ -135,14 +137,11 @@ def _input_device(model: Any) -> torch.device:
 def evaluating(model: Any) -> Iterator[bool]:
     """Evaluation mode for the pass; every module's own flag is put back afterwards. Yields whether any was
     in training mode."""
-    flags = [(module, module.training) for module in model.modules() if module.training]
-    if not flags:
-        yield False
-        return
-    for module, _ in flags:
+    training = [module for module in modules_of(model) if module.training]
+    for module in training:
         module.training = False
     try:
-        yield True
+        yield bool(training)
     finally:
-        for module, training in flags:
-            module.training = training
+        for module in training:
+            module.training = True

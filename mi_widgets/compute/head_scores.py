@@ -56,23 +56,28 @@ def head_score_steps(model: Any, seed: int = 0) -> Steps[pd.DataFrame]:
     room = LENGTH if info.n_ctx is None else min(LENGTH, (info.n_ctx - (bos is not None)) // 2)
     if room < 2 or len(vocabulary) < 2:
         raise ModelError(
-            f"head scores need a repeated sequence; this model reads {info.n_ctx} positions of {len(vocabulary)} tokens.",
+            f"head scores need a repeated sequence; this model reads {info.n_ctx} positions of "
+            f"{len(vocabulary)} tokens.",
             "Sort by scores of the prompt itself instead.",
         )
     draw = np.random.default_rng(seed)
     sums: dict[str, np.ndarray] = {}
+    n_heads = info.n_heads
     for sequence in range(SEQUENCES):
         yield Step(sequence, SEQUENCES)
         half = draw.choice(vocabulary, room, replace=room > len(vocabulary))
         ids = np.concatenate([[bos] if bos is not None else [], half, half]).astype(np.int64)
         pattern = forward(model, ids, (PATTERN,)).arrays[PATTERN]
+        n_heads = pattern.shape[1]
         for name, grid in _scores(pattern, room, start=len(ids) - room).items():
             sums[name] = sums.get(name, 0) + grid / SEQUENCES
-    layer, head = np.meshgrid(range(info.n_layers), range(pattern.shape[1]), indexing="ij")
+    layer, head = np.meshgrid(range(info.n_layers), range(n_heads), indexing="ij")
     table = pd.DataFrame(
         {"layer": layer.ravel(), "head": head.ravel()} | {name: grid.ravel() for name, grid in sums.items()}
     )
-    table.attrs["basis"] = f"Measured on {SEQUENCES} random sequences of {room} tokens, each repeated once (seed {seed})."
+    table.attrs["basis"] = (
+        f"Measured on {SEQUENCES} random sequences of {room} tokens, each repeated once (seed {seed})."
+    )
     return table
 
 

@@ -38,14 +38,14 @@ class Alignment:
             float32 `[…, column, column]`; NaN where either side has no such cell.
         """
         out = np.full((*a.shape[:-2], len(self), len(self)), np.nan, dtype=np.float32)
-        columns = [column for column, (in_a, in_b) in enumerate(self.pairs) if in_a is not None and in_b is not None]
-        rows_a = [self.pairs[column][0] for column in columns]
-        rows_b = [self.pairs[column][1] for column in columns]
-        if columns:
-            out[..., np.ix_(columns, columns)[0], np.ix_(columns, columns)[1]] = (
-                a[..., np.ix_(rows_a, rows_a)[0], np.ix_(rows_a, rows_a)[1]]
-                - b[..., np.ix_(rows_b, rows_b)[0], np.ix_(rows_b, rows_b)[1]]
-            )
+        shared = [
+            (column, in_a, in_b)
+            for column, (in_a, in_b) in enumerate(self.pairs)
+            if in_a is not None and in_b is not None
+        ]
+        if shared:
+            columns, rows_a, rows_b = np.array(shared).T
+            out[..., columns[:, None], columns] = a[..., rows_a[:, None], rows_a] - b[..., rows_b[:, None], rows_b]
         return out
 
 

@@ -71,6 +71,8 @@ class AttentionPatterns:
         object.__setattr__(self, "windows", tuple(self.windows) or (None,) * layers)
         if len(self.layers) != layers or len(self.windows) != layers:
             raise DataError(f"layers and windows need one entry for each of the {layers} rows of the layer axis.")
+        if len(set(self.layers)) != layers:
+            raise DataError(f"layers {list(self.layers)} name a layer twice.", "Give each its own number.")
         if self.kv_heads is not None and (self.kv_heads < 1 or heads % self.kv_heads):
             raise DataError(f"{heads} heads cannot share {self.kv_heads} key-value heads evenly.")
 
@@ -201,7 +203,9 @@ class AttentionComparison:
         if self.a.layers != self.b.layers or self.a.n_heads != self.b.n_heads:
             raise DataError("A and B must hold the same layers and heads.")
         if self.a.weighting != self.b.weighting:
-            raise DataError(f"A is weighted by {self.a.weighting!r}, B by {self.b.weighting!r}; compare like with like.")
+            raise DataError(
+                f"A is weighted by {self.a.weighting!r}, B by {self.b.weighting!r}; compare like with like."
+            )
 
     @cached_property
     def alignment(self) -> Alignment:
@@ -226,14 +230,17 @@ class AttentionComparison:
     def to_pandas(self, layers: Iterable[int] | None = None, heads: Iterable[int] | None = None) -> pd.DataFrame:
         """Long form, one row per aligned cell: layer, head, query, key (columns of the alignment), the tokens
         of A and of B, `value_a`, `value_b` and `value` = A − B."""
-        frames = []
+        frames: list[pd.DataFrame] = []
         pairs = [(in_a, in_b) for in_a, in_b in self.alignment.pairs if in_a is not None and in_b is not None]
         column_of = {pair: column for column, pair in enumerate(self.alignment.pairs)}
         rows_a, rows_b = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
         columns = np.array([column_of[pair] for pair in pairs], dtype=int)
         labels_a, labels_b = np.array(self.a.tokens.strings, object), np.array(self.b.tokens.strings, object)
         chosen_heads = list(range(self.a.n_heads) if heads is None else heads)
-        for layer in self.a.layers if layers is None else layers:
+        chosen_layers = list(self.a.layers if layers is None else layers)
+        if len(pairs) ** 2 * len(chosen_heads) * len(chosen_layers) > 2 * MAX_ROWS:
+            raise DataError("the table would have over 20 million rows.", "Choose layers=[…] or heads=[…].")
+        for layer in chosen_layers:
             allowed = self.a.allowed(layer)[np.ix_(rows_a, rows_a)] & self.b.allowed(layer)[np.ix_(rows_b, rows_b)]
             query, key = np.nonzero(allowed)
             for head in chosen_heads:
@@ -256,6 +263,8 @@ class AttentionComparison:
                         }
                     )
                 )
+        if not frames:
+            raise DataError("no layer or no head chosen.", "Name at least one of each.")
         return pd.concat(frames, ignore_index=True)
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -282,6 +291,15 @@ def attention_mask(positions: int, causal: bool, window: int | None) -> np.ndarr
     distance = np.arange(positions)[:, None] - np.arange(positions)[None, :]
     allowed = distance >= 0 if causal else np.ones_like(distance, bool)
     return allowed if window is None else allowed & (np.abs(distance) < window)
+
+
+def reads_outside(layer: np.ndarray, causal: bool, window: int | None) -> bool:
+    """Whether a cell of `layer` `[head, query, key]` that the mask forbids holds a number other than 0; NaN is none."""
+    forbidden = ~attention_mask(layer.shape[-1], causal, window)
+    if not (layer.any(axis=0) & forbidden).any():
+        return False
+    cells = layer[:, forbidden]
+    return bool(((cells != 0) & ~np.isnan(cells)).any())
 
 
 def patterns_from_arrays(
@@ -316,7 +334,8 @@ def patterns_from_arrays(
         array = array[:, 0]
     if array.ndim == 5:
         raise DataError(
-            f"patterns have a batch axis of size {array.shape[1]}: shape {list(array.shape)}.", "Show one prompt at a time."
+            f"patterns have a batch axis of size {array.shape[1]}: shape {list(array.shape)}.",
+            "Show one prompt at a time.",
         )
     if not 2 <= array.ndim <= 4:
         raise DataError(f"patterns have shape {list(array.shape)}; they must be [layer, head, query, key].")
@@ -331,10 +350,17 @@ def patterns_from_arrays(
         array = np.where(np.isneginf(array) | (array < lowest), np.nan, array)
     if np.isinf(array).any():
         raise DataError("patterns hold infinite values.", 'For pre-softmax scores say weighting="scores".')
+    reads_later = queries > 1 and any(reads_outside(layer, True, None) for layer in array)
     if causal is None:
-        later = array[:, :, np.triu(np.ones((queries, keys), bool), 1)]
-        causal = bool(queries > 1 and ((later == 0) | np.isnan(later)).all())
+        causal = queries > 1 and not reads_later
+    elif causal and reads_later:
+        raise DataError("patterns read later positions (key > query), so they are not causal.", "Leave causal= out.")
     per_layer = (windows,) * count if windows is None or isinstance(windows, int) else tuple(windows)
+    for row, window in enumerate(per_layer[:count]):
+        if window is not None and (window < 1 or reads_outside(array[row], causal, window)):
+            raise DataError(
+                f"row {row} of the layer axis reads beyond a window of {window} positions.", "Leave windows= out there."
+            )
     error = None
     if weighting == "pattern" and not np.isnan(array).any():
         error = float(np.abs(array.sum(-1) - 1).max())
@@ -359,7 +385,10 @@ def as_float32(values: Any) -> np.ndarray:
     """
     if hasattr(values, "detach"):
         values = values.detach().float().cpu().numpy()
-    elif isinstance(values, (list, tuple)) and any(hasattr(entry, "detach") for entry in values):
+    elif isinstance(values, (list, tuple)) and any(
+        hasattr(entry, "detach") or (isinstance(entry, (list, tuple)) and entry and hasattr(entry[0], "detach"))
+        for entry in values
+    ):
         values = [as_float32(entry) for entry in values]
     try:
         array = np.asarray(values)

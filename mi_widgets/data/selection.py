@@ -38,9 +38,12 @@ class Selection:
             if field.name == "heads":
                 continue
             value = getattr(self, field.name)
-            if value is not None and (isinstance(value, bool) or int(value) != value or value < 0):
-                raise DataError(f"selection.{field.name} is {value!r}.", "Give a whole number from 0, or None.")
-        pairs = tuple((int(layer), int(head)) for layer, head in self.heads)
+            if value is not None:
+                object.__setattr__(self, field.name, _whole_number(field.name, value))
+        try:
+            pairs = tuple((_whole_number("heads", layer), _whole_number("heads", head)) for layer, head in self.heads)
+        except (TypeError, ValueError):  # DataError is a ValueError: both say the same
+            raise DataError(f"selection.heads is {self.heads!r}.", "Give (layer, head) pairs.") from None
         if len(pairs) > 4:
             raise DataError(f"selection.heads holds {len(pairs)} heads.", "Overlay at most four.")
         object.__setattr__(self, "heads", pairs)
@@ -63,3 +66,13 @@ class Selection:
         if "heads" in kept:
             kept["heads"] = tuple((pair[0], pair[1]) for pair in kept["heads"])
         return cls(**kept)
+
+
+def _whole_number(name: str, value: Any) -> int:
+    """`value` as an int from 0, whatever number type it came in."""
+    try:
+        if isinstance(value, (bool, str)) or int(value) != value or value < 0:
+            raise ValueError
+    except (TypeError, ValueError, OverflowError):
+        raise DataError(f"selection.{name} is {value!r}.", "Give a whole number from 0, or None.") from None
+    return int(value)

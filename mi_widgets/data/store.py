@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -37,9 +39,9 @@ def load(path: str | Path) -> Any:
         with np.load(path, allow_pickle=False) as file:
             header = json.loads(str(file["header"]))
             arrays = {name: file[name] for name in file.files if name != "header"}
-    except (KeyError, ValueError) as reason:
+        kind, schema = header.pop("kind"), int(header.pop("schema"))
+    except (KeyError, ValueError, TypeError, AttributeError, EOFError, BadZipFile, UnpicklingError) as reason:
         raise DataError(f"{path} holds no result of mi_widgets ({reason}).") from None
-    kind, schema = header.pop("kind"), header.pop("schema")
     if kind not in KINDS or schema > SCHEMA:
         raise DataError(f"{path} was written by a newer mi_widgets ({kind}, schema {schema}).", "Update mi_widgets.")
     return KINDS[kind].restore(header, arrays)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -42,7 +43,9 @@ class Tokens:
                 f"{len(self.strings)} token strings for {len(ids)} positions.", "Give one string for each position."
             )
         object.__setattr__(self, "ids", ids)
-        object.__setattr__(self, "strings", tuple(str(string) for string in self.strings))
+        object.__setattr__(self, "strings", tuple(whole(str(string)) for string in self.strings))
+        if self.text is not None:
+            object.__setattr__(self, "text", whole(self.text))
         object.__setattr__(self, "special", tuple(self.special) or (False,) * len(ids))
         object.__setattr__(self, "spans", tuple(self.spans) or ((-1, -1),) * len(ids))
         for name in ("special", "spans"):
@@ -61,8 +64,12 @@ class Tokens:
         elif tokens is None:
             record = cls(np.full(count, -1), tuple(str(position) for position in range(count)))
         else:
+            if isinstance(tokens, str):
+                raise DataError("tokens is one string.", "Give a list with one string for each position.")
             listed = list(tokens.tolist() if hasattr(tokens, "tolist") else tokens)  # type: ignore[union-attr]
-            if listed and all(isinstance(token, int) and not isinstance(token, bool) for token in listed):
+            if len(listed) == 1 and isinstance(listed[0], (list, tuple)):
+                listed = list(listed[0])  # [1, position], as model.to_tokens gives it
+            if listed and all(isinstance(token, Integral) and not isinstance(token, bool) for token in listed):
                 record = cls(np.array(listed), tuple(str(token) for token in listed))
             else:
                 record = cls(np.full(len(listed), -1), tuple(str(token) for token in listed))
@@ -91,7 +98,7 @@ class Tokens:
         return hash((self.strings, self.ids.tobytes()))
 
     def labels(self) -> list[str]:
-        """One distinct, one-line label per position for axes and tables: visible whitespace."""
+        """One one-line label per position for axes and tables: visible whitespace."""
         return [visible(string) for string in self.strings]
 
     def to_dict(self) -> dict[str, Any]:
@@ -116,6 +123,16 @@ class Tokens:
         )
 
 
+def whole(string: str) -> str:
+    """`string` with halves of surrogate pairs, which no file or page can hold, as `⟨D800⟩`."""
+    if not any(0xD800 <= ord(character) <= 0xDFFF for character in string):
+        return string
+    joined = string.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")  # a pair becomes its character
+    return "".join(
+        f"⟨{ord(character):04X}⟩" if 0xD800 <= ord(character) <= 0xDFFF else character for character in joined
+    )
+
+
 def visible(string: str) -> str:
     """`string` on one line with whitespace and control characters as marks: `·` space, `↵` newline, `⇥` tab."""
     marks = {" ": "·", "\n": "↵", "\t": "⇥", "\r": "␍", "\u00a0": "⍽", "\u200b": "⟨ZWSP⟩", "\u200d": "\u200d"}
@@ -125,6 +142,8 @@ def visible(string: str) -> str:
             out.append(marks[character])
         elif ord(character) < 32:
             out.append(chr(0x2400 + ord(character)))
+        elif 0x80 <= ord(character) < 0xA0 or character in "\u00ad\u2060\ufeff":
+            out.append(f"⟨{ord(character):02X}⟩")
         elif character == "\x7f":
             out.append("␡")
         elif character in "\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f":

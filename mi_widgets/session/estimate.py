@@ -43,9 +43,9 @@ class Clock:
         on_gpu = any(parameter.device.type != "cpu" for parameter in model.parameters())
         self._rate = GPU_RATE if on_gpu else CPU_RATE
 
-    def estimate(self, info: Any, positions: int, sites: Iterable[str]) -> Estimate:
-        """The cost of one pass over `positions` that keeps `sites`."""
-        square = info.n_layers * info.n_heads * positions * positions * 4
+    def estimate(self, info: Any, positions: int, sites: Iterable[str], layers: int | None = None) -> Estimate:
+        """The cost of one pass over `positions` that keeps `sites` of `layers` blocks (all if None)."""
+        square = (info.n_layers if layers is None else layers) * info.n_heads * positions * positions * 4
         per_site = sum(square for site in sites if "pattern" in site or "scores" in site)
         return Estimate(self._operations(positions) / self._rate, per_site)
 

@@ -5,9 +5,11 @@ Knows nothing of tokenizers; `models.tokenize` decides whether a prompt can be r
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Any
 
-from mi_widgets.wire.messages import PromptValue
+from mi_widgets.data.tokens import whole
+from mi_widgets.wire.messages import ChatMessage, PromptValue
 
 
 def plain(prompt: Any) -> Any:
@@ -21,7 +23,13 @@ def plain(prompt: Any) -> Any:
         prompt = list(prompt)
     if isinstance(prompt, list) and len(prompt) == 1 and isinstance(prompt[0], list):
         prompt = prompt[0]
+    if isinstance(prompt, list):
+        prompt = [int(token) if _is_id(token) else token for token in prompt]
     return prompt
+
+
+def _is_id(token: Any) -> bool:
+    return isinstance(token, Integral) and not isinstance(token, bool)
 
 
 def to_wire(prompt: Any) -> PromptValue | None:
@@ -30,12 +38,17 @@ def to_wire(prompt: Any) -> PromptValue | None:
     if prompt is None:
         return None
     if isinstance(prompt, str):
-        return {"kind": "text", "text": prompt}
+        return {"kind": "text", "text": whole(prompt)}
     if isinstance(prompt, list) and prompt and isinstance(prompt[0], dict):
-        return {"kind": "chat", "messages": [{"role": str(m.get("role", "")), "content": str(m.get("content", ""))} for m in prompt]}
-    if isinstance(prompt, list):
+        return {"kind": "chat", "messages": [_message(message) for message in prompt]}
+    if isinstance(prompt, list) and all(_is_id(token) for token in prompt):
         return {"kind": "ids", "ids": prompt}
-    return {"kind": "text", "text": repr(prompt)}
+    return {"kind": "text", "text": whole(repr(prompt))}  # cannot be run; shown beside the error that says so
+
+
+def _message(message: Any) -> ChatMessage:
+    held = message if isinstance(message, dict) else {"content": message}
+    return {"role": whole(str(held.get("role", ""))), "content": whole(str(held.get("content", "")))}
 
 
 def from_wire(value: PromptValue | None) -> Any:

@@ -94,6 +94,7 @@ class Runner:
                 current.cancelled = True
                 if not current.advancing and threading.get_ident() == self.owner:
                     self._settle(current, replaced=False)
+            self._changed.notify_all()  # a thread in `flush` may have waited for what was dropped
 
     def flush(self, timeout: float | None = None) -> None:
         """Run everything pending now, on the calling thread if it is the owner; else wait for the owner.
@@ -134,10 +135,14 @@ class Runner:
                         await asyncio.sleep(TURN_SECONDS)
                         since = time.monotonic()
                 await asyncio.sleep(0)
-        finally:
+        except asyncio.CancelledError:  # the loop is shutting down; `flush` still does what is left
             self._driving = False
-            if self._pending and self.loop is not None and not self.loop.is_closed():
-                self.loop.call_soon(self._start_driving)
+            raise
+        finally:
+            if self._driving:
+                self._driving = False
+                if self._pending and self.loop is not None and not self.loop.is_closed():
+                    self.loop.call_soon(self._start_driving)
 
     def _take(self) -> Job | None:
         with self._changed:
@@ -174,6 +179,10 @@ class Runner:
             if interruptible:
                 raise
             return False
+        except BaseException:
+            job.advancing = False
+            self._settle(job, replaced=False)
+            raise
         job.advancing = False
         return True
 

@@ -6,6 +6,7 @@ nothing of traits, pages or pictures.
 
 from __future__ import annotations
 
+import threading
 import time
 import uuid
 from collections.abc import Callable, Generator, Hashable, Sequence
@@ -144,14 +145,16 @@ class Session(traitlets.HasTraits):
         self.id = uuid.uuid4().hex[:12]
         self.runner = Runner()
         self.run = 0
-        self.last_error: Exception | None = None
+        self._errors: dict[SessionView, Exception] = {}
         self.history: list[Any] = []
         self.passes = 0
         self._cache = ActivationCache(cache_limit)
         self._clock = Clock(model)
         self._views: list[SessionView] = []
-        self._stale: list[SessionView] = []
-        self._scores: pd.DataFrame | None = None
+        #: Views that wait for a picture, and the run that is to make it.
+        self._stale: dict[SessionView, int] = {}
+        self._lock = threading.RLock()  # edits may come on a handler's thread
+        self._scores: tuple[Hashable, pd.DataFrame] | None = None
         super().__init__(
             prompt=plain(prompt),
             corrupt=plain(corrupt),
@@ -182,6 +185,11 @@ class Session(traitlets.HasTraits):
             PromptError: it cannot be run.
         """
         return self.tokenize(self.prompt)
+
+    @property
+    def last_error(self) -> Exception | None:
+        """Why some view is not current: the newest error of those there are, or None."""
+        return next(reversed(self._errors.values()), None)
 
     def wait(self, timeout: float | None = None) -> None:
         """Return when every view is current. Works inside a cell: pending work is done at once.
@@ -230,26 +238,32 @@ class Session(traitlets.HasTraits):
 
     def leave(self, view: SessionView) -> None:
         """Unlink `view`; a computation that served only it is stopped."""
-        for views in (self._views, self._stale):
-            if view in views:
-                views.remove(view)
+        with self._lock:
+            if view in self._views:
+                self._views.remove(view)
+            self._stale.pop(view, None)
+            self._errors.pop(view, None)
         if not self._stale and self.runner.busy:
             self.runner.stop()
 
     def compute(self, views: Sequence[SessionView]) -> None:
         """Make these views' pictures anew, together with those that wait already; replaces a running computation."""
-        self._stale += [view for view in views if view not in self._stale]
-        if not self._stale:
-            return
-        self.run += 1
-        run = self.run
-        for view in self._stale:
+        with self._lock:
+            waiting = [*self._stale, *views]
+            if not waiting:
+                return
+            self.run += 1
+            run = self.run
+            self._stale = dict.fromkeys(waiting, run)
+            for view in waiting:
+                self._errors.pop(view, None)
+        for view in list(self._stale):
             view.session_waits(Progress(run, 0, 0))
         self.runner.submit(
             Job(
                 slot="pictures",
                 steps=self._pictures(run),
-                failed=lambda error: self._fail(run, list(self._stale), error),
+                failed=lambda error: self._fail(run, self._of(run), error),
                 stopped=lambda replaced: None if replaced else self._stopped(run),
             )
         )
@@ -262,20 +276,24 @@ class Session(traitlets.HasTraits):
 
     def head_scores(self) -> Generator[Any, None, pd.DataFrame | None]:
         """The model's head scores, measured once and kept; None where they cannot be measured. A generator of steps."""
-        if self._scores is None:
-            from mi_widgets.compute.head_scores import head_score_steps
-            from mi_widgets.errors import ModelError
+        from mi_widgets.compute.head_scores import head_score_steps
+        from mi_widgets.models import fingerprint
 
+        known = fingerprint(self.model)
+        if self._scores is None or self._scores[0] != known:
             try:
-                self._scores = yield from head_score_steps(self.model)
-            except ModelError:
+                table = yield from head_score_steps(self.model)
+            except Exception:  # e.g. the user's own hooks fit the prompt only; the picture does not need these
                 return None
-        return self._scores
+            self._scores = (known, table)
+        return self._scores[1]
 
     @property
     def has_head_scores(self) -> bool:
-        """Whether `head_scores` is measured already."""
-        return self._scores is not None
+        """Whether `head_scores` is measured already, for the weights and hooks as they are."""
+        from mi_widgets.models import fingerprint
+
+        return self._scores is not None and self._scores[0] == fingerprint(self.model)
 
     def scores_seconds(self) -> float:
         """Estimated seconds to measure the head scores."""
@@ -289,7 +307,7 @@ class Session(traitlets.HasTraits):
         """One forward pass for each distinct prompt, of the union of what is needed; then every view's picture."""
         from mi_widgets.compute.step import Step
 
-        views = list(self._stale)
+        views = self._of(run)
         needs = {id(view): list(view.session_needs()) for view in views}
         prompts: dict[Hashable, list[Need]] = {}
         for wanted in needs.values():
@@ -301,23 +319,22 @@ class Session(traitlets.HasTraits):
         for done, group in enumerate(prompts.values()):
             try:
                 tokens = self.tokenize(group[0].prompt)
-                sites = tuple(dict.fromkeys(site for need in group for site in need.sites))
-                progress.done, progress.estimate = done, self._estimate(tokens, sites)
-                for view in views:
+                progress.done, progress.estimate = done, self._estimate(tokens, group)
+                for view in self._of(run):
                     view.session_waits(progress)
                 yield Step(done, total)
-                answered = Answered(tokens, self._activations(tokens, group, sites))
-                self._notes(progress, answered)
+                answers |= self._meet(tokens, group)
             except Exception as error:  # a prompt that fails must not take other views' pictures along
-                for need in group:
-                    answers[id(need)] = error
+                answers |= {id(need): error for need in group}
                 continue
-            for need in group:
-                answers[id(need)] = answered
+            for answer in answers.values():
+                if isinstance(answer, Answered):
+                    self._notes(progress, answer)
         progress.done = total - 1
         yield Step(total - 1, total)
-        self.last_error = None
         for view in views:
+            if self._stale.get(view) != run:
+                continue  # it left, or a newer run has it
             failed = [answers[id(need)] for need in needs[id(view)] if isinstance(answers[id(need)], Exception)]
             if failed:
                 self._fail(run, [view], failed[0])  # type: ignore[list-item]
@@ -327,20 +344,54 @@ class Session(traitlets.HasTraits):
             except Exception as error:
                 self._fail(run, [view], error)
                 continue
-            if view in self._stale:
-                self._stale.remove(view)
+            self._done(view, run)
 
-    def _estimate(self, tokens: Tokens, sites: tuple[str, ...]) -> str:
+    def _of(self, run: int) -> list[SessionView]:
+        """The views that wait for this very run."""
+        return [view for view, wanted in list(self._stale.items()) if wanted == run]
+
+    def _done(self, view: SessionView, run: int) -> bool:
+        """Take `view` off the waiting ones, unless a newer run has it by now: then False."""
+        with self._lock:
+            if self._stale.get(view) != run:
+                return False
+            del self._stale[view]
+            return True
+
+    def _estimate(self, tokens: Tokens, group: list[Need]) -> str:
         from mi_widgets.session.estimate import check_memory
 
-        estimate = self._clock.estimate(self.info, len(tokens), sites)
+        sites = {site for need in group for site in need.sites}
+        layers = group[0].layers
+        estimate = self._clock.estimate(self.info, len(tokens), sites, None if layers is None else len(layers))
         check_memory(estimate)
         return str(estimate)
+
+    def _meet(self, tokens: Tokens, group: list[Need]) -> dict[int, Answered | Exception]:
+        """Answers by id of the need: one pass for all. If that fails, one for each kind of need, so that a view
+        whose sites this architecture lacks fails alone."""
+        union = tuple(dict.fromkeys(site for need in group for site in need.sites))
+        try:
+            answered = Answered(tokens, self._activations(tokens, group, union))
+            return {id(need): answered for need in group}
+        except Exception:
+            kinds = dict.fromkeys(need.sites for need in group)
+            if len(kinds) == 1:
+                raise
+        answers: dict[int, Answered | Exception] = {}
+        for sites in kinds:
+            alike = [need for need in group if need.sites == sites]
+            try:
+                answer: Answered | Exception = Answered(tokens, self._activations(tokens, alike, sites))
+            except Exception as error:
+                answer = error
+            answers |= {id(need): answer for need in alike}
+        return answers
 
     def _activations(self, tokens: Tokens, group: list[Need], sites: tuple[str, ...]) -> Activations:
         """From the cache where every site is there, else by one pass of those that are missing."""
         from mi_widgets.compute.forward import Activations, forward
-        from mi_widgets.models import fingerprint
+        from mi_widgets.models import fingerprint, in_training
 
         layers = group[0].layers
         known = (fingerprint(self.model), tokens.ids.tobytes(), layers)
@@ -357,10 +408,10 @@ class Session(traitlets.HasTraits):
             fresh = forward(self.model, tokens.ids, missing, layers, readers)
             self._clock.learn(len(tokens), time.perf_counter() - started)
             self.passes += 1
-            result.was_training = fresh.was_training
             for site, array in fresh.arrays.items():
                 result.arrays[site] = array
                 self._cache.put((known, site), array)
+        result.was_training = in_training(self.model)  # said of a cached picture too
         return result
 
     def _notes(self, progress: Progress, answered: Answered) -> None:
@@ -376,16 +427,15 @@ class Session(traitlets.HasTraits):
             note(f"The prompt is longer than the {self.info.n_ctx:,} positions the model was made for.")
 
     def _fail(self, run: int, views: list[SessionView], error: Exception) -> None:
-        self.last_error = error
         for view in views:
-            if view in self._stale:
-                self._stale.remove(view)
-            view.session_fails(run, error)
+            if self._done(view, run):
+                self._errors[view] = error
+                view.session_fails(run, error)
 
     def _stopped(self, run: int) -> None:
-        for view in list(self._stale):
-            self._stale.remove(view)
-            view.session_stops(run)
+        for view in self._of(run):
+            if self._done(view, run):
+                view.session_stops(run)
 
     # --- traits --------------------------------------------------------------------------------------
 

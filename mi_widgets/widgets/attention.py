@@ -21,7 +21,7 @@ from mi_widgets.errors import DataError
 from mi_widgets.session import Answered, Need, Progress, Session
 from mi_widgets.session.prompts import from_wire, plain, to_wire
 from mi_widgets.version import __version__
-from mi_widgets.widgets.view import STATIC, RequestError, View, _status
+from mi_widgets.widgets.view import STATIC, RequestError, View, status_value
 from mi_widgets.wire import attention as wire
 from mi_widgets.wire.blocks import Block, pack
 
@@ -61,6 +61,17 @@ def _prompt_from_wire(value: Any, _view: Any) -> Any:
     return from_wire(value)
 
 
+def _options_from_wire(value: Any, view: Any) -> dict[str, Any]:
+    """What the page chose; what is unknown or wrong is passed over: nothing may raise in a page's update."""
+    chosen = dict(view.options)
+    for name, option in value.items() if isinstance(value, dict) else ():
+        try:
+            chosen = checked_options(chosen, {name: option})
+        except DataError:
+            continue
+    return chosen
+
+
 class Attention(View):
     """Attention of every head on one prompt.
 
@@ -93,7 +104,7 @@ class Attention(View):
         sync=True, to_json=_prompt_to_wire, from_json=_prompt_from_wire, echo_update=False
     )
     history = traitlets.List().tag(sync=True)
-    options = traitlets.Dict().tag(sync=True, echo_update=False)
+    options = traitlets.Dict().tag(sync=True, from_json=_options_from_wire, echo_update=False)
 
     def __init__(
         self,
@@ -108,10 +119,21 @@ class Attention(View):
     ) -> None:
         chosen = checked_options(DEFAULTS, options)
         session, self._data, self._comparison = _source(source, prompt)
+        if self._data is not None and chosen["weighting"] != self._data.weighting:
+            if "weighting" in options:
+                raise DataError(
+                    f"weighting={chosen['weighting']!r}, but the patterns given hold {self._data.weighting!r}."
+                )
+            chosen["weighting"] = self._data.weighting
+        if (compare is not None and session is not None) or self._comparison is not None:
+            chosen["show"] = options.get("show", "difference")
         self._scores = checked_scores(scores)
         self._layers = None if layers is None else tuple(layers)
         self._started = time.perf_counter()
         self._sent: dict[str, Any] = {}
+        #: What the picture on screen, and the one being made, are of: weighting, prompt, compare.
+        self._drawn: dict[str, Any] = {}
+        self._asked: dict[str, Any] = {}
         if session is not None:
             from mi_widgets.compute.attention import check_layers
 
@@ -156,7 +178,8 @@ class Attention(View):
             patterns: `[layer, head, query, key]` (numpy, torch or nested lists; fewer axes for one layer or head),
                 or an `AttentionPatterns` or `AttentionComparison` as `mw.data.load` returns them.
             tokens: one string or id per position.
-            compare: a second set of patterns for A, B and A − B; `compare_tokens` are its tokens.
+            compare: a second set of patterns for A, B and A − B.
+            compare_tokens: its tokens, if they differ.
             layers: layer numbers of the layer axis.
             causal: no reads of later positions; found from the numbers if None.
             windows: sliding window, for all layers or one per layer.
@@ -170,6 +193,12 @@ class Attention(View):
         how = {"layers": layers, "causal": causal, "windows": windows, "kv_heads": kv_heads, "weighting": weighting}
         if isinstance(patterns, (AttentionPatterns, AttentionComparison)):
             first: Any = patterns
+            given = {**how, "tokens": tokens, "weighting": None}
+            said = [name for name, value in given.items() if value is not None]
+            if said:
+                raise DataError(f"{', '.join(said)}: a result of mi_widgets knows its own.", "Leave it out.")
+            if isinstance(first, AttentionComparison) and compare is not None:
+                raise DataError("this result is a comparison already.", "Leave compare= out.")
         else:
             first = patterns_from_arrays(patterns, tokens, **how)  # type: ignore[arg-type]
         if compare is not None and isinstance(first, AttentionPatterns):
@@ -178,10 +207,7 @@ class Attention(View):
                 names = tokens if compare_tokens is None else compare_tokens
                 second = patterns_from_arrays(compare, names, **how)  # type: ignore[arg-type]
             first = AttentionComparison(first, second)
-        shown = first.a if isinstance(first, AttentionComparison) else first
-        if isinstance(first, AttentionComparison):
-            view.setdefault("show", "difference")
-        return cls(first, weighting=shown.weighting, **view)
+        return cls(first, **view)
 
     @classmethod
     def from_cache(cls, cache: Any, tokens: Any = None, **view: Any) -> Attention:
@@ -249,8 +275,7 @@ class Attention(View):
         Args:
             options: `layers=`, `heads=` and, for one prompt, `masked=`.
         """
-        self._flush()
-        return (self._comparison or self.data).to_pandas(**options)
+        return self._result().to_pandas(**options)
 
     def figure(self, **options: Any) -> Any:
         """The picture on screen as a plotly Figure: the selected head, or the whole wall with `kind="wall"`.
@@ -262,14 +287,23 @@ class Attention(View):
 
         self._flush()
         layer, head = self._focused()[0]
-        shown: dict[str, Any] = {"layer": layer, "head": head, "scale": self.options["scale"], "palette": self.options["palette"]}
+        shown: dict[str, Any] = {"layer": layer, "head": head}
+        shown |= {name: self.options[name] for name in ("scale", "palette")}
         if "heads" in options or options.get("kind") == "wall":
             del shown["layer"], shown["head"]
         return attention_figure(self._shown(), **{**shown, **options})
 
     def recipe(self) -> str:
         """Python that makes this picture again: versions, model, prompt, options, selection."""
-        changed = {name: value for name, value in self.options.items() if value != DEFAULTS[name]}
+        if self.session is not None:
+            self._flush()
+        # Of the picture that is there: a prompt or weighting that failed since has none.
+        options = self.options if self._data is None else {**self.options, "weighting": self._data.weighting}
+        changed = {name: value for name, value in options.items() if value != DEFAULTS[name]}
+        if self._comparison is not None:
+            changed["show"] = options["show"]
+        if self.session is None:
+            changed.pop("weighting", None)  # the file says it
         words = "".join(f", {name}={value!r}" for name, value in changed.items())
         lines = [f"# {_versions(self.session is not None)}", "import mi_widgets as mw", ""]
         if self.session is None:
@@ -282,21 +316,28 @@ class Attention(View):
             loader = "mw.load_demo()" if name == "mi_widgets demo" else f"mw.load_model({name!r})"
             bos = "" if self.session.prepend_bos is None else f", prepend_bos={self.session.prepend_bos}"
             beyond = ", beyond_context=True" if self.session.beyond_context else ""
-            second = "" if self.compare is None else f", compare={self.compare!r}"
+            compare = self._drawn["compare"]
+            second = "" if compare is None else f", compare={compare!r}"
+            if self._scores is not None:
+                lines.insert(2, "# scores: a DataFrame of your own, with columns layer and head")
+                second += ", scores=scores"
             layers = "" if self._layers is None else f", layers={list(self._layers)}"
             lines += [
                 f"model = {loader}",
-                f"session = mw.Session(model, {self.session.prompt!r}{bos}{beyond})",
+                f"session = mw.Session(model, {self._drawn['prompt']!r}{bos}{beyond})",
                 f"view = mw.Attention(session{second}{layers}{words})",
             ]
         if self.selection != Selection():
             chosen = {name: value for name, value in self.selection.to_dict().items() if value not in (None, [])}
             if "heads" in chosen:
                 chosen["heads"] = tuple(tuple(pair) for pair in chosen["heads"])
-            lines.append(f"view.selection = mw.Selection({', '.join(f'{key}={value!r}' for key, value in chosen.items())})")
+            fields = ", ".join(f"{name}={value!r}" for name, value in chosen.items())
+            lines.append(f"view.selection = mw.Selection({fields})")
         return "\n".join([*lines, 'view.save("attention.pdf", width_mm=83)', ""])
 
-    def frozen_state(self, *, heads: str | Iterable[tuple[int, int]] = "all") -> dict[str, Any]:
+    def frozen_state(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, *, heads: str | Iterable[tuple[int, int]] = "all"
+    ) -> dict[str, Any]:
         """The state for an offline page, with the full patterns of the heads kept.
 
         Args:
@@ -325,12 +366,12 @@ class Attention(View):
         manifest = {**self._manifest([], self._sent.get("scores")), "live": False}
         return {
             "session_id": self.session_id,
-            "prompt": to_wire(self.prompt),
-            "compare": to_wire(self.compare),
+            "prompt": to_wire(self._drawn.get("prompt")),
+            "compare": to_wire(self._drawn.get("compare")),
             "history": [],
             "selection": {**self.selection.to_dict(), "stamp": self._stamp},
-            "options": dict(self.options),
-            "status": _status("frozen", manifest["run"]),
+            "options": {**self.options, "weighting": patterns.weighting},
+            "status": status_value("frozen", manifest["run"]),
             "picture": pack(atlases, manifest),
             "focus": b"",
             "store": pack(blocks),
@@ -346,6 +387,7 @@ class Attention(View):
         assert self.session is not None
         weighting = self.options["weighting"]
         prompts = {"A": self.session.prompt} | ({} if self.compare is None else {"B": self.compare})
+        self._asked = {"weighting": weighting, "prompt": prompts["A"], "compare": prompts.get("B")}
         return [
             Need(name, prompt, SITES[weighting], lambda: readers_for(weighting), self._layers)
             for name, prompt in prompts.items()
@@ -362,15 +404,16 @@ class Attention(View):
         from mi_widgets.compute.attention import assemble
 
         assert self.session is not None
-        weighting = self.options["weighting"]
+        asked = self._asked  # the options may have changed since; then a newer run is on its way
         sides = {
-            name: assemble(self.session.model, answer.tokens, answer.activations, weighting)
+            name: assemble(self.session.model, answer.tokens, answer.activations, asked["weighting"])
             for name, answer in answers.items()
         }
         later = not self.session.has_head_scores and self.session.scores_seconds() > QUICK_SECONDS
         scores = None if later else (yield from self.session.head_scores())
         self._data = sides["A"]
         self._comparison = AttentionComparison(sides["A"], sides["B"]) if "B" in sides else None
+        self._drawn = asked
         self.last_error = None
         self._draw(progress.run, progress.notes, self._all_scores(scores))
         if later:
@@ -400,14 +443,13 @@ class Attention(View):
         with self.hold_sync():
             self.picture = picture
             self.focus = focus
-            self.status = _status("idle", run, elapsed_ms=round(elapsed, 1))
+            self.status = status_value("idle", run, elapsed_ms=round(elapsed, 1))
 
     def _manifest(self, notes: list[str], scores: pd.DataFrame | None) -> Any:
         assert self._data is not None
         difference_high = None
         if self._comparison is not None:
-            block, difference_high = wire.difference_atlas(self._comparison)
-            self._sent["difference"] = block
+            difference_high = self._atlas("difference").high
         self._sent["atlas"] = self._atlas()
         return wire.manifest(
             self._data,
@@ -457,6 +499,10 @@ class Attention(View):
                 blocks += [wire.head_block(patterns, side, layer, head) for layer, head in heads]
         return blocks
 
+    def _result(self) -> AttentionPatterns | AttentionComparison:
+        self._flush()
+        return self._comparison or self.data
+
     def _settle(self) -> None:
         if self._data is None or "run" not in self._sent:
             return
@@ -481,6 +527,8 @@ class Attention(View):
             except DataError as reason:
                 raise RequestError("unknown", reason.message, reason.hint) from reason
         if request.get("want") == "atlas":
+            if request.get("show") not in CHOICES["show"]:
+                raise RequestError("unknown", f"There is no thumbnail of {request.get('show')!r}.")
             if self._comparison is None and request.get("show") != "A":
                 raise RequestError("unknown", "There is no second prompt to compare with.", "Add one with “compare”.")
             return pack([self._atlas(request.get("show"))])
@@ -530,8 +578,7 @@ class Attention(View):
             return
         # A first second prompt is there to be compared with; without one, only A is left to show.
         if change["new"] is None:
-            self._comparison = None
-            self.options = {"show": "A"}
+            self.options = {"show": "A"}  # the comparison itself stays until its successor is drawn
         elif change["old"] is None and self.options["show"] == "A":
             self.options = {"show": "difference"}
         self.session.compute([self])
@@ -581,6 +628,8 @@ def checked_scores(scores: pd.DataFrame | None) -> pd.DataFrame | None:
         return None
     if not isinstance(scores, pd.DataFrame) or not {"layer", "head"} <= set(scores.columns):
         raise DataError("scores must be a DataFrame with columns layer and head.", "One row per head.")
+    if not all(pd.api.types.is_integer_dtype(scores[name]) for name in ("layer", "head")):
+        raise DataError("the columns layer and head of scores must be whole numbers.", "One row per head.")
     if scores.duplicated(["layer", "head"]).any():
         raise DataError("scores has several rows for one head.", "Give one row per layer and head.")
     return scores
@@ -592,12 +641,15 @@ def joined(measured: pd.DataFrame, given: pd.DataFrame | None) -> pd.DataFrame:
         return measured
     kept = measured.drop(columns=[name for name in given.columns if name in measured and name not in ("layer", "head")])
     table = kept.merge(given, on=["layer", "head"], how="left")
-    table.attrs = measured.attrs
+    table.attrs = {**measured.attrs, "given": [str(name) for name in given.columns]}
     return table
 
 
 def _data_scores(patterns: AttentionPatterns, given: pd.DataFrame | None) -> pd.DataFrame | None:
     if patterns.weighting == "scores":
+        if given is not None:
+            given = given.copy(deep=False)
+            given.attrs = {"given": [str(name) for name in given.columns]}
         return given
     measured = prompt_scores(patterns)
     measured.attrs["basis"] = PROMPT_BASIS

@@ -43,11 +43,15 @@ def _selection_to_wire(selection: Selection, view: View) -> SelectionValue:
 
 
 def _selection_from_wire(value: dict[str, Any], view: View) -> Selection:
-    view._stamp = max(view._stamp, int(value.get("stamp") or 0))
     try:
-        return Selection.from_dict(value)
-    except (DataError, TypeError, ValueError):
+        stamp = int(value.get("stamp") or 0)
+        selection = Selection.from_dict(value)
+    except (AttributeError, TypeError, ValueError, IndexError):  # DataError is a ValueError
         return view.selection
+    if stamp < view.newest_stamp:  # Python or another view has chosen since; the page hears of it
+        return view.selection
+    view._stamp = stamp
+    return selection
 
 
 class View(anywidget.AnyWidget):
@@ -61,6 +65,10 @@ class View(anywidget.AnyWidget):
     """
 
     kind: ClassVar[str] = ""
+    # Here, so that a view whose construction failed can be closed (ipywidgets closes it on collection).
+    session: Session | None = None
+    _settle_timer: asyncio.TimerHandle | None = None
+    _stamp = 0
 
     session_id = traitlets.Unicode().tag(sync=True)
     selection = traitlets.Instance(Selection).tag(
@@ -68,16 +76,15 @@ class View(anywidget.AnyWidget):
     )
     status = traitlets.Dict().tag(sync=True)
     picture = traitlets.Bytes(b"").tag(sync=True)
-    focus = traitlets.Bytes(b"").tag(sync=True)
+    # A name of the page's contract; ipywidgets has a method `focus()` of no use to a view.
+    focus: Any = traitlets.Bytes(b"").tag(sync=True)  # pyright: ignore[reportIncompatibleMethodOverride]
     store = traitlets.Bytes(b"").tag(sync=True)
     height = traitlets.Int(620, min=240, max=4000).tag(sync=True)
 
     def __init__(self, session: Session | None, **traits: Any) -> None:
-        self._stamp = 0
         self.session = session
         self.last_error: Exception | None = None
         self._owner = threading.get_ident()
-        self._settle_timer: asyncio.TimerHandle | None = None
         self._requests: dict[int, dict[str, Any]] = {}
         try:
             self._loop: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
@@ -87,9 +94,10 @@ class View(anywidget.AnyWidget):
         super().__init__(
             session_id=session.id if session is not None else "",
             selection=selection,
-            status=_status("idle", 0),
+            status=status_value("idle", 0),
             **traits,
         )
+        self._stamp = self.newest_stamp
         if not self.session_id:
             self.session_id = self.model_id or ""
         self.on_msg(self._receive)
@@ -117,7 +125,7 @@ class View(anywidget.AnyWidget):
         """The frozen result of the picture."""
         raise TypeError(f"{type(self).__name__} defines no data")
 
-    def figure(self, **options: Any) -> Any:
+    def figure(self, **options: Any) -> Any:  # noqa: ARG002
         """The same picture as a plotly Figure."""
         raise TypeError(f"{type(self).__name__} defines no figure")
 
@@ -125,13 +133,17 @@ class View(anywidget.AnyWidget):
         """Python that makes this picture again."""
         raise TypeError(f"{type(self).__name__} defines no recipe")
 
-    def frozen_state(self, **options: Any) -> dict[str, Any]:
+    def frozen_state(self, **options: Any) -> dict[str, Any]:  # noqa: ARG002
         """The synchronised state as an offline page needs it: JSON values and bytes by trait name."""
         raise TypeError(f"{type(self).__name__} defines no frozen state")
 
-    def _answer(self, request: dict[str, Any]) -> bytes:
+    def _answer(self, request: dict[str, Any]) -> bytes:  # noqa: ARG002
         """The parcel a request of the page asks for, or RequestError."""
         raise RequestError("unknown", f"{type(self).__name__} has nothing to answer.")
+
+    def _result(self) -> Any:
+        """All that the picture shows, as `save` writes it to `.npz`."""
+        return self.data
 
     def _settle(self) -> None:
         """Let the saved state catch up with what is on screen."""
@@ -185,7 +197,7 @@ class View(anywidget.AnyWidget):
         elif suffix in TABLES:
             _write_table(self.to_pandas(**options), path)
         elif suffix == ".npz":
-            save_data(self.data, path)
+            save_data(self._result(), path)
         else:
             known = ", ".join(sorted({*FIGURES, *TABLES, ".html", ".npz"}))
             raise DataError(f"cannot write {suffix or path.name!r}.", f"Use a path that ends in one of {known}.")
@@ -220,13 +232,18 @@ class View(anywidget.AnyWidget):
         """See `session.SessionView`."""
         return ()
 
-    def session_draws(self, progress: Progress, answers: dict[str, Answered]) -> Generator[Any, None, None]:
+    def session_draws(
+        self,
+        progress: Progress,  # noqa: ARG002
+        answers: dict[str, Answered],  # noqa: ARG002
+    ) -> Generator[Any, None, None]:
         """See `session.SessionView`."""
         yield from ()
 
     def session_waits(self, progress: Progress) -> None:
         """See `session.SessionView`."""
-        self.status = _status(
+        self.last_error = None
+        self.status = status_value(
             "computing", progress.run, done=progress.done, total=progress.total, estimate=progress.estimate
         )
 
@@ -234,31 +251,36 @@ class View(anywidget.AnyWidget):
         """See `session.SessionView`."""
         self.last_error = error
         message, hint = explain(error)
-        self.status = _status("error", run, message=message, hint=hint)
+        self.status = status_value("error", run, message=message, hint=hint)
 
     def session_stops(self, run: int) -> None:
         """See `session.SessionView`."""
-        self.status = _status("idle", run, message="Stopped. The picture is of the last finished run.")
+        self.status = status_value("idle", run, message="Stopped. The picture is of the last finished run.")
 
     def session_changed(self, name: str) -> None:
         """See `session.SessionView`."""
         if name == "selection" and self.session is not None and self.selection != self.session.selection:
-            self._stamp = max(self._stamp, self.session_stamp)
+            known = any(view.selection == self.session.selection for view in self._linked())
+            # A selection that no view has yet was set on the session in Python: newer than all.
+            self._stamp = self.newest_stamp + (not known)
             self.selection = self.session.selection
 
+    def _linked(self) -> list[View]:
+        views = self.session._views if self.session is not None else ()
+        return [self, *(view for view in views if isinstance(view, View) and view is not self)]
+
     @property
-    def session_stamp(self) -> int:
-        """The newest stamp in the session."""
-        assert self.session is not None
-        return max((view._stamp for view in self.session._views if isinstance(view, View)), default=0)
+    def newest_stamp(self) -> int:
+        """The newest stamp among linked views."""
+        return max(view._stamp for view in self._linked())
 
     @traitlets.validate("selection")
     def _stamp_selection(self, proposal: Any) -> Selection:
         # A selection set in Python is newer than any the page has sent; one from the page brings its own stamp.
-        if not self._property_lock and proposal["value"] != self._trait_values.get("selection"):
-            newest = self.session_stamp if self.session is not None else 0
-            if self.session is None or self.session.selection != proposal["value"]:
-                self._stamp = max(self._stamp, newest) + 1
+        from_page = "selection" in self._property_lock
+        fresh = proposal["value"] != self._trait_values.get("selection")
+        if fresh and not from_page and (self.session is None or self.session.selection != proposal["value"]):
+            self._stamp = self.newest_stamp + 1
         return proposal["value"]
 
     def _selected(self, change: Any) -> None:
@@ -275,7 +297,8 @@ class View(anywidget.AnyWidget):
             if self._settle_timer is not None:
                 self._settle_timer.cancel()
             assert self._loop is not None
-            self._settle_timer = self._loop.call_later(SETTLE_SECONDS, self._settle)
+            if self.comm is not None:  # else closed in the meantime
+                self._settle_timer = self._loop.call_later(SETTLE_SECONDS, self._settle)
 
         self._loop.call_soon_threadsafe(start)
 
@@ -283,12 +306,14 @@ class View(anywidget.AnyWidget):
 
     def _receive(self, _widget: Any, content: Any, _buffers: Any) -> None:
         kind = content.get("kind") if isinstance(content, dict) else None
+        number = content.get("req", -1) if kind in {"cancel", "request"} else -1
         if kind == "stop":
             self.stop()
+        elif not isinstance(number, int):
+            return  # an answer could not say what it answers
         elif kind == "cancel":
-            self._requests.pop(int(content.get("req", -1)), None)
+            self._requests.pop(number, None)
         elif kind == "request":
-            number = int(content.get("req", -1))
             self._requests[number] = content
             if self._loop is not None and self._loop.is_running() and not self._loop.is_closed():
                 # One turn of the loop, so that a cancel that is queued behind the request is heard first.
@@ -322,14 +347,15 @@ class View(anywidget.AnyWidget):
         self.send(answer, buffers=[parcel] if parcel and not as_text else None)
 
 
-def _status(state: str, run: int, **values: Any) -> StatusValue:
+def status_value(state: str, run: int, **values: Any) -> StatusValue:
+    """A whole status: `values` over empty ones."""
     empty = {"message": "", "hint": "", "done": 0, "total": 0, "estimate": "", "elapsed_ms": 0.0}
     return {"state": state, "run": run, **empty, **values}  # type: ignore[typeddict-item,return-value]
 
 
 def _write_table(table: Any, path: Path) -> None:
     if path.suffix.lower() == ".csv":
-        table.to_csv(path, index=False)
+        table.to_csv(path, index=False, encoding="utf-8")
         return
     try:
         table.to_parquet(path, index=False)

@@ -65,13 +65,12 @@ def manifest(
         difference_high: largest |A − B|, where compared.
     """
     head_high = _per_head_high(patterns.base, patterns.key_weight)
-    low = 0.0 if patterns.weighting != "scores" else value_range(patterns.base)[0]
+    low = min(0.0, _lowest(patterns)) if patterns.weighting != "scores" else _lowest(patterns)
     high = float(np.nanmax(head_high)) if np.isfinite(head_high).any() else 0.0
     compare: CompareTable | None = None
     if comparison is not None:
         other = comparison.b
-        if other.weighting == "scores":
-            low = min(low, value_range(other.base)[0])
+        low = min(low, _lowest(other))
         other_high = _per_head_high(other.base, other.key_weight)
         head_high = np.fmax(head_high, other_high)
         high = max(high, float(np.nanmax(other_high)) if np.isfinite(other_high).any() else 0.0)
@@ -100,12 +99,17 @@ def manifest(
     }
 
 
+def _lowest(patterns: AttentionPatterns) -> float:
+    """Smallest finite value; a key weight is a norm, so it only matters where patterns are negative."""
+    low = value_range(patterns.base)[0]
+    return low if patterns.key_weight is None or low >= 0 else value_range(patterns.values)[0]
+
+
 def _per_head_high(base: np.ndarray, key_weight: np.ndarray | None) -> np.ndarray:
     """Largest value of each head `[layer, head]`, NaN ignored, without a second copy of `base`."""
-    if key_weight is None:
-        per_key = np.fmax.reduce(base, axis=2)
-    else:
-        per_key = np.fmax.reduce(base, axis=2) * key_weight  # weights are norms: the largest pattern stays largest
+    per_key = np.fmax.reduce(base, axis=2)
+    if key_weight is not None:
+        per_key = per_key * key_weight  # weights are norms: the largest pattern stays largest
     return np.fmax.reduce(per_key, axis=2)
 
 
@@ -129,18 +133,22 @@ def score_columns(scores: pd.DataFrame, patterns: AttentionPatterns) -> list[Sco
     """Every numeric column of `scores` but layer and head, laid out layer-major for the page."""
     table = scores.set_index(["layer", "head"])
     order = [(layer, head) for layer in patterns.layers for head in range(patterns.n_heads)]
-    basis = scores.attrs.get("basis", "")
+    basis, given = scores.attrs.get("basis", ""), scores.attrs.get("given", ())
     columns: list[ScoreColumn] = []
     for name in table.columns:
         if not pd.api.types.is_numeric_dtype(table[name]):
             continue
         values = table[name].reindex(order).astype(float).tolist()
-        label, description = SCORE_TEXT.get(str(name), (str(name).replace("_", " "), "A column of the table given."))
+        label, description = SCORE_TEXT.get(str(name), (str(name).replace("_", " "), ""))
+        if str(name) in given or not description:  # a name of ours does not make a user's numbers ours
+            description = "A column of the table given."
+        else:
+            description = f"{description} {basis}".strip()
         columns.append(
             {
                 "name": str(name),
                 "label": label,
-                "description": f"{description} {basis}".strip() if str(name) in SCORE_TEXT else description,
+                "description": description,
                 "values": [value if math.isfinite(value) else None for value in values],
             }
         )
@@ -157,10 +165,11 @@ def checks(patterns: AttentionPatterns) -> list[CheckValue]:
 
 def atlas_block(patterns: AttentionPatterns, show: Show = "A") -> Block:
     """Thumbnails of every head: u8 `[layer, head, query, key]`; each cell is the largest value in its patch."""
-    transform: Transform = "linear" if patterns.weighting == "scores" else "sqrt"
     thumbnails = shrink(patterns.base, THUMBNAIL, patterns.causal, patterns.key_weight)
-    low = None if patterns.weighting == "scores" else 0.0
-    high = None if low is None else value_range(thumbnails)[1]
+    low, high = value_range(thumbnails)
+    # Weights start at 0; scores, and signed arrays that a user brings, where they start.
+    transform: Transform = "linear" if patterns.weighting == "scores" or low < 0 else "sqrt"
+    low = 0.0 if transform == "sqrt" else low
     return Block(
         f"atlas/{show}",
         thumbnails,

@@ -97,7 +97,7 @@ def value_range(values: np.ndarray) -> tuple[float, float]:
     """Smallest and largest finite value; (0, 0) where there is none."""
     if not values.size:
         return 0.0, 0.0
-    low, high = float(values.min()), float(values.max())
+    low, high = float(np.fmin.reduce(values, axis=None)), float(np.fmax.reduce(values, axis=None))
     if np.isfinite(low) and np.isfinite(high):
         return low, high
     finite = values[np.isfinite(values)]
@@ -106,7 +106,8 @@ def value_range(values: np.ndarray) -> tuple[float, float]:
 
 def _quantise(values: np.ndarray, low: float, high: float, transform: Transform) -> np.ndarray:
     scale = 1.0 / (high - low) if high > low else 0.0
-    unit = (values.astype(np.float32, copy=False) - np.float32(low)) * np.float32(scale)
+    # In double precision: a range of denormals would overflow a single's scale. u8 blocks are small.
+    unit = (values.astype(np.float64) - low) * scale
     missing = np.isnan(unit)
     has_missing = bool(missing.any())
     if has_missing:

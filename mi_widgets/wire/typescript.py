@@ -32,7 +32,7 @@ def wire_types() -> str:
             doc = inspect.cleandoc(value.__doc__ or "").split("\n")
             lines += ["/**", *(f" * {line}".rstrip() for line in doc), " */", f"export interface {name} {{"]
             mark = "" if value.__total__ else "?"
-            for field, annotation in get_type_hints(value, vars(messages)).items():
+            for field, annotation in get_type_hints(value, dict(vars(messages))).items():
                 lines.append(f"  {field}{mark}: {_typescript(annotation)};")
             lines += ["}", ""]
     return "\n".join(lines)

@@ -20,6 +20,8 @@ from typing import Any
 import nbformat
 from playwright.sync_api import Browser, Locator, Page
 
+from mi_widgets.cli import lab_environment
+
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -44,7 +46,7 @@ class LabServer:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         environment = {
-            **os.environ,
+            **lab_environment(),
             "JUPYTER_CONFIG_DIR": str(home / "config"),
             "JUPYTER_DATA_DIR": str(home / "data"),
             "JUPYTER_RUNTIME_DIR": str(home / "runtime"),
@@ -97,6 +99,7 @@ class Notebook:
 
     def __init__(self, server: LabServer, browser: Browser, name: str, viewport: tuple[int, int], options: Any) -> None:
         self.server, self.name = server, name
+        self.kernel_ended = False
         self.errors: list[str] = []
         self.external: list[str] = []
         self.page: Page = browser.new_page(viewport={"width": viewport[0], "height": viewport[1]}, **options)
@@ -114,11 +117,22 @@ class Notebook:
         """The notebook's file."""
         return self.server.folder / self.name
 
-    def load(self) -> None:
-        """Open (or reload) the notebook and wait for its kernel."""
+    def load(self, kernel: bool = True) -> None:
+        """Open (or reload) the notebook and wait for its kernel; or open it without one."""
         self.page.goto(f"http://127.0.0.1:{self.server.port}/lab/tree/{self.name}?token=t&reset")
         self.page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=90_000)
-        self.wait_idle()
+        if kernel:
+            self.wait_idle()
+
+    def shut_down(self) -> None:
+        """End this notebook's kernel and forget its session, as a reader without one would find it."""
+        self.page.evaluate(
+            """async () => {
+                const headers = {Authorization: 'token t'};
+                const sessions = await (await fetch('/api/sessions', {headers})).json();
+                for (const session of sessions) await fetch('/api/sessions/' + session.id, {method: 'DELETE', headers});
+            }"""
+        )
 
     def wait_idle(self) -> None:
         """Until the status bar says that the kernel is idle."""
@@ -153,6 +167,21 @@ class Notebook:
     def output(self, index: int) -> str:
         """The text of cell `index`'s output."""
         return "\n".join(self.cell(index).locator(".jp-OutputArea-output").all_inner_texts())
+
+    def expected(self, error: str) -> bool:
+        """Whether JupyterLab itself reports `error` when a kernel is restarted or ended under it."""
+        return self.kernel_ended and any(
+            text in error for text in ("WebSocket", "Kernel", "kernel", "404", "Canceled", "disposed", "Failed to load")
+        )
+
+    def restart_kernel(self) -> None:
+        """Restart the kernel by the page's own command."""
+        self.kernel_ended = True
+        self.page.keyboard.press("Escape")
+        self.page.keyboard.press("0")
+        self.page.keyboard.press("0")
+        self.page.locator("button.jp-mod-accept, button.jp-mod-warn").first.click()
+        self.wait_idle()
 
     def save(self) -> nbformat.NotebookNode:
         """Save with the widget state, and return what is in the file."""

@@ -1,0 +1,68 @@
+/** The legend beside a picture: palette with round values, and swatches of every look a cell can have. */
+import { exact, rounded } from "../core/format";
+import { LOG_FLOOR, ticks, type Mapping } from "../core/scale";
+import { h } from "./element";
+import { context2d } from "./surface";
+
+export interface LegendContent {
+  mapping: Mapping;
+  unit: string;
+  masked: boolean;
+  missing: boolean;
+  /** Cells outside the range, drawn in its end colours. */
+  clipped: number;
+}
+
+const SCALE_NAMES = { linear: "linear", sqrt: "square root", log: "logarithmic" };
+
+export class Legend {
+  readonly #bar = h("canvas", { class: "miw-legend-bar", width: 1, height: 256, "aria-hidden": "true" });
+  readonly #ticks = h("div", { class: "miw-legend-ticks" });
+  readonly #unit = h("div", { class: "miw-legend-unit" });
+  readonly #notes = h("div", { class: "miw-legend-notes" });
+  readonly element = h(
+    "div",
+    { class: "miw-legend", role: "group", "aria-label": "legend" },
+    this.#unit,
+    h("div", { class: "miw-legend-scale" }, this.#bar, this.#ticks),
+    this.#notes,
+  );
+
+  show(content: LegendContent): void {
+    const { mapping } = content;
+    this.#unit.textContent = content.unit;
+    const context = context2d(this.#bar);
+    if (context) {
+      const pixels = context.createImageData(1, 256);
+      const words = new Uint32Array(pixels.data.buffer);
+      for (let step = 0; step < 256; step++) words[255 - step] = mapping.colors[step]!;
+      context.putImageData(pixels, 0, 0);
+    }
+    this.#ticks.replaceChildren(
+      ...ticks(mapping).map(({ value, unit }) => {
+        const floor = mapping.scale === "log" && unit === 0;
+        const tick = h("div", { class: "miw-legend-tick" }, `${floor ? "≤ " : ""}${rounded(value)}`);
+        tick.style.bottom = `${unit * 100}%`;
+        return tick;
+      }),
+    );
+    const notes: HTMLElement[] = [h("div", {}, SCALE_NAMES[mapping.scale])];
+    if (mapping.scale === "log") {
+      notes.push(h("div", {}, `floor ${rounded(LOG_FLOOR)} of max`));
+    }
+    if (content.masked) notes.push(swatch("miw-swatch-masked", mapping.masked, "masked"));
+    if (content.missing) {
+      const missing = mapping.missing;
+      notes.push(swatch("", `rgb(${missing & 255} ${(missing >> 8) & 255} ${(missing >> 16) & 255})`, "not a number"));
+    }
+    if (content.clipped) notes.push(h("div", {}, `${content.clipped} clipped`));
+    this.#notes.replaceChildren(...notes);
+    this.element.title = `${exact(mapping.low)} … ${exact(mapping.high)}`;
+  }
+}
+
+function swatch(kind: string, color: string, text: string): HTMLElement {
+  const patch = h("span", { class: `miw-swatch ${kind}` });
+  patch.style.setProperty("--swatch", color);
+  return h("div", { class: "miw-swatch-row" }, patch, text);
+}

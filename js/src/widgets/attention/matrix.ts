@@ -1,0 +1,245 @@
+/** The focused head as a query × key heat map with its legend, and the same numbers as a table for screen readers. */
+import { shown } from "../../core/format";
+import { strongest, type Grid } from "../../core/grid";
+import { computed, Signal, type Readable } from "../../core/signal";
+import { clipped, isolated } from "../../core/tokens";
+import { h } from "../../dom/element";
+import { Heatmap } from "../../dom/heatmap";
+import { Legend } from "../../dom/legend";
+import { HiddenTable } from "../../dom/table";
+import type { Ink } from "../../dom/theme";
+import type { Tooltip } from "../../dom/tooltip";
+import type { Explorer, Head } from "./explorer";
+import type { Positions } from "./picture";
+
+const TABLE_ROWS = 200;
+
+export class Matrix {
+  readonly heatmap: Heatmap;
+  readonly #title = h("div", { class: "miw-panel-title" });
+  readonly #legend = new Legend();
+  readonly #table = new HiddenTable();
+  readonly element: HTMLElement;
+  #explorer: Explorer;
+  #tooltip: Tooltip;
+  #tableTimer = 0;
+
+  constructor(explorer: Explorer, ink: Signal<Ink>, tooltip: Tooltip) {
+    this.#explorer = explorer;
+    this.#tooltip = tooltip;
+    const { scope } = explorer;
+    this.heatmap = new Heatmap(scope, ink, {
+      point: (cell, event) => this.#point(cell, event),
+      pick: ({ query, key }) => explorer.lockCell(query, key),
+    });
+    this.heatmap.element.setAttribute("aria-label", "focused head, query by key");
+    this.element = h(
+      "section",
+      { class: "miw-matrix", "aria-label": "focused head" },
+      this.#title,
+      h("div", { class: "miw-matrix-body" }, this.heatmap.element, this.#legend.element),
+      this.#table.element,
+    );
+    scope.effect(() => this.#showContent());
+    scope.effect(() => {
+      this.heatmap.marks.value = {
+        pointed: this.#pointed.value,
+        locked: { query: explorer.query.value, key: explorer.key.value },
+        linked: this.#linked.value,
+      };
+    });
+    scope.effect(() => this.#showTitle());
+    scope.effect(() => {
+      const rows = this.#tableRows.value;
+      window.clearTimeout(this.#tableTimer);
+      // Nobody reads a table while the pointer still runs over the wall.
+      this.#tableTimer = window.setTimeout(() => {
+        if (!scope.ended) this.#table.show(rows.caption, rows.columns, rows.make());
+      }, 250);
+    });
+    scope.add(() => window.clearTimeout(this.#tableTimer));
+  }
+
+  /** Tells of one cell at the keyboard, as the tooltip does at the pointer. */
+  describe(query: number, key: number): string {
+    const grid = this.#explorer.grid.peek();
+    const positions = this.#explorer.positions.peek();
+    if (!grid) return "";
+    return `${label(positions, query)} reads ${label(positions, key)}: ${valueText(grid, query, key)}`;
+  }
+
+  showTooltipAt(query: number, key: number): void {
+    const { x, y } = this.heatmap.pointOf(query, key);
+    this.#tooltip.show(this.#tooltipLines(query, key), x, y);
+  }
+
+  readonly #pointed = computed(() => {
+    const cell = this.#explorer.hoverCell.value;
+    if (cell) return cell;
+    const position = this.#explorer.hoverPosition.value;
+    if (position === null) return null;
+    return this.#explorer.options.value.direction === "reads" ? { query: position, key: null } : { query: null, key: position };
+  });
+
+  readonly #linked = computed(() => {
+    const remote = this.#explorer.remote.value;
+    const { fromA } = this.#explorer.positions.value;
+    const at = (position: number | null): number | null => (position === null ? null : (fromA.get(position) ?? null));
+    return { query: at(remote.query ?? remote.position), key: at(remote.key) };
+  });
+
+  readonly #tableRows: Readable<{ caption: string; columns: string[]; make: () => string[][] }> = computed(() => {
+    const grid = this.#explorer.grid.value;
+    const positions = this.#explorer.positions.value;
+    const head = this.#explorer.locked.value;
+    const query = this.#explorer.query.value;
+    const unit = this.#explorer.picture.value?.manifest.unit ?? "";
+    const name = head ? `layer ${head.layer} head ${head.head}` : "no head";
+    if (!grid) return { caption: name, columns: [], make: () => [] };
+    if (query !== null && query < grid.side) {
+      return {
+        caption: `${name}: what ${label(positions, query)} reads from, ${unit}`,
+        columns: ["key token", "value"],
+        make: () =>
+          strongest(grid, 20, (key) => query * grid.side + key).map((key) => [label(positions, key), valueText(grid, query, key)]),
+      };
+    }
+    return {
+      caption: `${name}: the three strongest reads of each query${grid.side > TABLE_ROWS ? `, first ${TABLE_ROWS}` : ""}, ${unit}`,
+      columns: ["query token", "first", "second", "third"],
+      make: () =>
+        Array.from({ length: Math.min(grid.side, TABLE_ROWS) }, (_, row) => [
+          label(positions, row),
+          ...strongest(grid, 3, (key) => row * grid.side + key).map((key) => `${label(positions, key)} ${valueText(grid, row, key)}`),
+        ]),
+    };
+  });
+
+  #showContent(): void {
+    const grid = this.#explorer.grid.value;
+    const picture = this.#explorer.picture.value;
+    const mapping = this.#explorer.mapping.value;
+    const positions = this.#explorer.positions.value;
+    const show = this.#explorer.show.value;
+    if (!grid || !picture) {
+      this.heatmap.content.value = null;
+      return;
+    }
+    this.heatmap.content.value = {
+      grid,
+      mapping,
+      labels: positions.labels,
+      identity: `${picture.run}/${show}/${grid.side}`,
+      rowTitle: "query",
+      columnTitle: "key",
+    };
+    let masked = false;
+    let missing = false;
+    let clippedCells = 0;
+    const { low, high } = mapping;
+    const slack = (high - low) * 1e-3;
+    for (let at = 0; at < grid.values.length; at++) {
+      if (!grid.mask[at]) masked = true;
+      else {
+        const value = grid.values[at]!;
+        if (value !== value) missing = true;
+        else if (value > high + slack || value < low - slack) clippedCells += 1;
+      }
+    }
+    const unit = show === "difference" ? `A − B, ${picture.manifest.unit}` : picture.manifest.unit;
+    this.#legend.show({ mapping, unit, masked, missing, clipped: clippedCells });
+  }
+
+  #showTitle(): void {
+    const explorer = this.#explorer;
+    const head = explorer.focused.value;
+    const picture = this.#explorer.picture.value;
+    const grid = this.#explorer.grid.value;
+    const previewed = this.#explorer.hoverHead.value !== null;
+    if (!head || !picture) {
+      this.#title.replaceChildren();
+      return;
+    }
+    const { manifest } = picture;
+    const parts: (HTMLElement | string)[] = [h("strong", {}, `L${head.layer} H${head.head}`)];
+    const { kv_heads, heads } = manifest;
+    const row = picture.rowOf(head.layer);
+    if (kv_heads && kv_heads < heads) {
+      parts.push(h("span", { "data-tip": "Query heads of one group read keys and values of the same KV head (grouped-query attention)" }, `KV ${Math.floor(head.head / (heads / kv_heads))}`));
+    }
+    const window = manifest.windows[row];
+    if (window) parts.push(h("span", { "data-tip": `A query of this layer reads only the last ${window} positions, itself included` }, `window ${window}`));
+    const column = this.#explorer.sortColumn.value;
+    const score = column?.values[row * heads + head.head];
+    if (column && score !== undefined) {
+      parts.push(h("span", { "data-tip": column.description }, `${column.label} ${score === null ? "–" : score.toPrecision(3)}`));
+    }
+    if (grid?.precision === "reduced") {
+      parts.push(h("span", { class: "miw-reduced", "data-tip": reducedTip(explorer.source.liveness.value === "live") }, "≈ reduced"));
+    } else if (grid?.precision === "half") {
+      parts.push(h("span", { class: "miw-reduced", "data-tip": "Sent in half precision: values are rounded to about three digits" }, "≈ f16"));
+    }
+    if (previewed) parts.push(h("span", { class: "miw-faint" }, "preview"));
+    this.#title.replaceChildren(...parts);
+  }
+
+  #point(cell: { query: number; key: number } | null, event: MouseEvent): void {
+    this.#explorer.pointAtCell(cell?.query ?? null, cell?.key ?? null);
+    if (!cell) this.#tooltip.hide();
+    else this.#tooltip.show(this.#tooltipLines(cell.query, cell.key), event.clientX, event.clientY);
+  }
+
+  #tooltipLines(query: number, key: number): Node[] {
+    const grid = this.#explorer.grid.peek();
+    const positions = this.#explorer.positions.peek();
+    const show = this.#explorer.show.peek();
+    if (!grid || query >= grid.side || key >= grid.side) return [];
+    const lines = [
+      h("span", { class: "miw-tip-value" }, valueText(grid, query, key)),
+      tokenLine("query", positions, query),
+      tokenLine("key", positions, key),
+    ];
+    const head = this.#explorer.focused.peek();
+    if (show === "difference" && head && grid.mask[query * grid.side + key]) lines.push(this.#bothSides(head, query, key));
+    return lines;
+  }
+
+  #bothSides(head: Head, query: number, key: number): HTMLElement {
+    const picture = this.#explorer.picture.peek();
+    const pairs = picture?.manifest.compare?.pairs;
+    const text = (["A", "B"] as const).map((side, at) => {
+      const grid = picture && this.#explorer.heads.grid(picture, side, head.layer, head.head);
+      const row = pairs?.[query]?.[at] ?? -1;
+      const column = pairs?.[key]?.[at] ?? -1;
+      return grid && row >= 0 && column >= 0 ? `${side} ${shown(grid.values[row * grid.side + column]!, grid.precision)}` : `${side} –`;
+    });
+    return h("span", { class: "miw-faint" }, text.join("   "));
+  }
+}
+
+function reducedTip(live: boolean): string {
+  const drawn = "Drawn from the thumbnail: each cell is the largest value of its patch, in 254 steps";
+  return live ? `${drawn}. Rest on the head to fetch it in full` : `${drawn}. Of this head only the thumbnail was saved`;
+}
+
+export function label(positions: Positions, position: number): string {
+  return `${isolated(clipped(positions.labels[position] ?? "", 60))} (${position})`;
+}
+
+export function valueText(grid: Grid, query: number, key: number): string {
+  const at = query * grid.side + key;
+  if (!grid.mask[at]) return "masked";
+  const text = shown(grid.values[at]!, grid.precision);
+  return grid.precision === "reduced" ? `${text} (reduced)` : text;
+}
+
+/** "query  ·token  12  id 345", the token as text and nothing else. */
+export function tokenLine(name: string, positions: Positions, position: number): HTMLElement {
+  return h(
+    "span",
+    {},
+    h("span", { class: "miw-faint" }, `${name} `),
+    h("code", {}, h("bdi", {}, clipped(positions.labels[position] ?? "", 1000))),
+    h("span", { class: "miw-faint" }, `  ${position}${positions.details[position] ? `, ${positions.details[position]}` : ""}`),
+  );
+}

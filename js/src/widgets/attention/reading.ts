@@ -1,0 +1,179 @@
+/**
+ * The reading view: the prompt as text, shaded by what one token reads from, or by who reads it. Up to four heads lie
+ * over each other as coloured bars. Knows nothing of the wall or the matrix.
+ */
+import { CATEGORICAL } from "../../core/color.gen";
+import { brief } from "../../core/format";
+import { strongest, type Grid } from "../../core/grid";
+import { colorOf, cssOf, inkOn, unitOf, type Mapping } from "../../core/scale";
+import { computed } from "../../core/signal";
+import { h } from "../../dom/element";
+import { TokenStrip, type TokenLook } from "../../dom/strip";
+import type { Tooltip } from "../../dom/tooltip";
+import type { Explorer, Head } from "./explorer";
+import { label, tokenLine, valueText } from "./matrix";
+
+const NUMBERED = 5;
+/** A number over a token is worth its ink from this share of the range on. */
+const WORTH_A_NUMBER = 0.02;
+const PLAIN: TokenLook = { background: "", ink: "", bars: [] };
+/** What the mask forbids to read is there to be read by people, and no more. */
+const MASKED_TOKEN: TokenLook = { ...PLAIN, ink: "color-mix(in srgb, var(--miw-faint) 65%, transparent)" };
+
+export class Reading {
+  readonly strip: TokenStrip;
+  readonly #title = h("div", { class: "miw-panel-title" });
+  readonly #heads = h("div", { class: "miw-overlay-legend", role: "group", "aria-label": "overlaid heads" });
+  readonly element: HTMLElement;
+  #explorer: Explorer;
+  #tooltip: Tooltip;
+
+  constructor(explorer: Explorer, tooltip: Tooltip) {
+    this.#explorer = explorer;
+    this.#tooltip = tooltip;
+    const { scope } = explorer;
+    this.strip = new TokenStrip(scope, {
+      point: (position, event) => this.#point(position, event),
+      pick: (position) => explorer.lockPosition(explorer.lockedPosition.peek() === position ? null : position),
+    });
+    this.strip.element.setAttribute("aria-label", "the prompt as text");
+    this.element = h(
+      "section",
+      { class: "miw-reading", "aria-label": "reading view" },
+      h("div", { class: "miw-reading-head" }, this.#title, this.#heads),
+      this.strip.element,
+    );
+    scope.effect(() => this.strip.setTokens(explorer.positions.value));
+    scope.effect(() => this.#paint());
+    scope.effect(() => this.strip.mark({ pointed: this.position.value, locked: explorer.lockedPosition.value }));
+    scope.effect(() => this.#showTitle());
+    scope.effect(() => this.#showHeads());
+    // The text follows what is locked, never the pointer: nothing moves under the reader's eyes.
+    scope.effect(() => {
+      const count = explorer.positions.value.count;
+      const locked = explorer.lockedPosition.value ?? count - 1;
+      // Two frames: the strip gets its height with the first.
+      requestAnimationFrame(() => requestAnimationFrame(() => this.strip.reveal(locked)));
+    });
+  }
+
+  /** The token read from: pointed at or locked, else the last one. */
+  readonly position = computed(() => {
+    const count = this.#explorer.positions.value.count;
+    const chosen = this.#explorer.readFrom.value;
+    if (chosen !== null && chosen < count) return chosen;
+    if (!count) return null;
+    // In a difference the last token may have no partner, and so nothing to show.
+    const grid = this.#explorer.grid.value;
+    const reads = this.#explorer.options.value.direction === "reads";
+    for (let position = count - 1; grid?.side === count && position > 0; position--) {
+      const cell = cellsOf(grid, position, reads);
+      if (grid.mask[cell(position)]) return position;
+    }
+    return count - 1;
+  });
+
+  describe(position: number): string {
+    const grid = this.#explorer.grid.peek();
+    const positions = this.#explorer.positions.peek();
+    if (!grid) return label(positions, position);
+    const reads = this.#explorer.options.peek().direction === "reads";
+    const cell = cellsOf(grid, position, reads);
+    const top = strongest(grid, 3, cell).map((other) =>
+      reads ? `${label(positions, other)} ${valueText(grid, position, other)}` : `${label(positions, other)} ${valueText(grid, other, position)}`,
+    );
+    return `${label(positions, position)} ${reads ? "reads" : "is read by"} ${top.join(", ") || "nothing"}`;
+  }
+
+  #paint(): void {
+    const explorer = this.#explorer;
+    const position = this.position.value;
+    const grid = explorer.grid.value;
+    const mapping = explorer.mapping.value;
+    const reads = explorer.options.value.direction === "reads";
+    const overlaid = explorer.overlaid.value;
+    // The strip may hold other tokens for a moment; it is set in the same turn.
+    void explorer.positions.value;
+    if (position === null || !grid || position >= grid.side) {
+      this.strip.paint(0, () => PLAIN);
+      this.strip.number(new Map());
+      return;
+    }
+    const cell = cellsOf(grid, position, reads);
+    const range = mapping.high - mapping.low;
+    const numbers = new Map(
+      strongest(grid, NUMBERED, cell)
+        .filter((other) => Math.abs(grid.values[cell(other)]!) > (mapping.diverging ? mapping.high : range) * WORTH_A_NUMBER)
+        .map((other) => [other, brief(grid.values[cell(other)]!)]),
+    );
+    const layers = overlaid.map((head, at) => ({
+      grid: explorer.gridOf(head),
+      mapping: explorer.mappingOf(head),
+      color: CATEGORICAL[at % CATEGORICAL.length]!,
+    }));
+    this.strip.paint(layers.length, (other) => {
+      const at = cell(other);
+      const bars = layers.map((layer) => (layer.grid ? barColor(layer.grid, layer.mapping, at, layer.color) : ""));
+      if (!grid.mask[at]) return { ...MASKED_TOKEN, bars };
+      const color = colorOf(grid.values[at]!, mapping);
+      return { background: cssOf(color), ink: inkOn(color), bars };
+    });
+    this.strip.number(numbers);
+  }
+
+  #showTitle(): void {
+    const explorer = this.#explorer;
+    const position = this.position.value;
+    const head = explorer.focused.value;
+    const positions = explorer.positions.value;
+    const reads = explorer.options.value.direction === "reads";
+    if (position === null || !head) {
+      this.#title.replaceChildren();
+      return;
+    }
+    const chosen = explorer.readFrom.value !== null;
+    this.#title.replaceChildren(
+      h("span", { class: "miw-faint" }, reads ? "what " : "who reads "),
+      h("code", {}, h("bdi", {}, (positions.labels[position] ?? "").slice(0, 24))),
+      h("span", { class: "miw-faint" }, reads ? ` reads in L${head.layer} H${head.head}` : ` in L${head.layer} H${head.head}`),
+      chosen ? "" : h("span", { class: "miw-faint" }, " (last token; point at another)"),
+    );
+  }
+
+  #showHeads(): void {
+    const explorer = this.#explorer;
+    const overlaid = explorer.overlaid.value;
+    const entry = (head: Head, at: number): HTMLElement => {
+      const button = h("button", { type: "button", class: "miw-overlay-head", "aria-label": `remove layer ${head.layer} head ${head.head}`, "data-tip": "Click to take this head off the text" }, h("span", { class: "miw-swatch" }), `L${head.layer} H${head.head} ×`);
+      button.style.setProperty("--swatch", CATEGORICAL[at % CATEGORICAL.length]!);
+      button.addEventListener("click", () => explorer.toggleOverlay(head));
+      return button;
+    };
+    this.#heads.replaceChildren(...overlaid.map(entry));
+  }
+
+  #point(position: number | null, event: PointerEvent): void {
+    this.#explorer.pointAtPosition(position);
+    const grid = this.#explorer.grid.peek();
+    const positions = this.#explorer.positions.peek();
+    if (position === null || !grid) {
+      this.#tooltip.hide();
+      return;
+    }
+    this.#tooltip.show([tokenLine("", positions, position)], event.clientX, event.clientY);
+  }
+}
+
+/** The cell of each other position: along the query's row, or along the key's column. */
+function cellsOf(grid: Grid, position: number, reads: boolean): (other: number) => number {
+  return reads ? (key) => position * grid.side + key : (query) => query * grid.side + position;
+}
+
+function barColor(grid: Grid, mapping: Mapping, at: number, color: string): string {
+  if (!grid.mask[at]) return "";
+  const value = grid.values[at]!;
+  if (value !== value) return "";
+  const strength = mapping.diverging ? Math.abs(2 * unitOf(value, mapping) - 1) : unitOf(value, mapping);
+  const share = Math.round(strength * 50) * 2;
+  return share ? `color-mix(in srgb, ${color} ${share}%, transparent)` : "";
+}

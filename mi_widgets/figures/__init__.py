@@ -1,0 +1,36 @@
+"""Results on paper: data in, plotly figures and files out.
+
+Knows nothing of models, torch, widgets or sessions. Names load on first use, so that the small notebook previews
+do not wait for plotly.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mi_widgets.figures.attention import attention_figure
+    from mi_widgets.figures.export import find_browser, open_browser, save_figure
+    from mi_widgets.figures.preview import preview_png, preview_svg
+
+_HOMES = {
+    "attention_figure": "attention",
+    "find_browser": "export",
+    "open_browser": "export",
+    "preview_png": "preview",
+    "preview_svg": "preview",
+    "save_figure": "export",
+}
+
+__all__ = ["attention_figure", "find_browser", "open_browser", "preview_png", "preview_svg", "save_figure"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

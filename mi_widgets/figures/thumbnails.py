@@ -1,0 +1,108 @@
+"""Every head small: patches of cells reduced to their largest value, as on the screen's wall.
+
+Knows nothing of colours or plotly.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mi_widgets.data import AttentionComparison, AttentionPatterns
+
+
+def thumbnails(data: AttentionPatterns | AttentionComparison, side: int) -> tuple[np.ndarray, np.ndarray]:
+    """All heads with at most `side` cells on each axis.
+
+    Each cell is the largest value of its patch (of largest magnitude for a comparison), NaN passed over where the
+    patch holds any number; so the largest of all stays what it was.
+
+    Returns:
+        float32 `[layer, head, query patch, key patch]`, and bool `[layer, query patch, key patch]`: False where
+        the mask forbids every cell of the patch.
+    """
+    if isinstance(data, AttentionComparison):
+        layers = data.a.layers
+        count = len(data.alignment)
+        first = starts(count, side)
+        # Layer by layer: the full difference of all heads is never held at once.
+        values = np.empty((len(layers), data.a.n_heads, len(first), len(first)), np.float32)
+        for row, layer in enumerate(layers):
+            for head in range(data.a.n_heads):
+                values[row, head] = reduced(data.head(layer, head)[None], first, signed=True)[0]
+    else:
+        layers = data.layers
+        count = data.shape[2]
+        values = _largest(data, starts(count, side))
+    allowed = np.stack([any_cell(allowed_cells(data, layer), starts(count, side)) for layer in layers])
+    return values, allowed
+
+
+def allowed_cells(data: AttentionPatterns | AttentionComparison, layer: int) -> np.ndarray:
+    """bool `[query, key]`: what the mask of `layer` allows; for a comparison, on aligned columns, in both prompts.
+
+    A column that stands alone has no difference; there the order of columns decides what is masked.
+    """
+    if isinstance(data, AttentionPatterns):
+        return data.allowed(layer)
+    count = len(data.alignment)
+    both_causal = data.a.causal and data.b.causal
+    allowed = np.tri(count, dtype=bool) if both_causal else np.ones((count, count), bool)
+    pairs = [(column, *pair) for column, pair in enumerate(data.alignment.pairs) if None not in pair]
+    if pairs:
+        paired, in_a, in_b = np.array(pairs, dtype=np.intp).T
+        shared = data.a.allowed(layer)[np.ix_(in_a, in_a)] & data.b.allowed(layer)[np.ix_(in_b, in_b)]
+        allowed[np.ix_(paired, paired)] = shared
+    return allowed
+
+
+def starts(count: int, side: int) -> np.ndarray:
+    """First position of each of at most `side` patches of `count` positions."""
+    side = min(side, count)
+    return (np.arange(side) * count) // side
+
+
+def _largest(data: AttentionPatterns, first: np.ndarray) -> np.ndarray:
+    base, weight = data.base, data.key_weight
+    if len(first) == base.shape[2]:
+        return data.values
+    # The plain maximum runs at memory speed but spreads NaN; only layers that hold one take the slower way.
+    out = np.empty((*base.shape[:2], len(first), len(first)), np.float32)
+    for row in range(base.shape[0]):
+        out[row] = _reduced(base[row], None if weight is None else weight[row], first, np.maximum, data.causal)
+        if np.isnan(out[row]).any():
+            out[row] = _reduced(base[row], None if weight is None else weight[row], first, np.fmax, data.causal)
+    return out
+
+
+def _reduced(
+    heads: np.ndarray, weight: np.ndarray | None, first: np.ndarray, largest: np.ufunc, causal: bool
+) -> np.ndarray:
+    """`[head, query, key]` → `[head, patch, patch]`; above the diagonal of a causal head nothing is read."""
+    count, side = heads.shape[1], len(first)
+    ends = [*first[1:].tolist(), count]
+    out = np.zeros((heads.shape[0], side, side), np.float32)
+    for patch, (start, end) in enumerate(zip(first.tolist(), ends, strict=True)):
+        keys, cells = (end, patch + 1) if causal else (count, side)
+        per_key = largest.reduce(heads[:, start:end, :keys], axis=1)
+        if weight is not None:
+            per_key = per_key * weight[:, :keys]  # weights are norms: the largest pattern stays the largest
+        out[:, patch, :cells] = largest.reduceat(per_key, first[:cells], axis=1)
+    return out
+
+
+def reduced(heads: np.ndarray, first: np.ndarray, signed: bool = False) -> np.ndarray:
+    """`[head, query, key]` → `[head, patch, patch]`: the largest value of each patch, or of largest magnitude."""
+    if len(first) == heads.shape[1]:
+        return heads
+    top = np.fmax.reduceat(np.fmax.reduceat(heads, first, axis=1), first, axis=2)
+    if not signed:
+        return top
+    bottom = np.fmin.reduceat(np.fmin.reduceat(heads, first, axis=1), first, axis=2)
+    return np.where(np.abs(bottom) > np.abs(top), bottom, top)
+
+
+def any_cell(allowed: np.ndarray, first: np.ndarray) -> np.ndarray:
+    """bool `[query, key]` → `[patch, patch]`: True where any cell of the patch is."""
+    if len(first) == len(allowed):
+        return allowed
+    return np.logical_or.reduceat(np.logical_or.reduceat(allowed, first, axis=0), first, axis=1)

@@ -1,0 +1,115 @@
+"""The user's model is theirs: whatever happens in a pass, hooks, flags, modes, gradients and weights are as before."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import pytest
+import torch
+
+from mi_widgets import compute
+from mi_widgets.compute.forward import forward
+from mi_widgets.errors import ModelError
+from mi_widgets.models import modules_of
+
+IDS = np.arange(3, 15)
+
+
+def state_of(model):
+    """Everything that a pass could leave behind, as one comparable value."""
+    weights = hashlib.sha256()
+    for name, tensor in sorted(model.original_model.state_dict().items()):
+        weights.update(name.encode() + tensor.float().numpy().tobytes())
+    return {
+        "weights": weights.hexdigest(),
+        "hooks": {
+            name: ([id(hook) for hook in point.fwd_hooks], [id(hook) for hook in point.bwd_hooks])
+            for name, point in model.hook_dict.items()
+        },
+        "torch hooks": [(*module._forward_hooks, *module._forward_pre_hooks) for module in modules_of(model)],
+        "training": [module.training for module in modules_of(model)],
+        "flags": {name: value for name, value in vars(model.cfg).items() if name.startswith("use_")},
+        "gradients": [(parameter.requires_grad, parameter.grad is None) for parameter in model.parameters()],
+        "context": getattr(model, "context_level", 0),
+        "grad mode": torch.is_grad_enabled(),
+    }
+
+
+@pytest.fixture
+def lived_in(model):
+    """A model as users have them: some of it training, a hook of theirs, some of it frozen."""
+    model.train()
+    model.blocks[0].eval()
+    next(model.parameters()).requires_grad_(False)
+    model.add_hook("blocks.0.hook_resid_pre", lambda value, hook: value)
+    model.set_use_attn_result(True)
+    model(torch.tensor([[3, 4, 5]]))  # transformers installs hooks of its own in a first pass, and leaves them
+    return model
+
+
+@pytest.mark.parametrize("weighting", ["pattern", "scores", "value", "output"])
+def test_success_leaves_the_model_as_it_was(weighting, lived_in):
+    before = state_of(lived_in)
+    compute.attention_patterns(lived_in, IDS, weighting=weighting)
+    assert state_of(lived_in) == before
+    assert before["hooks"]["blocks.0.hook_resid_pre"][0]  # the user's own hook is among what is compared
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, ValueError])
+def test_an_exception_in_the_pass_leaves_the_model_as_it_was(error, lived_in):
+    def break_off(value, hook):
+        raise error("stop here")
+
+    lived_in.add_hook("blocks.1.hook_resid_pre", break_off)
+    before = state_of(lived_in)
+    with pytest.raises(error, match="stop here"):
+        compute.attention_patterns(lived_in, IDS)
+    assert state_of(lived_in) == before
+
+
+def test_an_exception_in_head_scores_leaves_the_model_as_it_was(lived_in):
+    calls = []
+
+    def interrupt_third(value, hook):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+
+    lived_in.add_hook("blocks.1.hook_resid_pre", interrupt_third)
+    before = state_of(lived_in)
+    with pytest.raises(KeyboardInterrupt):
+        compute.head_scores(lived_in)
+    assert state_of(lived_in) == before
+
+
+def test_the_users_hooks_stay_active_in_the_pass(model):
+    plain = compute.attention_patterns(model, IDS).values
+    model.add_hook("blocks.0.hook_resid_pre", lambda value, hook: value * 0)
+    assert not np.allclose(compute.attention_patterns(model, IDS).values, plain)
+
+
+def test_a_pass_reports_that_the_model_was_training(model):
+    assert not forward(model, IDS, ("attn.hook_pattern",)).was_training
+    model.blocks[1].train()
+    assert forward(model, IDS, ("attn.hook_pattern",)).was_training
+
+
+def test_an_unknown_site_is_a_model_error(model):
+    with pytest.raises(ModelError, match="hook_nonsense"):
+        forward(model, IDS, ("attn.hook_nonsense",))
+
+
+def test_activations_are_float32_on_the_cpu_and_counted(model):
+    got = forward(model, IDS, ("attn.hook_pattern", "attn.hook_v"), layers=[1])
+    assert got.layers == (1,)
+    assert {array.dtype for array in got.arrays.values()} == {np.dtype(np.float32)}
+    assert got.arrays["attn.hook_pattern"].shape == (1, 4, 12, 12)
+    assert got.nbytes == sum(array.nbytes for array in got.arrays.values())
+
+
+def test_no_gradient_graph_is_kept_alive(model):
+    tensors = []
+    forward(model, IDS, (), readers={"attn.hook_pattern": lambda row, value: tensors.append(value)})
+    assert len(tensors) == 2
+    assert not any(tensor.requires_grad for tensor in tensors)

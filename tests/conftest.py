@@ -1,0 +1,96 @@
+"""What tests of several rooms share: tiny models, the shared material, Chromium. A missing helper skips a test
+with its reason, and fails it where everything must be there (`CI`, or `MI_WIDGETS_REQUIRE_ALL=1`)."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+torch.set_num_threads(1)  # two threads on a busy machine are ten times slower on small models
+
+
+def missing(reason: str) -> None:
+    """Skip with `reason`, or fail where nothing may be left out."""
+    if os.environ.get("CI") or os.environ.get("MI_WIDGETS_REQUIRE_ALL") == "1":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The shared test material: `MI_WIDGETS_SHARED`, or `../shared` beside the checkout."""
+    folder = Path(os.environ.get("MI_WIDGETS_SHARED") or Path(__file__).parents[2] / "shared")
+    if not (folder / "models").is_dir():
+        missing(f"no shared test material at {folder}; set MI_WIDGETS_SHARED to the folder that holds models/")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Path of a Chromium."""
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+    found = next((path for path in map(shutil.which, names) if path), None)
+    if found is None:
+        missing("no Chromium; install it: apt-get install chromium")
+    assert found is not None
+    return found
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """`tiny_folder(architecture)`: a tiny random model of `tiny_models.CONFIGS` on disk."""
+    import tiny_models
+
+    root, made = tmp_path_factory.mktemp("tiny"), {}
+
+    def folder(architecture: str) -> Path:
+        if architecture not in made:
+            made[architecture] = tiny_models.save(architecture, root / architecture)
+        return made[architecture]
+
+    return folder
+
+
+@pytest.fixture
+def tiny_model(tiny_folder: Callable[[str], Path]) -> Callable[..., Any]:
+    """`tiny_model(architecture)`: freshly loaded, so that a test may do to it what it likes."""
+    from mi_widgets.models import load_model
+
+    return lambda architecture="llama", **options: load_model(tiny_folder(architecture), **options)
+
+
+@pytest.fixture
+def model(tiny_model: Callable[..., Any]) -> Any:
+    """A tiny Llama with grouped-query attention."""
+    return tiny_model("llama")
+
+
+@pytest.fixture(scope="session")
+def stories(shared: Path) -> Any:
+    """A pretrained Llama with a real tokenizer."""
+    from mi_widgets.models import load_model
+
+    return load_model(shared / "models" / "stories260K-llama")
+
+
+@pytest.fixture(scope="session")
+def demo_model() -> Any:
+    """The embedded model."""
+    from mi_widgets.models import DEMO_FOLDER, load_demo
+
+    if not (DEMO_FOLDER / "config.json").exists():
+        missing("the demo model's weights are not in this checkout")
+    return load_demo()
+
+
+@pytest.fixture
+def in_loop() -> Callable[[Callable[[], Any]], Any]:
+    """`in_loop(coroutine function)`: run it in a fresh event loop, as a notebook's kernel does."""
+    return lambda main: asyncio.run(asyncio.wait_for(main(), 60))

@@ -1,0 +1,76 @@
+"""Two small modules, a host that follows the page's format, and Chromium."""
+
+import os
+import shutil
+
+import pytest
+
+CHROMIUM_FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+#: Runs each view from a blob, as `js/src/standalone` does, in a dozen lines.
+HOST = """
+(async () => {
+  const page = JSON.parse(document.getElementById("miw-page").textContent);
+  const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+  const revive = (value) => Array.isArray(value) ? value.map(revive)
+    : value && typeof value === "object"
+      ? "$bytes" in value ? new DataView(bytes(value.$bytes).buffer)
+        : Object.fromEntries(Object.entries(value).map(([name, entry]) => [name, revive(entry)]))
+      : value;
+  const modules = {};
+  for (const script of document.querySelectorAll("script[id^=miw-module-]")) {
+    const url = URL.createObjectURL(new Blob([bytes(script.textContent)], { type: "text/javascript" }));
+    modules[script.id.slice("miw-module-".length)] = import(url);
+  }
+  for (const [slot, view] of page.views.entries()) {
+    const module = await modules[view.module];
+    module.default.render({ state: revive(view.state), el: document.querySelector(`[data-slot="${slot}"]`) });
+  }
+  document.body.dataset.ready = "yes"; // "</script>" and "<!--" in a string must not end the host
+})();
+"""
+MODULE = """
+export default { render({ state, el }) {
+  el.textContent = state.tokens.join("|");
+  el.dataset.sum = new Uint8Array(state.picture.buffer, state.picture.byteOffset, state.picture.byteLength)
+    .reduce((sum, byte) => sum + byte, 0);
+  el.dataset.word = "größe 漢字";
+} };
+"""
+
+
+@pytest.fixture
+def host():
+    return HOST
+
+
+@pytest.fixture
+def module():
+    return MODULE
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A real browser; without one the test is left out, in CI it fails. Closed with the file, since Playwright keeps a
+    loop running on this thread.
+    """
+    path = shutil.which("chromium") or shutil.which("google-chrome")
+    if path is None:
+        message = "needs Chromium: install the package chromium (Debian) or Google Chrome"
+        if os.environ.get("CI") or os.environ.get("MI_WIDGETS_REQUIRE_ALL"):
+            pytest.fail(message)
+        pytest.skip(message)
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=path, args=CHROMIUM_FLAGS)
+        yield opened
+        opened.close()

@@ -1,0 +1,188 @@
+"""Attention results with known numbers, and Chromium for tests that look at pixels."""
+
+import base64
+import os
+import re
+import shutil
+import struct
+import zlib
+
+import numpy as np
+import pytest
+
+from mi_widgets.data import attention_mask, patterns_from_arrays
+
+CHROMIUM_FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest.fixture
+def make_patterns():
+    """`make_patterns(layers, heads, tokens, …)`: softmax of seeded noise, so rows sum to 1 and every value differs."""
+
+    def make(layers, heads, tokens, causal=True, windows=None, seed=0, weighting="pattern"):
+        count = len(tokens)
+        scores = np.random.default_rng(seed).normal(size=(layers, heads, count, count)) * 2
+        allowed = attention_mask(count, causal, windows)
+        if weighting == "scores":
+            values = np.where(allowed, scores, np.nan)
+        else:
+            weights = np.where(allowed, np.exp(scores), 0)
+            values = weights / weights.sum(-1, keepdims=True)
+        return patterns_from_arrays(
+            values.astype(np.float32), tokens, causal=causal, windows=windows, weighting=weighting
+        )
+
+    return make
+
+
+@pytest.fixture
+def story():
+    """Fifteen tokens in which " John" and " to" stand twice."""
+    return [
+        "<bos>",
+        "When",
+        " Mary",
+        " and",
+        " John",
+        " went",
+        " to",
+        " the",
+        " store",
+        " ,",
+        " John",
+        " gave",
+        " a",
+        " drink",
+        " to",
+    ]
+
+
+@pytest.fixture
+def hostile():
+    """Tokens that are markup, script, TeX, templates, several scripts, control characters, a lone surrogate, a wall."""
+    return [
+        "<b>x</b>",
+        "</script><script>alert(1)</script><!--",
+        "<a href='javascript:alert(1)'>q</a>",
+        "$\\frac{a}{b}$",
+        "&amp;",
+        "%{x}",
+        "漢字",
+        "👩‍👩‍👧",
+        "\x00\x07",
+        "\n",
+        "ع",
+        "\ud800",
+        "]]>",
+        "y" * 10_000,
+    ]
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """Path of the browser; without one the test is left out, in CI it fails."""
+    path = shutil.which("chromium") or shutil.which("google-chrome")
+    if path is None:
+        message = "needs Chromium: install the package chromium (Debian) or Google Chrome"
+        if os.environ.get("CI") or os.environ.get("MI_WIDGETS_REQUIRE_ALL"):
+            pytest.fail(message)
+        pytest.skip(message)
+    return path
+
+
+@pytest.fixture(scope="module")
+def printer(chromium):
+    """One browser for every `save_figure` of a file of tests."""
+    from mi_widgets.figures import open_browser
+
+    with open_browser():
+        yield
+
+
+@pytest.fixture(scope="module")
+def page(chromium):
+    """A blank page of a real browser; closed with the file, since Playwright keeps a loop running on this thread."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_FLAGS)
+        yield browser.new_page()
+        browser.close()
+
+
+@pytest.fixture
+def colors_at(page):
+    """`colors_at(image, points)`: `#rrggbb` at each (x, y), as shares of width and height, as a browser shows it."""
+
+    def read(image: bytes, points):
+        kind = "svg+xml" if image.lstrip().startswith(b"<svg") else "png"
+        return page.evaluate(
+            """async ([source, points]) => {
+                const image = new Image();
+                image.src = source;
+                await image.decode();
+                const canvas = document.createElement("canvas");
+                const zoom = Math.max(1, 1200 / image.naturalWidth);
+                canvas.width = image.naturalWidth * zoom;
+                canvas.height = image.naturalHeight * zoom;
+                const context = canvas.getContext("2d");
+                context.imageSmoothingEnabled = false;
+                context.drawImage(image, 0, 0, canvas.width, canvas.height);
+                return points.map(([x, y]) => {
+                    const at = [Math.floor(x * canvas.width), Math.floor(y * canvas.height)];
+                    const [red, green, blue] = context.getImageData(...at, 1, 1).data;
+                    return "#" + [red, green, blue].map((part) => part.toString(16).padStart(2, "0")).join("");
+                });
+            }""",
+            [f"data:image/{kind};base64,{base64.b64encode(image).decode()}", points],
+        )
+
+    return read
+
+
+@pytest.fixture
+def decode_png():
+    """`decode_png(bytes)`: uint8 `[row, column, 3]`, by the PNG specification; filters 0 and 2, no alpha."""
+
+    def decode(image: bytes) -> np.ndarray:
+        assert image[:8] == b"\x89PNG\r\n\x1a\n"
+        at, chunks = 8, {}
+        while at < len(image):
+            (length,) = struct.unpack(">I", image[at : at + 4])
+            name, data = image[at + 4 : at + 8], image[at + 8 : at + 8 + length]
+            (checksum,) = struct.unpack(">I", image[at + 8 + length : at + 12 + length])
+            assert zlib.crc32(name + data) == checksum
+            chunks[name] = chunks.get(name, b"") + data
+            at += 12 + length
+        width, height, depth, kind, *_ = struct.unpack(">IIBBBBB", chunks[b"IHDR"])
+        assert depth == 8
+        channels = {2: 3, 3: 1}[kind]
+        lines = np.frombuffer(zlib.decompress(chunks[b"IDAT"]), np.uint8).reshape(height, 1 + width * channels)
+        rows = []
+        for line in lines:
+            assert line[0] in (0, 2)
+            rows.append(line[1:] + (rows[-1] if line[0] == 2 else np.uint8(0)))
+        pixels = np.stack(rows).reshape(height, width, channels)
+        if kind == 3:
+            return np.frombuffer(chunks[b"PLTE"], np.uint8).reshape(-1, 3)[pixels[:, :, 0]]
+        return pixels
+
+    return decode
+
+
+@pytest.fixture
+def embedded_png():
+    """`embedded_png(text)`: every PNG in data URIs, in order."""
+
+    def find(text: str) -> list[bytes]:
+        return [base64.b64decode(found) for found in re.findall(r"data:image/png;base64,([A-Za-z0-9+/=]+)", text)]
+
+    return find

@@ -1,0 +1,245 @@
+"""The runner alone: newest request wins, work yields to the loop, Stop stops, and nobody waits for ever."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import pytest
+
+from mi_widgets.errors import Cancelled
+from mi_widgets.session.runner import Job, Runner
+
+
+class Log(list):
+    """Jobs that write down what happens to them."""
+
+    def job(self, name, steps=3, slot="slot", body=None, **options):
+        def work():
+            for step in range(steps):
+                self.append((name, step))
+                if body is not None:
+                    body(step)
+                yield step
+
+        return Job(
+            slot,
+            work(),
+            failed=lambda error: self.append((name, type(error).__name__)),
+            stopped=lambda replaced: self.append((name, "replaced" if replaced else "stopped")),
+            **options,
+        )
+
+
+def test_without_a_loop_a_job_runs_at_once():
+    log, runner = Log(), Runner()
+    runner.submit(log.job("a"))
+    assert log == [("a", 0), ("a", 1), ("a", 2)]
+    assert not runner.busy
+
+
+def test_with_a_loop_a_job_runs_after_the_cell(in_loop):
+    async def main():
+        log, runner = Log(), Runner()
+        runner.submit(log.job("a"))
+        assert log == []
+        assert runner.busy
+        while runner.busy:
+            await asyncio.sleep(0)
+        assert log == [("a", 0), ("a", 1), ("a", 2)]
+
+    in_loop(main)
+
+
+def test_the_newest_request_wins_before_anything_starts(in_loop):
+    async def main():
+        log, runner = Log(), Runner()
+        for name in "abc":
+            runner.submit(log.job(name, steps=1))
+        while runner.busy:
+            await asyncio.sleep(0)
+        assert log == [("a", "replaced"), ("b", "replaced"), ("c", 0)]
+
+    in_loop(main)
+
+
+def test_a_newer_request_stops_a_running_one_between_steps():
+    log, runner = Log(), Runner()
+
+    def submit_newer(step):
+        if step == 1:
+            runner.submit(log.job("new", steps=1))
+
+    runner.submit(log.job("old", body=submit_newer))
+    assert log == [("old", 0), ("old", 1), ("old", "replaced"), ("new", 0)]
+
+
+def test_jobs_of_other_slots_wait_their_turn():
+    log, runner = Log(), Runner()
+
+    def submit_others(step):
+        if step == 0:
+            runner.submit(log.job("late", steps=1, slot="late", priority=1))
+            runner.submit(log.job("soon", steps=1, slot="soon"))
+
+    runner.submit(log.job("first", steps=2, body=submit_others))
+    assert log == [("first", 0), ("first", 1), ("soon", 0), ("late", 0)]
+
+
+def test_stop_ends_the_job_after_its_step():
+    log, runner = Log(), Runner()
+    runner.submit(log.job("a", body=lambda step: runner.stop() if step == 1 else None))
+    assert log == [("a", 0), ("a", 1), ("a", "stopped")]
+    assert not runner.busy
+
+
+def test_stop_drops_what_waits(in_loop):
+    async def main():
+        log, runner = Log(), Runner()
+        runner.submit(log.job("a"))
+        runner.stop()
+        assert log == [("a", "stopped")]
+        assert not runner.busy
+
+    in_loop(main)
+
+
+@pytest.mark.parametrize(("error", "seen"), [(ValueError, "ValueError"), (Cancelled, "stopped")])
+def test_an_error_is_told_and_the_runner_goes_on(error, seen):
+    log, runner = Log(), Runner()
+
+    def break_off(step):
+        raise error("no")
+
+    runner.submit(log.job("bad", body=break_off))
+    runner.submit(log.job("good", steps=1))
+    assert log == [("bad", 0), ("bad", seen), ("good", 0)]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_an_interrupt_in_a_script_stops_and_is_raised(error):
+    log, runner = Log(), Runner()
+
+    def interrupt(step):
+        raise error
+
+    with pytest.raises(error):
+        runner.submit(log.job("a", body=interrupt))
+    assert log == [("a", 0), ("a", "stopped")]
+    runner.submit(log.job("b", steps=1))
+    assert log[-1] == ("b", 0)
+
+
+def test_an_interrupt_on_the_loop_stops_and_keeps_the_loop(in_loop):
+    async def main():
+        log, runner = Log(), Runner()
+
+        def interrupt(step):
+            raise KeyboardInterrupt
+
+        runner.submit(log.job("a", body=interrupt))
+        while runner.busy:
+            await asyncio.sleep(0)
+        assert log == [("a", 0), ("a", "stopped")]
+
+    in_loop(main)
+
+
+def test_flush_inside_a_running_loop_does_the_work_now(in_loop):
+    async def main():
+        log, runner = Log(), Runner()
+        runner.submit(log.job("a"))
+        runner.flush()
+        assert log == [("a", 0), ("a", 1), ("a", 2)]
+
+    in_loop(main)
+
+
+def test_flush_takes_over_a_job_that_the_loop_began(in_loop):
+    async def main():
+        log, runner, begun = Log(), Runner(), asyncio.Event()
+        runner.submit(log.job("a", steps=4, body=lambda step: begun.set()))
+        import mi_widgets.session.runner as module
+
+        slices, module.SLICE_SECONDS = module.SLICE_SECONDS, -1.0  # yields after every step
+        try:
+            await begun.wait()
+            assert runner.busy
+            runner.flush()
+        finally:
+            module.SLICE_SECONDS = slices
+        await asyncio.sleep(0)
+        assert log == [("a", step) for step in range(4)]
+
+    in_loop(main)
+
+
+def test_flush_from_within_the_job_does_not_hang():
+    log, runner = Log(), Runner()
+    runner.submit(log.job("a", body=lambda step: runner.flush()))
+    assert log == [("a", 0), ("a", 1), ("a", 2)]
+
+
+def test_flush_gives_up_after_its_timeout(in_loop):
+    async def main():
+        log, runner = Log(), Runner()
+        runner.submit(log.job("a"))
+        with pytest.raises(TimeoutError):
+            runner.flush(timeout=0)
+        assert runner.busy  # the loop goes on with it
+        runner.flush()
+        assert log[-1] == ("a", 2)
+
+    in_loop(main)
+
+
+def test_another_thread_waits_for_the_owner(in_loop):
+    async def main():
+        log, runner, threads = Log(), Runner(), set()
+
+        def other():
+            runner.submit(log.job("a", body=lambda step: threads.add(threading.get_ident())))
+            runner.flush(timeout=30)
+            log.append("flushed")
+
+        await asyncio.to_thread(other)
+        assert threads == {threading.get_ident()}
+        assert log[-1] == "flushed"
+
+    in_loop(main)
+
+
+def test_another_thread_is_released_when_what_it_waits_for_is_dropped(in_loop):
+    async def main():
+        runner, log, waiting = Runner(), Log(), threading.Event()
+        runner._start_driving = lambda: None  # the owner is blocked by a cell
+        runner.submit(log.job("a"))
+
+        def other():
+            waiting.set()
+            runner.flush(timeout=30)
+
+        thread = threading.Thread(target=other)
+        thread.start()
+        waiting.wait(30)
+        runner.stop()
+        thread.join(30)
+        assert not thread.is_alive()
+
+    in_loop(main)
+
+
+def test_a_loop_that_ends_leaves_the_rest_to_flush(recwarn):
+    log, made = Log(), []
+
+    async def main():
+        made.append(Runner())
+        made[0].submit(log.job("a"))
+        await asyncio.sleep(0)
+
+    asyncio.run(main())
+    made[0].flush()
+    assert log == [("a", 0), ("a", 1), ("a", 2)]
+    made[0].submit(log.job("b", steps=1))
+    assert log[-1] == ("b", 0)
+    assert not [str(warning.message) for warning in recwarn if "never awaited" in str(warning.message)]

@@ -1,0 +1,151 @@
+"""The plan of the house holds: imports go down, one file runs the model, files are small and public names described."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1] / "mi_widgets"
+FILES = sorted(path for path in ROOT.rglob("*.py") if "__pycache__" not in path.parts)
+
+#: From the ground up; a room imports only from rooms before it (and from itself).
+ROOMS = [
+    "data",
+    "color",
+    "errors",
+    "models",
+    "compute",
+    "sae",
+    "demo",
+    "figures",
+    "wire",
+    "export",
+    "session",
+    "widgets",
+    "cli",
+]
+#: Of no room: anyone may read the version; the front door and `__main__` may open every room.
+OPEN = {"version"}
+FRONT = {"__init__", "__main__"}
+#: Rooms on one floor: `data` raises errors, and errors know nothing of data.
+ALSO = {"data": {"errors"}, "color": set(), "errors": set()}
+MAY_NOT = {
+    "data": {"torch", "transformers", "transformer_lens", "traitlets", "plotly", "anywidget", "ipywidgets"},
+    "color": {"torch", "plotly", "anywidget"},
+    "errors": {"torch", "numpy", "plotly"},
+    "compute": {"traitlets", "plotly", "anywidget", "ipywidgets"},
+    "figures": {"torch", "transformers", "transformer_lens", "anywidget", "ipywidgets"},
+    "wire": {"torch", "transformers", "transformer_lens", "traitlets", "plotly", "anywidget"},
+    "export": {"torch", "transformer_lens", "anywidget", "ipywidgets"},
+    "session": {"torch", "transformers", "plotly", "anywidget", "ipywidgets"},
+    "widgets": {"torch", "transformers", "plotly"},
+}
+
+#: Files over 500 lines, each known by name so that no other joins them unseen.
+LARGE = {"widgets/attention.py": 700, "demo/grammar.py": 700}
+
+
+def room_of(path: Path) -> str:
+    first = path.relative_to(ROOT).parts[0]
+    return first.removesuffix(".py")
+
+
+def imports_of(path: Path) -> set[str]:
+    """Every module named in an import of this file, inside functions too, in full."""
+    found: set[str] = set()
+    package = ["mi_widgets", *path.relative_to(ROOT).parts[:-1]]
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {name.name for name in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            stem = (
+                ".".join([*package[: len(package) - node.level + 1], *filter(None, [node.module])])
+                if node.level
+                else node.module or ""
+            )
+            # `from mi_widgets import wire` names a room; `from mi_widgets.wire import blocks` a file in one
+            found |= {f"{stem}.{name.name}" for name in node.names} if stem == "mi_widgets" else {stem}
+    return found
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_go_down(path):
+    room = room_of(path)
+    if room in FRONT | OPEN:
+        assert room in FRONT or not imports_of(path), "the version imports nothing"
+        return
+    assert room in ROOMS, f"{room} stands on no floor of the house"
+    below = set(ROOMS[: ROOMS.index(room) + 1]) | ALSO.get(room, set()) | OPEN
+    for module in imports_of(path):
+        parts = module.split(".")
+        if parts[0] == "mi_widgets" and len(parts) > 1:
+            assert parts[1] in below, f"{path.name} of {room} imports {module}, which is above it"
+        else:
+            assert parts[0] not in MAY_NOT.get(room, set()), f"{path.name} of {room} imports {parts[0]}"
+
+
+def test_nothing_but_load_demo_and_the_doors_reaches_into_the_demo():
+    for path in FILES:
+        if room_of(path) not in {"demo", "cli", *FRONT}:
+            assert not [module for module in imports_of(path) if module.startswith("mi_widgets.demo")], path
+
+
+def test_the_imports_of_this_very_test_are_seen():
+    assert "mi_widgets.compute.forward" in imports_of(ROOT / "session" / "session.py")  # inside a function
+    assert "mi_widgets.compute" in imports_of(ROOT / "__init__.py")
+
+
+def test_one_file_runs_the_model():
+    runs = {"run_with_hooks", "run_with_cache", "forward", "generate"}
+    found = {}
+    for path in FILES:
+        if room_of(path) in {"demo", "sae"}:
+            continue  # their trainers run models of their own
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.Call):
+                continue
+            called = node.func
+            by_method = isinstance(called, ast.Attribute) and called.attr in runs
+            by_call = (isinstance(called, ast.Name) and called.id == "model") or (
+                isinstance(called, ast.Attribute) and called.attr in {"model", "original_model"}
+            )
+            if by_method or by_call:
+                found.setdefault(str(path.relative_to(ROOT)), []).append(node.lineno)
+    assert set(found) == {"compute/forward.py"}, found
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_public_names_are_described(path):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    missing = [] if ast.get_docstring(tree) or not path.read_text().strip() else ["the file"]
+
+    described = {
+        node.name
+        for node in ast.walk(tree)
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and ast.get_docstring(node)
+    }
+
+    def visit(node, within):
+        for child in node.body:
+            if isinstance(child, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)) and not child.name.startswith(
+                "_"
+            ):
+                decorators = {ast.unparse(decorator) for decorator in child.decorator_list}
+                inherited = any(".setter" in decorator or "overload" in decorator for decorator in decorators)
+                # an override says what the method it overrides says
+                inherited |= bool(within) and child.name in described
+                if not ast.get_docstring(child) and not inherited:
+                    missing.append(f"{within}{child.name}")
+                if isinstance(child, ast.ClassDef):
+                    visit(child, f"{within}{child.name}.")
+
+    visit(tree, "")
+    assert missing == []
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_are_small(path):
+    limit = LARGE.get(str(path.relative_to(ROOT)), 500)
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= limit

@@ -1,0 +1,654 @@
+"""The attention explorer's shell: requests are answered, selections link, options hold, data comes in and goes out."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import gc
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import mi_widgets as mw
+from mi_widgets.data import AttentionComparison, load
+from mi_widgets.errors import DataError, ModelError, PromptError
+from mi_widgets.wire.blocks import unpack
+
+
+def softmax(layers=2, heads=3, count=5, causal=True, seed=0):
+    raw = np.exp(np.random.default_rng(seed).normal(size=(layers, heads, count, count)))
+    raw = np.tril(raw) if causal else raw
+    return (raw / raw.sum(-1, keepdims=True)).astype(np.float32)
+
+
+def ask(view, **request):
+    """The answers to one request, as `(content, buffers)`."""
+    sent = []
+    view.send = lambda content, buffers=None: sent.append((content, buffers))
+    base = {
+        "kind": "request",
+        "req": 7,
+        "want": "heads",
+        "run": run_of(view),
+        "heads": [],
+        "sides": ["A"],
+        "show": "A",
+        "encoding": "buffers",
+    }
+    view._receive(view, {**base, **request}, [])
+    return sent
+
+
+def run_of(view):
+    return unpack(view.picture)[0]["run"]
+
+
+def from_page(view, **state):
+    """What a page's update does."""
+    view.set_state(state)
+
+
+@pytest.fixture
+def data_view():
+    return mw.Attention.from_data(softmax(), list("abcde"))
+
+
+@pytest.fixture
+def view(model):
+    return mw.Attention(mw.Session(model, "w3 w4 w5 w3 w4"))
+
+
+class TestRequests:
+    """Every request is answered, with data or with what to do."""
+
+    def test_heads_come_as_one_parcel(self, data_view):
+        [(content, buffers)] = ask(data_view, heads=[[0, 1], [1, 2]])
+        assert content == {
+            "kind": "answer",
+            "req": 7,
+            "ok": True,
+            "nbytes": len(buffers[0]),
+            "base64": None,
+            "error": None,
+        }
+        _, found, _ = unpack(buffers[0])
+        assert set(found) == {"head/A/0.1", "head/A/1.2"}
+        assert np.array_equal(found["head/A/1.2"], softmax()[1, 2])
+
+    def test_base64_for_hosts_that_drop_buffers(self, data_view):
+        [(content, buffers)] = ask(data_view, heads=[[0, 0]], encoding="base64")
+        assert buffers is None
+        _, found, _ = unpack(base64.b64decode(content["base64"]))
+        assert np.array_equal(found["head/A/0.0"], softmax()[0, 0])
+
+    def test_atlas(self, data_view):
+        [(content, buffers)] = ask(data_view, want="atlas")
+        assert content["ok"]
+        assert "atlas/A" in unpack(buffers[0])[1]
+
+    def test_ping(self, data_view):
+        [(content, buffers)] = ask(data_view, want="ping")
+        assert content["ok"]
+        assert content["nbytes"] == 0
+        assert buffers is None
+
+    @pytest.mark.parametrize(
+        ("request_", "code"),
+        [
+            ({"run": 99, "heads": [[0, 0]]}, "stale"),
+            ({"heads": [[0, 9]]}, "unknown"),
+            ({"heads": [[9, 0]]}, "unknown"),
+            ({"heads": [[0, -1]]}, "unknown"),
+            ({"want": "atlas", "show": "B"}, "unknown"),
+            ({"want": "atlas", "show": "nothing"}, "unknown"),
+            ({"want": "moon"}, "unknown"),
+            ({"want": None}, "unknown"),
+            ({"heads": [["a", None]]}, "failed"),
+            ({"heads": 3}, "failed"),
+            ({"heads": [[1]]}, "failed"),
+        ],
+    )
+    def test_what_cannot_be_answered_is_answered_with_an_error(self, request_, code, data_view):
+        [(content, buffers)] = ask(data_view, **request_)
+        assert not content["ok"]
+        assert content["req"] == 7
+        assert content["error"]["code"] == code
+        assert content["error"]["message"]
+        assert buffers is None
+
+    def test_before_the_first_picture_the_answer_is_stale(self, model):
+        view = mw.Attention(mw.Session(model, ""))
+        sent = []
+        view.send = lambda content, buffers=None: sent.append(content)
+        view._receive(view, {"kind": "request", "req": 1, "want": "heads", "run": 0, "heads": [[0, 0]]}, [])
+        assert sent[0]["error"]["code"] == "stale"
+
+    @pytest.mark.parametrize(
+        "content",
+        [
+            None,
+            3,
+            {},
+            {"kind": "request"},
+            {"kind": "cancel"},
+            {"kind": "cancel", "req": "x"},
+            {"kind": "request", "req": None},
+            {"kind": "stop"},
+            {"kind": "custom"},
+        ],
+    )
+    def test_strange_messages_raise_nothing(self, content, data_view):
+        data_view.send = lambda content, buffers=None: None
+        data_view._receive(data_view, content, [])
+        assert data_view.status["state"] == "idle"
+
+    def test_a_cancel_behind_the_request_is_heard_first(self, in_loop):
+        async def main():
+            view = mw.Attention.from_data(softmax())
+            sent = []
+            view.send = lambda content, buffers=None: sent.append(content["req"])
+            for number in (1, 2):
+                view._receive(view, {"kind": "request", "req": number, "want": "ping"}, [])
+            view._receive(view, {"kind": "cancel", "req": 1}, [])
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            assert sent == [2]
+
+        in_loop(main)
+
+
+class TestSelection:
+    """Both ways, linked, and the newer wins."""
+
+    def test_the_page_selects_and_python_reads(self, view):
+        from_page(
+            view,
+            selection={
+                "layer": 1,
+                "head": 2,
+                "query": None,
+                "key": None,
+                "position": None,
+                "feature": None,
+                "heads": [[0, 1]],
+                "stamp": 4,
+            },
+        )
+        assert view.selection == mw.Selection(layer=1, head=2, heads=((0, 1),))
+        assert view.session.selection == view.selection
+
+    def test_linked_views_follow_with_the_same_stamp(self, view):
+        other = mw.Attention(view.session)
+        from_page(view, selection={"layer": 1, "head": 0, "stamp": 9})
+        assert other.selection.layer == 1
+        assert other.get_state("selection")["selection"]["stamp"] == 9
+
+    @pytest.mark.parametrize("where", ["view", "session"])
+    def test_a_selection_set_in_python_is_newer_than_the_pages(self, where, view):
+        other = mw.Attention(view.session)
+        from_page(view, selection={"layer": 1, "head": 0, "stamp": 9})
+        (view if where == "view" else view.session).selection = mw.Selection(layer=0, head=3)
+        stamps = {each.get_state("selection")["selection"]["stamp"] for each in (view, other)}
+        assert stamps == {10}
+        assert other.selection == view.session.selection == mw.Selection(layer=0, head=3)
+
+    def test_a_late_page_does_not_undo_python(self, view):
+        from_page(view, selection={"layer": 1, "head": 0, "stamp": 9})
+        view.selection = mw.Selection(layer=0)
+        from_page(view, selection={"layer": 1, "head": 1, "stamp": 9})
+        assert view.selection == mw.Selection(layer=0)
+
+    def test_a_view_that_joins_late_knows_the_newest_stamp(self, view):
+        from_page(view, selection={"layer": 1, "head": 0, "stamp": 9})
+        late = mw.Attention(view.session)
+        assert late.selection.layer == 1
+        assert late.get_state("selection")["selection"]["stamp"] == 9
+
+    @pytest.mark.parametrize(
+        "value", [{"layer": -1, "stamp": 5}, {"heads": [[1]], "stamp": 5}, {"stamp": "x"}, {"layer": "no", "stamp": 5}]
+    )
+    def test_a_broken_selection_from_the_page_is_passed_over(self, value, view):
+        view.selection = mw.Selection(layer=1)
+        from_page(view, selection=value)
+        assert view.selection == mw.Selection(layer=1)
+
+    def test_unlinked_views_do_not_follow(self, view, data_view):
+        view.selection = mw.Selection(layer=1)
+        assert data_view.selection == mw.Selection()
+
+    def test_the_saved_state_catches_up_with_the_selection(self, view):
+        view.selection = mw.Selection(layer=1, head=3, heads=((0, 2),))
+        view._settle()
+        assert set(unpack(view.focus)[1]) == {"head/A/1.3", "head/A/0.2"}
+
+    def test_a_selection_of_a_head_that_is_not_there_shows_the_first(self, view):
+        view.selection = mw.Selection(layer=17, head=2)
+        view._settle()
+        assert set(unpack(view.focus)[1]) == {"head/A/0.0"}
+
+
+class TestOptions:
+    """How it is shown, from both sides."""
+
+    @pytest.mark.parametrize(
+        "wrong", [{"colour": "red"}, {"scale": "cubic"}, {"weighting": "x"}, {"sort": 3}, {"filter_min": "a"}]
+    )
+    def test_wrong_options_raise_at_once_and_name_the_right_ones(self, wrong, view):
+        with pytest.raises(DataError, match=next(iter(wrong))):
+            mw.Attention.from_data(softmax(), **wrong)
+        before = dict(view.options)
+        with pytest.raises(DataError):
+            view.options = wrong
+        assert view.options == before
+
+    def test_a_part_changes_a_part(self, view):
+        view.options = {"scale": "log"}
+        from_page(view, options={"palette": "amber"})
+        assert (view.options["scale"], view.options["palette"], view.options["panel"]) == ("log", "amber", "both")
+
+    def test_what_a_page_gets_wrong_is_passed_over(self, view):
+        from_page(view, options={"palette": "amber", "scale": "cubic", "new": 1, "filter_min": None})
+        assert view.options["palette"] == "amber"
+        assert view.options["scale"] == "sqrt"
+
+    def test_a_new_weighting_recomputes(self, view):
+        run = run_of(view)
+        from_page(view, options={"weighting": "output"})
+        assert view.data.weighting == "output"
+        assert run_of(view) > run
+        view.options = {"scale": "log"}
+        assert view.session.passes == 2
+
+    def test_a_weighting_that_fails_keeps_the_last_good_picture(self, view, monkeypatch):
+        picture = view.picture
+        monkeypatch.setattr(
+            "mi_widgets.compute.attention._key_weight", lambda *_: (_ for _ in ()).throw(ModelError("no W_O"))
+        )
+        view.options = {"weighting": "output"}
+        assert view.status["state"] == "error"
+        assert view.picture == picture
+        assert view.frozen_state()["options"]["weighting"] == "pattern"  # what is drawn, not what was wished
+        assert "output" not in view.recipe()
+
+    def test_plain_data_knows_its_weighting(self):
+        view = mw.Attention.from_data(softmax(), weighting="value")
+        assert view.options["weighting"] == "value"
+        from_page(view, options={"weighting": "scores"})
+        assert view.options["weighting"] == "value"
+        with pytest.raises(DataError, match="weighting"):
+            mw.Attention(view.data, weighting="output")
+
+
+class TestEdits:
+    """Prompts from the page and from Python."""
+
+    def test_an_edit_in_the_page_reaches_every_view(self, view):
+        other = mw.Attention(view.session)
+        from_page(view, prompt={"kind": "text", "text": "w9 w8"})
+        assert view.session.prompt == other.prompt == "w9 w8"
+        assert other.data.tokens.strings[-2:] == ("w9", "w8")
+        assert [entry["text"] for entry in other.history] == ["w3 w4 w5 w3 w4", "w9 w8"]
+
+    def test_ids_and_chat_from_the_page(self, view):
+        from_page(view, prompt={"kind": "ids", "ids": [4, 5]})
+        assert view.data.tokens.ids.tolist() == [4, 5]
+        from_page(view, prompt={"kind": "chat", "messages": [{"role": "user", "content": "w3"}]})
+        assert "chat template" in view.status["message"]
+
+    def test_a_bad_prompt_is_a_state_and_the_picture_stays(self, view):
+        picture = view.picture
+        from_page(view, prompt={"kind": "text", "text": "w3 " * 80})
+        assert view.status["state"] == "error"
+        assert "reads 64" in view.status["message"]
+        assert view.status["hint"]
+        assert view.picture == picture
+        with pytest.raises(PromptError):
+            view.wait()
+        assert "w3 w4 w5 w3 w4" in view.recipe()  # of the picture that is there
+        assert view.frozen_state()["prompt"]["text"] == "w3 w4 w5 w3 w4"
+        view.prompt = "w7"
+        view.wait()
+        assert view.status["state"] == "idle"
+        assert view.last_error is None
+
+    def test_a_view_without_any_picture_raises_its_error(self, model):
+        view = mw.Attention(model, "")
+        with pytest.raises(PromptError):
+            _ = view.data
+
+    def test_training_mode_is_said(self, tiny_model):
+        model = tiny_model("gpt2")
+        model.train()
+        view = mw.Attention(model, "w3 w4")
+        assert "training mode" in unpack(view.picture)[0]["notes"][0]
+        assert model.training
+
+    def test_the_users_hook_that_fits_only_the_prompt_does_not_fail_the_picture(self, model):
+        def only_six(value, hook):
+            assert value.shape[1] == 6
+
+        model.add_hook("blocks.0.hook_resid_pre", only_six)
+        view = mw.Attention(model, "w3 w4 w5 w3 w4")
+        view.wait()
+        columns = unpack(view.picture)[0]["scores"]
+        assert "Measured on this prompt." in columns[0]["description"]
+
+
+class TestCompare:
+    """A second prompt, of any length."""
+
+    def test_unequal_prompts(self, view):
+        view.compare = "w3 w5 w3 w4"
+        assert isinstance(view.comparison, AttentionComparison)
+        assert view.options["show"] == "difference"
+        manifest, found, _ = unpack(view.picture)
+        assert len(manifest["compare"]["pairs"]) == 6
+        assert "atlas/difference" in found
+        assert set(unpack(view.focus)[1]) == {"head/A/0.0", "head/B/0.0"}
+        for show in ("A", "B", "difference"):
+            [(content, _)] = ask(view, want="atlas", show=show)
+            assert content["ok"]
+
+    def test_a_cleared_comparison_is_gone_from_the_picture(self, view):
+        view.compare = "w3 w5"
+        from_page(view, compare=None)
+        assert view.comparison is None
+        assert view.options["show"] == "A"
+        assert unpack(view.picture)[0]["compare"] is None
+
+    def test_cleared_while_computing(self, in_loop, model):
+        async def main():
+            view = mw.Attention(mw.Session(model, "w3 w4"))
+            view.wait()
+            view.compare = "w5"
+            view.compare = None
+            view.wait()
+            assert view.comparison is None
+            assert unpack(view.picture)[0]["compare"] is None
+
+        in_loop(main)
+
+    def test_a_bad_second_prompt_keeps_the_picture(self, view):
+        picture = view.picture
+        view.compare = ""
+        assert view.status["state"] == "error"
+        assert view.picture == picture
+
+    def test_from_two_arrays(self):
+        view = mw.Attention.from_data(
+            softmax(), list("abcde"), compare=softmax(count=4, seed=1), compare_tokens=list("abde")
+        )
+        assert view.options["show"] == "difference"
+        assert len(view.to_pandas(layers=[0], heads=[0])) == 10
+        with pytest.raises(DataError, match="comparison already"):
+            mw.Attention.from_data(view.comparison, compare=softmax())
+
+    def test_both_sides_are_saved(self, view, tmp_path):
+        view.compare = "w3 w5"
+        again = load(view.save(tmp_path / "x.npz"))
+        assert isinstance(again, AttentionComparison)
+        assert np.array_equal(again.b.base, view.comparison.b.base)
+
+
+class TestFromData:
+    """Arrays that the user already has."""
+
+    @pytest.mark.parametrize("axes", [2, 3, 4])
+    @pytest.mark.parametrize("kind", ["numpy", "torch", "bfloat16", "lists"])
+    def test_every_form(self, axes, kind):
+        array = softmax()[(0,) * (4 - axes)]
+        given = {
+            "numpy": array,
+            "torch": torch.from_numpy(array),
+            "bfloat16": torch.from_numpy(array).bfloat16(),
+            "lists": array.tolist(),
+        }[kind]
+        view = mw.Attention.from_data(given, list("abcde"))
+        assert view.data.shape == (1,) * (4 - axes) + array.shape
+        assert np.abs(view.data.values.reshape(array.shape) - array).max() < (5e-3 if kind == "bfloat16" else 1e-7)
+        assert unpack(view.picture)[0]["live"] is False
+
+    def test_bidirectional_and_nan(self):
+        array = softmax(causal=False)
+        array[0, 0, 1, 4] = np.nan
+        view = mw.Attention.from_data(array)
+        assert not view.data.causal
+        _, found, _ = unpack(view.focus)
+        assert np.isnan(found["head/A/0.0"][1, 4])
+
+    @pytest.mark.parametrize(
+        ("given", "options", "says"),
+        [
+            (softmax()[..., :4], {}, "query axis"),
+            (np.stack([softmax()] * 2, 1), {}, "batch axis"),
+            (softmax(), {"tokens": list("ab")}, "position axis"),
+            ("patterns", {}, "numbers"),
+            (np.full((2, 2), np.inf), {}, "infinite"),
+        ],
+    )
+    def test_wrong_shapes_name_the_axis(self, given, options, says):
+        with pytest.raises(DataError, match=says):
+            mw.Attention.from_data(given, **options)
+
+    def test_a_result_knows_its_own_tokens(self, data_view):
+        assert mw.Attention.from_data(data_view.data).data is data_view.data
+        with pytest.raises(DataError, match="tokens"):
+            mw.Attention.from_data(data_view.data, list("abcde"))
+
+    def test_from_a_transformer_lens_cache(self, tiny_model):
+        model = tiny_model("mistral")
+        ids = model.to_tokens("w3 w4 w5 w6 w7 w8 w9")
+        _, cache = model.run_with_cache(ids, names_filter=lambda name: name.endswith("attn.hook_pattern"))
+        view = mw.Attention.from_cache(cache, ids)
+        want = mw.compute.attention_patterns(model, ids)
+        assert np.allclose(view.data.values, want.values, atol=1e-6)
+        assert view.data.tokens.strings == want.tokens.strings
+        assert view.data.windows == (5, 5)
+        assert view.data.kv_heads == 2
+        assert mw.Attention.from_cache(dict(cache.items())).data.shape == want.shape
+
+    def test_a_cache_without_patterns_says_how_to_make_one(self, model):
+        _, cache = model.run_with_cache("w3", names_filter=lambda name: name.endswith("hook_z"))
+        with pytest.raises(DataError, match="names_filter"):
+            mw.Attention.from_cache(cache)
+        _, cache = model.run_with_cache(
+            torch.tensor([[3, 4], [5, 6]]), names_filter=lambda name: name.endswith("attn.hook_pattern")
+        )
+        with pytest.raises(DataError, match="2 prompts"):
+            mw.Attention.from_cache(cache)
+
+    @pytest.mark.parametrize("source", [None, "gpt2", 3])
+    def test_no_source_is_a_clear_error_and_leaves_nothing_behind(self, source):
+        with pytest.raises((DataError, ModelError)):
+            mw.Attention(source)
+        with pytest.raises((DataError, ModelError)):
+            mw.Attention(source, "prompt")
+        gc.collect()  # a half-made view is closed on collection; an error there fails the test (pyproject)
+
+    def test_a_session_with_a_prompt_is_refused(self, model):
+        with pytest.raises(DataError, match="its own prompt"):
+            mw.Attention(mw.Session(model, "w3"), "w4")
+
+
+class TestScores:
+    """The table by which the wall is sorted."""
+
+    def test_the_models_scores_and_the_users_columns(self, model):
+        mine = pd.DataFrame({"layer": [0, 1], "head": [2, 3], "probe": [0.5, 0.25], "induction": [9.0, 9.0]})
+        view = mw.Attention(mw.Session(model, "w3 w4"), scores=mine, sort="probe")
+        table = view.head_scores.set_index(["layer", "head"])
+        assert table.loc[(0, 2), "probe"] == 0.5
+        assert table["induction"].max() == 9  # the user's column wins, and is called the user's
+        described = {column["name"]: column["description"] for column in unpack(view.picture)[0]["scores"]}
+        assert "random sequences" in described["previous_token"]
+        assert described["induction"] == described["probe"] == "A column of the table given."
+
+    @pytest.mark.parametrize(
+        "wrong",
+        [
+            {"layer": [0]},
+            pd.DataFrame({"layer": [0], "x": [1]}),
+            pd.DataFrame({"layer": [0, 0], "head": [1, 1], "x": [1, 2]}),
+            pd.DataFrame({"layer": ["0"], "head": ["1"], "x": [1]}),
+        ],
+        ids=["dict", "no head", "twice", "text"],
+    )
+    def test_tables_that_cannot_sort_heads_are_refused(self, wrong):
+        with pytest.raises(DataError, match="scores"):
+            mw.Attention.from_data(softmax(), scores=wrong)
+
+
+class TestLeaving:
+    """Results as files, tables and code."""
+
+    def test_tables_and_arrays_read_back(self, data_view, tmp_path):
+        table = data_view.to_pandas()
+        for path in (data_view.save(tmp_path / "x.csv"), data_view.save(tmp_path / "x.parquet")):
+            again = pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
+            assert np.allclose(again["value"], table["value"])
+            assert again["query_token"].tolist() == table["query_token"].tolist()
+        assert np.array_equal(load(data_view.save(tmp_path / "x.npz")).base, data_view.data.base)
+
+    def test_hostile_tokens_leave_whole(self, tmp_path):
+        tokens = ["\ud800", "</script>", 'a,"b"\n', "🙂", "\x00"]
+        view = mw.Attention.from_data(softmax(), tokens)
+        for name in ("x.csv", "x.parquet", "x.npz"):
+            assert view.save(tmp_path / name).stat().st_size > 0
+        assert set(pd.read_parquet(tmp_path / "x.parquet")["query_token"]) == set(view.data.tokens.strings)
+
+    def test_an_unknown_suffix_lists_the_known_ones(self, data_view, tmp_path):
+        with pytest.raises(DataError, match=r"\.npz"):
+            data_view.save(tmp_path / "x.docx")
+        with pytest.raises(DataError, match="width_mm"):
+            data_view.save(tmp_path / "x.csv", width_mm=83)
+
+    @pytest.mark.parametrize("compare", [None, "w3 w5"])
+    def test_a_recipe_makes_the_same_picture_again(self, compare, model):
+        view = mw.Attention(
+            mw.Session(model, "w3 w4 w5", prepend_bos=True),
+            compare=compare,
+            layers=[1],
+            weighting="value",
+            palette="amber",
+        )
+        view.selection = mw.Selection(layer=1, head=2, heads=((1, 3),))
+        code = view.recipe()
+        names = {}
+        exec(code.rsplit("view.save", 1)[0], names)
+        again = names["view"]
+        assert np.array_equal(again.to_pandas()["value"], view.to_pandas()["value"])
+        assert again.options == view.options
+        assert again.selection == view.selection
+        assert "transformer-lens" in code.splitlines()[0]
+
+    def test_a_recipe_of_data_reads_the_saved_file(self, data_view, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        data_view.options = {"palette": "grey"}
+        data_view.save("attention.npz")
+        names = {}
+        exec(data_view.recipe().rsplit("view.save", 1)[0], names)
+        assert np.array_equal(names["view"].data.base, data_view.data.base)
+        assert names["view"].options == data_view.options
+
+    def test_frozen_state_keeps_the_heads_asked_for(self, view):
+        state = view.frozen_state(heads=[(1, 2)])
+        assert set(unpack(state["store"])[1]) == {"head/A/0.0", "head/A/1.2"}
+        assert unpack(state["picture"])[0]["live"] is False
+        assert state["status"]["state"] == "frozen"
+        assert len(unpack(view.frozen_state()["store"])[1]) == 8
+        for wrong in ("some", [(9, 9)]):
+            with pytest.raises(DataError):
+                view.frozen_state(heads=wrong)
+
+    def test_one_offline_page(self, data_view, tmp_path, capsys):
+        html = data_view.to_html(tmp_path / "page.html")
+        assert (tmp_path / "page.html").read_text(encoding="utf-8") == html
+        assert "page.html" in capsys.readouterr().out
+        for needle in ("http://", "https://"):
+            assert f'src="{needle}' not in html
+        assert mw.save_html(tmp_path / "two.html", data_view, data_view).exists()
+
+    def test_repr_is_stable(self, view, data_view):
+        assert repr(data_view) == "<Attention: from data>"
+        assert repr(view) == repr(view)
+        assert "0x" not in repr(view)
+
+
+class TestClosing:
+    """A closed view is out of everyone's way."""
+
+    def test_it_leaves_the_session(self, view):
+        other = mw.Attention(view.session)
+        picture = view.picture
+        view.close()
+        view.close()
+        view.session.prompt = "w9"
+        assert view.picture == picture
+        assert other.data.tokens.strings[-1] == "w9"
+
+    def test_closing_while_computing_does_not_disturb_the_others(self, in_loop, model):
+        async def main():
+            session = mw.Session(model, "w3 w4")
+            first, second = mw.Attention(session), mw.Attention(session)
+            first.close()
+            session.wait()
+            assert first.picture == b""
+            assert second.data.tokens.strings[-1] == "w4"
+
+        in_loop(main)
+
+
+def test_heights_are_bounded(data_view):
+    with pytest.raises(Exception, match="height"):
+        data_view.height = 10
+
+
+def in_a_fresh_python(code):
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_importing_the_package_is_quick_and_light():
+    out = in_a_fresh_python("""
+        import sys, time
+        start = time.perf_counter()
+        import mi_widgets
+        seconds = time.perf_counter() - start
+        heavy = {"torch", "anywidget", "transformer_lens", "pandas", "numpy", "plotly"} & set(sys.modules)
+        print(seconds, sorted(heavy), len(dir(mi_widgets)))
+    """)
+    print(out)
+    seconds, heavy = out.split(maxsplit=1)
+    assert heavy.startswith("[]")
+    assert float(seconds) <= 1
+
+
+def test_plain_data_never_imports_torch():
+    out = in_a_fresh_python("""
+        import sys
+        import numpy as np
+        import mi_widgets as mw
+        view = mw.Attention.from_data(np.tril(np.ones((2, 2, 4, 4))), list("abcd"))
+        view.to_pandas(), view.recipe(), view.frozen_state(), view._repr_mimebundle_()
+        mw.Attention.from_data(view.data)
+        print("torch" in sys.modules, "transformers" in sys.modules)
+    """)
+    assert out.split() == ["False", "False"]
+
+
+def test_144_heads_and_1024_tokens_open():
+    count = 1024
+    row = np.tril(np.ones((count, count), np.float32)) / np.arange(1, count + 1, dtype=np.float32)[:, None]
+    patterns = np.ascontiguousarray(np.broadcast_to(row, (12, 12, count, count)))
+    view = mw.Attention.from_data(patterns)
+    assert np.shares_memory(view.data.base, patterns)  # no second copy
+    assert len(view.picture) + len(view.focus) <= 2_000_000
+    assert unpack(view.picture)[1]["atlas/A"].shape == (12, 12, 64, 64)
