@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     lab = commands.add_parser("lab", help="open JupyterLab on the quick-start notebook")
     lab.add_argument("options", nargs=argparse.REMAINDER, help="options for JupyterLab, e.g. --no-browser --port 8890")
     check = commands.add_parser("selfcheck", help="check every number and export on this machine and model")
-    check.add_argument("model", nargs="?", default=None, help="a Hugging Face name or folder; the embedded model if left out")
+    check.add_argument("model", nargs="?", default=None, help="a Hugging Face name or folder; else the embedded model")
     chosen = parser.parse_args(arguments)
     if chosen.command == "lab":
         return open_lab(chosen.options)
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 # --- lab --------------------------------------------------------------------------------------------------
 
 
-def open_lab(options: Sequence[str]) -> int:
+def open_lab(options: Sequence[str]) -> int:  # noqa: RET503 (the process becomes JupyterLab)
     """Become JupyterLab on the quick-start notebook. It asks nothing of the network."""
     if importlib.util.find_spec("jupyterlab") is None:
         print('JupyterLab is not installed. Install it: pip install "mi_widgets[lab]"', file=sys.stderr)
@@ -91,7 +91,7 @@ def notebooks_folder() -> Path:
 PROMPTS = ("When Mary and John went to the store , John gave a drink to", "The cat sat on the mat . The cat sat on the")
 
 
-class Failed(Exception):
+class CheckFailed(Exception):
     """A self-check that does not hold; its text is the detail."""
 
 
@@ -124,7 +124,7 @@ def selfcheck(name: str | None) -> int:
     for label, check in checks:
         try:
             mark, detail = "ok  ", check()
-        except Failed as reason:
+        except CheckFailed as reason:
             mark, detail = "FAIL", str(reason)
         except KeyError:
             mark, detail = "FAIL", "needs the checks above"
@@ -152,7 +152,7 @@ def _bundles() -> str:
     sizes = [(name, STATIC / name) for name in ("attention.js", "attention.css", "standalone.js")]
     missing = [name for name, path in sizes if not path.exists() or path.stat().st_size < 100]
     if missing:
-        raise Failed(f"missing or empty: {', '.join(missing)}; reinstall, or `npm ci && npm run build` in js/")
+        raise CheckFailed(f"missing or empty: {', '.join(missing)}; reinstall, or `npm ci && npm run build` in js/")
     return ", ".join(f"{name} {path.stat().st_size / 1e3:.0f} kB" for name, path in sizes)
 
 
@@ -161,7 +161,7 @@ def _row_sums(model: Any) -> str:
 
     error = max(attention_patterns(model, prompt).row_sum_error or 0.0 for prompt in _prompts(model))
     if error > 2e-2:
-        raise Failed(f"max error {error:.1e}")
+        raise CheckFailed(f"max error {error:.1e}")
     return f"max error {error:.1e}"
 
 
@@ -173,8 +173,8 @@ def _hugging_face(model: Any, name: str | None) -> str:
     from mi_widgets.models import DEMO_FOLDER
 
     parameter = next(model.parameters())
-    oracle = AutoModelForCausalLM.from_pretrained(name or DEMO_FOLDER, attn_implementation="eager", dtype=parameter.dtype)
-    oracle.eval()
+    source = name or DEMO_FOLDER
+    oracle = AutoModelForCausalLM.from_pretrained(source, attn_implementation="eager", dtype=parameter.dtype).eval()
     worst = 0.0
     for prompt in _prompts(model):
         patterns = attention_patterns(model, prompt)
@@ -184,7 +184,7 @@ def _hugging_face(model: Any, name: str | None) -> str:
             worst = max(worst, float((theirs[0].float() - torch.from_numpy(patterns.base[row])).abs().max()))
     tolerance = 1e-5 if parameter.dtype == torch.float32 else 2e-2
     if worst > tolerance:
-        raise Failed(f"max error {worst:.1e}, allowed {tolerance:.0e}")
+        raise CheckFailed(f"max error {worst:.1e}, allowed {tolerance:.0e}")
     return f"max error {worst:.1e}"
 
 
@@ -201,7 +201,7 @@ def _scores(model: Any) -> str:
         weights = np.nan_to_num(weights)
         worst = max(worst, float(np.abs(weights / weights.sum(-1, keepdims=True) - patterns).max()))
     if worst > 2e-2:
-        raise Failed(f"max error {worst:.1e}")
+        raise CheckFailed(f"max error {worst:.1e}")
     return f"max error {worst:.1e}"
 
 
@@ -218,7 +218,7 @@ def _unchanged(model: Any) -> str:
     attention_patterns(model, _prompts(model)[0], weighting="output")
     head_scores(model)
     if state() != before:
-        raise Failed("hooks, flags, gradients or weights differ after a computation")
+        raise CheckFailed("hooks, flags, gradients or weights differ after a computation")
     return "hooks, flags, gradients, weights"
 
 
@@ -238,7 +238,7 @@ def _view(model: Any, state: dict[str, Any]) -> str:
 def _page(state: dict[str, Any]) -> str:
     html = state["view"].to_html()
     if "http://" in html.split("miw-module")[0] or "miw-page" not in html:
-        raise Failed("the page is not self-contained")
+        raise CheckFailed("the page is not self-contained")
     return f"{len(html) / 1e3:.0f} kB"
 
 
@@ -247,7 +247,7 @@ def _browser() -> str:
 
     browser = find_browser()
     if browser is None:
-        raise Failed("no browser found: install Chromium (Debian: apt install chromium) or Google Chrome")
+        raise CheckFailed("no browser found: install Chromium (Debian: apt install chromium) or Google Chrome")
     return browser
 
 

@@ -50,6 +50,11 @@ class ModelInfo:
     causal: bool
     windows: tuple[int | None, ...]
 
+    @property
+    def label(self) -> str:
+        """The name for captions: of a folder only its last part."""
+        return Path(self.name).name if "/" in self.name and Path(self.name).is_dir() else self.name
+
 
 def describe(model: Any) -> ModelInfo:
     """Read the facts from a TransformerBridge's configuration and its Hugging Face configuration.
@@ -153,9 +158,7 @@ def has_tokenizer(model: Any) -> bool:
     return known > special or known >= int(model.cfg.d_vocab)
 
 
-def tokenize(
-    model: Any, prompt: Prompt, prepend_bos: bool | None = None, beyond_context: bool = False
-) -> Tokens:
+def tokenize(model: Any, prompt: Prompt, prepend_bos: bool | None = None, beyond_context: bool = False) -> Tokens:
     """The prompt exactly as it will be run.
 
     Args:

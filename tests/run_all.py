@@ -31,7 +31,7 @@ def main() -> int:
     parts: list[tuple[str, list[str], Path]] = [
         ("style", [*python, "ruff", "check", "."], ROOT),
         ("types", [*python, "pyright"], ROOT),
-        ("python and browser" if browser else "python", [*python, "pytest", "-q", *([] if browser else ["-m", "not browser"])], ROOT),
+        ("python and browser", [*python, "pytest", "-q", *([] if browser else ["-m", "not browser"])], ROOT),
         ("notebooks", [*python, "pytest", "-q", "--nbval-lax", "-p", "no:cacheprovider", "notebooks"], ROOT),
     ]
     if node:

@@ -33,8 +33,12 @@ def test_every_local_link_and_picture_exists() -> None:
 
 
 def test_every_room_in_the_map_exists() -> None:
-    rooms = [name for line in README.split("## Map of the code")[1].splitlines() if line.startswith("| `")
-             for name in re.findall(r"`([\w/.]+)`", line.split("|")[1])]
+    rooms = [
+        name
+        for line in README.split("## Map of the code")[1].splitlines()
+        if line.startswith("| `")
+        for name in re.findall(r"`([\w/.]+)`", line.split("|")[1])
+    ]
     here = [name for name in rooms if "/" in name]
     assert len(here) >= 10
     missing = [name for name in here if not (ROOT / name).exists()]

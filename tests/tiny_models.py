@@ -18,14 +18,28 @@ SHAPE = dict(hidden_size=32, num_hidden_layers=2, num_attention_heads=4, interme
 ROTARY = dict(SHAPE, max_position_embeddings=N_CTX, num_key_value_heads=2, head_dim=8, bos_token_id=0, eos_token_id=1)
 
 CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
-    "gpt2": ("GPT2Config", dict(n_embd=32, n_layer=2, n_head=4, n_positions=N_CTX, vocab_size=D_VOCAB, bos_token_id=0, eos_token_id=0)),
+    "gpt2": (
+        "GPT2Config",
+        dict(n_embd=32, n_layer=2, n_head=4, n_positions=N_CTX, vocab_size=D_VOCAB, bos_token_id=0, eos_token_id=0),
+    ),
     "neox": ("GPTNeoXConfig", dict(SHAPE, max_position_embeddings=N_CTX, bos_token_id=0, eos_token_id=0)),
     "llama": ("LlamaConfig", ROTARY),
     "mistral": ("MistralConfig", dict(ROTARY, sliding_window=5)),
-    "gemma2": ("Gemma2Config", dict(ROTARY, sliding_window=5, query_pre_attn_scalar=8, attn_logit_softcapping=2.0,
-                                    final_logit_softcapping=5.0, layer_types=["sliding_attention", "full_attention"])),
-    "gemma3": ("Gemma3TextConfig", dict(ROTARY, sliding_window=5, query_pre_attn_scalar=8,
-                                        layer_types=["sliding_attention", "full_attention"])),
+    "gemma2": (
+        "Gemma2Config",
+        dict(
+            ROTARY,
+            sliding_window=5,
+            query_pre_attn_scalar=8,
+            attn_logit_softcapping=2.0,
+            final_logit_softcapping=5.0,
+            layer_types=["sliding_attention", "full_attention"],
+        ),
+    ),
+    "gemma3": (
+        "Gemma3TextConfig",
+        dict(ROTARY, sliding_window=5, query_pre_attn_scalar=8, layer_types=["sliding_attention", "full_attention"]),
+    ),
     "qwen3": ("Qwen3Config", ROTARY),
 }
 
@@ -35,8 +49,9 @@ def tokenizer() -> PreTrainedTokenizerFast:
     words = {"<bos>": 0, "<eos>": 1, "<unk>": 2} | {f"w{number}": number for number in range(3, D_VOCAB)}
     inner = Tokenizer(models.WordLevel(words, unk_token="<unk>"))
     inner.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    return PreTrainedTokenizerFast(tokenizer_object=inner, bos_token="<bos>", eos_token="<eos>", unk_token="<unk>",
-                                   pad_token="<eos>")
+    return PreTrainedTokenizerFast(
+        tokenizer_object=inner, bos_token="<bos>", eos_token="<eos>", unk_token="<unk>", pad_token="<eos>"
+    )
 
 
 def save(architecture: str, folder: Path) -> Path:

@@ -41,6 +41,7 @@ test("ticks keep both ends, never crowd and name the floor of a logarithm", () =
     for (let at = 1; at < marks.length; at++) expect(marks[at]!.unit - marks[at - 1]!.unit).toBeGreaterThan(0.1);
   }
   expect(ticks(made({ scale: "log" }))[0]!.value).toBeCloseTo(LOG_FLOOR);
+  expect(ticks(made({ scale: "log", high: 0.5 })).map((tick) => tick.value)).toEqual([0.5 * LOG_FLOOR, 0.001, 0.01, 0.1, 0.5].map((value) => expect.closeTo(value, 9)));
 });
 
 test("painting a grid gives the colours of its cells, nothing where masked", () => {

@@ -13,9 +13,9 @@ import torch
 
 from mi_widgets.compute.forward import Activations, Reader, forward
 from mi_widgets.data import AttentionPatterns, Tokens
-from mi_widgets.data.attention import WEIGHTINGS, reads_outside
+from mi_widgets.data.attention import WEIGHTINGS, patterns_from_arrays, reads_outside
 from mi_widgets.errors import DataError, ModelError
-from mi_widgets.models import Prompt, describe, tokenize
+from mi_widgets.models import Prompt, describe, has_tokenizer, token_strings, tokenize
 
 PATTERN, SCORES, VALUES = "attn.hook_pattern", "attn.hook_attn_scores", "attn.hook_v"
 
@@ -66,6 +66,45 @@ def attention_patterns(
     chosen = check_layers(model, layers)
     activations = forward(model, tokens.ids, SITES[weighting], chosen, readers_for(weighting))
     return assemble(model, tokens, activations, weighting)
+
+
+def patterns_from_cache(cache: Any, tokens: Any = None) -> AttentionPatterns:
+    """The patterns in a TransformerLens cache (or a dict of activations) of one prompt.
+
+    Args:
+        cache: holds `blocks.L.attn.hook_pattern` `[head, query, key]` or `[1, head, query, key]` of some layers.
+        tokens: strings or ids `[position]` or `[1, position]`; positions are numbered if None.
+
+    Raises:
+        DataError: no patterns in the cache, or several prompts.
+    """
+    keys = [key for key in cache.keys() if key.startswith("blocks.") and key.endswith(PATTERN)]  # noqa: SIM118
+    layers = sorted({int(key.split(".")[1]) for key in keys})
+    if not layers:
+        raise DataError(
+            "the cache holds no attention patterns.",
+            'Make it with names_filter=lambda name: name.endswith("attn.hook_pattern").',
+        )
+    arrays = [cache[f"blocks.{layer}.{PATTERN}"] for layer in layers]
+    arrays = [array[0] if array.ndim == 4 and array.shape[0] == 1 else array for array in arrays]
+    if arrays[0].ndim == 4:
+        raise DataError(f"the cache holds {arrays[0].shape[0]} prompts.", "Show one at a time: cache one prompt.")
+    model = getattr(cache, "model", None)
+    if model is None:
+        return patterns_from_arrays(arrays, tokens, layers=layers)
+    info = describe(model)
+    record = Tokens.of(tokens, arrays[0].shape[-1])
+    if (record.ids >= 0).all():
+        ids = record.ids.tolist()
+        record = Tokens(record.ids, tuple(token_strings(model.tokenizer if has_tokenizer(model) else None, ids)))
+    return patterns_from_arrays(
+        arrays,
+        record,
+        layers=layers,
+        kv_heads=info.kv_heads,
+        windows=tuple(info.windows[layer] for layer in layers),
+        model=info.label,
+    )
 
 
 def check_weighting(weighting: str) -> None:
@@ -155,7 +194,7 @@ def assemble(model: Any, tokens: Tokens, activations: Activations, weighting: st
         windows=windows,
         kv_heads=kv_heads,
         row_sum_error=error,
-        model=info.name,
+        model=info.label,
     )
 
 

@@ -7,8 +7,8 @@ from mi_widgets.data.attention import (
     AttentionPatterns,
     attention_mask,
     patterns_from_arrays,
-    prompt_scores,
 )
+from mi_widgets.data.scores import prompt_scores
 from mi_widgets.data.selection import Selection
 from mi_widgets.data.store import load, save
 from mi_widgets.data.tokens import Tokens, visible

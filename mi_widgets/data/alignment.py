@@ -37,6 +37,8 @@ class Alignment:
         Returns:
             float32 `[…, column, column]`; NaN where either side has no such cell.
         """
+        if all(in_a == in_b for in_a, in_b in self.pairs):
+            return a - b
         out = np.full((*a.shape[:-2], len(self), len(self)), np.nan, dtype=np.float32)
         shared = [
             (column, in_a, in_b)
@@ -45,7 +47,10 @@ class Alignment:
         ]
         if shared:
             columns, rows_a, rows_b = np.array(shared).T
-            out[..., columns[:, None], columns] = a[..., rows_a[:, None], rows_a] - b[..., rows_b[:, None], rows_b]
+            # Two takes along one axis each are several times faster than one gather of both.
+            left = a.take(rows_a, axis=-2).take(rows_a, axis=-1)
+            right = b.take(rows_b, axis=-2).take(rows_b, axis=-1)
+            out[..., columns[:, None], columns] = left - right
         return out
 
 

@@ -158,10 +158,6 @@ class AttentionPatterns:
         """`(layer, head, float32 [query, key])` for each pair."""
         return [(layer, head, self.head(layer, head)) for layer, head in heads]
 
-    def summary(self) -> pd.DataFrame:
-        """Head scores of this very prompt, one row per layer and head; see `prompt_scores`."""
-        return prompt_scores(self)
-
     def arrays(self) -> dict[str, np.ndarray]:
         """The arrays that `save` writes."""
         return {"base": self.base} | ({} if self.key_weight is None else {"key_weight": self.key_weight})
@@ -397,65 +393,6 @@ def as_float32(values: Any) -> np.ndarray:
         return array.astype(np.float32, copy=False)
     except (TypeError, ValueError) as reason:
         raise DataError(f"cannot read the values as numbers ({reason}).", "Give one numeric array.") from None
-
-
-def prompt_scores(patterns: AttentionPatterns) -> pd.DataFrame:
-    """How each head reads this prompt, one row per layer and head.
-
-    Columns (attention weight in 0…1 unless said otherwise; NaN where the prompt has no such position):
-        previous_token: mean over queries ≥ 1 of the weight on the position before.
-        duplicate_token: mean, over queries whose token occurred before, of the weight on its earlier occurrences.
-        induction: mean, over the same queries, of the weight on the tokens that followed those occurrences
-            (Olsson et al. 2022).
-        entropy: mean over queries of the pattern's entropy, in bits.
-        first_token: mean over queries ≥ 1 of the weight on position 0 (attention sink).
-
-    Raises:
-        DataError: for pre-softmax scores, which are no weights.
-    """
-    if patterns.weighting == "scores":
-        raise DataError("head scores are of attention weights, not of pre-softmax scores.")
-    base, count = patterns.base, patterns.shape[2]
-    keys = [
-        (int(number), string)
-        for number, string in zip(patterns.tokens.ids.tolist(), patterns.tokens.strings, strict=True)
-    ]
-    same = np.array([[left == right for right in keys] for left in keys]) if count <= 64 else _equal(keys)
-    duplicate = np.tril(same, -1)
-    follow = np.zeros_like(duplicate)
-    follow[:, 1:] = duplicate[:, :-1]
-    np.fill_diagonal(follow, False)
-    columns: dict[str, np.ndarray] = {}
-    if count > 1:
-        columns["previous_token"] = np.diagonal(base, -1, axis1=2, axis2=3).mean(-1)
-    else:
-        columns["previous_token"] = np.full(base.shape[:2], np.nan)
-    columns["duplicate_token"] = _weight_on(base, duplicate)
-    columns["induction"] = _weight_on(base, follow)
-    entropy = np.empty(base.shape[:2])
-    for row in range(base.shape[0]):
-        positive = np.where(base[row] > 0, base[row], 1.0)
-        entropy[row] = -(positive * np.log2(positive)).sum(-1).mean(-1)
-    columns["entropy"] = entropy
-    columns["first_token"] = base[:, :, 1:, 0].mean(-1) if count > 1 else np.full(base.shape[:2], np.nan)
-    layer, head = np.meshgrid(patterns.layers, range(patterns.n_heads), indexing="ij")
-    return pd.DataFrame(
-        {"layer": layer.ravel(), "head": head.ravel()} | {name: grid.ravel() for name, grid in columns.items()}
-    )
-
-
-def _equal(keys: list[tuple[int, str]]) -> np.ndarray:
-    _, codes = np.unique([f"{number}\0{string}" for number, string in keys], return_inverse=True)
-    return codes[:, None] == codes[None, :]
-
-
-def _weight_on(base: np.ndarray, cells: np.ndarray) -> np.ndarray:
-    """Mean over the queries that have any such cell of the weight on those cells: `[layer, head]`."""
-    queries = np.flatnonzero(cells.any(1))
-    if not len(queries):
-        return np.full(base.shape[:2], np.nan)
-    weights = cells.astype(np.float32)
-    return np.stack([np.einsum("hqk,qk->h", layer, weights, optimize=True) for layer in base]) / len(queries)
 
 
 def with_weighting(patterns: AttentionPatterns, weighting: str, key_weight: np.ndarray) -> AttentionPatterns:

@@ -1,13 +1,14 @@
 """One HTML file that shows frozen views with no kernel and no network.
 
-The page carries each view's state as JSON (bytes in base64), each module once, and the small host that runs a module
-from a blob. Its security policy forbids every request, so nothing in a token can make it phone home. Knows no widget:
+The page carries each view's state as JSON (bytes as gzip in base64), each module once, and the small host that runs
+a module from a blob. Its security policy forbids every request, so nothing in a token can make it phone home. Knows no widget:
 it is told the modules, the styles and the host.
 """
 
 from __future__ import annotations
 
 import base64
+import gzip
 import html
 import json
 import math
@@ -98,8 +99,8 @@ def offline_page(
     state = {"columns": columns, "views": [{"module": view.module, "state": view.state} for view in views]}
     slots = "".join(f'<section class="miw-slot" data-slot="{slot}"></section>\n' for slot in range(len(views)))
     sources = "".join(
-        f'<script type="text/plain" data-encoding="base64" id="miw-module-{name}">'
-        f"{base64.b64encode(modules[name].encode()).decode('ascii')}</script>\n"
+        f'<script type="text/plain" data-encoding="gzip" id="miw-module-{name}">'
+        f"{_zipped(modules[name].encode())}</script>\n"
         for name in needed
     )
     wide = columns * COLUMN_PX
@@ -165,18 +166,23 @@ def _json(value: Any) -> str:
 
 
 def _plain(value: Any, where: str) -> Any:
-    """JSON values; bytes become `{"$bytes": base64}`, numbers that JSON lacks become null."""
+    """JSON values; bytes become `{"$gzip": base64 of gzip}`, numbers that JSON lacks become null."""
     if value is None or isinstance(value, (bool, int, str)):
         return value
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, (bytes, bytearray, memoryview)):
-        return {"$bytes": base64.b64encode(value).decode("ascii")}
+        return {"$gzip": _zipped(bytes(value))}
     if isinstance(value, Mapping):
         return {str(name): _plain(entry, f"{where}.{name}") for name, entry in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(entry, f"{where}[{place}]") for place, entry in enumerate(value)]
     raise DataError(f"{where} is a {type(value).__name__}, which a page cannot hold.", "Give JSON values or bytes.")
+
+
+def _zipped(data: bytes) -> str:
+    """gzip in base64; the same bytes for the same data (no time stamp)."""
+    return base64.b64encode(gzip.compress(data, 9, mtime=0)).decode("ascii")
 
 
 def _script(source: str) -> str:

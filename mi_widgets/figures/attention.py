@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from mi_widgets.data import AttentionComparison
+from mi_widgets.data.thumbnails import allowed_cells
 from mi_widgets.errors import DataError
 from mi_widgets.figures import labels as printed
 from mi_widgets.figures.cells import VECTOR_CELLS, cell_image, cell_shapes
@@ -35,7 +36,6 @@ from mi_widgets.figures.legend import Legend
 from mi_widgets.figures.scale import MASKED, MISSING, ColorScale
 from mi_widgets.figures.sheet import HOVER_ONLY, Box, Sheet
 from mi_widgets.figures.style import LABEL_PT, MIN_PT, MONO, TITLE_PT, TOKEN_PT, inks, pt, px, width_in_mm
-from mi_widgets.figures.thumbnails import allowed_cells
 from mi_widgets.figures.wall import wall_figure
 
 if TYPE_CHECKING:

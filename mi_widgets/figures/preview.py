@@ -11,13 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from mi_widgets import color
+from mi_widgets.data.thumbnails import allowed_cells, allowed_patches, any_cell, reduced, starts, thumbnails
 from mi_widgets.figures import labels as printed
 from mi_widgets.figures.canvas import Canvas, PngCanvas, Rect, SvgCanvas
 from mi_widgets.figures.choice import Attention, color_scale, patterns_of, tokens_of, unit_of, value_bounds
 from mi_widgets.figures.labels import TokenAxis
 from mi_widgets.figures.scale import MASKED, MISSING, PAPER, ColorScale
 from mi_widgets.figures.style import inks
-from mi_widgets.figures.thumbnails import allowed_cells, any_cell, reduced, starts, thumbnails
 
 WIDTH = 760
 #: Models of very many layers are cut off below this.
@@ -117,7 +117,7 @@ def _picture(
     pitch = min(room / heads, 96, max(6, 460 / len(layers)))
     side = max(4, min(round(pitch * 0.94), int(math.sqrt(WALL_CELLS / (len(layers) * heads)))))
     if atlas is None:
-        tiles, allowed = thumbnails(data, side)
+        tiles, allowed = thumbnails(data, side), allowed_patches(data, side)
     else:
         tiles, allowed = _shrunk(np.asarray(atlas, np.float32), data, side)
     colors, clipped = color_scale(data, _bounds(data, tiles), scale=scale, palette=palette, theme=theme)

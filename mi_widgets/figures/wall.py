@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mi_widgets import color
+from mi_widgets.data.thumbnails import allowed_patches, thumbnails
 from mi_widgets.errors import DataError
 from mi_widgets.figures import labels as printed
 from mi_widgets.figures.cells import cell_image
@@ -19,7 +20,6 @@ from mi_widgets.figures.legend import Legend
 from mi_widgets.figures.scale import MASKED, MISSING, PAPER, ColorScale
 from mi_widgets.figures.sheet import HOVER_ONLY, Box, Sheet
 from mi_widgets.figures.style import HAIRLINE_PT, LABEL_PT, MIN_PT, TITLE_PT, inks, pt, px
-from mi_widgets.figures.thumbnails import thumbnails
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -77,7 +77,7 @@ def wall_figure(
             "Give a larger width_mm or height_mm, or fewer heads.",
         )
     side = max(8, min(MOST_CELLS, round(pitch / 96 * 300)))
-    values, allowed = thumbnails(data, side)
+    values, allowed = thumbnails(data, side), allowed_patches(data, side)
     at = {layer: row for row, layer in enumerate(patterns.layers)}
     codes = [colors.codes(values[at[layer], head], allowed[at[layer]]) for layer, head, _ in chosen]
     side = codes[0].shape[0]

@@ -169,7 +169,7 @@ class Session(traitlets.HasTraits):
         self.observe(lambda _change: self._tell("corrupt"), "corrupt")
 
     def __repr__(self) -> str:
-        return f"Session({self.info.name!r}, {self.prompt!r})"
+        return f"Session({self.info.label!r}, {self.prompt!r})"
 
     @traitlets.validate("prompt", "corrupt")
     def _plain_prompt(self, proposal: Any) -> Any:
@@ -463,5 +463,3 @@ def explain(error: Exception) -> tuple[str, str]:
         return "There is not enough memory.", "Shorten the prompt, or show fewer layers: layers=[…]."
     text = str(error).strip().splitlines()
     return f"{type(error).__name__}: {text[0] if text else 'no message'}", "See view.last_error in Python."
-
-

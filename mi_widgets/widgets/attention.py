@@ -8,46 +8,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterable, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, ClassVar
 
-import numpy as np
 import pandas as pd
 import traitlets
 
-from mi_widgets.data import AttentionComparison, AttentionPatterns, Selection, Tokens, patterns_from_arrays
-from mi_widgets.data.attention import WEIGHTINGS, prompt_scores
+from mi_widgets.data import AttentionComparison, AttentionPatterns, Tokens, patterns_from_arrays
+from mi_widgets.data.scores import checked_scores, joined, scores_of_prompt
 from mi_widgets.errors import DataError
 from mi_widgets.session import Answered, Need, Progress, Session
 from mi_widgets.session.prompts import from_wire, plain, to_wire
-from mi_widgets.version import __version__
+from mi_widgets.widgets.attention_options import CHOICES, DEFAULTS, checked_options, options_from_wire
+from mi_widgets.widgets.recipe import attention_recipe
 from mi_widgets.widgets.view import STATIC, RequestError, View, status_value
-from mi_widgets.wire import attention as wire
-from mi_widgets.wire.blocks import Block, pack
+from mi_widgets.wire.attention_picture import AttentionPicture
+from mi_widgets.wire.blocks import pack
 
-CHOICES: dict[str, tuple[Any, ...]] = {
-    "weighting": WEIGHTINGS,
-    "scale": ("linear", "sqrt", "log"),
-    "palette": ("blue", "amber", "grey"),
-    "shared_range": (True, False),
-    "show": ("A", "B", "difference"),
-    "descending": (True, False),
-    "direction": ("reads", "read_by"),
-    "panel": ("both", "matrix", "text"),
-}
-DEFAULTS: dict[str, Any] = {
-    "weighting": "pattern",
-    "scale": "sqrt",
-    "palette": "blue",
-    "shared_range": True,
-    "show": "A",
-    "sort": None,
-    "descending": True,
-    "filter": None,
-    "filter_min": 0.0,
-    "direction": "reads",
-    "panel": "both",
-}
 #: Head scores are measured before the first picture if that takes less than this, else after it.
 QUICK_SECONDS = 0.5
 PROMPT_BASIS = "Measured on this prompt."
@@ -59,17 +35,6 @@ def _prompt_to_wire(prompt: Any, _view: Any) -> Any:
 
 def _prompt_from_wire(value: Any, _view: Any) -> Any:
     return from_wire(value)
-
-
-def _options_from_wire(value: Any, view: Any) -> dict[str, Any]:
-    """What the page chose; what is unknown or wrong is passed over: nothing may raise in a page's update."""
-    chosen = dict(view.options)
-    for name, option in value.items() if isinstance(value, dict) else ():
-        try:
-            chosen = checked_options(chosen, {name: option})
-        except DataError:
-            continue
-    return chosen
 
 
 class Attention(View):
@@ -104,7 +69,7 @@ class Attention(View):
         sync=True, to_json=_prompt_to_wire, from_json=_prompt_from_wire, echo_update=False
     )
     history = traitlets.List().tag(sync=True)
-    options = traitlets.Dict().tag(sync=True, from_json=_options_from_wire, echo_update=False)
+    options = traitlets.Dict().tag(sync=True, from_json=options_from_wire, echo_update=False)
 
     def __init__(
         self,
@@ -130,7 +95,8 @@ class Attention(View):
         self._scores = checked_scores(scores)
         self._layers = None if layers is None else tuple(layers)
         self._started = time.perf_counter()
-        self._sent: dict[str, Any] = {}
+        self._picture: AttentionPicture | None = None
+        self._saved_show = "A"
         #: What the picture on screen, and the one being made, are of: weighting, prompt, compare.
         self._drawn: dict[str, Any] = {}
         self._asked: dict[str, Any] = {}
@@ -153,7 +119,7 @@ class Attention(View):
         if session is not None:
             session.join(self)
         elif self._data is not None:
-            self._draw(0, [], _data_scores(self._data, self._scores))
+            self._draw(0, [], scores_of_prompt(self._data, self._scores))
 
     # --- from what the user already has --------------------------------------------------------------
 
@@ -215,38 +181,15 @@ class Attention(View):
 
         Args:
             cache: an `ActivationCache` (or a dict of activations) of one prompt.
-            tokens: strings or ids, or None: ids are then looked for nowhere and positions are numbered.
-            view: arguments of `from_data` and `Attention`.
+            tokens: strings or ids `[position]` or `[1, position]`; positions are numbered if None.
+            view: arguments of `Attention`: scores, height and options.
 
         Raises:
             DataError: no patterns in the cache.
         """
-        keys = set(cache.keys())
-        layers = sorted(
-            {int(key.split(".")[1]) for key in keys if key.startswith("blocks.") and key.endswith("attn.hook_pattern")}
-        )
-        if not layers:
-            raise DataError(
-                "the cache holds no attention patterns.",
-                'Make it with names_filter=lambda name: name.endswith("attn.hook_pattern").',
-            )
-        arrays = [cache[f"blocks.{layer}.attn.hook_pattern"] for layer in layers]
-        arrays = [array[0] if array.ndim == 4 and array.shape[0] == 1 else array for array in arrays]
-        if arrays[0].ndim == 4:
-            raise DataError(f"the cache holds {arrays[0].shape[0]} prompts.", "Show one at a time: cache one prompt.")
-        model = getattr(cache, "model", None)
-        if model is not None:
-            from mi_widgets.models import describe, token_strings
+        from mi_widgets.compute.attention import patterns_from_cache
 
-            info = describe(model)
-            view.setdefault("kv_heads", info.kv_heads)
-            view.setdefault("windows", tuple(info.windows[layer] for layer in layers))
-            ids = getattr(tokens, "tolist", lambda: tokens)()
-            if isinstance(ids, list) and len(ids) == 1 and isinstance(ids[0], list):
-                ids = ids[0]
-            if isinstance(ids, list) and ids and isinstance(ids[0], int):
-                tokens = Tokens(np.array(ids), tuple(token_strings(getattr(model, "tokenizer", None), ids)))
-        return cls.from_data(arrays, tokens, layers=layers, **view)
+        return cls(patterns_from_cache(cache, tokens), **view)
 
     # --- results -------------------------------------------------------------------------------------
 
@@ -267,7 +210,7 @@ class Attention(View):
     def head_scores(self) -> pd.DataFrame | None:
         """The table by which the wall can be sorted: layer, head, score columns."""
         self._flush()
-        return self._sent.get("scores")
+        return None if self._picture is None else self._picture.scores
 
     def to_pandas(self, **options: Any) -> pd.DataFrame:
         """Long form, one row per cell that the mask allows: of the comparison if there is one, else of the patterns.
@@ -288,8 +231,12 @@ class Attention(View):
         self._flush()
         layer, head = self._focused()[0]
         shown: dict[str, Any] = {"layer": layer, "head": head}
-        shown |= {name: self.options[name] for name in ("scale", "palette")}
-        if "heads" in options or options.get("kind") == "wall":
+        shown |= {name: self.options[name] for name in ("scale", "palette", "shared_range")}
+        wall = options.get("kind") == "wall"
+        if wall and self.options["sort"] is not None and self.head_scores is not None:
+            shown |= {"sort": self.options["sort"], "scores": self.head_scores}
+        # On the wall the head that is locked is outlined; several heads stand for themselves.
+        if "heads" in options or (wall and self.selection.layer is None):
             del shown["layer"], shown["head"]
         return attention_figure(self._shown(), **{**shown, **options})
 
@@ -298,42 +245,17 @@ class Attention(View):
         if self.session is not None:
             self._flush()
         # Of the picture that is there: a prompt or weighting that failed since has none.
-        options = self.options if self._data is None else {**self.options, "weighting": self._data.weighting}
-        changed = {name: value for name, value in options.items() if value != DEFAULTS[name]}
-        if self._comparison is not None:
-            changed["show"] = options["show"]
-        if self.session is None:
-            changed.pop("weighting", None)  # the file says it
-        words = "".join(f", {name}={value!r}" for name, value in changed.items())
-        lines = [f"# {_versions(self.session is not None)}", "import mi_widgets as mw", ""]
-        if self.session is None:
-            lines += [
-                '# first: view.save("attention.npz")',
-                f'view = mw.Attention.from_data(mw.data.load("attention.npz"){words})',
-            ]
-        else:
-            name = self.session.info.name
-            loader = "mw.load_demo()" if name == "mi_widgets demo" else f"mw.load_model({name!r})"
-            bos = "" if self.session.prepend_bos is None else f", prepend_bos={self.session.prepend_bos}"
-            beyond = ", beyond_context=True" if self.session.beyond_context else ""
-            compare = self._drawn["compare"]
-            second = "" if compare is None else f", compare={compare!r}"
-            if self._scores is not None:
-                lines.insert(2, "# scores: a DataFrame of your own, with columns layer and head")
-                second += ", scores=scores"
-            layers = "" if self._layers is None else f", layers={list(self._layers)}"
-            lines += [
-                f"model = {loader}",
-                f"session = mw.Session(model, {self._drawn['prompt']!r}{bos}{beyond})",
-                f"view = mw.Attention(session{second}{layers}{words})",
-            ]
-        if self.selection != Selection():
-            chosen = {name: value for name, value in self.selection.to_dict().items() if value not in (None, [])}
-            if "heads" in chosen:
-                chosen["heads"] = tuple(tuple(pair) for pair in chosen["heads"])
-            fields = ", ".join(f"{name}={value!r}" for name, value in chosen.items())
-            lines.append(f"view.selection = mw.Selection({fields})")
-        return "\n".join([*lines, 'view.save("attention.pdf", width_mm=83)', ""])
+        weighting = self.options["weighting"] if self._data is None else self._data.weighting
+        return attention_recipe(
+            session=self.session,
+            options={**self.options, "weighting": weighting},
+            prompt=self._drawn.get("prompt"),
+            compare=self._drawn.get("compare"),
+            compared=self._comparison is not None,
+            layers=self._layers,
+            scored=self._scores is not None,
+            selection=self.selection,
+        )
 
     def frozen_state(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, *, heads: str | Iterable[tuple[int, int]] = "all"
@@ -345,38 +267,35 @@ class Attention(View):
                 thumbnail.
         """
         self._flush()
-        patterns, comparison = self.data, self._comparison
-        if heads == "all":
-            kept = [(layer, head) for layer in patterns.layers for head in range(patterns.n_heads)]
-        elif heads == "shown":
-            kept = self._focused()
-        elif isinstance(heads, str):
-            raise DataError(f"heads={heads!r} is unknown.", 'Give "all", "shown" or (layer, head) pairs.')
-        else:
-            kept = list(dict.fromkeys([*self._focused(), *((int(layer), int(head)) for layer, head in heads)]))
-            for layer, head in kept:
-                patterns.head(layer, head)  # raises for one that does not exist
-        sides = {"A": patterns} | ({"B": comparison.b} if comparison is not None else {})
-        blocks = [
-            wire.head_block(side_patterns, side, layer, head, exact=False)
-            for side, side_patterns in sides.items()
-            for layer, head in kept
-        ]
-        atlases = self._atlases() if comparison is not None else [self._atlas()]
-        manifest = {**self._manifest([], self._sent.get("scores")), "live": False}
+        assert self._picture is not None
+        picture = self._picture
+        kept = self._heads_kept(heads)
+        shows = ("A", "B", "difference") if self._comparison is not None else ("A",)
         return {
             "session_id": self.session_id,
             "prompt": to_wire(self._drawn.get("prompt")),
             "compare": to_wire(self._drawn.get("compare")),
             "history": [],
             "selection": {**self.selection.to_dict(), "stamp": self._stamp},
-            "options": {**self.options, "weighting": patterns.weighting},
-            "status": status_value("frozen", manifest["run"]),
-            "picture": pack(atlases, manifest),
+            "options": {**self.options, "weighting": self.data.weighting},
+            "status": status_value("frozen", picture.run),
+            "picture": pack([picture.atlas(show) for show in shows], picture.manifest(live=False)),
             "focus": b"",
-            "store": pack(blocks),
+            "store": pack(picture.heads(kept, exact=False)),
             "height": self.height,
         }
+
+    def _heads_kept(self, heads: str | Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+        if heads == "all":
+            return [(layer, head) for layer in self.data.layers for head in range(self.data.n_heads)]
+        if heads == "shown":
+            return self._focused()
+        if isinstance(heads, str):
+            raise DataError(f"heads={heads!r} is unknown.", 'Give "all", "shown" or (layer, head) pairs.')
+        kept = list(dict.fromkeys([*self._focused(), *((int(layer), int(head)) for layer, head in heads)]))
+        for layer, head in kept:
+            self.data.head(layer, head)  # raises for one that does not exist
+        return kept
 
     # --- computing -----------------------------------------------------------------------------------
 
@@ -430,53 +349,22 @@ class Attention(View):
 
     def _all_scores(self, measured: pd.DataFrame | None) -> pd.DataFrame | None:
         if measured is None:
-            return _data_scores(self._data, self._scores) if self._data is not None else self._scores
+            return scores_of_prompt(self._data, self._scores) if self._data is not None else self._scores
         return joined(measured, self._scores)
 
     def _draw(self, run: int, notes: list[str], scores: pd.DataFrame | None) -> None:
         """Everything the picture needs, in one message."""
-        self._sent = {"run": run, "scores": scores, "notes": notes, "show": self._side()}
-        manifest = self._manifest(notes, scores)
-        picture = pack([self._sent["atlas"]], manifest)
-        focus = pack(self._focus_blocks(self._focused()))
+        assert self._data is not None
+        self._picture = picture = AttentionPicture(
+            self._data, self._comparison, run=run, scores=scores, notes=notes, live=self.session is not None
+        )
+        self._saved_show = picture.side(self.options["show"])
+        parcel, focus = picture.parcel(self.options["show"]), picture.kept(self._focused())
         elapsed = 1000 * (time.perf_counter() - self._started)
         with self.hold_sync():
-            self.picture = picture
+            self.picture = parcel
             self.focus = focus
             self.status = status_value("idle", run, elapsed_ms=round(elapsed, 1))
-
-    def _manifest(self, notes: list[str], scores: pd.DataFrame | None) -> Any:
-        assert self._data is not None
-        difference_high = None
-        if self._comparison is not None:
-            difference_high = self._atlas("difference").high
-        self._sent["atlas"] = self._atlas()
-        return wire.manifest(
-            self._data,
-            run=self._sent["run"],
-            comparison=self._comparison,
-            scores=scores,
-            notes=notes or self._sent["notes"],
-            live=self.session is not None,
-            difference_high=difference_high,
-        )
-
-    def _side(self) -> str:
-        return self.options["show"] if self._comparison is not None else "A"
-
-    def _atlas(self, show: str | None = None) -> Block:
-        assert self._data is not None
-        show = show or self._side()
-        if show == "difference":
-            if "difference" not in self._sent:
-                assert self._comparison is not None
-                self._sent["difference"] = wire.difference_atlas(self._comparison)[0]
-            return self._sent["difference"]
-        side = self._data if show == "A" or self._comparison is None else self._comparison.b
-        return wire.atlas_block(side, show)  # type: ignore[arg-type]
-
-    def _atlases(self) -> list[Block]:
-        return [self._atlas(show) for show in ("A", "B", "difference")]
 
     def _focused(self) -> list[tuple[int, int]]:
         """Heads on screen: the selected one (or the first), then those laid over each other."""
@@ -490,48 +378,40 @@ class Attention(View):
         first = (chosen.layer, chosen.head) if exists(chosen.layer, chosen.head) else (layers[0], 0)
         return list(dict.fromkeys([first, *(pair for pair in chosen.heads if exists(*pair))]))  # type: ignore[arg-type]
 
-    def _focus_blocks(self, heads: Iterable[tuple[int, int]], sides: Sequence[str] = ("A", "B")) -> list[Block]:
-        held = {"A": self._data} | ({"B": self._comparison.b} if self._comparison is not None else {})
-        blocks = []
-        for side in sides:
-            patterns = held.get(side)
-            if patterns is not None:
-                blocks += [wire.head_block(patterns, side, layer, head) for layer, head in heads]
-        return blocks
-
     def _result(self) -> AttentionPatterns | AttentionComparison:
         self._flush()
         return self._comparison or self.data
 
     def _settle(self) -> None:
-        if self._data is None or "run" not in self._sent:
+        if self._picture is None:
             return
-        focus = pack(self._focus_blocks(self._focused()))
+        focus, show = self._picture.kept(self._focused()), self._picture.side(self.options["show"])
         with self.hold_sync():
             if focus != self.focus:
                 self.focus = focus
-            if self._side() != self._sent["show"]:
-                self._sent["show"] = self._side()
-                manifest = self._manifest(self._sent["notes"], self._sent["scores"])
-                self.picture = pack([self._sent["atlas"]], manifest)
+            if show != self._saved_show:
+                self._saved_show = show
+                self.picture = self._picture.parcel(show)
 
     def _answer(self, request: dict[str, Any]) -> bytes:
-        if self._data is None:
+        picture = self._picture
+        if picture is None:
             raise RequestError("stale", "There is no picture yet.")
-        if request.get("run") != self._sent["run"]:
+        if request.get("run") != picture.run:
             raise RequestError("stale", "A newer picture has been computed.")
         if request.get("want") == "heads":
             try:
                 heads = [(int(layer), int(head)) for layer, head in request.get("heads", [])]
-                return pack(self._focus_blocks(heads, request.get("sides") or ["A"]))
+                return pack(picture.heads(heads, request.get("sides") or ["A"]))
             except DataError as reason:
                 raise RequestError("unknown", reason.message, reason.hint) from reason
         if request.get("want") == "atlas":
-            if request.get("show") not in CHOICES["show"]:
-                raise RequestError("unknown", f"There is no thumbnail of {request.get('show')!r}.")
-            if self._comparison is None and request.get("show") != "A":
+            show = request.get("show")
+            if show not in CHOICES["show"]:
+                raise RequestError("unknown", f"There is no thumbnail of {show!r}.")
+            if show != picture.side(show):
                 raise RequestError("unknown", "There is no second prompt to compare with.", "Add one with “compare”.")
-            return pack([self._atlas(request.get("show"))])
+            return pack([picture.atlas(show)])
         raise RequestError("unknown", f"The attention view has no {request.get('want')!r}.")
 
     def _flush(self) -> None:
@@ -541,12 +421,12 @@ class Attention(View):
             raise self.last_error or DataError("nothing has been computed yet.", "Call view.wait().")
 
     def _shown(self) -> AttentionPatterns | AttentionComparison:
-        if self._comparison is None or self._side() == "A":
-            return self.data
-        return self._comparison.b if self._side() == "B" else self._comparison
+        self._flush()
+        assert self._picture is not None
+        return self._picture.shown(self.options["show"])
 
-    def _still(self) -> str:
-        from mi_widgets.figures import preview_svg
+    def _still(self, form: str) -> str | bytes:
+        from mi_widgets.figures import preview_png, preview_svg
 
         try:
             self._flush()
@@ -554,9 +434,8 @@ class Attention(View):
             return ""  # the live view shows the error; a still picture of nothing helps nobody
         self._settle()
         layer, head = self._focused()[0]
-        return preview_svg(
-            self._shown(), layer=layer, head=head, scale=self.options["scale"], palette=self.options["palette"]
-        )
+        draw = preview_svg if form == "svg" else preview_png
+        return draw(self._shown(), layer=layer, head=head, scale=self.options["scale"], palette=self.options["palette"])
 
     # --- edits ---------------------------------------------------------------------------------------
 
@@ -603,67 +482,6 @@ def _source(source: Any, prompt: Any) -> tuple[Session | None, AttentionPatterns
     if source is None or prompt is None:
         raise DataError(
             "an attention view needs a session, or a model and a prompt.",
-            "mw.Attention(session), mw.Attention(model, \"prompt\") or mw.Attention.from_data(patterns, tokens).",
+            'mw.Attention(session), mw.Attention(model, "prompt") or mw.Attention.from_data(patterns, tokens).',
         )
     return Session(source, prompt), None, None
-
-
-def checked_options(current: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """`current` with `changes`; DataError for a name or value that is not known."""
-    for name, value in changes.items():
-        if name not in DEFAULTS:
-            raise DataError(f"unknown option {name!r}.", f"Options are {', '.join(DEFAULTS)}.")
-        if name in CHOICES and value not in CHOICES[name]:
-            raise DataError(f"{name}={value!r} is unknown.", f"Choose one of {', '.join(map(repr, CHOICES[name]))}.")
-        if name in {"sort", "filter"} and not (value is None or isinstance(value, str)):
-            raise DataError(f"{name}={value!r} is no column name.", "Give a score column's name, or None.")
-        if name == "filter_min" and not isinstance(value, (int, float)):
-            raise DataError(f"filter_min={value!r} is no number.")
-    return {**DEFAULTS, **current, **changes}
-
-
-def checked_scores(scores: pd.DataFrame | None) -> pd.DataFrame | None:
-    """The user's table, if it can sort heads."""
-    if scores is None:
-        return None
-    if not isinstance(scores, pd.DataFrame) or not {"layer", "head"} <= set(scores.columns):
-        raise DataError("scores must be a DataFrame with columns layer and head.", "One row per head.")
-    if not all(pd.api.types.is_integer_dtype(scores[name]) for name in ("layer", "head")):
-        raise DataError("the columns layer and head of scores must be whole numbers.", "One row per head.")
-    if scores.duplicated(["layer", "head"]).any():
-        raise DataError("scores has several rows for one head.", "Give one row per layer and head.")
-    return scores
-
-
-def joined(measured: pd.DataFrame, given: pd.DataFrame | None) -> pd.DataFrame:
-    """The measured columns and the user's beside them; the user's win where names are equal."""
-    if given is None:
-        return measured
-    kept = measured.drop(columns=[name for name in given.columns if name in measured and name not in ("layer", "head")])
-    table = kept.merge(given, on=["layer", "head"], how="left")
-    table.attrs = {**measured.attrs, "given": [str(name) for name in given.columns]}
-    return table
-
-
-def _data_scores(patterns: AttentionPatterns, given: pd.DataFrame | None) -> pd.DataFrame | None:
-    if patterns.weighting == "scores":
-        if given is not None:
-            given = given.copy(deep=False)
-            given.attrs = {"given": [str(name) for name in given.columns]}
-        return given
-    measured = prompt_scores(patterns)
-    measured.attrs["basis"] = PROMPT_BASIS
-    return joined(measured, given)
-
-
-def _versions(with_model: bool) -> str:
-    names = ["transformer-lens", "torch", "transformers"] if with_model else []
-    found = [f"mi_widgets {__version__}"]
-    for name in names:
-        try:
-            found.append(f"{name} {version(name)}")
-        except PackageNotFoundError:
-            continue
-    return ", ".join(found)
-
-

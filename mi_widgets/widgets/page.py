@@ -12,7 +12,7 @@ from typing import Any
 import ipywidgets
 
 from mi_widgets.errors import DataError
-from mi_widgets.export import FrozenView, offline_page, write_page
+from mi_widgets.export import FrozenView, offline_page, readable_size, write_page
 from mi_widgets.widgets.view import STATIC, View
 
 
@@ -49,9 +49,7 @@ class Dashboard(ipywidgets.GridBox):
         return Path(path)
 
 
-def save_html(
-    path: str | Path, *views: View, columns: int = 1, title: str | None = None, **options: Any
-) -> Path:
+def save_html(path: str | Path, *views: View, columns: int = 1, title: str | None = None, **options: Any) -> Path:
     """Write several views as one offline file: no network, no kernel, still interactive and linked.
 
     Prints the file's size.
@@ -67,9 +65,7 @@ def save_html(
     return Path(path)
 
 
-def page_of(
-    views: Sequence[View], path: str | Path | None, *, title: str | None, columns: int, **options: Any
-) -> str:
+def page_of(views: Sequence[View], path: str | Path | None, *, title: str | None, columns: int, **options: Any) -> str:
     """The HTML of an offline page with these views; written to `path` if given."""
     _check(views, columns)
     kinds = dict.fromkeys(view.kind for view in views)
@@ -81,16 +77,12 @@ def page_of(
         modules={kind: _static(f"{kind}.js") for kind in kinds},
         host=_static("standalone.js"),
         recipe="\n".join(view.recipe() for view in views),
-        picture=views[0]._still(),
+        picture=str(views[0]._still("svg")),
     )
     if path is not None:
         written = write_page(path, html)
-        print(f"{written}: {_size(len(html.encode('utf-8')))}")
+        print(f"{written}: {readable_size(written.stat().st_size)}")
     return html
-
-
-def _size(nbytes: int) -> str:
-    return f"{nbytes / 1e6:.1f} MB" if nbytes >= 1e5 else f"{nbytes / 1e3:.0f} kB"
 
 
 def _static(name: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import threading
+import warnings
 from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -104,7 +105,7 @@ class View(anywidget.AnyWidget):
         self.observe(self._selected, "selection")
 
     def __repr__(self) -> str:
-        about = self.session.info.name if self.session is not None else "from data"
+        about = self.session.info.label if self.session is not None else "from data"
         return f"<{type(self).__name__}: {about}>"
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
@@ -113,9 +114,13 @@ class View(anywidget.AnyWidget):
         if bundle is None:
             return bundle
         data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
-        picture = self._still()
+        try:
+            picture = self._still("png")
+        except Exception as reason:  # a still picture must never cost the live one
+            warnings.warn(f"no still picture for viewers without JavaScript: {reason}", stacklevel=2)
+            picture = b""
         if picture:
-            data["image/svg+xml"] = picture
+            data["image/png"] = base64.b64encode(picture).decode()  # type: ignore[arg-type]
         return data, metadata
 
     # --- what each view defines ----------------------------------------------------------------------
@@ -148,8 +153,8 @@ class View(anywidget.AnyWidget):
     def _settle(self) -> None:
         """Let the saved state catch up with what is on screen."""
 
-    def _still(self) -> str:
-        """An SVG picture for the notebook's output, or ""."""
+    def _still(self, form: str) -> str | bytes:  # noqa: ARG002
+        """The picture drawn without a browser, `form` "png" (bytes) or "svg" (text); empty if there is none."""
         return ""
 
     # --- what every view has -------------------------------------------------------------------------

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from mi_widgets.data import Alignment, AttentionComparison, AttentionPatterns, Tokens
+from mi_widgets.data.thumbnails import thumbnails
 from mi_widgets.wire.blocks import Block, value_range
 from mi_widgets.wire.messages import (
     AttentionManifest,
@@ -23,8 +24,8 @@ from mi_widgets.wire.messages import (
     Transform,
 )
 
-#: Thumbnails are at most this many cells on a side: 144 of them are 300 kB.
-THUMBNAIL = 64
+#: Thumbnails are at most this many cells on a side, and all of them together at most this many cells (bytes).
+THUMBNAIL, ATLAS_CELLS = 64, 400_000
 #: Heads of up to this many positions cross as float32, longer ones as float16 (shown with "≈").
 EXACT_POSITIONS = 256
 #: Largest deviation of a row sum from 1 that the self-check accepts (bfloat16 models reach about 0.01).
@@ -163,16 +164,22 @@ def checks(patterns: AttentionPatterns) -> list[CheckValue]:
     return [{"label": "rows sum to 1", "ok": error <= ROW_SUM_TOLERANCE, "detail": f"max error {error:.1e}"}]
 
 
+def thumbnail_side(heads: int, causal: bool) -> int:
+    """Cells on a side of one thumbnail of `heads`, so that the atlas stays within its bytes."""
+    cells = ATLAS_CELLS / max(heads, 1) * (2 if causal else 1)  # a causal thumbnail crosses as its lower triangle
+    return max(4, min(THUMBNAIL, math.isqrt(int(cells)) - causal))
+
+
 def atlas_block(patterns: AttentionPatterns, show: Show = "A") -> Block:
     """Thumbnails of every head: u8 `[layer, head, query, key]`; each cell is the largest value in its patch."""
-    thumbnails = shrink(patterns.base, THUMBNAIL, patterns.causal, patterns.key_weight)
-    low, high = value_range(thumbnails)
+    values = thumbnails(patterns, thumbnail_side(len(patterns.layers) * patterns.n_heads, patterns.causal))
+    low, high = value_range(values)
     # Weights start at 0; scores, and signed arrays that a user brings, where they start.
     transform: Transform = "linear" if patterns.weighting == "scores" or low < 0 else "sqrt"
     low = 0.0 if transform == "sqrt" else low
     return Block(
         f"atlas/{show}",
-        thumbnails,
+        values,
         ("layer", "head", "query", "key"),
         "u8",
         transform,
@@ -182,20 +189,15 @@ def atlas_block(patterns: AttentionPatterns, show: Show = "A") -> Block:
     )
 
 
-def difference_atlas(comparison: AttentionComparison) -> tuple[Block, float]:
+def difference_atlas(comparison: AttentionComparison) -> Block:
     """Thumbnails of A − B, u8 `[layer, head, column, column]`: each cell the value of largest magnitude in its
-    patch; and the largest |A − B| of all. Made layer by layer, so that no full difference is ever held."""
-    rows = []
-    high = 0.0
-    for layer in comparison.a.layers:
-        full = np.stack([comparison.head(layer, head) for head in range(comparison.a.n_heads)])[None]
-        low_value, high_value = value_range(full)
-        high = max(high, abs(low_value), abs(high_value))
-        rows.append(shrink(full, THUMBNAIL, False, None, signed=True)[0])
+    patch. The block's `high` is the largest |A − B| of all."""
     causal = comparison.a.causal and comparison.b.causal
-    block = Block(
+    values = thumbnails(comparison, thumbnail_side(len(comparison.a.layers) * comparison.a.n_heads, causal))
+    high = max(map(abs, value_range(values)))
+    return Block(
         "atlas/difference",
-        np.stack(rows),
+        values,
         ("layer", "head", "query", "key"),
         "u8",
         "signed_sqrt",
@@ -203,7 +205,6 @@ def difference_atlas(comparison: AttentionComparison) -> tuple[Block, float]:
         -high,
         high,
     )
-    return block, high
 
 
 def head_block(patterns: AttentionPatterns, side: str, layer: int, head: int, exact: bool = True) -> Block:
@@ -221,35 +222,3 @@ def head_block(patterns: AttentionPatterns, side: str, layer: int, head: int, ex
         low,
         high,
     )
-
-
-def shrink(
-    values: np.ndarray, side: int, causal: bool, key_weight: np.ndarray | None = None, signed: bool = False
-) -> np.ndarray:
-    """`[layer, head, query, key]` reduced to at most `side` cells on the last two axes.
-
-    Each cell is the largest value of its patch (of largest magnitude if `signed`); NaN is passed over where a
-    patch holds any number. With `causal`, patches above the diagonal are 0 and never computed.
-    """
-    layers, heads, count, _ = values.shape
-    if count <= side:
-        return values if key_weight is None else values * key_weight[:, :, None, :]
-    edges = (np.arange(side + 1) * count) // side
-    starts = edges[:-1]
-    out = np.zeros((layers, heads, side, side), np.float32)
-    for layer in range(layers):
-        for patch in range(side):
-            first, last = edges[patch], edges[patch + 1]
-            stop, cells = (last, patch + 1) if causal else (count, side)
-            rows = values[layer, :, first:last, :stop]
-            if signed:
-                top, bottom = np.fmax.reduce(rows, axis=1), np.fmin.reduce(rows, axis=1)
-                top = np.fmax.reduceat(top, starts[:cells], axis=1)
-                bottom = np.fmin.reduceat(bottom, starts[:cells], axis=1)
-                out[layer, :, patch, :cells] = np.where(np.abs(bottom) > np.abs(top), bottom, top)
-                continue
-            reduced = np.fmax.reduce(rows, axis=1)
-            if key_weight is not None:
-                reduced = reduced * key_weight[layer, :, :stop]
-            out[layer, :, patch, :cells] = np.fmax.reduceat(reduced, starts[:cells], axis=1)
-    return out

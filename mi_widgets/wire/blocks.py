@@ -190,5 +190,3 @@ def _decode(header: BlockHeader, data: bytes) -> np.ndarray:
 
 def _padded(length: int) -> int:
     return -(-length // 8) * 8
-
-

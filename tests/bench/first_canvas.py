@@ -25,7 +25,10 @@ document.addEventListener("miw-drawn", () => { bench.drawn ||= performance.now()
 let copy = null, waiting = null;
 const painted = (canvas) => {
   if (!canvas.width || !canvas.height) return false;
-  copy ??= Object.assign(document.createElement("canvas"), { width: 16, height: 16 }).getContext("2d", { willReadFrequently: true });
+  if (!copy) {
+    const small = Object.assign(document.createElement("canvas"), { width: 16, height: 16 });
+    copy = small.getContext("2d", { willReadFrequently: true });
+  }
   copy.clearRect(0, 0, 16, 16);
   copy.drawImage(canvas, 0, 0, 16, 16);
   return copy.getImageData(0, 0, 16, 16).data.some((value) => value > 0);
@@ -37,7 +40,8 @@ const look = () => {
     bench.pieces = lines ? document.querySelectorAll("svg line").length : waiting.length;
     if (bench.pieces) {
       if (!bench.first && (lines || waiting.some(painted))) bench.first = performance.now();
-      if (bench.first && !bench.all && waiting.every((canvas) => canvas.offsetParent === null || painted(canvas))) bench.all = performance.now();
+      const all = bench.first && !bench.all && waiting.every((canvas) => !canvas.offsetParent || painted(canvas));
+      if (all) bench.all = performance.now();
     }
   }
   const ours = document.querySelector(".miw-slot");

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import gc
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -21,11 +20,9 @@ SHARE = 1.2
 LAYERS = HEADS = 12
 
 
-def peak_bytes(field: str = "VmHWM") -> int:
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(field):
-            return int(line.split()[1]) * 1024
-    raise RuntimeError(f"no {field}")
+def peak_bytes() -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
 
 
 def forget_peak() -> None:
@@ -60,7 +57,6 @@ def child(what: str, tokens: int, width: int, weighting: str) -> None:
     del small
     prompt = words(tokens, seed=1)
     forget_peak()
-    before = peak_bytes("VmRSS")
     if what == "bare":
         bare(model, prompt)
     else:
@@ -68,16 +64,17 @@ def child(what: str, tokens: int, width: int, weighting: str) -> None:
         view.wait()
         if what == "displayed":
             view._repr_mimebundle_()
-    print(json.dumps({"before": before, "peak": peak_bytes()}))
+    print(peak_bytes())
 
 
-def measured(what: str, tokens: int, width: int, weighting: str, rounds: int) -> dict[str, float]:
-    runs = []
+def measured(what: str, tokens: int, width: int, weighting: str, rounds: int) -> float:
+    """The median peak in bytes."""
+    peaks = []
     for _ in range(rounds):
         command = [sys.executable, __file__, "--child", what, "--tokens", str(tokens), "--width", str(width)]
         done = subprocess.run([*command, "--weighting", weighting], capture_output=True, text=True, check=True)
-        runs.append(json.loads(done.stdout.splitlines()[-1]))
-    return {name: median([run[name] for run in runs]) for name in ("before", "peak")}
+        peaks.append(int(done.stdout.splitlines()[-1]))
+    return median(peaks)
 
 
 def main() -> None:
@@ -97,11 +94,10 @@ def main() -> None:
             what: measured(what, tokens, arguments.width, arguments.weighting, arguments.rounds)
             for what in ("bare", "view", "displayed")
         }
-        print(f"144 heads × {tokens} tokens, {arguments.weighting}: one float32 copy is {one / 1e6:.0f} MB; " + ", ".join(
-            f"{what} {run['peak'] / 1e6:.0f} MB (from {run['before'] / 1e6:.0f})" for what, run in found.items()
-        ))
+        peaks = ", ".join(f"{what} {peak / 1e6:.0f} MB" for what, peak in found.items())
+        print(f"144 heads × {tokens} tokens, {arguments.weighting}: one copy is {one / 1e6:.0f} MB; peaks: {peaks}")
         for what in ("view", "displayed"):
-            beyond = found[what]["peak"] - found["bare"]["peak"]
+            beyond = found[what] - found["bare"]
             verdict(f"{what}: peak beyond the bare pass, in copies of the patterns", beyond / one, SHARE, "×")
 
 

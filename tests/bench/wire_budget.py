@@ -26,7 +26,9 @@ class Counter(comm.base_comm.BaseComm):
 
     sent: list[tuple[str, int]]
 
-    def publish_msg(self, msg_type: str, data: Any = None, metadata: Any = None, buffers: Any = None, **keys: Any) -> None:
+    def publish_msg(
+        self, msg_type: str, data: Any = None, metadata: Any = None, buffers: Any = None, **keys: Any
+    ) -> None:
         state = (data or {}).get("state", {})
         told = {**(data or {}), "state": {name: value for name, value in state.items() if name not in MODULE}}
         size = len(json.dumps(told).encode()) + sum(memoryview(buffer).nbytes for buffer in buffers or [])
@@ -38,7 +40,7 @@ def counted(make: Callable[[], Any]) -> tuple[Any, list[tuple[str, int]]]:
     Counter.sent = []
     before, comm.create_comm = comm.create_comm, lambda **options: Counter(**options)
     try:
-        return make(), [entry for entry in Counter.sent]
+        return make(), Counter.sent
     finally:
         comm.create_comm = before
 
@@ -47,19 +49,23 @@ def saved(view: Any) -> int:
     """Bytes of the view's state in a saved notebook, without the module."""
     state = {name: value for name, value in view.get_state().items() if name not in MODULE}
     plain = {name: value for name, value in state.items() if not isinstance(value, bytes)}
-    return len(json.dumps(plain).encode()) + sum(-(-len(raw) // 3) * 4 for raw in state.values() if isinstance(raw, bytes))
+    raw = [value for value in state.values() if isinstance(value, bytes)]
+    return len(json.dumps(plain).encode()) + sum(-(-len(value) // 3) * 4 for value in raw)
 
 
 def still(view: Any) -> int:
     """Bytes of the picture for viewers without JavaScript, which the notebook's output carries."""
-    return len(view._repr_mimebundle_()[0].get("image/svg+xml", "").encode())
+    return len(view._repr_mimebundle_()[0].get("image/png", "").encode())
 
 
 def report(name: str, view: Any, messages: list[tuple[str, int]], bound: float | None) -> None:
     crossed = sum(size for _, size in messages)
-    picture, file, focus = still(view), saved(view), len(view.focus)
-    print(f"{name}: {len(messages)} messages, {crossed / 1e6:.3f} MB (picture {len(view.picture):,} B, focus {focus:,} B); "
-          f"saved {file / 1e6:.3f} MB, and {picture / 1e6:.3f} MB still picture")
+    picture, file = still(view), saved(view)
+    print(
+        f"{name}: {len(messages)} messages, {crossed / 1e6:.3f} MB "
+        f"(picture {len(view.picture):,} B, focus {len(view.focus):,} B); "
+        f"saved {file / 1e6:.3f} MB, and {picture / 1e6:.3f} MB still picture"
+    )
     if bound is not None:
         verdict("before the first picture", crossed / 1e6, bound, "MB")
         verdict("before the first picture, with the still picture", (crossed + picture) / 1e6, bound, "MB")
@@ -97,8 +103,11 @@ def main() -> None:
         if tokens == 64:
             html = view.to_html()
             verdict("offline page, all heads", len(html.encode()) / 1e6, OFFLINE_MB, "MB")
-            parts = {"views' state": _between(html, 'id="miw-page">'), "module": _between(html, 'id="miw-module-attention">')}
-            parts["still picture"] = len(html.split("<noscript>")[-1].split("</noscript>")[0]) if "<noscript>" in html else 0
+            parts = {
+                "state": _between(html, 'id="miw-page">', "</script>"),
+                "module": _between(html, 'id="miw-module-attention">', "</script>"),
+                "still picture": _between(html, "<noscript>", "</noscript>"),
+            }
             print("          of which " + ", ".join(f"{name} {size / 1e6:.3f} MB" for name, size in parts.items()))
         if tokens == 1024 and not arguments.no_page:
             print(f"          its offline page opens in {opens(view.to_html(heads='shown')):.2f} s")
@@ -111,8 +120,8 @@ def main() -> None:
             print(f"          {size:9,} B: {what}")
 
 
-def _between(html: str, opening: str) -> int:
-    return len(html.split(opening, 1)[1].split("</script>", 1)[0]) if opening in html else 0
+def _between(html: str, opening: str, ending: str) -> int:
+    return len(html.split(opening, 1)[1].split(ending, 1)[0]) if opening in html else 0
 
 
 def opens(html: str) -> float:

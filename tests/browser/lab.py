@@ -6,7 +6,6 @@ One server serves all tests of a session, on a free port of 127.0.0.1 with folde
 
 from __future__ import annotations
 
-import os
 import socket
 import subprocess
 import sys
@@ -57,9 +56,7 @@ class LabServer:
         options += ["--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]
         options += ["--IdentityProvider.token=t", f"--ServerApp.root_dir={self.folder}"]
         command = [sys.executable, "-m", "jupyterlab", *options]
-        self.process = subprocess.Popen(
-            command, stdout=self.log, stderr=self.log, env=environment, cwd=self.folder
-        )
+        self.process = subprocess.Popen(command, stdout=self.log, stderr=self.log, env=environment, cwd=self.folder)
         deadline = time.monotonic() + START_SECONDS
         while True:
             try:
@@ -80,7 +77,9 @@ class LabServer:
             self.process.kill()
         self.log.close()
 
-    def open(self, browser: Browser, cells: Sequence[str], viewport: tuple[int, int] = (1300, 1000), **page: Any) -> Notebook:
+    def open(
+        self, browser: Browser, cells: Sequence[str], viewport: tuple[int, int] = (1300, 1000), **page: Any
+    ) -> Notebook:
         """A new notebook with these code cells, opened and connected to its kernel."""
         name = f"{uuid.uuid4().hex[:8]}.ipynb"
         notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells], metadata=KERNEL)

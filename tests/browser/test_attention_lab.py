@@ -40,7 +40,9 @@ def value(notebook: Notebook, index: int) -> object:
 
 
 def test_typing_in_the_view_recomputes_and_python_reads_the_new_prompt(open_notebook: Open) -> None:
-    notebook = open_notebook(SETUP, VIEW, "import json\nprint(json.dumps([session.prompt, view.data.shape, view.data.tokens.text]))")
+    notebook = open_notebook(
+        SETUP, VIEW, "import json\nprint(json.dumps([session.prompt, view.data.shape, view.data.tokens.text]))"
+    )
     notebook.run(0)
     notebook.run(1)
     view = notebook.view(1)
@@ -56,7 +58,10 @@ def test_typing_in_the_view_recomputes_and_python_reads_the_new_prompt(open_note
 
 def test_a_head_locked_by_keyboard_is_selected_in_python_and_back(open_notebook: Open) -> None:
     notebook = open_notebook(
-        SETUP, VIEW, "import json\nprint(json.dumps(view.selection.to_dict()))", "view.selection = mw.Selection(layer=0, head=3)"
+        SETUP,
+        VIEW,
+        "import json\nprint(json.dumps(view.selection.to_dict()))",
+        "view.selection = mw.Selection(layer=0, head=3)",
     )
     notebook.run(0)
     notebook.run(1)
@@ -103,7 +108,9 @@ def test_linked_views_follow_in_the_page_while_the_kernel_is_busy(open_notebook:
     [("", "empty"), ("When " * 300, "tokens")],
     ids=["empty", "too long"],
 )
-def test_a_prompt_that_cannot_be_run_says_why_and_keeps_the_picture(open_notebook: Open, prompt: str, says: str) -> None:
+def test_a_prompt_that_cannot_be_run_says_why_and_keeps_the_picture(
+    open_notebook: Open, prompt: str, says: str
+) -> None:
     notebook = open_notebook(SETUP, VIEW)
     notebook.run(0)
     notebook.run(1)
@@ -136,7 +143,9 @@ def test_markup_in_a_prompt_is_shown_and_never_executed(open_notebook: Open, sha
 
 
 def test_the_same_view_displayed_twice_follows_itself_and_survives_closing_one(open_notebook: Open) -> None:
-    notebook = open_notebook(SETUP, VIEW, "view", "session.prompt = 'When Mary and John went to the park ,'\nsession.wait()")
+    notebook = open_notebook(
+        SETUP, VIEW, "view", "session.prompt = 'When Mary and John went to the park ,'\nsession.wait()"
+    )
     for index in range(3):
         notebook.run(index)
     first, second = notebook.view(1), notebook.view(2)
@@ -192,13 +201,15 @@ def test_a_restarted_kernel_leaves_the_picture_and_the_view_says_so(open_noteboo
 
 
 def test_a_saved_notebook_shows_its_picture_without_a_kernel(open_notebook: Open) -> None:
-    notebook = open_notebook(SETUP, "view = mw.Attention(session)\nview.selection = mw.Selection(layer=1, head=2)\nview")
+    notebook = open_notebook(
+        SETUP, "view = mw.Attention(session)\nview.selection = mw.Selection(layer=1, head=2)\nview"
+    )
     notebook.run(0)
     notebook.run(1)
     drawn(notebook.view(1), "idle")
     saved = notebook.save()
     assert "application/vnd.jupyter.widget-state+json" in saved.metadata.get("widgets", {})
-    assert "image/svg+xml" in saved.cells[1].outputs[0].data
+    assert "image/png" in saved.cells[1].outputs[0].data
     notebook.kernel_ended = True
     notebook.shut_down()
     notebook.load(kernel=False)

@@ -16,6 +16,7 @@ from mi_widgets.data import (
     patterns_from_arrays,
     save,
 )
+from mi_widgets.data.scores import prompt_scores
 from mi_widgets.errors import DataError
 
 
@@ -259,6 +260,6 @@ class TestFiles:
 
 
 def test_summary_is_a_table_by_head():
-    table = patterns_from_arrays(causal(), list("abcab"), layers=[2, 9]).summary()
+    table = prompt_scores(patterns_from_arrays(causal(), list("abcab"), layers=[2, 9]))
     assert isinstance(table, pd.DataFrame)
     assert table[["layer", "head"]].to_numpy().tolist() == [[2, 0], [2, 1], [2, 2], [9, 0], [9, 1], [9, 2]]

@@ -20,19 +20,22 @@ HOST = """
 (async () => {
   const page = JSON.parse(document.getElementById("miw-page").textContent);
   const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
-  const revive = (value) => Array.isArray(value) ? value.map(revive)
+  const unzipped = async (text) => new Uint8Array(await new Response(
+    new Blob([bytes(text)]).stream().pipeThrough(new DecompressionStream("gzip"))).arrayBuffer());
+  const revive = async (value) => Array.isArray(value) ? Promise.all(value.map(revive))
     : value && typeof value === "object"
-      ? "$bytes" in value ? new DataView(bytes(value.$bytes).buffer)
-        : Object.fromEntries(Object.entries(value).map(([name, entry]) => [name, revive(entry)]))
+      ? "$gzip" in value ? new DataView((await unzipped(value.$gzip)).buffer)
+        : Object.fromEntries(await Promise.all(
+            Object.entries(value).map(async ([name, entry]) => [name, await revive(entry)])))
       : value;
   const modules = {};
   for (const script of document.querySelectorAll("script[id^=miw-module-]")) {
-    const url = URL.createObjectURL(new Blob([bytes(script.textContent)], { type: "text/javascript" }));
+    const url = URL.createObjectURL(new Blob([await unzipped(script.textContent)], { type: "text/javascript" }));
     modules[script.id.slice("miw-module-".length)] = import(url);
   }
   for (const [slot, view] of page.views.entries()) {
     const module = await modules[view.module];
-    module.default.render({ state: revive(view.state), el: document.querySelector(`[data-slot="${slot}"]`) });
+    module.default.render({ state: await revive(view.state), el: document.querySelector(`[data-slot="${slot}"]`) });
   }
   document.body.dataset.ready = "yes"; // "</script>" and "<!--" in a string must not end the host
 })();

@@ -10,10 +10,10 @@ import pytest
 
 from mi_widgets import color
 from mi_widgets.data import AttentionComparison
+from mi_widgets.data.thumbnails import allowed_patches, thumbnails
 from mi_widgets.errors import DataError
 from mi_widgets.figures import preview_png, preview_svg
 from mi_widgets.figures.glyphs import line_of
-from mi_widgets.figures.thumbnails import thumbnails
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -60,7 +60,7 @@ def test_a_large_model_stays_small(make_patterns):
 
 def test_thumbnails_keep_the_largest_value_of_each_patch(make_patterns):
     patterns = make_patterns(2, 3, [str(position) for position in range(50)])
-    tiles, allowed = thumbnails(patterns, 7)
+    tiles, allowed = thumbnails(patterns, 7), allowed_patches(patterns, 7)
     edges = [cell * 50 // 7 for cell in range(8)]
     for row in range(7):
         for column in range(row + 1):
@@ -73,7 +73,7 @@ def test_thumbnails_pass_over_nan_and_keep_patches_of_nothing_else(make_patterns
     patterns = make_patterns(1, 1, [str(position) for position in range(20)])
     patterns.base[0, 0, 10:12, 4:6] = np.nan
     patterns.base[0, 0, 19, 0] = np.nan
-    tiles, _ = thumbnails(patterns, 10)
+    tiles = thumbnails(patterns, 10)
     assert np.isnan(tiles[0, 0, 5, 2])
     assert tiles[0, 0, 9, 0] == np.nanmax(patterns.base[0, 0, 18:, :2])
 
@@ -81,7 +81,7 @@ def test_thumbnails_pass_over_nan_and_keep_patches_of_nothing_else(make_patterns
 def test_differences_keep_their_sign(make_patterns):
     words = [str(position) for position in range(30)]
     comparison = AttentionComparison(make_patterns(1, 2, words), make_patterns(1, 2, words, seed=1))
-    tiles, _ = thumbnails(comparison, 10)
+    tiles = thumbnails(comparison, 10)
     patch = comparison.head(0, 1)[27:30, 3:6]
     assert tiles[0, 1, 9, 1] == patch.ravel()[np.abs(patch).argmax()]
     ElementTree.fromstring(preview_svg(comparison, 0, 1))

@@ -33,7 +33,18 @@ def blocks() -> list[Block]:
                 made.append(Block(name, head, ("query", "key"), dtype, transform, layout))
                 made.append(Block(f"{name}/nan", holed, ("query", "key"), dtype, transform, layout))
         made.append(Block(f"{dtype}/three axes", signed, ("layer", "head", "key"), dtype))
-    made.append(Block("u8/atlas", random.random((2, 3, 4, 4), dtype=np.float32), ("layer", "head", "query", "key"), "u8", "sqrt", "lower", 0.0, 1.0))
+    made.append(
+        Block(
+            "u8/atlas",
+            random.random((2, 3, 4, 4), dtype=np.float32),
+            ("layer", "head", "query", "key"),
+            "u8",
+            "sqrt",
+            "lower",
+            0.0,
+            1.0,
+        )
+    )
     made.append(Block("u8/constant", np.full((2, 2), 0.25, np.float32), ("query", "key"), "u8"))
     extremes = np.array([[0.0, -0.0, 6.1e-5, 5.9e-8], [65504.0, -65504.0, 1.0, -2.5]], np.float32)
     made.append(Block("f16/extremes", extremes, ("query", "key"), "f16"))

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from mi_widgets.data import AttentionComparison, AttentionPatterns, Tokens, patterns_from_arrays
+from mi_widgets.data.scores import prompt_scores
+from mi_widgets.data.thumbnails import thumbnails
 from mi_widgets.wire import attention as wire
 from mi_widgets.wire.blocks import encode, pack, unpack
 
@@ -53,18 +56,36 @@ def shrunk_by_loop(values, side, causal, key_weight, signed):
 @pytest.mark.parametrize("kind", ["plain", "weighted", "signed", "nan"])
 def test_thumbnails_hold_the_largest_value_of_each_patch(count, causal, kind):
     values = softmax(2, 2, count, causal)
-    weight = np.random.default_rng(1).random((2, 2, count)).astype(np.float32) if kind == "weighted" else None
-    if kind == "signed":
-        values = values - softmax(2, 2, count, causal, seed=2)
     if kind == "nan":
         values[:, :, ::2, 0] = np.nan
-    got = wire.shrink(values, 8, causal, weight, signed=kind == "signed")
-    assert np.array_equal(got, shrunk_by_loop(values, 8, causal, weight, kind == "signed"), equal_nan=True)
+    patterns = patterns_from_arrays(values, causal=causal)
+    weight = None
+    if kind == "weighted":
+        weight = np.random.default_rng(1).random((2, 2, count)).astype(np.float32)
+        patterns = replace(patterns, weighting="value", key_weight=weight)
+    data = patterns
+    if kind == "signed":
+        other = softmax(2, 2, count, causal, seed=2)
+        data = AttentionComparison(patterns, patterns_from_arrays(other, causal=causal))
+        values, causal = values - other, False
+    assert np.array_equal(
+        thumbnails(data, 8), shrunk_by_loop(values, 8, causal, weight, kind == "signed"), equal_nan=True
+    )
 
 
 def test_small_patterns_are_their_own_thumbnails():
-    values = softmax(1, 2, 8)
-    assert wire.shrink(values, 8, True) is values
+    patterns = patterns_from_arrays(softmax(1, 2, 8))
+    assert thumbnails(patterns, 8) is patterns.base
+
+
+@pytest.mark.parametrize(("heads", "causal"), [(16, True), (144, True), (144, False), (1024, True), (3072, False)])
+def test_the_atlas_stays_within_its_bytes_however_many_heads(heads, causal):
+    side = wire.thumbnail_side(heads, causal)
+    cells = side * (side + 1) // 2 if causal else side * side
+    assert heads * cells <= wire.ATLAS_CELLS
+    assert side <= wire.THUMBNAIL
+    if heads <= 144 and causal:
+        assert side == wire.THUMBNAIL
 
 
 def manifest_of(patterns, **options):
@@ -78,7 +99,9 @@ def test_a_manifest_of_hostile_tokens_is_json(weighting):
     if weighting == "scores":
         values = np.where(np.tril(np.ones((count, count), bool)), values - 0.5, np.nan)
     patterns = patterns_from_arrays(values, HOSTILE, weighting=weighting)
-    manifest = manifest_of(patterns, scores=patterns.summary() if weighting != "scores" else None, notes=HOSTILE[:2])
+    manifest = manifest_of(
+        patterns, scores=prompt_scores(patterns) if weighting != "scores" else None, notes=HOSTILE[:2]
+    )
     text = json.dumps(manifest, allow_nan=False, ensure_ascii=False)
     text.encode("utf-8")
     again, _, _ = unpack(pack([wire.atlas_block(patterns)], manifest))
@@ -115,7 +138,7 @@ def test_negative_numbers_a_user_brings_are_not_clipped():
 
 def test_scores_and_their_descriptions_are_told_apart():
     patterns = patterns_from_arrays(softmax(1, 2, 5), list("abcab"))
-    table = patterns.summary()
+    table = prompt_scores(patterns)
     table["mine"] = [1.0, np.inf]
     table["label"] = ["x", "y"]
     table.attrs = {"basis": "Measured somewhere.", "given": ["mine", "entropy"]}
@@ -156,7 +179,8 @@ def test_the_difference_atlas_is_the_difference(counts):
     a = patterns_from_arrays(softmax(2, 2, counts[0]), words[: counts[0]])
     b = patterns_from_arrays(softmax(2, 2, counts[1], seed=1), words[: counts[1]])
     comparison = AttentionComparison(a, b)
-    block, high = wire.difference_atlas(comparison)
+    block = wire.difference_atlas(comparison)
+    high = block.high
     full = np.stack([[comparison.head(layer, head) for head in range(2)] for layer in range(2)])
     assert high == np.nanmax(np.abs(full))
     columns = len(comparison.alignment)
@@ -170,7 +194,7 @@ def test_the_difference_atlas_is_the_difference(counts):
 
 def test_the_first_picture_of_144_heads_and_512_tokens_is_under_a_megabyte():
     patterns = AttentionPatterns(softmax(12, 12, 512), Tokens.of([f" word{place}" for place in range(512)], 512))
-    picture = pack([wire.atlas_block(patterns)], manifest_of(patterns, scores=patterns.summary()))
+    picture = pack([wire.atlas_block(patterns)], manifest_of(patterns, scores=prompt_scores(patterns)))
     focus = pack([wire.head_block(patterns, "A", 0, 0)])
     assert len(picture) + len(focus) <= 1_000_000
 

@@ -103,7 +103,7 @@ export function ticks(mapping: Mapping, apart = 0.12): Tick[] {
   if (!(high > low)) return [{ value: low, unit: mapping.diverging ? 0.5 : 0 }];
   const candidates: number[] = [];
   if (scale === "log") {
-    for (let value = high / 10; value > high * LOG_FLOOR * 1.001; value /= 10) candidates.push(value);
+    for (let power = Math.floor(Math.log10(high)); power >= Math.log10(high * LOG_FLOOR); power--) candidates.push(10 ** power);
   } else {
     const step = roundStep((high - low) / (scale === "sqrt" ? 10 : 4));
     for (let value = Math.ceil(low / step) * step; value < high; value += step) candidates.push(Math.abs(value) < step / 1e6 ? 0 : value);

@@ -16,16 +16,23 @@ function bytesOf(base64: string): Uint8Array {
   return bytes;
 }
 
-/** Bytes stand in the page's JSON as {"$bytes": base64}. */
-function restored(value: unknown): unknown {
-  const base64 = (value as { $bytes?: unknown } | null)?.$bytes;
-  return typeof base64 === "string" ? new DataView(bytesOf(base64).buffer) : value;
+async function unzipped(base64: string): Promise<Uint8Array> {
+  const stream = new Blob([bytesOf(base64) as BlobPart]).stream().pipeThrough(new DecompressionStream("gzip"));
+  return new Uint8Array(await new Response(stream).arrayBuffer());
+}
+
+/** Bytes stand in the page's JSON as {"$bytes": base64}, or {"$gzip": base64} where they were made smaller. */
+async function restored(value: unknown): Promise<unknown> {
+  const { $bytes, $gzip } = (value ?? {}) as { $bytes?: unknown; $gzip?: unknown };
+  if (typeof $bytes === "string") return new DataView(bytesOf($bytes).buffer);
+  if (typeof $gzip === "string") return new DataView((await unzipped($gzip)).buffer);
+  return value;
 }
 
 /** What a view needs of a widget model, without a kernel: there is no `send`, by which the view knows. */
-function frozenModel(state: Record<string, unknown>): object {
+async function frozenModel(state: Record<string, unknown>): Promise<object> {
   const values: Record<string, unknown> = {};
-  for (const name of Object.keys(state)) values[name] = restored(state[name]);
+  for (const name of Object.keys(state)) values[name] = await restored(state[name]);
   const listeners = new Map<string, Set<Listener>>();
   return {
     get: (name: string) => values[name],
@@ -42,18 +49,21 @@ function frozenModel(state: Record<string, unknown>): object {
   };
 }
 
-const modules = new Map<string, Promise<{ default: { render(given: object): unknown } }>>();
+type Module = { default: { render(given: object): unknown } };
 
-function moduleOf(name: string): Promise<{ default: { render(given: object): unknown } }> {
-  let loading = modules.get(name);
-  if (!loading) {
-    const script = document.getElementById(`miw-module-${name}`)!;
-    const text = script.textContent!.trim();
-    const source = script.dataset["encoding"] === "base64" ? bytesOf(text) : text;
-    const url = URL.createObjectURL(new Blob([source as BlobPart], { type: "text/javascript" }));
-    modules.set(name, (loading = import(url)));
-  }
-  return loading;
+const modules = new Map<string, Promise<Module>>();
+
+async function load(name: string): Promise<Module> {
+  const script = document.getElementById(`miw-module-${name}`)!;
+  const text = script.textContent!.trim();
+  const { encoding } = script.dataset;
+  const source = encoding === "gzip" ? await unzipped(text) : encoding === "base64" ? bytesOf(text) : text;
+  return import(URL.createObjectURL(new Blob([source as BlobPart], { type: "text/javascript" })));
+}
+
+function moduleOf(name: string): Promise<Module> {
+  if (!modules.has(name)) modules.set(name, load(name));
+  return modules.get(name)!;
 }
 
 const page = JSON.parse(document.getElementById("miw-page")!.textContent!) as { views: PageView[] };
@@ -62,7 +72,7 @@ page.views.forEach(async ({ module, state }, at) => {
   if (!slot) return;
   try {
     const { default: view } = await moduleOf(module);
-    await view.render({ model: frozenModel(state), el: slot });
+    await view.render({ model: await frozenModel(state), el: slot });
   } catch (reason) {
     slot.textContent = `This view cannot be shown: ${reason}`;
   }

@@ -16,7 +16,7 @@ import { Toolbar } from "./toolbar";
 import { Wall } from "./wall";
 
 /** Below this width the wall stands above the focused head. */
-const NARROW = 760;
+const NARROW = 620;
 /** Room that the text needs beside the matrix, its legend included. */
 const BESIDE = 400;
 const LEGEND = 120;

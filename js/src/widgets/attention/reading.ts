@@ -57,7 +57,7 @@ export class Reading {
     });
   }
 
-  /** The token read from: pointed at or locked, else the last one. */
+  /** The token read from: pointed at or locked, else the last one, which reads most, or the first, which is read most. */
   readonly position = computed(() => {
     const count = this.#explorer.positions.value.count;
     const chosen = this.#explorer.readFrom.value;
@@ -66,6 +66,7 @@ export class Reading {
     // In a difference the last token may have no partner, and so nothing to show.
     const grid = this.#explorer.grid.value;
     const reads = this.#explorer.options.value.direction === "reads";
+    if (!reads) return 0;
     for (let position = count - 1; grid?.side === count && position > 0; position--) {
       const cell = cellsOf(grid, position, reads);
       if (grid.mask[cell(position)]) return position;
@@ -136,7 +137,7 @@ export class Reading {
       h("span", { class: "miw-faint" }, reads ? "what " : "who reads "),
       h("code", {}, h("bdi", {}, (positions.labels[position] ?? "").slice(0, 24))),
       h("span", { class: "miw-faint" }, reads ? ` reads in L${head.layer} H${head.head}` : ` in L${head.layer} H${head.head}`),
-      chosen ? "" : h("span", { class: "miw-faint" }, " (last token; point at another)"),
+      chosen ? "" : h("span", { class: "miw-faint" }, reads ? " (last token; point at another)" : " (first token; point at another)"),
     );
   }
 

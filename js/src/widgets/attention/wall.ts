@@ -18,7 +18,9 @@ const GAP = 2;
 const GROUP_GAP = 5;
 const SMALLEST = 12;
 /** Below this size it is better to scroll than to squint, where the width allows. */
-const COMFORTABLE = 20;
+const COMFORTABLE = 16;
+/** Room for a scroll bar. */
+const BAR = 14;
 const LARGEST = 112;
 const FLOW_SMALLEST = 48;
 const FLOW_LARGEST = 72;
@@ -106,7 +108,7 @@ export class Wall {
     const columns = picture.manifest.heads;
     const size = Math.max(COMFORTABLE, Math.min(LARGEST, Math.floor((height - 34) / rows) - GAP));
     const groups = groupsOf(picture);
-    return 34 + columns * (size + GAP) + (groups - 1) * (GROUP_GAP - GAP) + 14;
+    return 34 + columns * (size + GAP) + (groups - 1) * (GROUP_GAP - GAP) + BAR;
   }
 
   /** The head one step away, as the eye sees the wall. */
@@ -368,8 +370,8 @@ function lattice(order: WallHead[], picture: Picture, width: number, height: num
   const left = 28;
   const top = groups > 1 ? 34 : 18;
   const gaps = (groups - 1) * (GROUP_GAP - GAP);
-  const wide = (width - left - 2 - gaps) / columns - GAP;
   const high = (height - top - 2) / rows - GAP;
+  const wide = (width - left - 2 - gaps - (high < COMFORTABLE ? BAR : 0)) / columns - GAP;
   const size = Math.max(SMALLEST, Math.min(LARGEST, Math.floor(Math.min(wide, Math.max(high, COMFORTABLE)))));
   const each = columns / groups;
   const places = order.map((head, at) => ({
@@ -391,7 +393,7 @@ function lattice(order: WallHead[], picture: Picture, width: number, height: num
 }
 
 function flow(order: WallHead[], width: number, height: number): Layout {
-  const inner = width - 14;
+  const inner = width - BAR;
   // As large as lets all of them be seen, within reason; beyond that the wall scrolls.
   let size = FLOW_LARGEST;
   while (size > FLOW_SMALLEST) {

@@ -1,40 +1,38 @@
-"""Every head small: patches of cells reduced to their largest value, as on the screen's wall.
+"""Every head small: patches of cells reduced to their largest value, for the wall on the screen and on paper.
 
-Knows nothing of colours or plotly.
+Knows nothing of colours, bytes or plotly.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from mi_widgets.data import AttentionComparison, AttentionPatterns
+from mi_widgets.data.attention import AttentionComparison, AttentionPatterns
 
 
-def thumbnails(data: AttentionPatterns | AttentionComparison, side: int) -> tuple[np.ndarray, np.ndarray]:
-    """All heads with at most `side` cells on each axis.
+def thumbnails(data: AttentionPatterns | AttentionComparison, side: int) -> np.ndarray:
+    """All heads with at most `side` cells on each axis: float32 `[layer, head, query patch, key patch]`.
 
     Each cell is the largest value of its patch (of largest magnitude for a comparison), NaN passed over where the
-    patch holds any number; so the largest of all stays what it was.
-
-    Returns:
-        float32 `[layer, head, query patch, key patch]`, and bool `[layer, query patch, key patch]`: False where
-        the mask forbids every cell of the patch.
+    patch holds any number; so the largest of all stays what it was. Patches above the diagonal of causal patterns
+    are 0. Patterns that are small already are returned as they are.
     """
-    if isinstance(data, AttentionComparison):
-        layers = data.a.layers
-        count = len(data.alignment)
-        first = starts(count, side)
-        # Layer by layer: the full difference of all heads is never held at once.
-        values = np.empty((len(layers), data.a.n_heads, len(first), len(first)), np.float32)
-        for row, layer in enumerate(layers):
-            for head in range(data.a.n_heads):
-                values[row, head] = reduced(data.head(layer, head)[None], first, signed=True)[0]
-    else:
-        layers = data.layers
-        count = data.shape[2]
-        values = _largest(data, starts(count, side))
-    allowed = np.stack([any_cell(allowed_cells(data, layer), starts(count, side)) for layer in layers])
-    return values, allowed
+    if isinstance(data, AttentionPatterns):
+        return _largest(data, starts(data.shape[2], side))
+    first = starts(len(data.alignment), side)
+    # Head by head: the full difference of all heads is never held at once.
+    values = np.empty((len(data.a.layers), data.a.n_heads, len(first), len(first)), np.float32)
+    for row, layer in enumerate(data.a.layers):
+        for head in range(data.a.n_heads):
+            values[row, head] = reduced(data.head(layer, head)[None], first, signed=True)[0]
+    return values
+
+
+def allowed_patches(data: AttentionPatterns | AttentionComparison, side: int) -> np.ndarray:
+    """bool `[layer, query patch, key patch]`: False where the mask forbids every cell of the patch."""
+    patterns = data.a if isinstance(data, AttentionComparison) else data
+    count = len(data.alignment) if isinstance(data, AttentionComparison) else data.shape[2]
+    return np.stack([any_cell(allowed_cells(data, layer), starts(count, side)) for layer in patterns.layers])
 
 
 def allowed_cells(data: AttentionPatterns | AttentionComparison, layer: int) -> np.ndarray:

@@ -1,0 +1,88 @@
+"""Recipes: the Python that makes a picture again, with the versions it was made by.
+
+Knows nothing of how pictures are drawn.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from mi_widgets.data import Selection
+from mi_widgets.session import Session
+from mi_widgets.version import __version__
+from mi_widgets.widgets.attention_options import DEFAULTS
+
+
+def attention_recipe(
+    *,
+    session: Session | None,
+    options: dict[str, Any],
+    prompt: Any,
+    compare: Any,
+    compared: bool,
+    layers: tuple[int, ...] | None,
+    scored: bool,
+    selection: Selection,
+) -> str:
+    """The recipe of one attention picture.
+
+    Args:
+        session: of the view, or None for plain data.
+        options: as on screen.
+        prompt: that the picture is of.
+        compare: the second prompt, or None.
+        compared: two prompts are on screen.
+        layers: chosen, or None for all.
+        scored: the user gave a table of scores.
+        selection: what is pointed at.
+    """
+    changed = {name: value for name, value in options.items() if value != DEFAULTS[name]}
+    if compared:
+        changed["show"] = options["show"]
+    if session is None:
+        changed.pop("weighting", None)  # the file says it
+    words = "".join(f", {name}={value!r}" for name, value in changed.items())
+    lines = [f"# {versions(session is not None)}", "import mi_widgets as mw", ""]
+    if session is None:
+        lines += [
+            '# first: view.save("attention.npz")',
+            f'view = mw.Attention.from_data(mw.data.load("attention.npz"){words})',
+        ]
+    else:
+        bos = "" if session.prepend_bos is None else f", prepend_bos={session.prepend_bos}"
+        beyond = ", beyond_context=True" if session.beyond_context else ""
+        second = "" if compare is None else f", compare={compare!r}"
+        if scored:
+            lines.insert(2, "# scores: a DataFrame of your own, with columns layer and head")
+            second += ", scores=scores"
+        chosen_layers = "" if layers is None else f", layers={list(layers)}"
+        lines += [
+            f"model = {loader(session.info.name)}",
+            f"session = mw.Session(model, {prompt!r}{bos}{beyond})",
+            f"view = mw.Attention(session{second}{chosen_layers}{words})",
+        ]
+    if selection != Selection():
+        chosen = {name: value for name, value in selection.to_dict().items() if value not in (None, [])}
+        if "heads" in chosen:
+            chosen["heads"] = tuple(tuple(pair) for pair in chosen["heads"])
+        fields = ", ".join(f"{name}={value!r}" for name, value in chosen.items())
+        lines.append(f"view.selection = mw.Selection({fields})")
+    return "\n".join([*lines, 'view.save("attention.pdf", width_mm=83)', ""])
+
+
+def loader(name: str) -> str:
+    """The call that loads the model of this name."""
+    return "mw.load_demo()" if name == "mi_widgets demo" else f"mw.load_model({name!r})"
+
+
+def versions(with_model: bool) -> str:
+    """The versions that matter for a picture, in one line."""
+    names = ["transformer-lens", "torch", "transformers"] if with_model else []
+    found = [f"mi_widgets {__version__}"]
+    for name in names:
+        try:
+            found.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            continue
+    return ", ".join(found)
