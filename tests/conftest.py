@@ -5,13 +5,16 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import chrome
 import pytest
 import torch
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 torch.set_num_threads(1)  # two threads on a busy machine are ten times slower on small models
 
@@ -35,12 +38,22 @@ def shared() -> Path:
 @pytest.fixture(scope="session")
 def chromium() -> str:
     """Path of a Chromium."""
-    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-    found = next((path for path in map(shutil.which, names) if path), None)
+    found = chrome.find()
     if found is None:
         missing("no Chromium; install it: apt-get install chromium")
     assert found is not None
     return found
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator[Browser]:
+    """A real browser, closed with the file: Playwright keeps an event loop running on this thread meanwhile."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=chromium, args=chrome.FLAGS)
+        yield running
+        running.close()
 
 
 @pytest.fixture(scope="session")

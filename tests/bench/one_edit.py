@@ -32,7 +32,7 @@ MIXES: dict[str, tuple[list[dict[str, Any]], tuple[str, ...]]] = {
 }
 
 
-def measure(model: Any, prompt_of: Callable[[int], str], mix: str, rounds: int, page_too: bool) -> bool:
+def measure(model: Any, prompt_of: Callable[[int], Any], mix: str, rounds: int, page_too: bool) -> bool:
     """Print one comparison; whether it holds."""
     import torch
 
@@ -46,7 +46,8 @@ def measure(model: Any, prompt_of: Callable[[int], str], mix: str, rounds: int, 
     session.wait()  # head scores are measured once, here
     bare, ours, pictures = Timer(), Timer(), []
     for number in range(1, rounds + 2):
-        ids = model.to_tokens(prompt_of(2 * number))
+        prompt = prompt_of(2 * number)
+        ids = model.to_tokens(prompt) if isinstance(prompt, str) else torch.tensor([prompt])
         with bare, torch.no_grad():
             _, cache = model.run_with_cache(ids, names_filter=lambda name: name in hooks)
         assert len(cache) == len(hooks)
@@ -174,7 +175,7 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, nargs="+", default=[64, 512])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--vocab", type=int, default=50257, help="of the GPT-2 shape; fewer make the bare pass cheaper")
-    parser.add_argument("--model", type=Path, help="a model's folder instead; prompts are words of its own texts")
+    parser.add_argument("--model", type=Path, help="a model's folder instead; prompts are random ids")
     parser.add_argument("--threads", type=int, help="of torch; 1 is steadiest where others use the machine")
     parser.add_argument("--no-page", action="store_true", help="without Chromium: the kernel's part only")
     arguments = parser.parse_args()

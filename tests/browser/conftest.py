@@ -1,4 +1,4 @@
-"""One JupyterLab server and one Chromium for all browser tests of a session."""
+"""One JupyterLab server for all browser tests of a session."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from lab import FLAGS, LabServer, Notebook
-from playwright.sync_api import Browser, sync_playwright
+from lab import LabServer, Notebook
+from playwright.sync_api import Browser
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -17,15 +17,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def browser(chromium: str) -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        yield running
-        running.close()
-
-
-@pytest.fixture(scope="session")
-def server(browser: Browser) -> Iterator[LabServer]:
+def server(chromium: str) -> Iterator[LabServer]:
     running = LabServer()
     yield running
     running.stop()

@@ -21,15 +21,6 @@ from playwright.sync_api import Browser, Locator, Page
 
 from mi_widgets.cli import lab_environment
 
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 START_SECONDS = 90
 KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
 
@@ -187,9 +178,14 @@ class Notebook:
         stamp = self.path.stat().st_mtime_ns
         self.page.keyboard.press("Control+s")
         deadline = time.monotonic() + 30
-        while self.path.stat().st_mtime_ns == stamp and time.monotonic() < deadline:
+        while time.monotonic() < deadline:
+            if self.path.stat().st_mtime_ns != stamp:
+                try:
+                    return nbformat.read(self.path, as_version=4)
+                except nbformat.reader.NotJSONError:
+                    pass  # read while it was being written
             self.page.wait_for_timeout(50)
-        return nbformat.read(self.path, as_version=4)
+        raise TimeoutError("the notebook was not saved within 30 s")
 
     def close(self) -> None:
         """Close the page."""

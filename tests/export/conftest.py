@@ -1,19 +1,6 @@
 """Two small modules, a host that follows the page's format, and Chromium."""
 
-import os
-import shutil
-
 import pytest
-
-CHROMIUM_FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 #: Runs each view from a blob, as `js/src/standalone` does, in a dozen lines.
 HOST = """
@@ -58,22 +45,3 @@ def host():
 @pytest.fixture
 def module():
     return MODULE
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """A real browser; without one the test is left out, in CI it fails. Closed with the file, since Playwright keeps a
-    loop running on this thread.
-    """
-    path = shutil.which("chromium") or shutil.which("google-chrome")
-    if path is None:
-        message = "needs Chromium: install the package chromium (Debian) or Google Chrome"
-        if os.environ.get("CI") or os.environ.get("MI_WIDGETS_REQUIRE_ALL"):
-            pytest.fail(message)
-        pytest.skip(message)
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=path, args=CHROMIUM_FLAGS)
-        yield opened
-        opened.close()

@@ -1,9 +1,7 @@
 """Attention results with known numbers, and Chromium for tests that look at pixels."""
 
 import base64
-import os
 import re
-import shutil
 import struct
 import zlib
 
@@ -11,16 +9,6 @@ import numpy as np
 import pytest
 
 from mi_widgets.data import attention_mask, patterns_from_arrays
-
-CHROMIUM_FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 
 @pytest.fixture
@@ -86,18 +74,6 @@ def hostile():
     ]
 
 
-@pytest.fixture(scope="session")
-def chromium():
-    """Path of the browser; without one the test is left out, in CI it fails."""
-    path = shutil.which("chromium") or shutil.which("google-chrome")
-    if path is None:
-        message = "needs Chromium: install the package chromium (Debian) or Google Chrome"
-        if os.environ.get("CI") or os.environ.get("MI_WIDGETS_REQUIRE_ALL"):
-            pytest.fail(message)
-        pytest.skip(message)
-    return path
-
-
 @pytest.fixture(scope="module")
 def printer(chromium):
     """One browser for every `save_figure` of a file of tests."""
@@ -108,14 +84,9 @@ def printer(chromium):
 
 
 @pytest.fixture(scope="module")
-def page(chromium):
-    """A blank page of a real browser; closed with the file, since Playwright keeps a loop running on this thread."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_FLAGS)
-        yield browser.new_page()
-        browser.close()
+def page(browser):
+    """A blank page of a real browser."""
+    return browser.new_page()
 
 
 @pytest.fixture
