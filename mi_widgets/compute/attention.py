@@ -15,7 +15,7 @@ from mi_widgets.compute.forward import Activations, Reader, forward
 from mi_widgets.data import AttentionPatterns, Tokens
 from mi_widgets.data.attention import WEIGHTINGS, patterns_from_arrays, reads_outside
 from mi_widgets.errors import DataError, ModelError
-from mi_widgets.models import Prompt, describe, has_tokenizer, token_strings, tokenize
+from mi_widgets.models import ModelInfo, Prompt, describe, has_tokenizer, token_strings, tokenize
 
 PATTERN, SCORES, VALUES = "attn.hook_pattern", "attn.hook_attn_scores", "attn.hook_v"
 
@@ -172,14 +172,11 @@ def assemble(model: Any, tokens: Tokens, activations: Activations, weighting: st
         for scores in base:
             scores[scores <= lowest] = np.nan
         error = None
+        causal, windows = _masks(base, info, activations.layers)
     else:
-        error = _row_sum_error(base)
-    # A mask must never hide a number that is there: each is claimed only if the numbers bear it out.
-    causal = info.causal and not any(reads_outside(layer, True, None) for layer in base)
-    windows = tuple(
-        None if window is None or reads_outside(base[row], False, window) else window
-        for row, window in enumerate(dict(enumerate(info.windows)).get(layer) for layer in activations.layers)
-    )
+        if "pattern" not in activations.known:  # three weightings rest on the same patterns
+            activations.known["pattern"] = (_row_sum_error(base), *_masks(base, info, activations.layers))
+        error, causal, windows = activations.known["pattern"]
     kv_heads = info.kv_heads if info.kv_heads and base.shape[1] % info.kv_heads == 0 else None
     key_weight = None
     if weighting in {"value", "output"}:
@@ -196,6 +193,17 @@ def assemble(model: Any, tokens: Tokens, activations: Activations, weighting: st
         row_sum_error=error,
         model=info.label,
     )
+
+
+def _masks(base: np.ndarray, info: ModelInfo, layers: tuple[int, ...]) -> tuple[bool, tuple[int | None, ...]]:
+    """Causal, and the window of each layer. A mask must never hide a number that is there: each is claimed only
+    if the numbers bear it out."""
+    causal = info.causal and not any(reads_outside(layer, True, None) for layer in base)
+    windows = tuple(
+        None if window is None or reads_outside(base[row], False, window) else window
+        for row, window in enumerate(dict(enumerate(info.windows)).get(layer) for layer in layers)
+    )
+    return causal, windows
 
 
 def _dtype(model: Any) -> torch.dtype:
@@ -231,6 +239,6 @@ def _key_weight(model: Any, activations: Activations, heads: int, weighting: str
                 'Use weighting="value".',
             )
         gram = torch.einsum("hdm,hem->hde", write.double(), write.double()).cpu().numpy()
-        vectors = per_head[row].astype(np.float64)
-        out[row] = np.sqrt(np.einsum("phd,hde,phe->hp", vectors, gram, vectors, optimize=True).clip(0))
+        vectors = per_head[row].astype(np.float64).transpose(1, 0, 2)  # [head, position, d_head]
+        out[row] = np.sqrt((np.matmul(vectors, gram) * vectors).sum(-1).clip(0))
     return out

@@ -29,11 +29,13 @@ class Activations:
         layers: model layer number of each row.
         arrays: by site (e.g. `"attn.hook_pattern"`) float32 `[layer, …]`, the activation's own axes without batch.
         was_training: the model was in training mode and was put back into it.
+        known: what has been found out about the arrays, so that several results from them need not do it again.
     """
 
     layers: tuple[int, ...]
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
     was_training: bool = False
+    known: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @property
     def nbytes(self) -> int:

@@ -91,6 +91,22 @@ class AttentionPatterns:
         """float32 `[layer, head, query, key]` under the weighting; a new array where there is a key weight."""
         return self.base if self.key_weight is None else self.base * self.key_weight[:, :, None, :]
 
+    @cached_property
+    def low(self) -> float:
+        """Smallest value under the weighting, NaN passed over; 0 where there is none."""
+        low = float(np.fmin.reduce(self.base, axis=None)) if self.base.size else 0.0
+        if self.key_weight is not None and low < 0:  # a key weight is a norm: it only matters to negative patterns
+            low = float(np.fmin.reduce(self.values, axis=None))
+        return 0.0 if np.isnan(low) else low
+
+    @cached_property
+    def head_high(self) -> np.ndarray:
+        """float32 `[layer, head]`: largest value of each head under the weighting, NaN where it has none."""
+        per_key = np.fmax.reduce(self.base, axis=2)
+        if self.key_weight is not None:
+            per_key = per_key * self.key_weight  # a key weight is a norm: the largest pattern stays largest
+        return np.fmax.reduce(per_key, axis=2)
+
     def row(self, layer: int) -> int:
         """The row of the layer axis that holds the model's layer `layer`.
 

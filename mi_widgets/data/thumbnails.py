@@ -18,7 +18,10 @@ def thumbnails(data: AttentionPatterns | AttentionComparison, side: int) -> np.n
     are 0. Patterns that are small already are returned as they are.
     """
     if isinstance(data, AttentionPatterns):
-        return _largest(data, starts(data.shape[2], side))
+        kept: dict[int, np.ndarray] = data.__dict__.setdefault("_thumbnails", {})  # views share the patterns, and these
+        if side not in kept:
+            kept[side] = _largest(data, starts(data.shape[2], side))
+        return kept[side]
     first = starts(len(data.alignment), side)
     # Head by head: the full difference of all heads is never held at once.
     values = np.empty((len(data.a.layers), data.a.n_heads, len(first), len(first)), np.float32)

@@ -57,6 +57,13 @@ class Answered:
 
     tokens: Tokens
     activations: Activations
+    _results: dict[Hashable, Any] = field(default_factory=dict, repr=False)
+
+    def once(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        """What `make` returns, made once for all views that ask for the same `key` in this run."""
+        if key not in self._results:
+            self._results[key] = make()
+        return self._results[key]
 
 
 @dataclass
@@ -155,6 +162,7 @@ class Session(traitlets.HasTraits):
         self._stale: dict[SessionView, int] = {}
         self._lock = threading.RLock()  # edits may come on a handler's thread
         self._scores: tuple[Hashable, pd.DataFrame] | None = None
+        self._known: tuple[Any, ...] | None = None
         super().__init__(
             prompt=plain(prompt),
             corrupt=plain(corrupt),
@@ -277,9 +285,8 @@ class Session(traitlets.HasTraits):
     def head_scores(self) -> Generator[Any, None, pd.DataFrame | None]:
         """The model's head scores, measured once and kept; None where they cannot be measured. A generator of steps."""
         from mi_widgets.compute.head_scores import head_score_steps
-        from mi_widgets.models import fingerprint
 
-        known = fingerprint(self.model)
+        known = self._fingerprint()
         if self._scores is None or self._scores[0] != known:
             try:
                 table = yield from head_score_steps(self.model)
@@ -291,9 +298,7 @@ class Session(traitlets.HasTraits):
     @property
     def has_head_scores(self) -> bool:
         """Whether `head_scores` is measured already, for the weights and hooks as they are."""
-        from mi_widgets.models import fingerprint
-
-        return self._scores is not None and self._scores[0] == fingerprint(self.model)
+        return self._scores is not None and self._scores[0] == self._fingerprint()
 
     def scores_seconds(self) -> float:
         """Estimated seconds to measure the head scores."""
@@ -303,7 +308,21 @@ class Session(traitlets.HasTraits):
 
     # --- computing -----------------------------------------------------------------------------------
 
+    def _fingerprint(self) -> tuple[Any, ...]:
+        """The model's fingerprint: taken once a run, for it walks over all parameters and hook points."""
+        from mi_widgets.models import fingerprint
+
+        return self._known if self._known is not None else fingerprint(self.model)
+
     def _pictures(self, run: int) -> Generator[Any, None, None]:
+        self._known = None
+        self._known = self._fingerprint()
+        try:
+            yield from self._all_pictures(run)
+        finally:
+            self._known = None
+
+    def _all_pictures(self, run: int) -> Generator[Any, None, None]:
         """One forward pass for each distinct prompt, of the union of what is needed; then every view's picture."""
         from mi_widgets.compute.step import Step
 
@@ -391,10 +410,10 @@ class Session(traitlets.HasTraits):
     def _activations(self, tokens: Tokens, group: list[Need], sites: tuple[str, ...]) -> Activations:
         """From the cache where every site is there, else by one pass of those that are missing."""
         from mi_widgets.compute.forward import Activations, forward
-        from mi_widgets.models import fingerprint, in_training
+        from mi_widgets.models import in_training
 
         layers = group[0].layers
-        known = (fingerprint(self.model), tokens.ids.tobytes(), layers)
+        known = (self._fingerprint(), tokens.ids.tobytes(), layers)
         found = {site: self._cache.get((known, site)) for site in sites}
         missing = tuple(site for site in sites if found[site] is None)
         chosen = layers if layers is not None else tuple(range(self.info.n_layers))

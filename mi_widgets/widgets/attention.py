@@ -320,14 +320,9 @@ class Attention(View):
 
     def session_draws(self, progress: Progress, answers: dict[str, Answered]) -> Generator[Any, None, None]:
         """See `session.SessionView`."""
-        from mi_widgets.compute.attention import assemble
-
         assert self.session is not None
         asked = self._asked  # the options may have changed since; then a newer run is on its way
-        sides = {
-            name: assemble(self.session.model, answer.tokens, answer.activations, asked["weighting"])
-            for name, answer in answers.items()
-        }
+        sides = {name: self._assembled(answer, asked["weighting"]) for name, answer in answers.items()}
         later = not self.session.has_head_scores and self.session.scores_seconds() > QUICK_SECONDS
         scores = None if later else (yield from self.session.head_scores())
         self._data = sides["A"]
@@ -338,6 +333,16 @@ class Attention(View):
         if later:
             scores = yield from self.session.head_scores()
             self._draw(progress.run, progress.notes, self._all_scores(scores))
+
+    def _assembled(self, answer: Answered, weighting: str) -> AttentionPatterns:
+        """The patterns in an answer; views of one weighting share them, with what is derived from them."""
+        from mi_widgets.compute.attention import assemble
+
+        assert self.session is not None
+        model = self.session.model
+        return answer.once(
+            ("attention", weighting), lambda: assemble(model, answer.tokens, answer.activations, weighting)
+        )
 
     def session_changed(self, name: str) -> None:
         """See `session.SessionView`."""

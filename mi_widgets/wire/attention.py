@@ -65,16 +65,15 @@ def manifest(
         live: a kernel stands behind the page.
         difference_high: largest |A − B|, where compared.
     """
-    head_high = _per_head_high(patterns.base, patterns.key_weight)
-    low = min(0.0, _lowest(patterns)) if patterns.weighting != "scores" else _lowest(patterns)
+    head_high = patterns.head_high
+    low = patterns.low if patterns.weighting == "scores" else min(0.0, patterns.low)
     high = float(np.nanmax(head_high)) if np.isfinite(head_high).any() else 0.0
     compare: CompareTable | None = None
     if comparison is not None:
         other = comparison.b
-        low = min(low, _lowest(other))
-        other_high = _per_head_high(other.base, other.key_weight)
-        head_high = np.fmax(head_high, other_high)
-        high = max(high, float(np.nanmax(other_high)) if np.isfinite(other_high).any() else 0.0)
+        low = min(low, other.low)
+        head_high = np.fmax(head_high, other.head_high)
+        high = float(np.nanmax(head_high)) if np.isfinite(head_high).any() else 0.0
         compare = {"tokens": token_table(other.tokens), "pairs": _pairs(comparison.alignment)}
     return {
         "kind": "attention",
@@ -98,20 +97,6 @@ def manifest(
         "notes": list(notes),
         "live": live,
     }
-
-
-def _lowest(patterns: AttentionPatterns) -> float:
-    """Smallest finite value; a key weight is a norm, so it only matters where patterns are negative."""
-    low = value_range(patterns.base)[0]
-    return low if patterns.key_weight is None or low >= 0 else value_range(patterns.values)[0]
-
-
-def _per_head_high(base: np.ndarray, key_weight: np.ndarray | None) -> np.ndarray:
-    """Largest value of each head `[layer, head]`, NaN ignored, without a second copy of `base`."""
-    per_key = np.fmax.reduce(base, axis=2)
-    if key_weight is not None:
-        per_key = per_key * key_weight  # weights are norms: the largest pattern stays largest
-    return np.fmax.reduce(per_key, axis=2)
 
 
 def _pairs(alignment: Alignment) -> list[list[int]]:

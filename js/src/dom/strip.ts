@@ -46,6 +46,7 @@ export class TokenStrip {
   #sight = { first: 0, last: Infinity };
   #layers = 0;
   #shown = new Map<number, string>();
+  #placing = false;
   #marks: StripMarks = { pointed: null, locked: null };
 
   constructor(scope: Scope, events: StripEvents) {
@@ -97,7 +98,17 @@ export class TokenStrip {
   /** Small numbers over a few tokens. They stand in a layer of their own, so that the text is never set anew. */
   number(numbers: Map<number, string>): void {
     this.#shown = numbers;
-    const places = [...numbers].map(([position, text]) => {
+    if (this.#placing) return;
+    // Where a token stands is only known once the text is laid out: wait for the frame that does so anyway.
+    this.#placing = true;
+    requestAnimationFrame(() => {
+      this.#placing = false;
+      this.#place();
+    });
+  }
+
+  #place(): void {
+    const places = [...this.#shown].map(([position, text]) => {
       const span = this.#spans[position];
       return { text, left: span?.offsetLeft ?? 0, top: span?.offsetTop ?? 0 };
     });
@@ -181,7 +192,7 @@ function fillToken(span: HTMLElement, string: string): void {
   const text = clipped(string, LONGEST);
   let plain = "";
   const flush = (): void => {
-    if (plain) span.append(h("bdi", {}, plain));
+    if (plain) span.append(plain);
     plain = "";
   };
   for (const character of text) {
