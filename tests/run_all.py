@@ -30,19 +30,21 @@ def main() -> int:
     python = [sys.executable, "-m"]
     parts: list[tuple[str, list[str], Path]] = [
         ("style", [*python, "ruff", "check", "."], ROOT),
-        ("types", [*python, "pyright"], ROOT),
         ("python and browser", [*python, "pytest", "-q", *([] if browser else ["-m", "not browser"])], ROOT),
         ("notebooks", [*python, "pytest", "-q", "--nbval-lax", "-p", "no:cacheprovider", "notebooks"], ROOT),
     ]
     if node:
         parts += [
+            ("types", [*python, "pyright", "--pythonpath", sys.executable], ROOT),  # runs on Node
             ("page: install", ["npm", "ci", "--no-audit", "--no-fund"], ROOT / "js"),
             ("page: types", ["npm", "run", "--silent", "check"], ROOT / "js"),
             ("page: tests", ["npm", "test", "--silent"], ROOT / "js"),
             ("page: bundles are fresh", [sys.executable, str(ROOT / "tests" / "fresh_bundles.py")], ROOT),
         ]
     else:
-        left_out.append("TypeScript tests and bundle freshness: install Node.js 20 or newer (https://nodejs.org)")
+        left_out.append(
+            "type checks, TypeScript tests and bundle freshness: install Node.js 20 or newer (https://nodejs.org)"
+        )
     if not browser:
         left_out.append("browser tests: install Chromium (Debian and Ubuntu: apt install chromium) or Google Chrome")
     if not shared().is_dir():

@@ -1,8 +1,8 @@
 """One HTML file that shows frozen views with no kernel and no network.
 
-The page carries each view's state as JSON (bytes as gzip in base64), each module once, and the small host that runs
-a module from a blob. Its security policy forbids every request, so nothing in a token can make it phone home. Knows no widget:
-it is told the modules, the styles and the host.
+The page carries each view's state as JSON (bytes as gzip in base64), each module once, and the small host that
+runs a module from a blob. Its security policy forbids every request, so nothing in a token can make it phone home.
+Knows no widget: it is told the modules, the styles and the host.
 """
 
 from __future__ import annotations

@@ -300,6 +300,13 @@ class Session(traitlets.HasTraits):
         """Whether `head_scores` is measured already, for the weights and hooks as they are."""
         return self._scores is not None and self._scores[0] == self._fingerprint()
 
+    def expected_seconds(self) -> float:
+        """Estimated seconds of one pass over the present prompt; 0 for one that cannot be run."""
+        try:
+            return self._clock.estimate(self.info, len(self.tokens), ()).seconds
+        except MiWidgetsError:
+            return 0.0
+
     def scores_seconds(self) -> float:
         """Estimated seconds to measure the head scores."""
         from mi_widgets.compute.head_scores import LENGTH, SEQUENCES

@@ -24,6 +24,8 @@ from mi_widgets.widgets.view import STATIC, RequestError, View, status_value
 from mi_widgets.wire.attention_picture import AttentionPicture
 from mi_widgets.wire.blocks import pack
 
+#: A first picture that takes longer than this is not waited for when the view is displayed.
+STILL_SECONDS = 2.0
 #: Head scores are measured before the first picture if that takes less than this, else after it.
 QUICK_SECONDS = 0.5
 PROMPT_BASIS = "Measured on this prompt."
@@ -411,7 +413,7 @@ class Attention(View):
             except DataError as reason:
                 raise RequestError("unknown", reason.message, reason.hint) from reason
         if request.get("want") == "atlas":
-            show = request.get("show")
+            show = str(request.get("show"))
             if show not in CHOICES["show"]:
                 raise RequestError("unknown", f"There is no thumbnail of {show!r}.")
             if show != picture.side(show):
@@ -433,6 +435,10 @@ class Attention(View):
     def _still(self, form: str) -> str | bytes:
         from mi_widgets.figures import preview_png, preview_svg
 
+        session = self.session
+        waiting = self._data is None and session is not None and self._loop is not None and session.runner.busy
+        if waiting and session is not None and session.expected_seconds() > STILL_SECONDS:
+            return ""  # the cell ends now, and the live view shows progress and Stop
         try:
             self._flush()
         except Exception:

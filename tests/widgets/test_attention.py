@@ -644,6 +644,28 @@ def test_plain_data_never_imports_torch():
     assert out.split() == ["False", "False"]
 
 
+class TestStillPicture:
+    """What viewers without JavaScript see, and that it never keeps a cell waiting for long."""
+
+    def test_is_a_png_beside_the_live_view(self, view):
+        data, _ = view._repr_mimebundle_()
+        assert base64.b64decode(data["image/png"]).startswith(b"\x89PNG")
+        assert "application/vnd.jupyter.widget-view+json" in data
+
+    def test_is_not_waited_for_where_the_first_pass_is_slow(self, in_loop, model, monkeypatch):
+        async def main():
+            session = mw.Session(model, "w3 w4")
+            monkeypatch.setattr(type(session), "expected_seconds", lambda self: 10.0)
+            view = mw.Attention(session)
+            data, _ = view._repr_mimebundle_()
+            assert "image/png" not in data
+            assert view.status["state"] == "computing"
+            session.wait()
+            assert "image/png" in view._repr_mimebundle_()[0]
+
+        in_loop(main)
+
+
 def test_144_heads_and_1024_tokens_open():
     count = 1024
     row = np.tril(np.ones((count, count), np.float32)) / np.arange(1, count + 1, dtype=np.float32)[:, None]
