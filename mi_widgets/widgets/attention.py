@@ -212,7 +212,7 @@ class Attention(View):
     def head_scores(self) -> pd.DataFrame | None:
         """The table by which the wall can be sorted: layer, head, score columns."""
         self._flush()
-        return None if self._picture is None else self._picture.scores
+        return None if self._picture is None else self._picture.score_table
 
     def to_pandas(self, **options: Any) -> pd.DataFrame:
         """Long form, one row per cell that the mask allows: of the comparison if there is one, else of the patterns.

@@ -111,6 +111,7 @@ SCORE_TEXT = {
         "Mean attention to the token that followed an earlier occurrence of the present token (Olsson et al. 2022).",
     ),
     "entropy": ("entropy (bits)", "Mean entropy of the attention rows, in bits: low is sharp, high is spread."),
+    "difference": ("A − B", "Largest |A − B| over the aligned cells of the head."),
     "first_token": ("first token", "Mean attention to position 0 (attention sink)."),
 }
 
@@ -128,7 +129,7 @@ def score_columns(scores: pd.DataFrame, patterns: AttentionPatterns) -> list[Sco
         label, description = SCORE_TEXT.get(str(name), (str(name).replace("_", " "), ""))
         if str(name) in given or not description:  # a name of ours does not make a user's numbers ours
             description = "A column of the table given."
-        else:
+        elif name != "difference":
             description = f"{description} {basis}".strip()
         columns.append(
             {

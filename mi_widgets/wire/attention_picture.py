@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 
+import numpy as np
 import pandas as pd
 
 from mi_widgets.data import AttentionComparison, AttentionPatterns
@@ -64,6 +65,20 @@ class AttentionPicture:
         assert self.comparison is not None
         return wire.difference_atlas(self.comparison)
 
+    @cached_property
+    def score_table(self) -> pd.DataFrame | None:
+        """The scores to sort heads by; with two prompts also how much each head differs between them."""
+        if self.comparison is None:
+            return self.scores
+        heads = [(layer, head) for layer in self.patterns.layers for head in range(self.patterns.n_heads)]
+        table = pd.DataFrame(heads, columns=["layer", "head"])
+        table["difference"] = np.fmax.reduce(np.abs(self._difference.values), axis=(2, 3)).ravel()
+        if self.scores is None or "difference" in self.scores:
+            return table if self.scores is None else self.scores
+        joined = self.scores.merge(table, on=["layer", "head"], how="left")
+        joined.attrs = self.scores.attrs
+        return joined
+
     def atlas(self, show: str) -> Block:
         """Thumbnails of all heads."""
         show = self.side(show)
@@ -75,7 +90,7 @@ class AttentionPicture:
             self.patterns,
             run=self.run,
             comparison=self.comparison,
-            scores=self.scores,
+            scores=self.score_table,
             notes=self.notes,
             live=self.live if live is None else live,
             difference_high=None if self.comparison is None else self._difference.high,

@@ -644,6 +644,16 @@ def test_plain_data_never_imports_torch():
     assert out.split() == ["False", "False"]
 
 
+def test_heads_can_be_sorted_by_how_much_they_differ(model):
+    view = mw.Attention(mw.Session(model, "w3 w4 w5 w3"), compare="w3 w6 w5 w3")
+    table = view.head_scores.set_index(["layer", "head"])
+    for layer in view.data.layers:
+        for head in range(view.data.n_heads):
+            expected = np.abs(view.data.head(layer, head) - view.comparison.b.head(layer, head)).max()
+            assert table.loc[(layer, head), "difference"] == pytest.approx(expected, abs=1e-6)
+    assert {"induction", "previous_token"} <= set(table.columns)
+
+
 class TestStillPicture:
     """What viewers without JavaScript see, and that it never keeps a cell waiting for long."""
 
