@@ -192,10 +192,14 @@ def _scores(model: Any) -> str:
     import numpy as np
 
     from mi_widgets.compute import attention_patterns
+    from mi_widgets.errors import ModelError
 
     worst = 0.0
     for prompt in _prompts(model):
-        scores = attention_patterns(model, prompt, weighting="scores").values
+        try:
+            scores = attention_patterns(model, prompt, weighting="scores").values
+        except ModelError as reason:  # refusing is right where the scores are not what the softmax sees
+            return f"refused: {reason.message}"
         patterns = attention_patterns(model, prompt).values
         weights = np.exp(scores - np.nanmax(scores, -1, keepdims=True))
         weights = np.nan_to_num(weights)

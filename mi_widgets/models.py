@@ -124,7 +124,9 @@ def fingerprint(model: Any) -> tuple[Any, ...]:
     Edits through `.data` go unseen (torch does not count them): call `Session.refresh()` after those.
     """
     tensors = (*model.parameters(), *model.buffers())
-    weights = tuple((tensor.data_ptr(), tensor._version, tensor.dtype) for tensor in tensors)
+    weights = tuple(
+        (tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version, tensor.dtype) for tensor in tensors
+    )
     # Torch numbers its hooks and never reuses a number; ids of handle objects come back after a removal.
     hooks = tuple(
         (place, number)
@@ -190,7 +192,11 @@ def tokenize(model: Any, prompt: Prompt, prepend_bos: bool | None = None, beyond
         )
     if info.n_ctx is not None and len(ids) > info.n_ctx and (info.learned_positions or not beyond_context):
         over = len(ids) - info.n_ctx
-        more = "" if info.learned_positions else " Or set session.beyond_context = True: its positions are not learned."
+        more = (
+            ""
+            if info.learned_positions
+            else " Its positions are not learned: a Session with beyond_context=True runs it."
+        )
         raise PromptError(
             f"The prompt has {len(ids):,} tokens; this model reads {info.n_ctx:,}.",
             f"Shorten it by {over:,} token{'s' if over > 1 else ''}.{more}",
@@ -360,7 +366,8 @@ def load_model(name_or_folder: str | Path, **options: Any) -> Any:
             raise ModelError(f"{folder} holds no config.json.", "Give a Hugging Face model folder.")
         name = str(folder)
     try:
-        with _quiet_boot():
+        # A local folder loads in seconds; a download keeps its progress bars.
+        with _quiet_boot() if looks_local else contextlib.nullcontext():
             return TransformerBridge.boot_transformers(name, **options)
     except ModelError:
         raise

@@ -3,7 +3,7 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import view from "../src/widgets/attention/index";
 import { FakeModel } from "./fake_model";
-import { headPiece, packed, syntheticPicture, syntheticState } from "./synthetic";
+import { headPiece, packed, syntheticManifest, syntheticPicture, syntheticState } from "./synthetic";
 
 const WORDS = ["<bos>", "When", " Mary", " and", " John"];
 
@@ -47,8 +47,8 @@ function type(root: HTMLElement, text: string): HTMLTextAreaElement {
   return area;
 }
 
-function press(target: Element, key: string): void {
-  target.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true }));
+function press(target: Element, key: string, held: KeyboardEventInit = {}): void {
+  target.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true, ...held }));
 }
 
 test("the prompt, the tokens as run and the self-checks are there", async () => {
@@ -172,7 +172,7 @@ test("a head that is not here is fetched when it is locked, and not while the po
   model.answer({ req: request!["req"], nbytes: buffer.byteLength }, [buffer]);
   await settle(300);
   expect(document.querySelector(".miw-panel-title")!.textContent).not.toContain("reduced");
-  expect(document.querySelector(".miw-hidden table")!.textContent).toContain("0.25");
+  expect(document.querySelector(".miw-matrix .miw-hidden table")!.textContent).toContain("0.25");
   expect(model.requests("heads")).toHaveLength(1);
 });
 
@@ -296,4 +296,157 @@ test("one model shown twice works twice; closing one leaves the other, closing b
   await settle(20000);
   expect(model.listening).toBe(0);
   expect(document.querySelector(".miw-view")).toBeNull();
+});
+
+test("the kernel hears of every render that comes and goes, and of none on a page without it", async () => {
+  const model = new FakeModel(syntheticState(WORDS));
+  const presence = (): unknown[] => model.sent.map((message) => message["kind"]).filter((kind) => kind === "shown" || kind === "hidden");
+  show(model);
+  show(model);
+  expect(presence()).toEqual(["shown", "shown"]);
+  cleanups.shift()!();
+  cleanups.shift()!();
+  expect(presence()).toEqual(["shown", "shown", "hidden", "hidden"]);
+  show(new FakeModel(syntheticState(WORDS), false));
+  cleanups.shift()!();
+});
+
+test("a render that starts disconnected is shown once the host connects it, and a closed channel costs nothing", async () => {
+  const model = new FakeModel(syntheticState(WORDS));
+  const el = document.createElement("div");
+  el.className = "jupyter-widgets-disconnected";
+  document.body.append(el);
+  const close = view.render({ model: model as never, el });
+  await settle();
+  expect(model.sent).toEqual([]);
+  el.className = "";
+  await settle();
+  expect(model.sent).toContainEqual({ kind: "shown" });
+  model.send = () => {
+    throw new Error("closed");
+  };
+  close();
+  expect(el.childElementCount).toBe(0);
+});
+
+test("plain keys stay in the view; the host keeps Ctrl-S, and Shift-Enter where it is no new line", () => {
+  const root = show(new FakeModel(syntheticState(WORDS)));
+  const reached: string[] = [];
+  const host = (event: KeyboardEvent): void => void reached.push(event.key);
+  document.addEventListener("keydown", host);
+  cleanups.push(() => document.removeEventListener("keydown", host));
+  expect(root.hasAttribute("data-lm-suppress-shortcuts")).toBe(false);
+  const [area, wall] = [root.querySelector("textarea.miw-prompt")!, root.querySelector(".miw-wall")!];
+  for (const target of [area, wall]) for (const key of ["a", "Escape", "Enter"]) press(target, key);
+  press(area, "Enter", { shiftKey: true });
+  expect(reached).toEqual([]);
+  for (const target of [area, wall]) {
+    press(target, "s", { ctrlKey: true });
+    press(target, "Tab");
+    press(target, "Enter", { metaKey: true });
+  }
+  press(wall, "Enter", { shiftKey: true });
+  expect(reached).toEqual(["s", "Tab", "Enter", "s", "Tab", "Enter", "Enter"]);
+});
+
+test("a view removed under the pointer takes its mark from the linked views", async () => {
+  const heard: unknown[] = [];
+  const listen = (event: Event): void => void heard.push((event as CustomEvent).detail.value);
+  window.addEventListener("miw:hover", listen);
+  cleanups.push(() => window.removeEventListener("miw:hover", listen));
+  const root = show(new FakeModel(syntheticState(WORDS)));
+  show(new FakeModel(syntheticState(WORDS)));
+  const close = cleanups.splice(1, 2);
+  const wall = root.querySelector<HTMLElement>(".miw-wall")!;
+  wall.focus();
+  const strip = root.querySelector<HTMLElement>(".miw-strip")!;
+  press(strip, "ArrowRight");
+  expect(heard.at(-1)).toMatchObject({ position: expect.any(Number) });
+  const before = heard.length;
+  close[0]!();
+  expect(heard.slice(before)).toEqual([{ layer: null, head: null, query: null, key: null, position: null }]);
+  close[1]!();
+  expect(heard.length).toBe(before + 1);
+});
+
+test("a failed head is tried again when it is locked again, and what failed is forgotten with the next success", async () => {
+  const model = new FakeModel(syntheticState(WORDS));
+  const root = show(model);
+  const lock = (layer: number, head: number, stamp: number): void =>
+    model.set("selection", { ...(model.values["selection"] as object), layer, head, stamp });
+  lock(1, 1, 5);
+  await settle();
+  model.answer({ req: model.requests("heads")[0]!["req"], ok: false, error: { code: "failed", message: "out of memory", hint: "" } });
+  await settle(1000);
+  expect(model.requests("heads")).toHaveLength(1);
+  const bar = root.querySelector<HTMLElement>(".miw-error")!;
+  expect(bar.textContent).toBe("out of memory");
+  lock(1, 1, 6);
+  await settle();
+  expect(model.requests("heads")).toHaveLength(2);
+  const buffer = packed([headPiece(1, 1, WORDS.length, () => 0.25)], null);
+  model.answer({ req: model.requests("heads")[1]!["req"], nbytes: buffer.byteLength }, [buffer]);
+  await settle();
+  expect(bar.hidden).toBe(true);
+});
+
+test("a notice that is not the loader's stays when the loader succeeds", async () => {
+  const model = new FakeModel(syntheticState(WORDS));
+  const root = show(model);
+  model.set("selection", { ...(model.values["selection"] as object), layer: 1, head: 1, stamp: 5 });
+  model.set("focus", new DataView(new ArrayBuffer(6)));
+  await settle();
+  const bar = root.querySelector<HTMLElement>(".miw-error")!;
+  expect(bar.hidden).toBe(false);
+  const buffer = packed([headPiece(1, 1, WORDS.length, () => 0.25)], null);
+  model.answer({ req: model.requests("heads")[0]!["req"], nbytes: buffer.byteLength }, [buffer]);
+  await settle();
+  expect(bar.hidden).toBe(false);
+});
+
+test("a kernel that is silent leaves the prompt open and says so until it answers", async () => {
+  const model = new FakeModel(syntheticState(WORDS));
+  const root = show(model);
+  type(root, "When Bob");
+  await settle(9000);
+  const line = root.querySelector(".miw-status")!;
+  expect(root.dataset["state"]).toBe("idle");
+  expect(line.textContent).toContain("the kernel does not answer (busy?)");
+  expect(root.querySelector<HTMLTextAreaElement>("textarea.miw-prompt")!.readOnly).toBe(false);
+  type(root, "When Eve");
+  await settle(250);
+  expect(model.values["prompt"]).toEqual({ kind: "text", text: "When Eve" });
+  expect(model.requests("ping")).toHaveLength(2);
+  model.answer({ req: model.requests("ping")[1]!["req"] });
+  await settle();
+  expect(line.textContent).not.toContain("does not answer");
+});
+
+test("the wall is a table for screen readers, made anew only when the order changes", async () => {
+  const model = new FakeModel(syntheticState(WORDS));
+  const root = show(model);
+  await settle();
+  const wall = root.querySelector(".miw-wall")!;
+  expect([wall.getAttribute("role"), wall.getAttribute("aria-label")]).toEqual(["group", "attention heads, layer by head"]);
+  const rows = (): string[][] => [...wall.querySelectorAll("tbody tr")].map((row) => [...row.children].map((cell) => cell.textContent!));
+  expect(rows()).toEqual([["0", "0"], ["0", "1"], ["1", "0"], ["1", "1"]]);
+  const first = wall.querySelector("tbody tr");
+  model.set("options", { scale: "sqrt" });
+  model.set("picture", syntheticPicture(WORDS, 2));
+  await settle();
+  expect(wall.querySelector("tbody tr")).toBe(first);
+  model.set("options", { sort: "induction" });
+  await settle();
+  expect(wall.querySelector("caption")!.textContent).toBe("attention heads, sorted by induction");
+  expect([...wall.querySelectorAll("thead th")].map((cell) => cell.textContent)).toEqual(["layer", "head", "induction"]);
+  expect(rows()).toEqual([["0", "1", "0.9"], ["1", "1", "0.5"], ["0", "0", "0.1"], ["1", "0", "none"]]);
+});
+
+test("of a large model, the wall's table holds the first 200 heads and says so", async () => {
+  const layers = [...Array(15).keys()];
+  const manifest = { ...syntheticManifest(WORDS, 1), layers, heads: 16, windows: layers.map(() => null), head_high: [], scores: [] };
+  const root = show(new FakeModel(syntheticState(WORDS, { picture: packed([], manifest) as never })));
+  await settle();
+  expect(root.querySelectorAll(".miw-wall tbody tr")).toHaveLength(200);
+  expect(root.querySelector(".miw-wall caption")!.textContent).toBe("attention heads, layer by head, first 200 of 240");
 });

@@ -74,18 +74,45 @@ test("a model that cannot send is frozen, and so is one whose manager has no ker
   expect(source(model).liveness.value).toBe("frozen");
 });
 
-test("a kernel that says nothing while it computes nothing is gone, until it speaks again", async () => {
+test("a kernel that says nothing while it computes nothing is silent, not gone, until it speaks again", async () => {
   const model = new FakeModel({});
   const live = source(model);
   let busy = true;
   live.expectKernel(() => busy);
   await vi.advanceTimersByTimeAsync(9000);
-  expect(live.liveness.value).toBe("live");
+  expect(live.silent.value).toBe(false);
   busy = false;
   await vi.advanceTimersByTimeAsync(8000);
-  expect(live.liveness.value).toBe("gone");
+  expect([live.silent.value, live.liveness.value]).toEqual([true, "live"]);
   model.answer({ req: model.requests("ping")[0]!["req"] });
-  expect(live.liveness.value).toBe("live");
+  expect([live.silent.value, live.liveness.value]).toEqual([false, "live"]);
+});
+
+test("a silent kernel is asked again, with one ping and one timer at a time; any word from it ends the silence", async () => {
+  const model = new FakeModel({});
+  const live = source(model);
+  const listening = model.listening;
+  for (let time = 1; time <= 5; time++) {
+    live.expectKernel(() => false);
+    live.expectKernel(() => false);
+    expect([model.requests("ping").length, vi.getTimerCount()]).toEqual([time, 1]);
+    await vi.advanceTimersByTimeAsync(8000);
+    expect([live.silent.value, vi.getTimerCount()]).toEqual([true, 0]);
+  }
+  expect(model.listening).toBe(listening);
+  model.emit("msg:custom", { kind: "answer", req: -1, ok: true, nbytes: 0, base64: null, error: null }, []);
+  expect(live.silent.value).toBe(false);
+  live.close();
+});
+
+test("a silent kernel that the manager has not got any more is gone", async () => {
+  const model = new FakeModel({});
+  model.widget_manager = { kernel: { status: "idle" } };
+  const live = source(model);
+  live.expectKernel(() => false);
+  model.widget_manager = { kernel: null };
+  await vi.advanceTimersByTimeAsync(8000);
+  expect(live.liveness.value).toBe("gone");
 });
 
 test("a kernel that answers the ping is there", async () => {
@@ -94,7 +121,7 @@ test("a kernel that answers the ping is there", async () => {
   live.expectKernel(() => false);
   model.answer({ req: model.sent[0]!["req"] });
   await vi.advanceTimersByTimeAsync(60000);
-  expect(live.liveness.value).toBe("live");
+  expect([live.silent.value, live.liveness.value]).toEqual([false, "live"]);
 });
 
 test("the host's own word that the kernel went away is believed at once", () => {

@@ -122,6 +122,8 @@ test("labels never touch, stay where they are while the axis moves, and name wha
 test("whitespace, control and direction characters show as marks", () => {
   expect(visible(" a\n\t\r\u0000\u007f\u202e\u00a0")).toBe("·a↵⇥␍␀␡⟨202E⟩⍽");
   expect(visible("né🙂")).toBe("né🙂");
+  expect(visible("\ufeff|\u00ad|\u2060|\u0080|\u0085|\u009f|\u200b")).toBe("⟨FEFF⟩|⟨AD⟩|⟨2060⟩|⟨80⟩|⟨85⟩|⟨9F⟩|⟨ZWSP⟩");
+  expect(visible("👩\u200d🔬¡")).toBe("👩\u200d🔬¡");
 });
 
 test("long tokens are cut, never within a character", () => {

@@ -68,23 +68,27 @@ def attention_patterns(
     return assemble(model, tokens, activations, weighting)
 
 
-def patterns_from_cache(cache: Any, tokens: Any = None) -> AttentionPatterns:
+def patterns_from_cache(cache: Any, tokens: Any = None, layers: Iterable[int] | None = None) -> AttentionPatterns:
     """The patterns in a TransformerLens cache (or a dict of activations) of one prompt.
 
     Args:
         cache: holds `blocks.L.attn.hook_pattern` `[head, query, key]` or `[1, head, query, key]` of some layers.
         tokens: strings or ids `[position]` or `[1, position]`; positions are numbered if None.
+        layers: only these; all that the cache holds if None.
 
     Raises:
-        DataError: no patterns in the cache, or several prompts.
+        DataError: no patterns in the cache, a layer that it lacks, or several prompts.
     """
     keys = [key for key in cache.keys() if key.startswith("blocks.") and key.endswith(PATTERN)]  # noqa: SIM118
-    layers = sorted({int(key.split(".")[1]) for key in keys})
-    if not layers:
+    held = sorted({int(key.split(".")[1]) for key in keys})
+    if not held:
         raise DataError(
             "the cache holds no attention patterns.",
             'Make it with names_filter=lambda name: name.endswith("attn.hook_pattern").',
         )
+    layers = held if layers is None else list(layers)
+    if not set(layers) <= set(held) or not layers:
+        raise DataError(f"the cache lacks layers {sorted(set(layers) - set(held))}.", f"It holds {held}.")
     arrays = [cache[f"blocks.{layer}.{PATTERN}"] for layer in layers]
     arrays = [array[0] if array.ndim == 4 and array.shape[0] == 1 else array for array in arrays]
     if arrays[0].ndim == 4:
@@ -230,7 +234,8 @@ def _key_weight(model: Any, activations: Activations, heads: int, weighting: str
     out = np.empty((len(activations.layers), heads, values.shape[1]), np.float32)
     for row, layer in enumerate(activations.layers):
         try:
-            write = model.blocks[layer].attn.W_O.detach()
+            # on the CPU before float64, which some devices lack
+            write = model.blocks[layer].attn.W_O.detach().float().cpu().double()
         except Exception as reason:  # quantised or fused weights refuse in their own ways
             raise ModelError(f"W_O of layer {layer} cannot be read ({reason}).", 'Use weighting="value".') from reason
         if write.shape[:2] != (heads, values.shape[3]):
@@ -238,7 +243,7 @@ def _key_weight(model: Any, activations: Activations, heads: int, weighting: str
                 f"W_O of layer {layer} has shape {list(write.shape)}, not [head, d_head, d_model].",
                 'Use weighting="value".',
             )
-        gram = torch.einsum("hdm,hem->hde", write.double(), write.double()).cpu().numpy()
+        gram = torch.einsum("hdm,hem->hde", write, write).numpy()
         vectors = per_head[row].astype(np.float64).transpose(1, 0, 2)  # [head, position, d_head]
         out[row] = np.sqrt((np.matmul(vectors, gram) * vectors).sum(-1).clip(0))
     return out

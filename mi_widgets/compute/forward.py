@@ -37,6 +37,13 @@ class Activations:
     was_training: bool = False
     known: dict[str, Any] = field(default_factory=dict, repr=False)
 
+    def only(self, layers: tuple[int, ...] | None) -> Activations:
+        """These layers alone; itself if it holds no others."""
+        if layers is None or layers == self.layers:
+            return self
+        rows = [self.layers.index(layer) for layer in layers]
+        return Activations(layers, {site: array[rows] for site, array in self.arrays.items()}, self.was_training)
+
     @property
     def nbytes(self) -> int:
         """Bytes held."""

@@ -84,11 +84,11 @@ def head_score_steps(model: Any, seed: int = 0) -> Steps[pd.DataFrame]:
 def _scores(pattern: np.ndarray, room: int, start: int) -> dict[str, np.ndarray]:
     """Each score as `[layer, head]`, from `pattern` `[layer, head, query, key]` whose second copy begins at `start`."""
     second = np.arange(start, start + room)
-    positive = np.where(pattern > 0, pattern, 1.0)
+    logs = np.log2(np.where(pattern == 0, 1.0, pattern))  # NaN, where half precision overflowed, stays NaN
     return {
         "previous_token": np.diagonal(pattern, -1, axis1=2, axis2=3).mean(-1),
         "duplicate_token": pattern[:, :, second, second - room].mean(-1),
         "induction": pattern[:, :, second, second - room + 1].mean(-1),
-        "entropy": -(positive * np.log2(positive)).sum(-1).mean(-1),
+        "entropy": -(pattern * logs).sum(-1).mean(-1),
         "first_token": pattern[:, :, 1:, 0].mean(-1),
     }

@@ -6,7 +6,7 @@ Knows nothing of models, torch or the page.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -19,6 +19,13 @@ from mi_widgets.errors import DataError
 
 #: How one cell is weighted; `science.md` and `compute.attention_patterns` give the definitions.
 WEIGHTINGS = ("pattern", "scores", "value", "output")
+#: What one cell is, by weighting.
+UNITS = {
+    "pattern": "attention weight",
+    "scores": "pre-softmax score",
+    "value": "attention × ‖v‖",
+    "output": "‖attention × v·W_O‖",
+}
 #: `to_pandas` refuses longer tables than this: 20 million rows are about 1 GB.
 MAX_ROWS = 20_000_000
 
@@ -169,10 +176,6 @@ class AttentionPatterns:
         if not parts:
             raise DataError("no layer or no head chosen.", "Name at least one of each.")
         return pd.concat(parts, ignore_index=True)
-
-    def select(self, heads: Sequence[tuple[int, int]]) -> list[tuple[int, int, np.ndarray]]:
-        """`(layer, head, float32 [query, key])` for each pair."""
-        return [(layer, head, self.head(layer, head)) for layer, head in heads]
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The arrays that `save` writes."""
@@ -409,14 +412,3 @@ def as_float32(values: Any) -> np.ndarray:
         return array.astype(np.float32, copy=False)
     except (TypeError, ValueError) as reason:
         raise DataError(f"cannot read the values as numbers ({reason}).", "Give one numeric array.") from None
-
-
-def with_weighting(patterns: AttentionPatterns, weighting: str, key_weight: np.ndarray) -> AttentionPatterns:
-    """The same patterns under another weighting, sharing the pattern array.
-
-    Args:
-        patterns: weighting `"pattern"`.
-        weighting: `"value"` or `"output"`.
-        key_weight: float32 `[layer, head, key]`.
-    """
-    return replace(patterns, weighting=weighting, key_weight=key_weight.astype(np.float32, copy=False))

@@ -49,8 +49,9 @@ def prompt_scores(patterns: AttentionPatterns) -> pd.DataFrame:
     columns["induction"] = _weight_on(base, follow)
     entropy = np.empty(base.shape[:2])
     for row in range(base.shape[0]):
-        positive = np.where(base[row] > 0, base[row], 1.0)
-        entropy[row] = -(positive * np.log2(positive)).sum(-1).mean(-1)
+        weights = np.where(patterns.allowed(patterns.layers[row]), base[row], 0.0)
+        with np.errstate(invalid="ignore"):  # what is no weight (NaN, negative) has no entropy
+            entropy[row] = -(weights * np.log2(np.where(weights == 0, 1.0, weights))).sum(-1).mean(-1)
     columns["entropy"] = entropy
     columns["first_token"] = base[:, :, 1:, 0].mean(-1) if count > 1 else np.full(base.shape[:2], np.nan)
     layer, head = np.meshgrid(patterns.layers, range(patterns.n_heads), indexing="ij")
@@ -69,8 +70,8 @@ def _weight_on(base: np.ndarray, cells: np.ndarray) -> np.ndarray:
     queries = np.flatnonzero(cells.any(1))
     if not len(queries):
         return np.full(base.shape[:2], np.nan)
-    weights = cells.astype(np.float32)
-    return np.stack([np.einsum("hqk,qk->h", layer, weights, optimize=True) for layer in base]) / len(queries)
+    query, key = np.nonzero(cells)
+    return np.stack([layer[:, query, key].sum(-1) for layer in base]) / len(queries)
 
 
 def checked_scores(scores: pd.DataFrame | None) -> pd.DataFrame | None:
@@ -106,3 +107,10 @@ def scores_of_prompt(patterns: AttentionPatterns, given: pd.DataFrame | None) ->
     measured = prompt_scores(patterns)
     measured.attrs["basis"] = PROMPT_BASIS
     return joined(measured, given)
+
+
+def unknown_columns(table: pd.DataFrame | None, *names: str | None) -> tuple[str, ...]:
+    """One sentence for each name that is no score column of `table`."""
+    known = [] if table is None else [str(name) for name in table.columns if name not in ("layer", "head")]
+    there = f"there are {', '.join(known)}" if known else "there are none"
+    return tuple(f"No score column {name!r}; {there}." for name in sorted({*names} - {None, *known}, key=str))

@@ -64,6 +64,7 @@ def attention_figure(
     shared_range: bool = True,
     scores: pd.DataFrame | None = None,
     sort: str | None = None,
+    descending: bool = True,
     title: str | None = None,
     width_mm: float | str = 83,
     height_mm: float | None = None,
@@ -87,7 +88,8 @@ def attention_figure(
         zrange: `(low, high)` of the colours in the values' unit; values beyond are marked ≤ and ≥ on the colour bar.
         shared_range: one range over all heads in `data`, as on the screen; if False, over the heads drawn.
         scores: table with columns `layer`, `head` and numeric score columns; the prompt's own scores if None.
-        sort: score column to order the heads by, largest first; its value stands in each title.
+        sort: score column to order the heads by; its value stands in each title.
+        descending: largest score first.
         title: a line above the figure.
         width_mm: width of the page in millimetres, or `"single"` (83), `"one and a half"` (120), `"double"` (174).
         height_mm: height in millimetres; if None, as high as square cells need.
@@ -116,7 +118,7 @@ def attention_figure(
         raise DataError(
             f"the result holds {len(pairs)} heads.", 'Say which (layer=…, head=… or heads=[…]), or ask for kind="wall".'
         )
-    chosen = ranked(data, pairs, scores, sort)
+    chosen = ranked(data, pairs, scores, sort, descending)
     bounds = value_bounds(data, None if shared_range and zrange is None else pairs)
     colors, clipped = color_scale(data, bounds, scale=scale, palette=palette, theme=theme, zrange=zrange)
     headline = title_lines(title, width)

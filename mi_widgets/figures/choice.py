@@ -13,6 +13,7 @@ import pandas as pd
 
 from mi_widgets import color
 from mi_widgets.data import AttentionComparison, AttentionPatterns, Tokens, prompt_scores
+from mi_widgets.data.attention import UNITS
 from mi_widgets.errors import DataError
 from mi_widgets.figures.scale import ColorScale
 from mi_widgets.figures.style import inks
@@ -20,13 +21,6 @@ from mi_widgets.figures.style import inks
 Attention: TypeAlias = AttentionPatterns | AttentionComparison
 #: `(layer, head, score or None)` in the order of drawing.
 Ranked: TypeAlias = list[tuple[int, int, float | None]]
-
-UNITS = {
-    "pattern": "attention weight",
-    "scores": "pre-softmax score",
-    "value": "attention × ‖v‖",
-    "output": "‖attention × v·W_O‖",
-}
 
 
 def patterns_of(data: Attention) -> AttentionPatterns:
@@ -87,14 +81,21 @@ def chosen_heads(
     return pairs
 
 
-def ranked(data: Attention, pairs: list[tuple[int, int]], scores: pd.DataFrame | None, sort: str | None) -> Ranked:
-    """The heads in order: as given, or by the score column `sort`, largest first, undefined last.
+def ranked(
+    data: Attention,
+    pairs: list[tuple[int, int]],
+    scores: pd.DataFrame | None,
+    sort: str | None,
+    descending: bool = True,
+) -> Ranked:
+    """The heads in order: as given, or by the score column `sort`, undefined last.
 
     Args:
         data: gives its own head scores where `scores` is None.
         pairs: the heads.
         scores: columns `layer`, `head` and one numeric column per score.
         sort: name of a score column, or None.
+        descending: largest first, else smallest first.
 
     Raises:
         DataError: no such column, no row for a head, or a comparison without scores.
@@ -118,7 +119,8 @@ def ranked(data: Attention, pairs: list[tuple[int, int]], scores: pd.DataFrame |
     without = [pair for pair in pairs if pair not in value_of]
     if without:
         raise DataError(f"scores has no row for layer {without[0][0]}, head {without[0][1]}.")
-    order = sorted(pairs, key=lambda pair: (np.isnan(value_of[pair]), -value_of[pair]))
+    sign = -1 if descending else 1
+    order = sorted(pairs, key=lambda pair: (np.isnan(value_of[pair]), sign * value_of[pair]))
     return [(layer, head, value_of[layer, head]) for layer, head in order]
 
 
@@ -189,11 +191,13 @@ def color_scale(
     elif signed:
         first, last = -max(abs(low), abs(high)), max(abs(low), abs(high))
     else:
-        first, last = (low if patterns_of(data).weighting == "scores" else 0.0), high
+        first, last = (low if patterns_of(data).weighting == "scores" else min(0.0, low)), high
         last = max(first, last)
     if signed:
         last = max(abs(first), abs(last))
         first, palette = -last, color.DIVERGING
+    if patterns_of(data).weighting == "scores":
+        scale = "linear"  # as on the screen: a root or logarithm of a score means nothing
     made = ColorScale(first, last, scale, palette, theme, signed, inks(theme).paper)
     rounding = 1e-6 * max(abs(first), abs(last))
     return made, (low < first - rounding, high > last + rounding)

@@ -1,5 +1,6 @@
 """The state that views share, and the runner that computes it."""
 
-from mi_widgets.session.session import Answered, Need, Progress, Session, SessionView, explain
+from mi_widgets.session.protocol import Answered, Need, Progress, SessionView
+from mi_widgets.session.session import Session, explain
 
 __all__ = ["Answered", "Need", "Progress", "Session", "SessionView", "explain"]

@@ -9,16 +9,16 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections.abc import Callable, Generator, Hashable, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Generator, Hashable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import traitlets
 
 from mi_widgets.data import Selection, Tokens
-from mi_widgets.errors import MiWidgetsError
+from mi_widgets.errors import Cancelled, MiWidgetsError
 from mi_widgets.session.cache import ActivationCache
 from mi_widgets.session.prompts import plain
+from mi_widgets.session.protocol import Answered, Need, Progress, SessionView, union_of_layers
 from mi_widgets.session.runner import Job, Runner
 
 if TYPE_CHECKING:
@@ -30,79 +30,6 @@ if TYPE_CHECKING:
 CACHE_BYTES = 1_000_000_000
 #: Prompts remembered for undo and the history menu.
 HISTORY = 50
-
-
-@dataclass(frozen=True, eq=False)
-class Need:
-    """What a view wants computed for one prompt.
-
-    Attributes:
-        name: the view's own name for it, e.g. `"A"`.
-        prompt: text, ids or messages.
-        sites: hook names within a block.
-        readers: further functions to run in the pass, by site; only where the sites are not cached.
-        layers: which blocks; all if None.
-    """
-
-    name: str
-    prompt: Any
-    sites: tuple[str, ...]
-    readers: Callable[[], dict[str, Any]] = dict
-    layers: tuple[int, ...] | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Answered:
-    """A need that was met: the prompt as run, and its activations."""
-
-    tokens: Tokens
-    activations: Activations
-    _results: dict[Hashable, Any] = field(default_factory=dict, repr=False)
-
-    def once(self, key: Hashable, make: Callable[[], Any]) -> Any:
-        """What `make` returns, made once for all views that ask for the same `key` in this run."""
-        if key not in self._results:
-            self._results[key] = make()
-        return self._results[key]
-
-
-@dataclass
-class Progress:
-    """What a view is told while it waits."""
-
-    run: int
-    done: int
-    total: int
-    estimate: str = ""
-    notes: list[str] = field(default_factory=list)
-
-
-class SessionView(Protocol):
-    """What a session asks of a view."""
-
-    def session_needs(self) -> Sequence[Need]:
-        """What must be computed for the picture."""
-        ...
-
-    def session_waits(self, progress: Progress) -> None:
-        """A computation has begun or gone on."""
-        ...
-
-    def session_draws(self, progress: Progress, answers: dict[str, Answered]) -> Generator[Any, None, None]:
-        """Make the picture from the answers, by name of the need; yields between long pieces."""
-        ...
-
-    def session_fails(self, run: int, error: Exception) -> None:
-        """The computation failed; keep the last good picture."""
-        ...
-
-    def session_stops(self, run: int) -> None:
-        """The user stopped it; keep the last good picture."""
-        ...
-
-    def session_changed(self, name: str) -> None:
-        """The session's prompt, history or selection changed."""
-        ...
 
 
 class Session(traitlets.HasTraits):
@@ -163,6 +90,7 @@ class Session(traitlets.HasTraits):
         self._lock = threading.RLock()  # edits may come on a handler's thread
         self._scores: tuple[Hashable, pd.DataFrame] | None = None
         self._known: tuple[Any, ...] | None = None
+        self._behind: set[SessionView] = set()
         super().__init__(
             prompt=plain(prompt),
             corrupt=plain(corrupt),
@@ -196,8 +124,8 @@ class Session(traitlets.HasTraits):
 
     @property
     def last_error(self) -> Exception | None:
-        """Why some view is not current: the newest error of those there are, or None."""
-        return next(reversed(self._errors.values()), None)
+        """Why some view is not current: the newest error of those there are, or None. Hidden views do not count."""
+        return next((error for view, error in reversed(self._errors.items()) if not view.session_hidden), None)
 
     def wait(self, timeout: float | None = None) -> None:
         """Return when every view is current. Works inside a cell: pending work is done at once.
@@ -221,7 +149,7 @@ class Session(traitlets.HasTraits):
         """Forget cached activations and compute every view again, e.g. after editing weights through `.data`."""
         self._cache.clear()
         self._scores = None
-        self.compute(list(self._views))
+        self._compute_all()
 
     @property
     def cache_limit(self) -> int:
@@ -251,6 +179,7 @@ class Session(traitlets.HasTraits):
                 self._views.remove(view)
             self._stale.pop(view, None)
             self._errors.pop(view, None)
+            self._behind.discard(view)
         if not self._stale and self.runner.busy:
             self.runner.stop()
 
@@ -265,6 +194,7 @@ class Session(traitlets.HasTraits):
             self._stale = dict.fromkeys(waiting, run)
             for view in waiting:
                 self._errors.pop(view, None)
+            self._behind -= set(waiting)
         for view in list(self._stale):
             view.session_waits(Progress(run, 0, 0))
         self.runner.submit(
@@ -338,7 +268,7 @@ class Session(traitlets.HasTraits):
         prompts: dict[Hashable, list[Need]] = {}
         for wanted in needs.values():
             for need in wanted:
-                prompts.setdefault((repr(need.prompt), need.layers), []).append(need)
+                prompts.setdefault(repr(need.prompt), []).append(need)
         total = len(prompts) + 1
         answers: dict[int, Answered | Exception] = {}
         progress = Progress(run, 0, total)
@@ -388,7 +318,7 @@ class Session(traitlets.HasTraits):
         from mi_widgets.session.estimate import check_memory
 
         sites = {site for need in group for site in need.sites}
-        layers = group[0].layers
+        layers = union_of_layers(group)
         estimate = self._clock.estimate(self.info, len(tokens), sites, None if layers is None else len(layers))
         check_memory(estimate)
         return str(estimate)
@@ -398,8 +328,7 @@ class Session(traitlets.HasTraits):
         whose sites this architecture lacks fails alone."""
         union = tuple(dict.fromkeys(site for need in group for site in need.sites))
         try:
-            answered = Answered(tokens, self._activations(tokens, group, union))
-            return {id(need): answered for need in group}
+            return _answers(tokens, self._activations(tokens, group, union), group)
         except Exception:
             kinds = dict.fromkeys(need.sites for need in group)
             if len(kinds) == 1:
@@ -408,10 +337,9 @@ class Session(traitlets.HasTraits):
         for sites in kinds:
             alike = [need for need in group if need.sites == sites]
             try:
-                answer: Answered | Exception = Answered(tokens, self._activations(tokens, alike, sites))
+                answers |= _answers(tokens, self._activations(tokens, alike, sites), alike)
             except Exception as error:
-                answer = error
-            answers |= {id(need): answer for need in alike}
+                answers |= {id(need): error for need in alike}
         return answers
 
     def _activations(self, tokens: Tokens, group: list[Need], sites: tuple[str, ...]) -> Activations:
@@ -419,7 +347,7 @@ class Session(traitlets.HasTraits):
         from mi_widgets.compute.forward import Activations, forward
         from mi_widgets.models import in_training
 
-        layers = group[0].layers
+        layers = union_of_layers(group)
         known = (self._fingerprint(), tokens.ids.tobytes(), layers)
         found = {site: self._cache.get((known, site)) for site in sites}
         missing = tuple(site for site in sites if found[site] is None)
@@ -461,7 +389,10 @@ class Session(traitlets.HasTraits):
     def _stopped(self, run: int) -> None:
         for view in self._of(run):
             if self._done(view, run):
-                view.session_stops(run)
+                self._errors[view] = error = Cancelled(
+                    "Stopped before it was done.", "Change the prompt, or call refresh()."
+                )
+                view.session_stops(run, error)
 
     # --- traits --------------------------------------------------------------------------------------
 
@@ -469,7 +400,18 @@ class Session(traitlets.HasTraits):
         if change["name"] == "prompt":
             self._remember(change["new"])
         self._tell("prompt")
-        self.compute(list(self._views))
+        self._compute_all()
+
+    def _compute_all(self) -> None:
+        """Every view that someone may be looking at now; the others when they are shown or asked."""
+        with self._lock:
+            self._behind |= {view for view in self._views if view.session_hidden}
+        self.compute([view for view in self._views if not view.session_hidden])
+
+    def catch_up(self, view: SessionView) -> None:
+        """Compute `view` if it was left behind while no page showed it."""
+        if view in self._behind:
+            self.compute([view])
 
     def _remember(self, prompt: Any) -> None:
         if prompt in self.history:
@@ -479,6 +421,15 @@ class Session(traitlets.HasTraits):
     def _tell(self, name: str) -> None:
         for view in list(self._views):
             view.session_changed(name)
+
+
+def _answers(tokens: Tokens, activations: Activations, group: Sequence[Need]) -> dict[int, Answered | Exception]:
+    """One answer for each set of layers, shared by the needs that want it."""
+    by_layers: dict[tuple[int, ...] | None, Answered] = {}
+    for need in group:
+        if need.layers not in by_layers:
+            by_layers[need.layers] = Answered(tokens, activations.only(need.layers))
+    return {id(need): by_layers[need.layers] for need in group}
 
 
 def explain(error: Exception) -> tuple[str, str]:

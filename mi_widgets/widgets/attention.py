@@ -7,6 +7,7 @@ A shell: the numbers come from `compute.attention`, the bytes from `wire.attenti
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Generator, Iterable, Sequence
 from typing import Any, ClassVar
 
@@ -14,29 +15,31 @@ import pandas as pd
 import traitlets
 
 from mi_widgets.data import AttentionComparison, AttentionPatterns, Tokens, patterns_from_arrays
-from mi_widgets.data.scores import checked_scores, joined, scores_of_prompt
+from mi_widgets.data.scores import checked_scores, joined, scores_of_prompt, unknown_columns
 from mi_widgets.errors import DataError
-from mi_widgets.session import Answered, Need, Progress, Session
+from mi_widgets.session import Answered, Need, Progress, explain
 from mi_widgets.session.prompts import from_wire, plain, to_wire
-from mi_widgets.widgets.attention_options import CHOICES, DEFAULTS, checked_options, options_from_wire
+from mi_widgets.widgets.attention_answers import answer
+from mi_widgets.widgets.attention_options import DEFAULTS, checked_options, options_from_wire
+from mi_widgets.widgets.attention_page import frozen_parcels, heads_kept
+from mi_widgets.widgets.attention_source import resolved
 from mi_widgets.widgets.recipe import attention_recipe
-from mi_widgets.widgets.view import STATIC, RequestError, View, status_value
+from mi_widgets.widgets.view import STATIC, View, status_value
 from mi_widgets.wire.attention_picture import AttentionPicture
-from mi_widgets.wire.blocks import pack
 
 #: A first picture that takes longer than this is not waited for when the view is displayed.
 STILL_SECONDS = 2.0
 #: Head scores are measured before the first picture if that takes less than this, else after it.
 QUICK_SECONDS = 0.5
-PROMPT_BASIS = "Measured on this prompt."
 
 
-def _prompt_to_wire(prompt: Any, _view: Any) -> Any:
-    return to_wire(prompt)
-
-
-def _prompt_from_wire(value: Any, _view: Any) -> Any:
-    return from_wire(value)
+#: How a trait that holds a prompt crosses.
+PROMPT_TRAIT: dict[str, Any] = {
+    "sync": True,
+    "to_json": lambda prompt, _view: to_wire(prompt),
+    "from_json": lambda value, _view: from_wire(value),
+    "echo_update": False,
+}
 
 
 class Attention(View):
@@ -49,6 +52,7 @@ class Attention(View):
         scores: a table with columns `layer`, `head` and numeric columns to sort and filter the heads by. The model's
             own head scores (`compute.head_scores`) are there always.
         layers: only these layers; all if None.
+        prepend_bos: for a model and a text prompt; None means what `model.to_tokens(prompt)` does.
         height: on the page, in pixels.
         options: how it is shown: `weighting` ("pattern", "scores", "value", "output"), `scale` ("linear", "sqrt",
             "log"), `palette` ("blue", "amber", "grey"), `shared_range`, `show` ("A", "B", "difference"), `sort` and
@@ -64,12 +68,8 @@ class Attention(View):
     _esm = STATIC / "attention.js"
     _css = STATIC / "attention.css"
 
-    prompt = traitlets.Any(None, allow_none=True).tag(
-        sync=True, to_json=_prompt_to_wire, from_json=_prompt_from_wire, echo_update=False
-    )
-    compare = traitlets.Any(None, allow_none=True).tag(
-        sync=True, to_json=_prompt_to_wire, from_json=_prompt_from_wire, echo_update=False
-    )
+    prompt = traitlets.Any(None, allow_none=True).tag(**PROMPT_TRAIT)
+    compare = traitlets.Any(None, allow_none=True).tag(**PROMPT_TRAIT)
     history = traitlets.List().tag(sync=True)
     options = traitlets.Dict().tag(sync=True, from_json=options_from_wire, echo_update=False)
 
@@ -81,11 +81,16 @@ class Attention(View):
         compare: Any = None,
         scores: pd.DataFrame | None = None,
         layers: Iterable[int] | None = None,
+        prepend_bos: bool | None = None,
         height: int = 620,
         **options: Any,
     ) -> None:
         chosen = checked_options(DEFAULTS, options)
-        session, self._data, self._comparison = _source(source, prompt)
+        session, self._data, self._comparison = resolved(source, prompt, prepend_bos)
+        if session is None and (compare is not None or layers is not None):
+            raise DataError(
+                "layers= and compare= belong to the data here.", "Give them to Attention.from_data or from_cache."
+            )
         if self._data is not None and chosen["weighting"] != self._data.weighting:
             if "weighting" in options:
                 raise DataError(
@@ -114,7 +119,6 @@ class Attention(View):
             compare=plain(compare) if session is not None else None,
             history=[to_wire(value) for value in session.history] if session is not None else [],
         )
-        self._info = None if session is None else session.info
         self.observe(self._prompt_edited, "prompt")
         self.observe(self._compare_edited, "compare")
         self.observe(self._options_edited, "options")
@@ -178,12 +182,15 @@ class Attention(View):
         return cls(first, **view)
 
     @classmethod
-    def from_cache(cls, cache: Any, tokens: Any = None, **view: Any) -> Attention:
+    def from_cache(
+        cls, cache: Any, tokens: Any = None, *, layers: Iterable[int] | None = None, **view: Any
+    ) -> Attention:
         """The view of a TransformerLens cache that holds `hook_pattern`.
 
         Args:
             cache: an `ActivationCache` (or a dict of activations) of one prompt.
             tokens: strings or ids `[position]` or `[1, position]`; positions are numbered if None.
+            layers: only these of the layers in the cache.
             view: arguments of `Attention`: scores, height and options.
 
         Raises:
@@ -191,21 +198,25 @@ class Attention(View):
         """
         from mi_widgets.compute.attention import patterns_from_cache
 
-        return cls(patterns_from_cache(cache, tokens), **view)
+        return cls(patterns_from_cache(cache, tokens, layers), **view)
 
     # --- results -------------------------------------------------------------------------------------
 
     @property
     def data(self) -> AttentionPatterns:
-        """The patterns of the first prompt; pending work is done first. Raises the error if there are none yet."""
-        self._flush()
+        """The patterns of the first prompt; pending work is done first.
+
+        After a failed or stopped run they are those of the last good picture, with a warning; `wait()` raises.
+        Raises the error if there is no picture yet.
+        """
+        self._current()
         assert self._data is not None
         return self._data
 
     @property
     def comparison(self) -> AttentionComparison | None:
         """Both prompts' patterns and their difference, or None without a second prompt."""
-        self._flush()
+        self._current()
         return self._comparison
 
     @property
@@ -230,13 +241,20 @@ class Attention(View):
         """
         from mi_widgets.figures import attention_figure
 
-        self._flush()
+        self._current()
         layer, head = self._focused()[0]
         shown: dict[str, Any] = {"layer": layer, "head": head}
         shown |= {name: self.options[name] for name in ("scale", "palette", "shared_range")}
         wall = options.get("kind") == "wall"
         if wall and self.options["sort"] is not None and self.head_scores is not None:
-            shown |= {"sort": self.options["sort"], "scores": self.head_scores}
+            sort = {"sort": self.options["sort"], "descending": self.options["descending"]}
+            shown |= sort if self.options["sort"] in self.head_scores else {}
+            shown["scores"] = self.head_scores
+        if self._comparison is not None and self.options["show"] != "difference" and self.options["shared_range"]:
+            assert self._picture is not None  # A and B share one range, as on the screen
+            manifest = self._picture.manifest()
+            if manifest["low"] < manifest["high"]:
+                shown["zrange"] = (manifest["low"], manifest["high"])
         # On the wall the head that is locked is outlined; several heads stand for themselves.
         if "heads" in options or (wall and self.selection.layer is None):
             del shown["layer"], shown["head"]
@@ -270,34 +288,19 @@ class Attention(View):
         """
         self._flush()
         assert self._picture is not None
-        picture = self._picture
-        kept = self._heads_kept(heads)
-        shows = ("A", "B", "difference") if self._comparison is not None else ("A",)
+        kept = heads_kept(self._picture.patterns, heads, self._focused())
         return {
             "session_id": self.session_id,
             "prompt": to_wire(self._drawn.get("prompt")),
             "compare": to_wire(self._drawn.get("compare")),
             "history": [],
             "selection": {**self.selection.to_dict(), "stamp": self._stamp},
-            "options": {**self.options, "weighting": self.data.weighting},
-            "status": status_value("frozen", picture.run),
-            "picture": pack([picture.atlas(show) for show in shows], picture.manifest(live=False)),
+            "options": {**self.options, "weighting": self._picture.patterns.weighting},
+            "status": status_value("frozen", self._picture.run),
             "focus": b"",
-            "store": pack(picture.heads(kept, exact=False)),
             "height": self.height,
+            **frozen_parcels(self._picture, kept),
         }
-
-    def _heads_kept(self, heads: str | Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-        if heads == "all":
-            return [(layer, head) for layer in self.data.layers for head in range(self.data.n_heads)]
-        if heads == "shown":
-            return self._focused()
-        if isinstance(heads, str):
-            raise DataError(f"heads={heads!r} is unknown.", 'Give "all", "shown" or (layer, head) pairs.')
-        kept = list(dict.fromkeys([*self._focused(), *((int(layer), int(head)) for layer, head in heads)]))
-        for layer, head in kept:
-            self.data.head(layer, head)  # raises for one that does not exist
-        return kept
 
     # --- computing -----------------------------------------------------------------------------------
 
@@ -333,8 +336,22 @@ class Attention(View):
         self.last_error = None
         self._draw(progress.run, progress.notes, self._all_scores(scores))
         if later:
-            scores = yield from self.session.head_scores()
-            self._draw(progress.run, progress.notes, self._all_scores(scores))
+            elapsed = self.status["elapsed_ms"]
+            scores = yield from self._measured(progress)
+            self._draw(progress.run, progress.notes, self._all_scores(scores), elapsed)
+
+    def _measured(self, progress: Progress) -> Generator[Any, None, pd.DataFrame | None]:
+        """The model's head scores, where they take long: with progress and Stop, the picture standing meanwhile."""
+        assert self.session is not None
+        about = f"measuring head scores, about {self.session.scores_seconds():.0f} s"
+        steps = self.session.head_scores()
+        while True:
+            try:
+                step = next(steps)
+            except StopIteration as finished:
+                return finished.value
+            self.status = status_value("computing", progress.run, done=step.done, total=step.total, estimate=about)
+            yield step
 
     def _assembled(self, answer: Answered, weighting: str) -> AttentionPatterns:
         """The patterns in an answer; views of one weighting share them, with what is derived from them."""
@@ -359,15 +376,16 @@ class Attention(View):
             return scores_of_prompt(self._data, self._scores) if self._data is not None else self._scores
         return joined(measured, self._scores)
 
-    def _draw(self, run: int, notes: list[str], scores: pd.DataFrame | None) -> None:
+    def _draw(self, run: int, notes: list[str], scores: pd.DataFrame | None, elapsed_ms: float | None = None) -> None:
         """Everything the picture needs, in one message."""
         assert self._data is not None
         self._picture = picture = AttentionPicture(
             self._data, self._comparison, run=run, scores=scores, notes=notes, live=self.session is not None
         )
+        picture.notes += unknown_columns(picture.score_table, self.options["sort"], self.options["filter"])
         self._saved_show = picture.side(self.options["show"])
         parcel, focus = picture.parcel(self.options["show"]), picture.kept(self._focused())
-        elapsed = 1000 * (time.perf_counter() - self._started)
+        elapsed = 1000 * (time.perf_counter() - self._started) if elapsed_ms is None else elapsed_ms
         with self.hold_sync():
             self.picture = parcel
             self.focus = focus
@@ -386,8 +404,7 @@ class Attention(View):
         return list(dict.fromkeys([first, *(pair for pair in chosen.heads if exists(*pair))]))  # type: ignore[arg-type]
 
     def _result(self) -> AttentionPatterns | AttentionComparison:
-        self._flush()
-        return self._comparison or self.data
+        return self.comparison or self.data
 
     def _settle(self) -> None:
         if self._picture is None:
@@ -401,31 +418,21 @@ class Attention(View):
                 self.picture = self._picture.parcel(show)
 
     def _answer(self, request: dict[str, Any]) -> bytes:
-        picture = self._picture
-        if picture is None:
-            raise RequestError("stale", "There is no picture yet.")
-        if request.get("run") != picture.run:
-            raise RequestError("stale", "A newer picture has been computed.")
-        if request.get("want") == "heads":
-            try:
-                heads = [(int(layer), int(head)) for layer, head in request.get("heads", [])]
-                return pack(picture.heads(heads, request.get("sides") or ["A"]))
-            except DataError as reason:
-                raise RequestError("unknown", reason.message, reason.hint) from reason
-        if request.get("want") == "atlas":
-            show = str(request.get("show"))
-            if show not in CHOICES["show"]:
-                raise RequestError("unknown", f"There is no thumbnail of {show!r}.")
-            if show != picture.side(show):
-                raise RequestError("unknown", "There is no second prompt to compare with.", "Add one with “compare”.")
-            return pack([picture.atlas(show)])
-        raise RequestError("unknown", f"The attention view has no {request.get('want')!r}.")
+        return answer(self._picture, request)
 
     def _flush(self) -> None:
         if self.session is not None:
+            self.session.catch_up(self)
             self.session.runner.flush()
         if self._data is None:
             raise self.last_error or DataError("nothing has been computed yet.", "Call view.wait().")
+
+    def _current(self) -> None:
+        """Numbers that leave the view say so where they are not of the present prompt."""
+        self._flush()
+        if self.last_error is not None:
+            said = " ".join(filter(None, explain(self.last_error)))
+            warnings.warn(f"not current, the last good picture's numbers: {said}", stacklevel=3)
 
     def _shown(self) -> AttentionPatterns | AttentionComparison:
         self._flush()
@@ -479,20 +486,3 @@ class Attention(View):
         elif self.session is None and self._data is not None and change["new"]["weighting"] != self._data.weighting:
             self.options = {"weighting": self._data.weighting}
         self._settle_soon()
-
-
-def _source(source: Any, prompt: Any) -> tuple[Session | None, AttentionPatterns | None, AttentionComparison | None]:
-    if isinstance(source, Session):
-        if prompt is not None:
-            raise DataError("a session has its own prompt.", "Set session.prompt, or give a model and a prompt.")
-        return source, None, None
-    if isinstance(source, AttentionComparison):
-        return None, source.a, source
-    if isinstance(source, AttentionPatterns):
-        return None, source, None
-    if source is None or prompt is None:
-        raise DataError(
-            "an attention view needs a session, or a model and a prompt.",
-            'mw.Attention(session), mw.Attention(model, "prompt") or mw.Attention.from_data(patterns, tokens).',
-        )
-    return Session(source, prompt), None, None

@@ -5,6 +5,7 @@ Knows nothing of the widget beside its present options.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from mi_widgets.data import WEIGHTINGS
@@ -44,7 +45,7 @@ def checked_options(current: dict[str, Any], changes: dict[str, Any]) -> dict[st
             raise DataError(f"{name}={value!r} is unknown.", f"Choose one of {', '.join(map(repr, CHOICES[name]))}.")
         if name in {"sort", "filter"} and not (value is None or isinstance(value, str)):
             raise DataError(f"{name}={value!r} is no column name.", "Give a score column's name, or None.")
-        if name == "filter_min" and not isinstance(value, (int, float)):
+        if name == "filter_min" and not (isinstance(value, (int, float)) and math.isfinite(value)):
             raise DataError(f"filter_min={value!r} is no number.")
     return {**DEFAULTS, **current, **changes}
 

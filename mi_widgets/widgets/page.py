@@ -37,6 +37,13 @@ class Dashboard(ipywidgets.GridBox):
     def __repr__(self) -> str:
         return f"<Dashboard: {len(self.views)} views>"
 
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        """The live views, and the first one's picture for viewers that run no JavaScript."""
+        bundle = super()._repr_mimebundle_(**kwargs)
+        still = self.views[0]._repr_mimebundle_(**kwargs)
+        picture = still[0].get("image/png") if isinstance(still, tuple) else None
+        return {**bundle, "image/png": picture} if bundle and picture else bundle
+
     def to_html(self, path: str | Path | None = None, *, title: str | None = None, **options: Any) -> str:
         """One offline file with all views, still linked; see `save_html`."""
         return page_of(self.views, path, title=title, columns=self.columns, **options)

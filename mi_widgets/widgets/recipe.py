@@ -43,7 +43,8 @@ def attention_recipe(
     if session is None:
         changed.pop("weighting", None)  # the file says it
     words = "".join(f", {name}={value!r}" for name, value in changed.items())
-    lines = [f"# {versions(session is not None)}", "import mi_widgets as mw", ""]
+    measured = ", head scores with seed 0" if session is not None else ""
+    lines = [f"# {versions(session is not None)}{measured}", "import mi_widgets as mw", ""]
     if session is None:
         lines += [
             '# first: view.save("attention.npz")',

@@ -19,7 +19,7 @@ import traitlets
 
 from mi_widgets.data import Selection
 from mi_widgets.data import save as save_data
-from mi_widgets.errors import DataError, MiWidgetsError
+from mi_widgets.errors import DataError, ExportError, MiWidgetsError
 from mi_widgets.session import Answered, Need, Progress, Session, explain
 from mi_widgets.wire.messages import Answer, AnswerError, SelectionValue, StatusValue
 
@@ -70,6 +70,9 @@ class View(anywidget.AnyWidget):
     session: Session | None = None
     _settle_timer: asyncio.TimerHandle | None = None
     _stamp = 0
+    #: No page shows the view any more; a view that was never shown (a script's) is not hidden.
+    session_hidden = False
+    _present = 0
 
     session_id = traitlets.Unicode().tag(sync=True)
     selection = traitlets.Instance(Selection).tag(
@@ -162,6 +165,7 @@ class View(anywidget.AnyWidget):
     def wait(self, timeout: float | None = None) -> None:
         """Return when this view is current; see `Session.wait`."""
         if self.session is not None:
+            self.session.catch_up(self)
             self.session.runner.flush(timeout)
         if self.last_error is not None:
             raise self.last_error
@@ -199,6 +203,8 @@ class View(anywidget.AnyWidget):
             raise DataError(f"width_mm is for figures, not for {suffix}.", f"Use one of {', '.join(sorted(FIGURES))}.")
         if suffix == ".html":
             self.to_html(path, **options)
+        elif not path.parent.is_dir():
+            raise ExportError(f"the folder {path.parent} does not exist.", "Make it first.")
         elif suffix in TABLES:
             _write_table(self.to_pandas(**options), path)
         elif suffix == ".npz":
@@ -258,8 +264,9 @@ class View(anywidget.AnyWidget):
         message, hint = explain(error)
         self.status = status_value("error", run, message=message, hint=hint)
 
-    def session_stops(self, run: int) -> None:
+    def session_stops(self, run: int, error: Exception) -> None:
         """See `session.SessionView`."""
+        self.last_error = error
         self.status = status_value("idle", run, message="Stopped. The picture is of the last finished run.")
 
     def session_changed(self, name: str) -> None:
@@ -314,6 +321,11 @@ class View(anywidget.AnyWidget):
         number = content.get("req", -1) if kind in {"cancel", "request"} else -1
         if kind == "stop":
             self.stop()
+        elif kind in {"shown", "hidden"}:
+            self._present += 1 if kind == "shown" else -1
+            self.session_hidden = self._present <= 0
+            if not self.session_hidden and self.session is not None:
+                self.session.catch_up(self)
         elif not isinstance(number, int):
             return  # an answer could not say what it answers
         elif kind == "cancel":
@@ -365,6 +377,4 @@ def _write_table(table: Any, path: Path) -> None:
     try:
         table.to_parquet(path, index=False)
     except ImportError as reason:
-        from mi_widgets.errors import ExportError
-
         raise ExportError("parquet files need pyarrow.", 'Install it: pip install "mi_widgets[parquet]"') from reason

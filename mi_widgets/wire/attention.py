@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from mi_widgets.data import Alignment, AttentionComparison, AttentionPatterns, Tokens
+from mi_widgets.data.attention import UNITS
 from mi_widgets.data.thumbnails import thumbnails
 from mi_widgets.wire.blocks import Block, value_range
 from mi_widgets.wire.messages import (
@@ -30,13 +31,6 @@ THUMBNAIL, ATLAS_CELLS = 64, 400_000
 EXACT_POSITIONS = 256
 #: Largest deviation of a row sum from 1 that the self-check accepts (bfloat16 models reach about 0.01).
 ROW_SUM_TOLERANCE = 2e-2
-
-UNITS = {
-    "pattern": "attention weight",
-    "scores": "pre-softmax score",
-    "value": "attention × ‖v‖",
-    "output": "‖attention × v·W_O‖",
-}
 
 
 def token_table(tokens: Tokens) -> TokenTable:
@@ -65,6 +59,7 @@ def manifest(
         live: a kernel stands behind the page.
         difference_high: largest |A − B|, where compared.
     """
+    sides = [patterns] if comparison is None else [patterns, comparison.b]
     head_high = patterns.head_high
     low = patterns.low if patterns.weighting == "scores" else min(0.0, patterns.low)
     high = float(np.nanmax(head_high)) if np.isfinite(head_high).any() else 0.0
@@ -85,15 +80,18 @@ def manifest(
         "kv_heads": patterns.kv_heads,
         "weighting": patterns.weighting,  # type: ignore[typeddict-item]
         "unit": UNITS[patterns.weighting],
-        "causal": patterns.causal,
-        "windows": list(patterns.windows),
+        # On the page one mask serves both sides, so it may only hide what neither of them reads.
+        "causal": all(side.causal for side in sides),
+        "windows": [
+            sizes[0] if len(set(sizes)) == 1 else None for sizes in zip(*(side.windows for side in sides), strict=True)
+        ],
         "low": low,
         "high": high,
         "difference_high": difference_high,
         "head_high": [0.0 if math.isnan(value) else value for value in head_high.ravel().tolist()],
         "compare": compare,
         "scores": score_columns(scores, patterns) if scores is not None else [],
-        "checks": checks(patterns),
+        "checks": checks(*sides),
         "notes": list(notes),
         "live": live,
     }
@@ -142,11 +140,12 @@ def score_columns(scores: pd.DataFrame, patterns: AttentionPatterns) -> list[Sco
     return columns
 
 
-def checks(patterns: AttentionPatterns) -> list[CheckValue]:
-    """The self-checks that stand on the face of the view."""
-    if patterns.row_sum_error is None:
+def checks(*sides: AttentionPatterns) -> list[CheckValue]:
+    """The self-checks that stand on the face of the view; the worst of the prompts shown."""
+    errors = [side.row_sum_error for side in sides if side.row_sum_error is not None]
+    if not errors:
         return []
-    error = patterns.row_sum_error
+    error = max(errors)
     return [{"label": "rows sum to 1", "ok": error <= ROW_SUM_TOLERANCE, "detail": f"max error {error:.1e}"}]
 
 

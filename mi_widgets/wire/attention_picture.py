@@ -75,7 +75,7 @@ class AttentionPicture:
         table["difference"] = np.fmax.reduce(np.abs(self._difference.values), axis=(2, 3)).ravel()
         if self.scores is None or "difference" in self.scores:
             return table if self.scores is None else self.scores
-        joined = self.scores.merge(table, on=["layer", "head"], how="left")
+        joined = table.merge(self.scores, on=["layer", "head"], how="left")
         joined.attrs = self.scores.attrs
         return joined
 

@@ -187,6 +187,13 @@ class Stop(TypedDict):
     kind: Literal["stop"]
 
 
+class Presence(TypedDict):
+    """Page to kernel: one render of the view stands on the page, or has left it. A view whose renders have all left
+    is not redrawn until it is shown again or asked for its data."""
+
+    kind: Literal["shown", "hidden"]
+
+
 class AnswerError(TypedDict):
     """Why a request has no data: `code` for programs, message and hint for people."""
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import mi_widgets as mw
-from mi_widgets.errors import MiWidgetsError, ModelError, PromptError
+from mi_widgets.errors import Cancelled, MiWidgetsError, ModelError, PromptError
 from mi_widgets.session import Need, Session
 from mi_widgets.session.cache import ActivationCache
 from mi_widgets.session.prompts import from_wire, plain, to_wire
@@ -39,7 +39,9 @@ class FakeView:
     def session_fails(self, run, error):
         self.log.append(("fails", type(error).__name__))
 
-    def session_stops(self, run):
+    session_hidden = False
+
+    def session_stops(self, run, error):
         self.log.append(("stops",))
 
     def session_changed(self, name):
@@ -161,6 +163,10 @@ def test_stop_keeps_the_last_picture(in_loop, model):
         assert view.log[-1] == ("stops",)
         assert view.drawn["A"].tokens.strings[-1] == "w3"
         assert session.passes == 1
+        with pytest.raises(Cancelled):  # the view is not current
+            session.wait()
+        session.prompt = "w5"
+        session.wait()
 
     in_loop(main)
 
@@ -458,3 +464,39 @@ def test_what_cannot_be_a_prompt_still_crosses_as_text():
 def test_a_session_needs_a_model():
     with pytest.raises(ModelError):
         Session("gpt2", "text")
+
+
+class TestHidden:
+    """A view that no page shows any more costs nothing, and is not to blame for anything."""
+
+    def test_is_computed_again_only_when_asked(self, model):
+        session = Session(model, "w3")
+        shown, hidden = FakeView(session), FakeView(session)
+        hidden.session_hidden = True
+        session.prompt = "w4"
+        assert shown.drawn["A"].tokens.strings[-1] == "w4"
+        assert hidden.drawn["A"].tokens.strings[-1] == "w3"
+        session.catch_up(hidden)
+        assert hidden.drawn["A"].tokens.strings[-1] == "w4"
+        assert session.passes == 2
+
+    def test_its_error_is_nobodys(self, model):
+        session = Session(model, "w3")
+        view = FakeView(session)
+        view.fail = True
+        session.prompt = ""
+        assert session.last_error is not None
+        view.session_hidden = True
+        assert session.last_error is None
+        session.wait()
+
+
+def test_views_of_different_layers_share_one_pass(model):
+    session = Session(model, "w3 w4")
+    every, second = mw.Attention(session), mw.Attention(session, layers=[1])
+    before = session.passes
+    session.prompt = "w5 w6"
+    session.wait()
+    assert session.passes == before + 1
+    assert second.data.layers == (1,)
+    assert np.array_equal(second.data.head(1, 2), every.data.head(1, 2))

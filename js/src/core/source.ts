@@ -5,7 +5,7 @@
 import type { Parcel } from "./blocks";
 import { Requests, type Asked, RequestFailed } from "./requests";
 import { Signal, type Readable } from "./signal";
-import type { Answer } from "./wire.gen";
+import type { Answer, Presence } from "./wire.gen";
 
 /** What anywidget hands to `render`; static hosts leave out `send` and the manager. */
 export interface WidgetModel<State> {
@@ -18,11 +18,13 @@ export interface WidgetModel<State> {
   widget_manager?: unknown;
 }
 
-/** `live`: someone answers. `gone`: a kernel stood here and does not answer. `frozen`: a page without one. */
+/** `live`: there is a kernel. `gone`: the host says that the kernel went away. `frozen`: a page without one. */
 export type Liveness = "live" | "gone" | "frozen";
 
 export interface DataSource<State> {
   readonly liveness: Readable<Liveness>;
+  /** The kernel was asked something and says nothing. It may be busy with something else: not a reason to give up. */
+  readonly silent: Readable<boolean>;
   get<Name extends keyof State & string>(name: Name): State[Name];
   /** Changes the state here and, if live, in the kernel. */
   set<Name extends keyof State & string>(name: Name, value: State[Name]): void;
@@ -33,10 +35,12 @@ export interface DataSource<State> {
   /** The reader did something that the kernel must answer: find out whether it is there. */
   expectKernel(busy: () => boolean): void;
   stop(): void;
+  /** One render of the view stands on the page, or has left it. Hosts give renders nothing in common: Python counts. */
+  announce(kind: Presence["kind"]): void;
   close(): void;
 }
 
-/** No answer for this long, though nothing is being computed, means that nobody is there. */
+/** No answer for this long, though nothing of ours is being computed, is worth telling the reader. */
 const SILENCE_MS = 8000;
 
 interface ManagerLike {
@@ -46,10 +50,12 @@ interface ManagerLike {
 /** The source behind an anywidget model: live if it can send, else frozen. */
 export class ModelSource<State> implements DataSource<State> {
   readonly liveness: Signal<Liveness>;
+  readonly silent = new Signal(false);
   #requests: Requests | null = null;
   #model: WidgetModel<State>;
   #endings: (() => void)[] = [];
   #pinging = false;
+  #silence: ReturnType<typeof setInterval> | undefined;
   #started = false;
 
   constructor(model: WidgetModel<State>) {
@@ -60,6 +66,7 @@ export class ModelSource<State> implements DataSource<State> {
     const requests = new Requests((message) => model.send?.(message));
     this.#requests = requests;
     this.#on("msg:custom", (message: unknown, buffers: unknown) => {
+      this.#heard();
       if (requests.answer(message as Answer, Array.isArray(buffers) ? buffers : [])) this.liveness.value = "live";
     });
     this.#watchComm();
@@ -116,29 +123,46 @@ export class ModelSource<State> implements DataSource<State> {
   expectKernel(busy: () => boolean): void {
     if (!this.#requests || this.#pinging) return;
     this.#pinging = true;
-    const silence = setInterval(() => {
-      if (!busy() && this.#managerStatus() !== "busy") {
-        this.liveness.value = "gone";
-        clearInterval(silence);
-      }
+    this.#silence = setInterval(() => {
+      if (busy() || this.#managerStatus() === "busy") return;
+      // What the reader does next asks again.
+      this.#endPing();
+      this.silent.value = true;
+      if (this.#kernelMissing()) this.liveness.value = "gone";
     }, SILENCE_MS);
-    const finish = (): void => {
-      clearInterval(silence);
-      this.#pinging = false;
-    };
-    this.#endings.push(finish);
     const ping: Asked = { want: "ping", run: 0, heads: [], sides: [], show: "A" };
-    // An error is an answer too: somebody is there.
-    this.#requests.ask(ping).then(finish, finish);
+    // Every answer is heard where it arrives; an error is one too.
+    this.#requests.ask(ping).catch(() => undefined);
   }
 
   stop(): void {
     this.#model.send?.({ kind: "stop" });
   }
 
+  announce(kind: Presence["kind"]): void {
+    const presence: Presence = { kind };
+    try {
+      this.#model.send?.(presence);
+    } catch {
+      // A channel that was closed already: nobody is left to tell.
+    }
+  }
+
   close(): void {
+    this.#endPing();
     this.#requests?.close();
     for (const end of this.#endings.splice(0)) end();
+  }
+
+  /** Whatever the kernel says, it is there. */
+  #heard(): void {
+    this.#endPing();
+    this.silent.value = false;
+  }
+
+  #endPing(): void {
+    clearInterval(this.#silence);
+    this.#pinging = false;
   }
 
   #on(name: string, callback: (...values: never[]) => void): () => void {

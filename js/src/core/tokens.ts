@@ -8,6 +8,8 @@ const MARKS: Record<string, string> = {
   "\u200b": "⟨ZWSP⟩",
   "\x7f": "␡",
 };
+/** Control characters of Latin-1, and characters that take no room: SOFT HYPHEN, WORD JOINER, byte order mark. */
+const UNSEEN = /[\u0080-\u009f\u00ad\u2060\ufeff]/;
 const DIRECTION = /[\u2028\u2029\u202a-\u202e\u2066-\u2069\u200e\u200f]/;
 
 /** `text` on one line with whitespace, control and direction characters as marks. */
@@ -18,7 +20,7 @@ export function visible(text: string): string {
     const code = character.charCodeAt(0);
     if (mark !== undefined) out += mark;
     else if (code < 32) out += String.fromCharCode(0x2400 + code);
-    else if (DIRECTION.test(character)) out += `⟨${code.toString(16).toUpperCase().padStart(4, "0")}⟩`;
+    else if (UNSEEN.test(character) || DIRECTION.test(character)) out += `⟨${code.toString(16).toUpperCase()}⟩`;
     else out += character;
   }
   return out;

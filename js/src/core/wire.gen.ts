@@ -199,6 +199,14 @@ export interface Stop {
 }
 
 /**
+ * Page to kernel: one render of the view stands on the page, or has left it. A view whose renders have all left
+ * is not redrawn until it is shown again or asked for its data.
+ */
+export interface Presence {
+  kind: "shown" | "hidden";
+}
+
+/**
  * Why a request has no data: `code` for programs, message and hint for people.
  */
 export interface AnswerError {

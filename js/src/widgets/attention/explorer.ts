@@ -108,6 +108,11 @@ export class Explorer {
     scope.add(source.observe([...names], (changedNames) => this.#read(changedNames)));
     scope.add(this.bus.subscribe("selection", (value) => this.#adopt(value)));
     scope.add(this.bus.subscribe("hover", (value) => (this.remote.value = value)));
+    // Linked views must not keep pointing at what a view that is gone pointed at.
+    scope.add(() => {
+      const pointing = this.hoverHead.peek() ?? this.hoverCell.peek() ?? this.hoverPosition.peek();
+      if (pointing !== null) this.bus.publish("hover", NO_HOVER);
+    });
   }
 
   // ---- what follows from the state -------------------------------------------------------------------------------

@@ -35,8 +35,6 @@ function render({ model, el }: RenderArguments): () => void {
     class: "miw-view miw-attention",
     "data-view": "attention",
     "data-state": "idle",
-    // JupyterLab would take single letters for commands on the cell.
-    "data-lm-suppress-shortcuts": "true",
   });
   el.append(root);
   scope.add(() => root.remove());
@@ -44,6 +42,7 @@ function render({ model, el }: RenderArguments): () => void {
   const source = new ModelSource<AttentionState>(model);
   scope.add(() => source.close());
   followConnection(scope, el, (connected) => source.setConnected(connected));
+  announcePresence(scope, source);
   const theme = followTheme(scope, root, el);
   const explorer = new Explorer(source, theme, scope);
   const ink = new Signal(readInk(root));
@@ -98,6 +97,19 @@ function render({ model, el }: RenderArguments): () => void {
     );
   });
   return () => scope.end();
+}
+
+/** A live kernel hears once that this render is here, and once that it has left. */
+function announcePresence(scope: Scope, source: ModelSource<AttentionState>): void {
+  let announced = false;
+  scope.effect(() => {
+    if (announced || source.liveness.value !== "live") return;
+    announced = true;
+    source.announce("shown");
+  });
+  scope.add(() => {
+    if (announced) source.announce("hidden");
+  });
 }
 
 /** Sizes follow the width that the host gives and the fixed height: never the content, which follows them. */
@@ -184,7 +196,8 @@ function statusLine(explorer: Explorer): StatusLine {
     for (const note of manifest.notes) parts.push({ text: note, tip: note });
     if (status.state === "idle" && status.message) parts.push({ text: status.message, tip: status.hint });
   }
-  if (explorer.waiting.value && liveness === "live") parts.push({ text: "waiting for the kernel …", kind: "quiet" });
+  if (liveness === "live" && explorer.source.silent.value) parts.push({ text: "the kernel does not answer (busy?)", tip: "Nothing came back for 8 s. What you ask for now is answered when the kernel has time." });
+  else if (explorer.waiting.value && liveness === "live") parts.push({ text: "waiting for the kernel …", kind: "quiet" });
   const frozen =
     liveness === "gone"
       ? "The kernel is gone; this is the last picture. Run the cell again to go on."

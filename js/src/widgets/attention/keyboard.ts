@@ -30,9 +30,11 @@ export function handleKeys(parts: Parts): void {
   explorer.scope.listen(root, "keydown", (event) => {
     const target = event.target instanceof HTMLElement ? event.target : root;
     const typing = target.matches("textarea, input, select");
-    // Hosts have keys of their own; while the view has the focus they are the view's.
-    if (!typing && event.key !== "Tab") event.stopPropagation();
-    if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
+    // Plain keys would be commands on the notebook's cell; Ctrl-S and its like stay the host's, and so does Shift-Enter,
+    // except where it is a new line.
+    const hosts = event.ctrlKey || event.metaKey || event.altKey || (!typing && event.shiftKey && event.key === "Enter");
+    if (!hosts && event.key !== "Tab") event.stopPropagation();
+    if (typing || hosts) return;
     if (target.matches("button") && (event.key === "Enter" || event.key === " ")) return;
     const handled =
       (target.closest(".miw-wall") && wallKey(parts, event.key)) ||

@@ -6,7 +6,7 @@ import { Signal } from "../../core/signal";
 import type { Parcel } from "../../core/blocks";
 import { RequestFailed, type Asked } from "../../core/requests";
 import type { Show } from "../../core/wire.gen";
-import type { Explorer, Head } from "./explorer";
+import type { Explorer, Head, Notice } from "./explorer";
 
 /** The pointer must rest on a head this long before its block is fetched. */
 const DWELL_MS = 120;
@@ -21,6 +21,8 @@ export class Loader {
   #explorer: Explorer;
   #flights = new Set<Flight>();
   #failed = new Set<string>();
+  /** What this loader reported last. */
+  #reported: Notice | null = null;
   #dwell = 0;
   #patience = 0;
   /** Nothing that could be fetched is missing. */
@@ -29,6 +31,7 @@ export class Loader {
   constructor(explorer: Explorer) {
     this.#explorer = explorer;
     const { scope } = explorer;
+    let selected = explorer.selection.peek();
     scope.effect(() => {
       const picture = explorer.picture.value;
       const show = explorer.show.value;
@@ -36,6 +39,10 @@ export class Loader {
       const live = explorer.source.liveness.value === "live";
       void explorer.heads.version.value;
       const heads = [explorer.focused.value, explorer.locked.value, ...explorer.overlaid.value];
+      if (explorer.selection.value !== selected) {
+        selected = explorer.selection.peek();
+        this.#retry([explorer.locked.peek(), ...explorer.overlaid.peek()]);
+      }
       window.clearTimeout(this.#dwell);
       if (!picture || !live) {
         this.complete.value = true;
@@ -50,6 +57,13 @@ export class Loader {
       window.clearTimeout(this.#patience);
       for (const flight of this.#flights) flight.abort.abort();
     });
+  }
+
+  /** The reader asks for these heads anew: that they failed before is no reason not to try. */
+  #retry(heads: (Head | null)[]): void {
+    for (const name of [...this.#failed]) {
+      if (heads.some((head) => head && name.endsWith(`/${head.layer}.${head.head}`))) this.#failed.delete(name);
+    }
   }
 
   #want(run: number, show: Show, heads: (Head | null)[], atlas: boolean): void {
@@ -110,6 +124,7 @@ export class Loader {
     source.request(asked, flight.abort.signal).then(
       (parcel) => {
         this.#flights.delete(flight);
+        this.#report(null);
         if (this.#explorer.picture.peek()?.run === run) arrived(parcel);
         this.#settle();
       },
@@ -120,10 +135,11 @@ export class Loader {
         // A stale request is answered by the newer picture, which is on its way.
         const stale = reason instanceof RequestFailed && reason.reason.code === "stale";
         if (!stale) {
-          this.#explorer.notice.value =
+          this.#report(
             reason instanceof RequestFailed
               ? { message: reason.reason.message, hint: reason.reason.hint }
-              : { message: reason instanceof Error ? reason.message : String(reason), hint: "" };
+              : { message: reason instanceof Error ? reason.message : String(reason), hint: "" },
+          );
         }
         this.#settle();
       },
@@ -131,6 +147,13 @@ export class Loader {
     source.expectKernel(() => status.peek().state === "computing");
     window.clearTimeout(this.#patience);
     this.#patience = window.setTimeout(() => (this.#explorer.waiting.value = this.#flights.size > 0), PATIENCE_MS);
+  }
+
+  /** A success takes back what was reported, but not what others have to say. */
+  #report(notice: Notice | null): void {
+    const { notice: shown } = this.#explorer;
+    if (notice || (this.#reported && shown.peek() === this.#reported)) shown.value = notice;
+    this.#reported = notice;
   }
 
   #settle(): void {

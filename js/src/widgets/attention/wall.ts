@@ -2,13 +2,14 @@
  * The wall: every head as a thumbnail, layer × head or sorted by a score, on one canvas that draws only what is in
  * sight. Heads that share a KV head stand together. Knows nothing of the other panels.
  */
-import { brief } from "../../core/format";
+import { brief, rounded } from "../../core/format";
 import { codeColors, paintThumbnail } from "../../core/paint";
 import { computed, frame, Signal, type Readable } from "../../core/signal";
 import { thinned } from "../../core/thin";
 import { CATEGORICAL } from "../../core/color.gen";
 import { h } from "../../dom/element";
 import { offscreen, prepare } from "../../dom/surface";
+import { HiddenTable } from "../../dom/table";
 import type { Ink } from "../../dom/theme";
 import type { Explorer, Head, WallHead } from "./explorer";
 import { thumbnailCodes } from "./heads";
@@ -26,6 +27,7 @@ const FLOW_SMALLEST = 48;
 const FLOW_LARGEST = 72;
 const FLOW_LABEL = 13;
 const LABEL = 10;
+const TABLE_ROWS = 200;
 
 interface Place {
   head: WallHead;
@@ -60,10 +62,12 @@ export class Wall {
   readonly canvas = h("canvas", { class: "miw-wall-canvas", "aria-hidden": "true" });
   readonly #spacer = h("div", { class: "miw-wall-spacer" });
   readonly #scroller = h("div", { class: "miw-wall-scroll" }, this.canvas, this.#spacer);
+  readonly #table = new HiddenTable();
   readonly element = h(
     "div",
-    { class: "miw-wall", tabindex: 0, role: "grid", "aria-label": "attention heads, layer by head" },
+    { class: "miw-wall", tabindex: 0, role: "group", "aria-label": "attention heads, layer by head" },
     this.#scroller,
+    this.#table.element,
   );
   readonly size = new Signal({ width: 0, height: 0 });
   readonly drawn = new Signal(0);
@@ -72,12 +76,14 @@ export class Wall {
   #explorer: Explorer;
   #ink: Readable<Ink>;
   #sheet: Sheet | null = null;
+  #listed = "";
 
   constructor(explorer: Explorer, ink: Readable<Ink>) {
     this.#explorer = explorer;
     this.#ink = ink;
     const { scope } = explorer;
     scope.effect(() => this.#draw(), frame);
+    scope.effect(() => this.#list());
     scope.listen(this.#scroller, "scroll", () => {
       this.#scroll.value = this.#scroller.scrollTop;
       this.#across.value = this.#scroller.scrollLeft;
@@ -141,6 +147,23 @@ export class Wall {
     const tall = sorted ? size + FLOW_LABEL : size;
     const hit = places.find((place) => x >= place.x && x < place.x + size + GAP && y >= place.y && y < place.y + tall + GAP);
     return hit ? { layer: hit.head.layer, head: hit.head.head } : null;
+  }
+
+  /** The heads in their order as a table for screen readers, which would read it anew on every change. */
+  #list(): void {
+    const order = this.#explorer.order.value;
+    const sort = this.#explorer.sortColumn.value;
+    const columns = ["layer", "head", ...(sort ? [sort.label] : [])];
+    const rows = order.slice(0, TABLE_ROWS).map(({ layer, head, score }) => {
+      const place = [String(layer), String(head)];
+      return sort ? [...place, score === null ? "none" : rounded(score)] : place;
+    });
+    const part = order.length > rows.length ? `, first ${rows.length} of ${order.length}` : "";
+    const caption = `attention heads, ${sort ? `sorted by ${sort.label}` : "layer by head"}${part}`;
+    const listed = JSON.stringify([caption, rows]);
+    if (listed === this.#listed) return;
+    this.#listed = listed;
+    this.#table.show(caption, columns, rows);
   }
 
   #draw(): void {
