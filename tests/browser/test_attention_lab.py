@@ -167,7 +167,8 @@ def test_stop_ends_a_computation_and_keeps_the_picture(open_notebook: Open) -> N
         # each pass takes two seconds; with a second prompt there are two passes, and Stop takes effect between them
         "import time\nmodel.blocks[0].hook_resid_pre.add_hook(lambda x, hook: time.sleep(2))\n"
         "view.compare = 'When Mary and John went to the park ,'",
-        "model.reset_hooks()\nimport json\nprint(json.dumps([view.comparison is None, view.status['state'], view.status['message']]))",
+        # what is read now is of the last good picture, which a warning says
+        "model.reset_hooks()\nimport json, warnings\nwarnings.simplefilter('ignore')\nprint(json.dumps([view.comparison is None, view.status['state'], view.status['message']]))",
     )
     notebook.run(0)
     notebook.run(1)

@@ -1,0 +1,14 @@
+"""The embedded demo model's room: its small world (grammar), its trainer, its weights and what is known inside.
+
+This file offers the prompts of that world. It imports neither torch nor the rest of the package; the model
+itself is the Hugging Face folder at `WEIGHTS`.
+"""
+
+from pathlib import Path
+
+from .grammar import TASKS, prompts
+from .records import DemoPrompt
+
+WEIGHTS = Path(__file__).parent / "weights"
+
+__all__ = ["TASKS", "WEIGHTS", "DemoPrompt", "prompts"]
