@@ -23,13 +23,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="mi-widgets", description="Look inside a transformer, in the notebook.")
     parser.add_argument("--version", action="version", version=f"mi_widgets {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
-    lab = commands.add_parser("lab", help="open JupyterLab on the quick-start notebook")
-    lab.add_argument("options", nargs=argparse.REMAINDER, help="options for JupyterLab, e.g. --no-browser --port 8890")
+    commands.add_parser(
+        "lab",
+        help="open JupyterLab on the quick-start notebook; other options go to JupyterLab, e.g. --no-browser",
+    )
     check = commands.add_parser("selfcheck", help="check every number and export on this machine and model")
     check.add_argument("model", nargs="?", default=None, help="a Hugging Face name or folder; else the embedded model")
-    chosen = parser.parse_args(arguments)
+    chosen, rest = parser.parse_known_args(arguments)
+    if rest and chosen.command != "lab":
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
     if chosen.command == "lab":
-        return open_lab(chosen.options)
+        return open_lab(rest)
     return selfcheck(chosen.model)
 
 
