@@ -17,7 +17,7 @@ from .circuit import CONTRASTS
 from .evaluate import MEASURES, last_logits, prompt_ids, task_report
 from .grammar import MIXTURE, TASKS, prompts
 from .inside import HEAD_SCORE_FLOOR, known_inside
-from .vocabulary import NAMES, VOCABULARY
+from .vocabulary import NAMES
 
 CARD = Path(__file__).parent / "MODEL_CARD.md"
 TARGETS = {
@@ -108,16 +108,6 @@ def mixture_table() -> str:
     return "\n".join(lines + [f"| {name} | {share:.0%} |" for name, (_, share) in MIXTURE.items()])
 
 
-def recipe_line(folder: Path) -> str:
-    """The numbers of the training run, from the recipe.json that the trainer leaves beside the weights."""
-    recipe = json.loads((folder / "recipe.json").read_text())
-    return (
-        f"Seed {recipe['seed']}, {recipe['steps']:,} steps of {recipe['rows']} rows, peak learning rates "
-        f"{recipe['muon_learning_rate']} (Muon) and {recipe['learning_rate']} (AdamW), "
-        f"warm-up {recipe['warmup']} steps, cosine to zero, weight decay {recipe['weight_decay']}."
-    )
-
-
 def fill_card(text: str, tables: dict[str, str]) -> str:
     """`text` with each table put between its markers `<!-- name -->` and `<!-- /name -->`.
 
@@ -132,6 +122,25 @@ def fill_card(text: str, tables: dict[str, str]) -> str:
     return text
 
 
+def write_card(folder: Path, known: dict, card: Path = CARD) -> None:
+    """Put the tables of `known`, and what the files in `folder` say of the model, into the card."""
+    config, recipe = (json.loads((folder / name).read_text()) for name in ("config.json", "recipe.json"))
+    size = (folder / "model.safetensors").stat().st_size
+    tables = {
+        "model": f"{config['n_layer']} layers, {config['n_head']} heads, d_model {config['n_embd']}, context "
+        f"{config['n_positions']}, vocabulary {config['vocab_size']}, embedding and unembedding tied, float32, "
+        f"{size / 1e6:.1f} MB.",
+        "mixture": mixture_table(),
+        "recipe": f"Seed {recipe['seed']}, {recipe['steps']:,} steps of {recipe['rows']} rows, peak learning rates "
+        f"{recipe['muon_learning_rate']} (Muon) and {recipe['learning_rate']} (AdamW), warm-up {recipe['warmup']} steps, "
+        f"cosine to zero, weight decay {recipe['weight_decay']}.",
+        "tasks": task_table(known["tasks"]),
+        "heads": head_table(known["heads"]),
+        "circuit": circuit_table(known["indirect_object"]),
+    }
+    card.write_text(fill_card(card.read_text(encoding="utf-8"), tables), encoding="utf-8")
+
+
 def publish(folder: Path, card: Path | None = None) -> dict:
     """Measure the model in `folder`, write known.json and reference.npz there and, if given, the card's tables."""
     from transformers import GPT2LMHeadModel
@@ -142,21 +151,7 @@ def publish(folder: Path, card: Path | None = None) -> dict:
     (folder / "known.json").write_text(json.dumps(known, indent=1) + "\n")
     write_reference(model, folder / "reference.npz")
     if card is not None:
-        parameters = sum(weight.numel() for weight in model.parameters())
-        config = model.config
-        summary = (
-            f"{config.n_layer} layers, {config.n_head} heads, d_model {config.n_embd}, context {config.n_positions}, "
-            f"vocabulary {len(VOCABULARY)}, {parameters:,} parameters (embedding and unembedding tied), float32."
-        )
-        tables = {
-            "model": summary,
-            "mixture": mixture_table(),
-            "recipe": recipe_line(folder),
-            "tasks": task_table(known["tasks"]),
-            "heads": head_table(known["heads"]),
-            "circuit": circuit_table(known["indirect_object"]),
-        }
-        card.write_text(fill_card(card.read_text(encoding="utf-8"), tables), encoding="utf-8")
+        write_card(folder, known, card)
     return known
 
 

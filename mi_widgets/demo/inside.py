@@ -6,7 +6,7 @@ Puts names to what `heads` and `circuit` measure; knows nothing of how it is pri
 from .circuit import CONTRASTS, IndirectObjectStudy
 from .heads import head_shape, repeated_sequence_scores
 
-HEAD_SCORE_FLOOR = 0.4  # mean attention weight from which a head is named
+HEAD_SCORE_FLOOR = 0.25  # mean attention weight from which a head is named
 ROLE_FLOOR = 0.1  # share of the mean contrast from which a head has a role in the circuit
 
 
