@@ -132,8 +132,8 @@ def write_card(folder: Path, known: dict, card: Path = CARD) -> None:
         f"{size / 1e6:.1f} MB.",
         "mixture": mixture_table(),
         "recipe": f"Seed {recipe['seed']}, {recipe['steps']:,} steps of {recipe['rows']} rows, peak learning rates "
-        f"{recipe['muon_learning_rate']} (Muon) and {recipe['learning_rate']} (AdamW), warm-up {recipe['warmup']} steps, "
-        f"cosine to zero, weight decay {recipe['weight_decay']}.",
+        f"{recipe['muon_learning_rate']} (Muon) and {recipe['learning_rate']} (AdamW), "
+        f"warm-up {recipe['warmup']} steps, cosine to zero, weight decay {recipe['weight_decay']}.",
         "tasks": task_table(known["tasks"]),
         "heads": head_table(known["heads"]),
         "circuit": circuit_table(known["indirect_object"]),
