@@ -15,16 +15,17 @@ import sys
 import time
 from pathlib import Path
 
+import chrome
+
 ROOT = Path(__file__).parents[1]
 IN_CI = bool(os.environ.get("CI"))
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 
 
 def main() -> int:
     """Run all parts; 1 if one fails or, in CI, if one is left out."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
-    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
+    browser = chrome.find()
     node = shutil.which("npm")
     left_out: list[str] = []
     python = [sys.executable, "-m"]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import threading
 import warnings
 from collections.abc import Generator, Sequence
 from pathlib import Path
@@ -88,7 +87,6 @@ class View(anywidget.AnyWidget):
     def __init__(self, session: Session | None, **traits: Any) -> None:
         self.session = session
         self.last_error: Exception | None = None
-        self._owner = threading.get_ident()
         self._requests: dict[int, dict[str, Any]] = {}
         try:
             self._loop: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()

@@ -6,8 +6,8 @@ Knows nothing of what is measured.
 from __future__ import annotations
 
 import contextlib
-import shutil
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -16,15 +16,8 @@ from typing import Any
 
 import numpy as np
 
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
+sys.path.insert(0, str(Path(__file__).parents[1]))  # run by hand, from anywhere
+import chrome
 
 
 def alternate(rounds: int, jobs: dict[str, Callable[[], None]]) -> dict[str, list[float]]:
@@ -109,11 +102,11 @@ def chromium(width: int = 1280, height: int = 900) -> Iterator[Any]:
     """A page in a fresh Chromium process."""
     from playwright.sync_api import sync_playwright
 
-    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    path = chrome.find()
     if path is None:
         raise SystemExit("Chromium is missing; install it, e.g. apt-get install chromium.")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=path, args=chrome.FLAGS)
         try:
             yield browser.new_page(viewport={"width": width, "height": height})
         finally:
