@@ -1,6 +1,7 @@
 // Builds the committed bundles: one self-contained ES module and one style sheet per widget, and the host of offline
 // pages. The output depends on the sources and the locked versions alone, so that a rebuild gives the same bytes.
 import { build } from "esbuild";
+import { existsSync, readdirSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import path from "node:path";
 
@@ -19,7 +20,11 @@ const shared = {
   logLevel: "info",
 };
 
-const widgets = ["attention"];
+// A folder with an `index.ts` is a widget; where it has a style sheet of its name, that is one too.
+const folders = readdirSync(path.join(root, "src/widgets")).sort();
+const has = (name, file) => existsSync(path.join(root, "src/widgets", name, file));
+const widgets = folders.filter((name) => has(name, "index.ts"));
+const sheets = widgets.filter((name) => has(name, `${name}.css`));
 
 await build({
   ...shared,
@@ -30,7 +35,7 @@ await build({
 await build({
   ...shared,
   banner: { css: banner },
-  entryPoints: widgets.map((name) => ({ in: `src/widgets/${name}/${name}.css`, out: name })),
+  entryPoints: sheets.map((name) => ({ in: `src/widgets/${name}/${name}.css`, out: name })),
 });
 await build({
   ...shared,

@@ -38,6 +38,7 @@ class ModelInfo:
         learned_positions: it has a position table and cannot run beyond `n_ctx` at all.
         causal: no position reads a later one.
         windows: per layer the sliding window in positions, or None.
+        d_model: width of the residual stream.
     """
 
     name: str
@@ -49,6 +50,7 @@ class ModelInfo:
     learned_positions: bool
     causal: bool
     windows: tuple[int | None, ...]
+    d_model: int
 
     @property
     def label(self) -> str:
@@ -81,6 +83,7 @@ def describe(model: Any) -> ModelInfo:
         learned_positions=getattr(cfg, "positional_embedding_type", None) in {"standard", "shortformer"},
         causal=getattr(cfg, "attention_dir", "causal") == "causal",
         windows=_windows(model, cfg, n_layers),
+        d_model=int(cfg.d_model),
     )
 
 

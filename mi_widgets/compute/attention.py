@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from mi_widgets.compute.forward import Activations, Reader, forward
+from mi_widgets.compute.forward import PATTERN, SCORES, Activations, Reader, forward
 from mi_widgets.data import AttentionPatterns, Tokens
 from mi_widgets.data.attention import WEIGHTINGS, patterns_from_arrays, reads_outside
 from mi_widgets.errors import DataError, ModelError
 from mi_widgets.models import ModelInfo, Prompt, describe, has_tokenizer, token_strings, tokenize
 
-PATTERN, SCORES, VALUES = "attn.hook_pattern", "attn.hook_attn_scores", "attn.hook_v"
+VALUES = "attn.hook_v"
 
 #: The activations each weighting is made from.
 SITES: dict[str, tuple[str, ...]] = {

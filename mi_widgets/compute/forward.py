@@ -14,11 +14,40 @@ from typing import Any
 import numpy as np
 import torch
 
+from mi_widgets.compute.output import is_output, kept_output
 from mi_widgets.errors import ModelError
 from mi_widgets.models import modules_of
 
 #: Called in the pass with (row of the layer axis, activation without its batch axis, in its own dtype and device).
 Reader = Callable[[int, torch.Tensor], None]
+
+#: Sites that stand once in a model, not in each block, by their first name.
+OUTSIDE = {"hook_embed", "hook_pos_embed", "embed", "pos_embed", "ln_final", "unembed"}
+
+
+def in_block(site: str) -> bool:
+    """Whether `site` is a hook of every block, e.g. `"hook_resid_post"`; not `"ln_final.hook_scale"`."""
+    return site.split(".")[0] not in OUTSIDE and not is_output(site)
+
+
+def at_position(site: str, position: int) -> str:
+    """The site of one position alone, e.g. `"mlp.hook_post@7"`: its arrays lack the position (query) axis."""
+    return f"{site}@{position}"
+
+
+def take_position(site: str, array: Any) -> Any:
+    """What `site`, made by `at_position`, keeps of the whole site's `array` `[…, position, …]` without batch axis.
+
+    Patterns and scores are `[…, head, query, key]`, all else `[…, position, its own axes]`; a layer axis may lead.
+    """
+    name, _, position = site.partition("@")
+    own = {PATTERN: 3, SCORES: 3, "attn.hook_z": 3, "attn.hook_v": 3, "attn.hook_q": 3, "attn.hook_k": 3}.get(name, 2)
+    axis = array.ndim - own + (1 if name in (PATTERN, SCORES) else 0)
+    index = int(position)
+    return array[(slice(None),) * axis + (index,)]
+
+
+PATTERN, SCORES = "attn.hook_pattern", "attn.hook_attn_scores"
 
 
 @dataclass(eq=False)
@@ -27,7 +56,9 @@ class Activations:
 
     Attributes:
         layers: model layer number of each row.
-        arrays: by site (e.g. `"attn.hook_pattern"`) float32 `[layer, …]`, the activation's own axes without batch.
+        arrays: by site. A hook of every block (`"attn.hook_pattern"`): float32 `[layer, …]`, the activation's own
+            axes without batch. A hook that stands once (`"ln_final.hook_scale"`): float32, its own axes without
+            batch. What is kept of the model's output (`output.OUTPUT_SITES`, `LAST_LOGITS`): as described there.
         was_training: the model was in training mode and was put back into it.
         known: what has been found out about the arrays, so that several results from them need not do it again.
     """
@@ -42,7 +73,8 @@ class Activations:
         if layers is None or layers == self.layers:
             return self
         rows = [self.layers.index(layer) for layer in layers]
-        return Activations(layers, {site: array[rows] for site, array in self.arrays.items()}, self.was_training)
+        arrays = {site: array[rows] if in_block(site) else array for site, array in self.arrays.items()}
+        return Activations(layers, arrays, self.was_training)
 
     @property
     def nbytes(self) -> int:
@@ -59,6 +91,8 @@ class _Stack:
         self.array: torch.Tensor | None = None
 
     def __call__(self, row: int, activation: torch.Tensor) -> None:
+        if "@" in self.site:
+            activation = take_position(self.site, activation)
         if self.array is None:
             self.array = torch.empty((self.rows, *activation.shape), dtype=torch.float32)
         if self.array.shape[1:] != activation.shape:
@@ -69,6 +103,11 @@ class _Stack:
             )
         self.array[row].copy_(activation)  # one copy: device to CPU, any dtype to float32
         self.filled.add(row)
+
+    def result(self, with_layers: bool) -> np.ndarray:
+        """All that was collected, `[layer, …]`, or without that axis."""
+        assert self.array is not None
+        return self.array.numpy() if with_layers else self.array[0].numpy()
 
 
 def forward(
@@ -86,7 +125,9 @@ def forward(
     Args:
         model: a TransformerBridge.
         ids: int64 `[position]`.
-        sites: hook names within a block, e.g. `"attn.hook_pattern"`; each becomes an array.
+        sites: hook names within a block, e.g. `"attn.hook_pattern"`, or of the whole model, e.g.
+            `"ln_final.hook_scale"`; either of one position alone (`at_position`); or names of
+            `output.OUTPUT_SITES` or `output.LAST_LOGITS`. Each becomes an array.
         layers: which blocks; all if None.
         readers: further functions by site, called in the pass after the site is stored.
 
@@ -97,17 +138,25 @@ def forward(
         ModelError: a site that this architecture does not have, or whose hook never fired.
     """
     chosen = tuple(range(int(model.cfg.n_layers)) if layers is None else layers)
-    stacks = {site: _Stack(site, len(chosen)) for site in sites}
-    watched: list[str] = list(dict.fromkeys([*sites, *(readers or {})]))
+    hooked = [site for site in sites if not is_output(site)]
+    stacks = {site: _Stack(site, len(chosen) if in_block(site) else 1) for site in hooked}
+    watched: list[str] = list(dict.fromkeys([*hooked, *(readers or {})]))
     hooks = []
-    for row, layer in enumerate(chosen):
-        for site in watched:
-            takers = [taker for taker in (stacks.get(site), (readers or {}).get(site)) if taker is not None]
-            hooks.append((f"blocks.{layer}.{site}", _hook(row, takers)))
+    for site in watched:
+        takers = [taker for taker in (stacks.get(site), (readers or {}).get(site)) if taker is not None]
+        name = site.partition("@")[0]
+        if in_block(site):
+            hooks += [(f"blocks.{layer}.{name}", _hook(row, takers)) for row, layer in enumerate(chosen)]
+        else:
+            hooks.append((name, _hook(0, takers)))
+    wanted = [site for site in sites if is_output(site)]
+    output: dict[str, np.ndarray] = {}
     tokens = torch.as_tensor(ids, dtype=torch.long)[None].to(_input_device(model))
     with evaluating(model) as was_training, torch.no_grad():
         try:
-            model.run_with_hooks(tokens, fwd_hooks=hooks, return_type=None)
+            logits = model.run_with_hooks(tokens, fwd_hooks=hooks, return_type="logits" if wanted else None)
+            if wanted:
+                output = kept_output(logits[0], tokens[0], wanted)
         except (ValueError, KeyError) as reason:
             if "hook" not in str(reason).lower():
                 raise
@@ -115,14 +164,15 @@ def forward(
                 f"this architecture has no {' or '.join(sites)} ({reason}).", "Choose another weighting or view."
             ) from reason
     for site, stack in stacks.items():
-        if len(stack.filled) != len(chosen):
+        if len(stack.filled) != stack.rows:
             raise ModelError(
-                f"{site} was not computed in {len(chosen) - len(stack.filled)} of {len(chosen)} layers.",
+                f"{site} was not computed in {stack.rows - len(stack.filled)} of {stack.rows} layers.",
                 "This architecture's attention cannot be read there; choose layers=[…] that have it.",
             )
     return Activations(
         layers=chosen,
-        arrays={site: stack.array.numpy() for site, stack in stacks.items() if stack.array is not None},
+        arrays={site: stack.result(in_block(site)) for site, stack in stacks.items()}
+        | {site: output[site] for site in wanted},
         was_training=was_training,
     )
 

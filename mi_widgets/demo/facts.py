@@ -7,18 +7,27 @@ import random
 from typing import ClassVar
 
 from . import vocabulary as words
-from .records import DemoPrompt, Document, after, document_of, prompt_record, split_of
+from .records import DemoPrompt, Document, after, document_of, hash_of, prompt_record
+
+
+def held_out_wording(wordings: tuple[str, ...], subject: str, object_: str, share: float) -> str | None:
+    """The one wording in which a claim on this pair is kept for the test, for `share` of the pairs; None for the rest.
+
+    Never more than one: a pair that is met in no wording at all could only be guessed.
+    """
+    place = hash_of("claim", subject, object_) / share
+    return wordings[int(place * len(wordings))] if place < 1 else None
 
 
 class Facts:
     """Claims about a closed table of cities, countries and languages, each with its verdict, true or false.
 
-    What is held out is a claim: a fact (or its opposite) in one wording. The model may have met the same fact in
-    another wording, or told in the words of `tellings`, which no claim uses.
+    What is held out is a claim: a pair of subject and object, true or not, in one wording. The model has met the pair
+    in the other wordings, and what is true also in the words of `tellings`, which no claim uses.
     """
 
     name = "facts"
-    share = 0.2
+    share = 0.5  # of the pairs, for which one wording is held out
     claims: ClassVar = {
         "city_country": (
             "{subject} is a city in {object}",
@@ -30,8 +39,16 @@ class Facts:
             "the city of {subject} speaks {object}",
             "the language in {subject} is {object}",
         ),
-        "country_language": ("the people of {subject} speak {object}", "the language of {subject} is {object}"),
-        "capital": ("the capital of {subject} is {object}", "{subject} has the capital {object}"),
+        "country_language": (
+            "the people of {subject} speak {object}",
+            "the language of {subject} is {object}",
+            "in {subject} the language is {object}",
+        ),
+        "capital": (
+            "the capital of {subject} is {object}",
+            "{subject} has the capital {object}",
+            "the capital city of {subject} is {object}",
+        ),
     }
     tellings: ClassVar = {
         "city_country": ("Fact : {subject} lies in {object} .", "Fact : in {object} lies {subject} ."),
@@ -55,10 +72,11 @@ class Facts:
         # (split, kind, truth) → (wording, subject, object)
         self.by_split: dict[tuple[str, str, bool], list[tuple[str, str, str]]] = {}
         for kind, table in self.objects.items():
-            for wording in self.claims[kind]:
-                for subject, right in table.items():
-                    for object_ in candidates.get(kind, languages):
-                        split = split_of("claim", wording, subject, object_, share=self.share)
+            for subject, right in table.items():
+                for object_ in candidates.get(kind, languages):
+                    held_out = held_out_wording(self.claims[kind], subject, object_, self.share)
+                    for wording in self.claims[kind]:
+                        split = "test" if wording == held_out else "train"
                         claims = self.by_split.setdefault((split, kind, object_ == right), [])
                         claims.append((wording, subject, object_))
 

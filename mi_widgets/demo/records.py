@@ -14,10 +14,15 @@ HELD_OUT_SHARE = 0.15
 TOKEN = re.compile(r" ?[0-9]{2}| ?[^\s0-9]+")
 
 
-def split_of(*key: object, share: float = HELD_OUT_SHARE) -> str:
-    """The split, "train" or "test", that a scene's key belongs to: a stable hash, the same on every machine."""
+def hash_of(*key: object) -> float:
+    """A stable hash of a scene's key, evenly spread over [0, 1), the same on every machine."""
     digest = hashlib.blake2b("|".join(map(str, key)).encode(), digest_size=4).digest()
-    return "test" if int.from_bytes(digest, "big") < share * 2**32 else "train"
+    return int.from_bytes(digest, "big") / 2**32
+
+
+def split_of(*key: object, share: float = HELD_OUT_SHARE) -> str:
+    """The split, "train" or "test", that a scene's key belongs to."""
+    return "test" if hash_of(*key) < share else "train"
 
 
 def split_tokens(text: str) -> list[str]:

@@ -45,9 +45,11 @@ class Clock:
 
     def estimate(self, info: Any, positions: int, sites: Iterable[str], layers: int | None = None) -> Estimate:
         """The cost of one pass over `positions` that keeps `sites` of `layers` blocks (all if None)."""
-        square = (info.n_layers if layers is None else layers) * info.n_heads * positions * positions * 4
-        per_site = sum(square for site in sites if "pattern" in site or "scores" in site)
-        return Estimate(self._operations(positions) / self._rate, per_site)
+        blocks = info.n_layers if layers is None else layers
+        square = blocks * info.n_heads * positions * positions * 4
+        row = blocks * info.d_model * positions * 4
+        nbytes = sum(square if "pattern" in site or "scores" in site else row for site in sites if "@" not in site)
+        return Estimate(self._operations(positions) / self._rate, nbytes)
 
     def learn(self, positions: int, seconds: float) -> None:
         """Remember how long a pass took; half old, half new."""

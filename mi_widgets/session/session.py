@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Generator, Hashable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import traitlets
 
 from mi_widgets.data import Selection, Tokens
@@ -349,7 +350,7 @@ class Session(traitlets.HasTraits):
 
         layers = union_of_layers(group)
         known = (self._fingerprint(), tokens.ids.tobytes(), layers)
-        found = {site: self._cache.get((known, site)) for site in sites}
+        found = {site: self._cached(known, site) for site in sites}
         missing = tuple(site for site in sites if found[site] is None)
         chosen = layers if layers is not None else tuple(range(self.info.n_layers))
         result = Activations(chosen, {site: array for site, array in found.items() if array is not None})
@@ -367,6 +368,16 @@ class Session(traitlets.HasTraits):
                 self._cache.put((known, site), array)
         result.was_training = in_training(self.model)  # said of a cached picture too
         return result
+
+    def _cached(self, known: Hashable, site: str) -> np.ndarray | None:
+        """The site's array from the cache; one position of a site also where the whole site is there."""
+        from mi_widgets.compute.forward import take_position
+
+        array = self._cache.get((known, site))
+        if array is None and "@" in site:
+            whole = self._cache.get((known, site.partition("@")[0]))
+            array = None if whole is None else take_position(site, whole)
+        return array
 
     def _notes(self, progress: Progress, answered: Answered) -> None:
         def note(text: str) -> None:

@@ -6,43 +6,30 @@ A shell: the numbers come from `compute.attention`, the bytes from `wire.attenti
 
 from __future__ import annotations
 
-import time
-import warnings
 from collections.abc import Generator, Iterable, Sequence
 from typing import Any, ClassVar
 
 import pandas as pd
-import traitlets
 
 from mi_widgets.data import AttentionComparison, AttentionPatterns, Tokens, patterns_from_arrays
 from mi_widgets.data.scores import checked_scores, joined, scores_of_prompt, unknown_columns
 from mi_widgets.errors import DataError
-from mi_widgets.session import Answered, Need, Progress, explain
-from mi_widgets.session.prompts import from_wire, plain, to_wire
+from mi_widgets.session import Answered, Need, Progress
+from mi_widgets.session.prompts import to_wire
 from mi_widgets.widgets.attention_answers import answer
-from mi_widgets.widgets.attention_options import DEFAULTS, checked_options, options_from_wire
+from mi_widgets.widgets.attention_options import OPTIONS
 from mi_widgets.widgets.attention_page import frozen_parcels, heads_kept
 from mi_widgets.widgets.attention_source import resolved
+from mi_widgets.widgets.live import ComparedView
 from mi_widgets.widgets.recipe import attention_recipe
-from mi_widgets.widgets.view import STATIC, View, status_value
+from mi_widgets.widgets.view import STATIC, status_value
 from mi_widgets.wire.attention_picture import AttentionPicture
 
-#: A first picture that takes longer than this is not waited for when the view is displayed.
-STILL_SECONDS = 2.0
 #: Head scores are measured before the first picture if that takes less than this, else after it.
 QUICK_SECONDS = 0.5
 
 
-#: How a trait that holds a prompt crosses.
-PROMPT_TRAIT: dict[str, Any] = {
-    "sync": True,
-    "to_json": lambda prompt, _view: to_wire(prompt),
-    "from_json": lambda value, _view: from_wire(value),
-    "echo_update": False,
-}
-
-
-class Attention(View):
+class Attention(ComparedView):
     """Attention of every head on one prompt.
 
     Args:
@@ -65,13 +52,9 @@ class Attention(View):
     """
 
     kind: ClassVar[str] = "attention"
+    OPTIONS = OPTIONS
     _esm = STATIC / "attention.js"
     _css = STATIC / "attention.css"
-
-    prompt = traitlets.Any(None, allow_none=True).tag(**PROMPT_TRAIT)
-    compare = traitlets.Any(None, allow_none=True).tag(**PROMPT_TRAIT)
-    history = traitlets.List().tag(sync=True)
-    options = traitlets.Dict().tag(sync=True, from_json=options_from_wire, echo_update=False)
 
     def __init__(
         self,
@@ -85,7 +68,7 @@ class Attention(View):
         height: int = 620,
         **options: Any,
     ) -> None:
-        chosen = checked_options(DEFAULTS, options)
+        chosen = OPTIONS.changed({}, options)
         session, self._data, self._comparison = resolved(source, prompt, prepend_bos)
         if session is None and (compare is not None or layers is not None):
             raise DataError(
@@ -101,27 +84,13 @@ class Attention(View):
             chosen["show"] = options.get("show", "difference")
         self._scores = checked_scores(scores)
         self._layers = None if layers is None else tuple(layers)
-        self._started = time.perf_counter()
         self._picture: AttentionPicture | None = None
         self._saved_show = "A"
-        #: What the picture on screen, and the one being made, are of: weighting, prompt, compare.
-        self._drawn: dict[str, Any] = {}
-        self._asked: dict[str, Any] = {}
         if session is not None:
             from mi_widgets.compute.attention import check_layers
 
             self._layers = check_layers(session.model, layers)
-        super().__init__(
-            session,
-            height=height,
-            options=chosen,
-            prompt=session.prompt if session is not None else None,
-            compare=plain(compare) if session is not None else None,
-            history=[to_wire(value) for value in session.history] if session is not None else [],
-        )
-        self.observe(self._prompt_edited, "prompt")
-        self.observe(self._compare_edited, "compare")
-        self.observe(self._options_edited, "options")
+        super().__init__(session, height=height, options=chosen, compare=compare)
         if session is not None:
             session.join(self)
         elif self._data is not None:
@@ -317,12 +286,6 @@ class Attention(View):
             for name, prompt in prompts.items()
         ]
 
-    def session_waits(self, progress: Progress) -> None:
-        """See `session.SessionView`."""
-        if progress.total == 0:
-            self._started = time.perf_counter()
-        super().session_waits(progress)
-
     def session_draws(self, progress: Progress, answers: dict[str, Answered]) -> Generator[Any, None, None]:
         """See `session.SessionView`."""
         assert self.session is not None
@@ -363,14 +326,6 @@ class Attention(View):
             ("attention", weighting), lambda: assemble(model, answer.tokens, answer.activations, weighting)
         )
 
-    def session_changed(self, name: str) -> None:
-        """See `session.SessionView`."""
-        super().session_changed(name)
-        if name == "prompt" and self.session is not None:
-            with self.hold_sync():
-                self.prompt = self.session.prompt
-                self.history = [to_wire(value) for value in self.session.history]
-
     def _all_scores(self, measured: pd.DataFrame | None) -> pd.DataFrame | None:
         if measured is None:
             return scores_of_prompt(self._data, self._scores) if self._data is not None else self._scores
@@ -384,12 +339,7 @@ class Attention(View):
         )
         picture.notes += unknown_columns(picture.score_table, self.options["sort"], self.options["filter"])
         self._saved_show = picture.side(self.options["show"])
-        parcel, focus = picture.parcel(self.options["show"]), picture.kept(self._focused())
-        elapsed = 1000 * (time.perf_counter() - self._started) if elapsed_ms is None else elapsed_ms
-        with self.hold_sync():
-            self.picture = parcel
-            self.focus = focus
-            self.status = status_value("idle", run, elapsed_ms=round(elapsed, 1))
+        self._put(run, picture.parcel(self.options["show"]), picture.kept(self._focused()), elapsed_ms)
 
     def _focused(self) -> list[tuple[int, int]]:
         """Heads on screen: the selected one (or the first), then those laid over each other."""
@@ -420,69 +370,21 @@ class Attention(View):
     def _answer(self, request: dict[str, Any]) -> bytes:
         return answer(self._picture, request)
 
-    def _flush(self) -> None:
-        if self.session is not None:
-            self.session.catch_up(self)
-            self.session.runner.flush()
-        if self._data is None:
-            raise self.last_error or DataError("nothing has been computed yet.", "Call view.wait().")
-
-    def _current(self) -> None:
-        """Numbers that leave the view say so where they are not of the present prompt."""
-        self._flush()
-        if self.last_error is not None:
-            said = " ".join(filter(None, explain(self.last_error)))
-            warnings.warn(f"not current, the last good picture's numbers: {said}", stacklevel=3)
-
     def _shown(self) -> AttentionPatterns | AttentionComparison:
         self._flush()
         assert self._picture is not None
         return self._picture.shown(self.options["show"])
 
-    def _still(self, form: str) -> str | bytes:
+    def _draw_still(self, form: str) -> str | bytes:
         from mi_widgets.figures import preview_png, preview_svg
 
-        session = self.session
-        waiting = self._data is None and session is not None and self._loop is not None and session.runner.busy
-        if waiting and session is not None and session.expected_seconds() > STILL_SECONDS:
-            return ""  # the cell ends now, and the live view shows progress and Stop
-        try:
-            self._flush()
-        except Exception:
-            return ""  # the live view shows the error; a still picture of nothing helps nobody
-        self._settle()
         layer, head = self._focused()[0]
         draw = preview_svg if form == "svg" else preview_png
         return draw(self._shown(), layer=layer, head=head, scale=self.options["scale"], palette=self.options["palette"])
 
     # --- edits ---------------------------------------------------------------------------------------
 
-    @traitlets.validate("prompt", "compare")
-    def _plain_prompts(self, proposal: Any) -> Any:
-        return plain(proposal["value"])
-
-    @traitlets.validate("options")
-    def _whole_options(self, proposal: Any) -> dict[str, Any]:
-        current = self._trait_values.get("options") or DEFAULTS
-        return checked_options(current, dict(proposal["value"]))
-
-    def _prompt_edited(self, change: Any) -> None:
-        if self.session is not None and change["new"] != self.session.prompt:
-            self.session.prompt = change["new"]
-
-    def _compare_edited(self, change: Any) -> None:
-        if self.session is None:
-            return
-        # A first second prompt is there to be compared with; without one, only A is left to show.
-        if change["new"] is None:
-            self.options = {"show": "A"}  # the comparison itself stays until its successor is drawn
-        elif change["old"] is None and self.options["show"] == "A":
-            self.options = {"show": "difference"}
-        self.session.compute([self])
-
     def _options_edited(self, change: Any) -> None:
-        if self.session is not None and change["new"]["weighting"] != change["old"].get("weighting"):
-            self.session.compute([self])
-        elif self.session is None and self._data is not None and change["new"]["weighting"] != self._data.weighting:
+        super()._options_edited(change)
+        if self.session is None and self._data is not None and change["new"]["weighting"] != self._data.weighting:
             self.options = {"weighting": self._data.weighting}
-        self._settle_soon()

@@ -147,6 +147,10 @@ class View(anywidget.AnyWidget):
         """The parcel a request of the page asks for, or RequestError."""
         raise RequestError("unknown", f"{type(self).__name__} has nothing to answer.")
 
+    def _order(self, order: dict[str, Any]) -> None:  # noqa: ARG002
+        """Do once what the page orders (a `wire.messages.Order`)."""
+        raise RequestError("unknown", f"{type(self).__name__} takes no orders.")
+
     def _result(self) -> Any:
         """All that the picture shows, as `save` writes it to `.npz`."""
         return self.data
@@ -319,6 +323,8 @@ class View(anywidget.AnyWidget):
         number = content.get("req", -1) if kind in {"cancel", "request"} else -1
         if kind == "stop":
             self.stop()
+        elif kind == "order":
+            self._obey(content)
         elif kind in {"shown", "hidden"}:
             self._present += 1 if kind == "shown" else -1
             self.session_hidden = self._present <= 0
@@ -335,6 +341,12 @@ class View(anywidget.AnyWidget):
                 self._loop.call_soon_threadsafe(self._reply, number)
             else:
                 self._reply(number)
+
+    def _obey(self, order: dict[str, Any]) -> None:
+        try:
+            self._order(order)
+        except Exception as error:  # nothing may raise in a message of the page; the view shows it
+            self.session_fails(int(self.status["run"]), error)
 
     def _reply(self, number: int) -> None:
         """Every request is answered, with data or with an error that says what to do."""

@@ -1,5 +1,7 @@
-"""The types of everything that crosses between kernel and page. TypeScript types are generated from this file
-(`python -m mi_widgets.wire.typescript`), so both sides can only agree.
+"""The types of what crosses between kernel and page: what every view has, and the attention explorer's own.
+
+TypeScript types are generated from this file and `view_messages.py` (`python -m mi_widgets.wire.typescript`), so both
+sides can only agree.
 
 Every value here is plain JSON; NaN crosses as null. Knows nothing of widgets.
 """
@@ -161,17 +163,21 @@ class AttentionOptions(TypedDict):
     panel: Literal["both", "matrix", "text"]
 
 
-class Request(TypedDict):
-    """Page to kernel: `req` is the page's own number; the answer carries it back."""
-
+class _Request(TypedDict):
     kind: Literal["request"]
     req: int
-    want: Literal["heads", "atlas", "ping"]
+    want: Literal["heads", "atlas", "rows", "ping"]
     run: int
     heads: list[list[int]]
     sides: list[Literal["A", "B"]]
     show: Show
     encoding: Literal["buffers", "base64"]
+
+
+class Request(_Request, total=False):
+    """Page to kernel: `req` is the page's own number; the answer carries it back. `rows` only with want "rows"."""
+
+    rows: list[int]
 
 
 class Cancel(TypedDict):
@@ -211,6 +217,32 @@ class Answer(TypedDict):
     nbytes: int
     base64: str | None
     error: AnswerError | None
+
+
+class TokenName(TypedDict):
+    """A token of the vocabulary and how it is shown."""
+
+    id: int
+    string: str
+
+
+class RefusedToken(TypedDict):
+    """A word the user gave as one token and that is none: the pieces it falls into, and single tokens near it."""
+
+    role: Literal["answer", "foil", "target"]
+    text: str
+    pieces: list[str]
+    offers: list[TokenName]
+
+
+class Order(TypedDict, total=False):
+    """Page to kernel: do something once. `append`: put these tokens after the prompt. `sample`: let the model write
+    `tokens` tokens, with what the view's options say."""
+
+    kind: Literal["order"]
+    order: Literal["append", "sample"]
+    ids: list[int]
+    tokens: int
 
 
 class AttentionState(TypedDict):

@@ -170,17 +170,18 @@ export interface AttentionOptions {
 }
 
 /**
- * Page to kernel: `req` is the page's own number; the answer carries it back.
+ * Page to kernel: `req` is the page's own number; the answer carries it back. `rows` only with want "rows".
  */
 export interface Request {
   kind: "request";
   req: number;
-  want: "heads" | "atlas" | "ping";
+  want: "heads" | "atlas" | "rows" | "ping";
   run: number;
   heads: number[][];
   sides: ("A" | "B")[];
   show: "A" | "B" | "difference";
   encoding: "buffers" | "base64";
+  rows?: number[];
 }
 
 /**
@@ -228,6 +229,35 @@ export interface Answer {
 }
 
 /**
+ * A token of the vocabulary and how it is shown.
+ */
+export interface TokenName {
+  id: number;
+  string: string;
+}
+
+/**
+ * A word the user gave as one token and that is none: the pieces it falls into, and single tokens near it.
+ */
+export interface RefusedToken {
+  role: "answer" | "foil" | "target";
+  text: string;
+  pieces: string[];
+  offers: TokenName[];
+}
+
+/**
+ * Page to kernel: do something once. `append`: put these tokens after the prompt. `sample`: let the model write
+ * `tokens` tokens, with what the view's options say.
+ */
+export interface Order {
+  kind?: "order";
+  order?: "append" | "sample";
+  ids?: number[];
+  tokens?: number;
+}
+
+/**
  * The synchronised state of the attention explorer; the names are the widget's traits.
  *
  * `picture`: parcel with an `AttentionManifest` and the block `atlas/<show>`. `focus`: parcel of the blocks
@@ -240,6 +270,249 @@ export interface AttentionState {
   history: PromptValue[];
   selection: SelectionValue;
   options: AttentionOptions;
+  status: StatusValue;
+  picture: DataView;
+  focus: DataView;
+  store: DataView;
+  height: number;
+}
+
+export type Stream = "resid_pre" | "resid_mid" | "resid_post" | "attn_out" | "mlp_out";
+
+export type Lens = "logit" | "tuned" | "jacobian";
+
+export type LensColor = "probability" | "entropy" | "final_rank" | "next_rank" | "kl" | "change" | "target_probability" | "target_rank";
+
+/**
+ * What the lens picture means. Rows are from the first to the last; the last is the model's own output.
+ *
+ * Blocks, by side "A" (and "B"): `A/top_ids` (f32, exact) and `A/top_probs` [row, position, k]; `A/entropy`, `A/kl`,
+ * `A/change`, `A/next_prob` [row, position] (f16, nats); `A/final_rank`, `A/next_rank` [row, position] (f32);
+ * `A/target_probs`, `A/target_ranks` [row, position, target]; and `difference/kl` [row, column]: KL(A‖B).
+ * Where `whole` is false the top has k = 1 in the picture, and request "rows" gives `A/top_ids/<row>`,
+ * `A/top_probs/<row>` [position, k] of `rows`, with a manifest `LensRows`.
+ */
+export interface LensManifest {
+  kind: "logit_lens";
+  run: number;
+  model: string;
+  tokens: TokenTable;
+  positions: number[];
+  layers: number[];
+  streams: ("resid_pre" | "resid_mid" | "resid_post" | "attn_out" | "mlp_out")[];
+  lens: "logit" | "tuned" | "jacobian";
+  lenses: ("logit" | "tuned" | "jacobian")[];
+  available_streams: ("resid_pre" | "resid_mid" | "resid_post" | "attn_out" | "mlp_out")[];
+  n_layers: number;
+  d_vocab: number;
+  top_k: number;
+  whole: boolean;
+  names: TokenName[];
+  targets: TokenName[];
+  compare: LensCompare | null;
+  checks: CheckValue[];
+  notes: string[];
+  live: boolean;
+}
+
+/**
+ * What B is: the second prompt, or another lens on the same one. `pairs` as in `CompareTable`, as indices into
+ * `positions` of A and of B.
+ */
+export interface LensCompare {
+  what: "prompt" | "lens";
+  lens: "logit" | "tuned" | "jacobian";
+  tokens: TokenTable;
+  positions: number[];
+  pairs: number[][];
+}
+
+/**
+ * Names of the tokens in an answer to request "rows".
+ */
+export interface LensRows {
+  names: TokenName[];
+}
+
+/**
+ * What the reader chose; readable and settable from Python as `view.options`.
+ *
+ * Computed in the kernel: `stream`, `lens`, `versus` (the lens of side B, or null), `targets` (pinned tokens: text or
+ * ids, at most eight), `stride` (every so many layers, counted from the last), `first` and `last` (positions, null for
+ * the ends; negative counts from the end). All else in the page.
+ */
+export interface LensOptions {
+  stream: "resid_pre" | "resid_mid" | "resid_post" | "attn_out" | "mlp_out";
+  lens: "logit" | "tuned" | "jacobian";
+  versus: "logit" | "tuned" | "jacobian" | null;
+  targets: (string | number)[];
+  stride: number;
+  first: number | null;
+  last: number | null;
+  color: "probability" | "entropy" | "final_rank" | "next_rank" | "kl" | "change" | "target_probability" | "target_rank";
+  target: number;
+  show: "A" | "B" | "difference";
+  palette: "blue" | "amber" | "grey";
+  chart: "probability" | "rank";
+}
+
+/**
+ * The synchronised state of the logit lens; the names are the widget's traits. `refused` is the last pinned word
+ * that is no single token, or null.
+ */
+export interface LensState {
+  session_id: string;
+  prompt: PromptValue | null;
+  compare: PromptValue | null;
+  history: PromptValue[];
+  selection: SelectionValue;
+  options: LensOptions;
+  refused: RefusedToken | null;
+  status: StatusValue;
+  picture: DataView;
+  focus: DataView;
+  store: DataView;
+  height: number;
+}
+
+export type PartKind = "embedding" | "position embedding" | "layer" | "attention" | "attention bias" | "head" | "mlp" | "mlp bias" | "neuron" | "norm bias" | "unembedding bias" | "output transform" | "rest";
+
+/**
+ * What the attribution picture means; contributions are in logits and sum to `difference` up to `residue`.
+ *
+ * Parts are parallel lists (-1 where a part has no layer, head or neuron). Blocks: `contribution` [part] (f32);
+ * `heads` [layer, head] and `mlps` [layer] (f32), always; `sources` [layer, head, position] (f16): each head's
+ * contribution by the position it reads from, absent where `has_sources` is false (`why_no_sources` says why).
+ */
+export interface AttributionManifest {
+  kind: "logit_attribution";
+  run: number;
+  model: string;
+  tokens: TokenTable;
+  position: number;
+  answer: TokenName;
+  foil: TokenName | null;
+  automatic: boolean;
+  candidates: Candidate[];
+  by: "component" | "layer" | "head" | "neuron";
+  part_labels: string[];
+  part_kinds: ("embedding" | "position embedding" | "layer" | "attention" | "attention bias" | "head" | "mlp" | "mlp bias" | "neuron" | "norm bias" | "unembedding bias" | "output transform" | "rest")[];
+  part_layers: number[];
+  part_heads: number[];
+  part_neurons: number[];
+  difference: number;
+  residue: number;
+  n_layers: number;
+  n_heads: number;
+  has_sources: boolean;
+  why_no_sources: string;
+  checks: CheckValue[];
+  notes: string[];
+  live: boolean;
+}
+
+/**
+ * A likely next token and its probability.
+ */
+export interface Candidate {
+  id: number;
+  string: string;
+  probability: number;
+}
+
+/**
+ * What the reader chose; readable and settable from Python as `view.options`.
+ *
+ * Computed in the kernel: `by`, `position` (null: the last; negative counts from the end), `top` (neurons shown).
+ * In the page: `sort` ("model": embedding to output; "size": largest first), `rows` (parts shown, the rest in one).
+ */
+export interface AttributionOptions {
+  by: "component" | "layer" | "head" | "neuron";
+  position: number | null;
+  top: number;
+  sort: "model" | "size";
+  rows: number;
+  chart: "waterfall" | "bars";
+}
+
+/**
+ * The synchronised state of the attribution view; the names are the widget's traits. `answer` and `foil` are text,
+ * ids, or null for the model's own first and second choice. `refused` is the last of them that is no single token.
+ */
+export interface AttributionState {
+  session_id: string;
+  prompt: PromptValue | null;
+  history: PromptValue[];
+  selection: SelectionValue;
+  answer: string | number | null;
+  foil: string | number | null;
+  refused: RefusedToken | null;
+  options: AttributionOptions;
+  status: StatusValue;
+  picture: DataView;
+  focus: DataView;
+  store: DataView;
+  height: number;
+}
+
+/**
+ * Totals of one prompt, in bits: over its `scored` tokens (the first has nothing before it).
+ */
+export interface PromptSide {
+  tokens: TokenTable;
+  total: number;
+  scored: number;
+  perplexity: number;
+}
+
+/**
+ * What the prompt view's picture means.
+ *
+ * Blocks, by side "A" (and "B"): `A/surprisal` (bits, NaN where nothing stands before), `A/rank`, `A/entropy` (bits)
+ * [position] (f32); `A/top_ids` (f32, exact), `A/top_probs` [position, k].
+ */
+export interface PromptManifest {
+  kind: "prompt";
+  run: number;
+  model: string;
+  sides: PromptSide[];
+  pairs: number[][] | null;
+  names: TokenName[];
+  top_k: number;
+  d_vocab: number;
+  prepended: boolean;
+  checks: CheckValue[];
+  notes: string[];
+  live: boolean;
+}
+
+/**
+ * What the reader chose; readable and settable from Python as `view.options`.
+ *
+ * `temperature` 0 is greedy; `top_p` in (0, 1]; `seed` and `length` are used by the next sampling.
+ */
+export interface PromptOptions {
+  color: "surprisal" | "probability" | "entropy" | "rank" | "none";
+  show: "A" | "B" | "difference";
+  temperature: number;
+  top_p: number;
+  seed: number;
+  length: number;
+  ids: boolean;
+}
+
+/**
+ * The synchronised state of the prompt view; the names are the widget's traits. `written` is how many of the last
+ * tokens the model itself wrote, by candidates or by sampling.
+ */
+export interface PromptState {
+  session_id: string;
+  prompt: PromptValue | null;
+  compare: PromptValue | null;
+  history: PromptValue[];
+  selection: SelectionValue;
+  options: PromptOptions;
+  written: number;
   status: StatusValue;
   picture: DataView;
   focus: DataView;

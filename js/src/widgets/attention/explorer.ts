@@ -1,26 +1,18 @@
 /**
- * What the attention explorer knows: state from its source, what is pointed at, and everything that follows from them.
- * Views read its signals and call its actions. Knows nothing of the DOM.
+ * What the attention explorer knows beyond what every view does: heads and their pictures, what is pointed at, and
+ * everything that follows from them. Its parts read its signals and call its actions. Knows nothing of the DOM.
  */
 import { openParcel } from "../../core/blocks";
-import { Bus, NO_HOVER, type HoverValue } from "../../core/bus";
 import type { Grid } from "../../core/grid";
+import { Linked } from "../../core/linked";
+import { EMPTY_POSITIONS, type Positions } from "../../core/positions";
 import { makeMapping, type Mapping, type Theme } from "../../core/scale";
-import { changed, isNewer, NOTHING, toggled } from "../../core/selection";
+import { toggled } from "../../core/selection";
 import { computed, Signal, type Readable, type Scope } from "../../core/signal";
 import type { DataSource } from "../../core/source";
-import type {
-  AttentionOptions,
-  AttentionState,
-  PromptValue,
-  ScoreColumn,
-  SelectionValue,
-  Show,
-  State,
-  StatusValue,
-} from "../../core/wire.gen";
+import type { AttentionOptions, AttentionState, ScoreColumn, Show } from "../../core/wire.gen";
 import { thumbnailCodes, Heads } from "./heads";
-import { Picture, type Positions } from "./picture";
+import { Picture } from "./picture";
 
 export const DEFAULTS: AttentionOptions = {
   weighting: "pattern",
@@ -36,17 +28,6 @@ export const DEFAULTS: AttentionOptions = {
   panel: "both",
 };
 
-const QUIET: StatusValue = {
-  state: "idle",
-  run: 0,
-  message: "",
-  hint: "",
-  done: 0,
-  total: 0,
-  estimate: "",
-  elapsed_ms: 0,
-};
-
 export interface Head {
   layer: number;
   head: number;
@@ -58,61 +39,20 @@ export interface WallHead extends Head {
   dimmed: boolean;
 }
 
-/** A problem that the page itself found. */
-export interface Notice {
-  message: string;
-  hint: string;
-}
-
-export const EMPTY_POSITIONS: Positions = {
-  count: 0,
-  labels: [],
-  special: [],
-  strings: [],
-  details: [],
-  toA: [],
-  fromA: new Map(),
-};
-
-export class Explorer {
-  readonly options = new Signal<AttentionOptions>(DEFAULTS);
-  readonly selection = new Signal<SelectionValue>(NOTHING);
-  readonly status = new Signal<StatusValue>(QUIET);
-  readonly prompt = new Signal<PromptValue | null>(null);
-  readonly compare = new Signal<PromptValue | null>(null);
-  readonly history = new Signal<PromptValue[]>([]);
-  readonly picture = new Signal<Picture | null>(null);
-  readonly height = new Signal(620);
-  readonly notice = new Signal<Notice | null>(null);
-  /** The kernel was asked for something a second ago and has not answered. */
-  readonly waiting = new Signal(false);
+export class Explorer extends Linked<AttentionState, AttentionOptions, Picture> {
   /** Pointed at in this view: positions count along the shown axes. */
   readonly hoverHead = new Signal<Head | null>(null);
   readonly hoverCell = new Signal<{ query: number | null; key: number | null } | null>(null);
   readonly hoverPosition = new Signal<number | null>(null);
-  /** Pointed at in a linked view: positions of prompt A. */
-  readonly remote = new Signal<HoverValue>(NO_HOVER);
   readonly heads = new Heads();
-  readonly bus: Bus;
 
   constructor(
-    readonly source: DataSource<AttentionState>,
+    source: DataSource<AttentionState>,
     readonly theme: Readable<Theme>,
-    readonly scope: Scope,
+    scope: Scope,
   ) {
-    this.bus = new Bus(() => source.get("session_id") ?? "");
-    this.#read(
-      new Set(["options", "selection", "status", "prompt", "compare", "history", "picture", "focus", "store", "height"]),
-    );
-    const names = ["options", "selection", "status", "prompt", "compare", "history", "picture", "focus", "store", "height"] as const;
-    scope.add(source.observe([...names], (changedNames) => this.#read(changedNames)));
-    scope.add(this.bus.subscribe("selection", (value) => this.#adopt(value)));
-    scope.add(this.bus.subscribe("hover", (value) => (this.remote.value = value)));
-    // Linked views must not keep pointing at what a view that is gone pointed at.
-    scope.add(() => {
-      const pointing = this.hoverHead.peek() ?? this.hoverCell.peek() ?? this.hoverPosition.peek();
-      if (pointing !== null) this.bus.publish("hover", NO_HOVER);
-    });
+    super(source, scope, { defaults: DEFAULTS, height: 620, computed: ["weighting"] });
+    this.begin(["picture", "focus", "store"]);
   }
 
   // ---- what follows from the state -------------------------------------------------------------------------------
@@ -123,11 +63,6 @@ export class Explorer {
   readonly positions: Readable<Positions> = computed(
     () => this.picture.value?.positions(this.show.value) ?? EMPTY_POSITIONS,
   );
-
-  readonly state: Readable<State> = computed(() => {
-    if (this.source.liveness.value !== "live") return "frozen";
-    return this.status.value.state;
-  });
 
   readonly sortColumn: Readable<ScoreColumn | null> = computed(() => this.#column(this.options.value.sort));
   readonly filterColumn: Readable<ScoreColumn | null> = computed(() => this.#column(this.options.value.filter));
@@ -213,11 +148,6 @@ export class Explorer {
     return this.#fromA(own ?? selection.position);
   });
 
-  /** Live weightings and compare prompts can be asked of the kernel. */
-  readonly canCompute: Readable<boolean> = computed(
-    () => this.source.liveness.value === "live" && (this.picture.value?.manifest.live ?? true),
-  );
-
   gridOf({ layer, head }: Head): Grid | null {
     void this.heads.version.value;
     const picture = this.picture.value;
@@ -244,20 +174,6 @@ export class Explorer {
 
   // ---- actions ---------------------------------------------------------------------------------------------------
 
-  setOptions(change: Partial<AttentionOptions>): void {
-    const options = { ...this.options.peek(), ...change };
-    this.options.value = options;
-    this.source.set("options", options);
-    if (change.weighting !== undefined) this.#expectKernel();
-  }
-
-  select(change: Partial<SelectionValue>): void {
-    const next = changed(this.selection.peek(), change, this.source.get("selection")?.stamp ?? 0);
-    this.selection.value = next;
-    this.bus.publish("selection", next);
-    this.source.set("selection", next);
-  }
-
   lockHead(head: Head): void {
     this.select({ layer: head.layer, head: head.head });
   }
@@ -280,55 +196,36 @@ export class Explorer {
     this.select(reads ? { query: a, position: a } : { key: a, position: a });
   }
 
-  setPrompt(which: "prompt" | "compare", value: PromptValue | null): void {
-    this[which].value = value;
-    this.notice.value = null;
-    this.source.set(which, value);
-    this.#expectKernel();
-  }
-
   pointAtHead(head: Head | null): void {
     const held = this.hoverHead.peek();
     if (held?.layer === head?.layer && held?.head === head?.head) return;
     this.hoverHead.value = head;
-    this.#publishHover();
+    this.#tellHover();
   }
 
   pointAtCell(query: number | null, key: number | null): void {
     const held = this.hoverCell.peek();
     if ((held?.query ?? null) === query && (held?.key ?? null) === key) return;
     this.hoverCell.value = query === null && key === null ? null : { query, key };
-    this.#publishHover();
+    this.#tellHover();
   }
 
   pointAtPosition(position: number | null): void {
     if (this.hoverPosition.peek() === position) return;
     this.hoverPosition.value = position;
-    this.#publishHover();
+    this.#tellHover();
   }
 
   // ---- within ----------------------------------------------------------------------------------------------------
 
-  #read(names: Set<string>): void {
-    const { source } = this;
-    if (names.has("height")) this.height.value = source.get("height") || 620;
-    if (names.has("options")) this.options.value = { ...DEFAULTS, ...source.get("options") };
-    if (names.has("status")) this.status.value = { ...QUIET, ...source.get("status") };
-    if (names.has("prompt")) this.prompt.value = source.get("prompt") ?? null;
-    if (names.has("compare")) this.compare.value = source.get("compare") ?? null;
-    if (names.has("history")) this.history.value = source.get("history") ?? [];
-    if (names.has("selection")) this.#adopt(source.get("selection"));
-    try {
-      if (names.has("picture")) this.#readPicture();
-      for (const name of ["store", "focus"] as const) {
-        const parcel = names.has(name) ? openParcel(source.get(name)) : null;
-        if (!parcel) continue;
-        // A parcel that names its run belongs to that run, whatever picture is on screen.
-        const run = (parcel.manifest as { run?: number } | null)?.run ?? this.picture.peek()?.run ?? 0;
-        this.heads.feed(parcel, run);
-      }
-    } catch (reason) {
-      this.notice.value = { message: reason instanceof Error ? reason.message : String(reason), hint: "Run the cell again." };
+  protected take(names: Set<string>): void {
+    if (names.has("picture")) this.#readPicture();
+    for (const name of ["store", "focus"] as const) {
+      const parcel = names.has(name) ? openParcel(this.source.get(name)) : null;
+      if (!parcel) continue;
+      // A parcel that names its run belongs to that run, whatever picture is on screen.
+      const run = (parcel.manifest as { run?: number } | null)?.run ?? this.picture.peek()?.run ?? 0;
+      this.heads.feed(parcel, run);
     }
   }
 
@@ -356,10 +253,6 @@ export class Explorer {
     this.picture.value = next;
   }
 
-  #adopt(offered: SelectionValue | null | undefined): void {
-    if (offered && isNewer(offered, this.selection.peek())) this.selection.value = { ...NOTHING, ...offered };
-  }
-
   #column(name: string | null): ScoreColumn | null {
     return this.picture.value?.manifest.scores.find((column) => column.name === name) ?? null;
   }
@@ -373,22 +266,18 @@ export class Explorer {
     return a === undefined || a < 0 ? null : a;
   }
 
-  #publishHover(): void {
+  #tellHover(): void {
     const head = this.hoverHead.peek();
     const cell = this.hoverCell.peek();
     const position = this.hoverPosition.peek();
     const inA = (at: number | null | undefined): number | null => (at === null || at === undefined ? null : this.#toA(at));
-    this.bus.publish("hover", {
+    this.publishHover({
       layer: head?.layer ?? null,
       head: head?.head ?? null,
       query: inA(cell?.query),
       key: inA(cell?.key),
       position: inA(position ?? cell?.query),
     });
-  }
-
-  #expectKernel(): void {
-    this.source.expectKernel(() => this.status.peek().state === "computing");
   }
 
   #differenceHigh(picture: Picture): number {

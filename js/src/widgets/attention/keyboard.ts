@@ -1,5 +1,7 @@
 /** What keys do in the attention explorer; `keys.ts` lists them for people. */
 import { clipped } from "../../core/tokens";
+import { followKeys, promptKey, type KeyHelp } from "../../dom/keys";
+import type { Prompts } from "../../dom/prompts";
 import type { Tooltip } from "../../dom/tooltip";
 import type { Explorer } from "./explorer";
 import type { Matrix } from "./matrix";
@@ -9,7 +11,9 @@ import type { Wall } from "./wall";
 
 interface Parts {
   explorer: Explorer;
+  prompts: Prompts;
   toolbar: Toolbar;
+  help: KeyHelp;
   wall: Wall;
   matrix: Matrix;
   reading: Reading;
@@ -27,22 +31,16 @@ const ARROWS: Record<string, [across: number, down: number]> = {
 
 export function handleKeys(parts: Parts): void {
   const { explorer, root } = parts;
-  explorer.scope.listen(root, "keydown", (event) => {
-    const target = event.target instanceof HTMLElement ? event.target : root;
-    const typing = target.matches("textarea, input, select");
-    // Plain keys would be commands on the notebook's cell; Ctrl-S and its like stay the host's, and so does Shift-Enter,
-    // except where it is a new line.
-    const hosts = event.ctrlKey || event.metaKey || event.altKey || (!typing && event.shiftKey && event.key === "Enter");
-    if (!hosts && event.key !== "Tab") event.stopPropagation();
-    if (typing || hosts) return;
-    if (target.matches("button") && (event.key === "Enter" || event.key === " ")) return;
-    const handled =
-      (target.closest(".miw-wall") && wallKey(parts, event.key)) ||
-      (target.closest(".miw-heatmap") && matrixKey(parts, event.key)) ||
-      (target.closest(".miw-strip") && textKey(parts, event.key)) ||
-      anywhere(parts, event.key);
-    if (handled) event.preventDefault();
-  });
+  followKeys(
+    explorer.scope,
+    root,
+    (key, target) =>
+      (!!target.closest(".miw-wall") && wallKey(parts, key)) ||
+      (!!target.closest(".miw-heatmap") && matrixKey(parts, key)) ||
+      (!!target.closest(".miw-strip") && textKey(parts, key)) ||
+      promptKey(parts.prompts, key) ||
+      anywhere(parts, key),
+  );
 }
 
 function say(parts: Parts, text: string): true {
@@ -130,20 +128,8 @@ function anywhere(parts: Parts, key: string): boolean {
     case "Escape":
       release(parts);
       return true;
-    case "/":
-      toolbar.focusPrompt();
-      return true;
     case "?":
-      toolbar.toggleHelp();
-      return true;
-    case "h":
-      toolbar.toggleHistory();
-      return true;
-    case "z":
-      toolbar.undo();
-      return true;
-    case "y":
-      toolbar.redo();
+      parts.help.toggle();
       return true;
     case "w":
       toolbar.cycle("weighting");

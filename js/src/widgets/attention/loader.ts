@@ -4,9 +4,10 @@
  */
 import { Signal } from "../../core/signal";
 import type { Parcel } from "../../core/blocks";
+import type { Notice } from "../../core/linked";
 import { RequestFailed, type Asked } from "../../core/requests";
 import type { Show } from "../../core/wire.gen";
-import type { Explorer, Head, Notice } from "./explorer";
+import type { Explorer, Head } from "./explorer";
 
 /** The pointer must rest on a head this long before its block is fetched. */
 const DWELL_MS = 120;

@@ -1,16 +1,16 @@
 /** The focused head as a query × key heat map with its legend, and the same numbers as a table for screen readers. */
 import { shown } from "../../core/format";
 import { strongest, type Grid } from "../../core/grid";
+import { positionName } from "../../core/positions";
 import { computed, Signal, type Readable } from "../../core/signal";
-import { clipped, isolated } from "../../core/tokens";
 import { h } from "../../dom/element";
 import { Heatmap } from "../../dom/heatmap";
 import { Legend } from "../../dom/legend";
 import { HiddenTable } from "../../dom/table";
+import { tokenLine } from "../../dom/token_line";
 import type { Ink } from "../../dom/theme";
 import type { Tooltip } from "../../dom/tooltip";
 import type { Explorer, Head } from "./explorer";
-import type { Positions } from "./picture";
 
 const TABLE_ROWS = 200;
 
@@ -65,7 +65,7 @@ export class Matrix {
     const grid = this.#explorer.grid.peek();
     const positions = this.#explorer.positions.peek();
     if (!grid) return "";
-    return `${label(positions, query)} reads ${label(positions, key)}: ${valueText(grid, query, key)}`;
+    return `${positionName(positions, query)} reads ${positionName(positions, key)}: ${valueText(grid, query, key)}`;
   }
 
   showTooltipAt(query: number, key: number): void {
@@ -98,10 +98,10 @@ export class Matrix {
     if (!grid) return { caption: name, columns: [], make: () => [] };
     if (query !== null && query < grid.side) {
       return {
-        caption: `${name}: what ${label(positions, query)} reads from, ${unit}`,
+        caption: `${name}: what ${positionName(positions, query)} reads from, ${unit}`,
         columns: ["key token", "value"],
         make: () =>
-          strongest(grid, 20, (key) => query * grid.side + key).map((key) => [label(positions, key), valueText(grid, query, key)]),
+          strongest(grid, 20, (key) => query * grid.side + key).map((key) => [positionName(positions, key), valueText(grid, query, key)]),
       };
     }
     return {
@@ -109,8 +109,8 @@ export class Matrix {
       columns: ["query token", "first", "second", "third"],
       make: () =>
         Array.from({ length: Math.min(grid.side, TABLE_ROWS) }, (_, row) => [
-          label(positions, row),
-          ...strongest(grid, 3, (key) => row * grid.side + key).map((key) => `${label(positions, key)} ${valueText(grid, row, key)}`),
+          positionName(positions, row),
+          ...strongest(grid, 3, (key) => row * grid.side + key).map((key) => `${positionName(positions, key)} ${valueText(grid, row, key)}`),
         ]),
     };
   });
@@ -222,24 +222,9 @@ function reducedTip(live: boolean): string {
   return live ? `${drawn}. Rest on the head to fetch it in full` : `${drawn}. Of this head only the thumbnail was saved`;
 }
 
-export function label(positions: Positions, position: number): string {
-  return `${isolated(clipped(positions.labels[position] ?? "", 60))} (${position})`;
-}
-
 export function valueText(grid: Grid, query: number, key: number): string {
   const at = query * grid.side + key;
   if (!grid.mask[at]) return "masked";
   const text = shown(grid.values[at]!, grid.precision);
   return grid.precision === "reduced" ? `${text} (reduced)` : text;
-}
-
-/** "query  ·token  12  id 345", the token as text and nothing else. */
-export function tokenLine(name: string, positions: Positions, position: number): HTMLElement {
-  return h(
-    "span",
-    {},
-    h("span", { class: "miw-faint" }, `${name} `),
-    h("code", {}, h("bdi", {}, clipped(positions.labels[position] ?? "", 1000))),
-    h("span", { class: "miw-faint" }, `  ${position}${positions.details[position] ? `, ${positions.details[position]}` : ""}`),
-  );
 }

@@ -4,22 +4,8 @@
  */
 import type { Block, Parcel } from "../../core/blocks";
 import { attentionMask, pairedMask, patchMask, type Mask } from "../../core/grid";
-import { visible } from "../../core/tokens";
-import type { AttentionManifest, Show, TokenTable } from "../../core/wire.gen";
-
-/** The positions along both axes of what is shown, and how they answer to those of prompt A. */
-export interface Positions {
-  count: number;
-  labels: string[];
-  special: boolean[];
-  /** The strings as they stand in the text, for the reading view. */
-  strings: string[];
-  /** What a tooltip adds to the label, e.g. the token id. */
-  details: string[];
-  /** -1 where prompt A has no such position. */
-  toA: number[];
-  fromA: Map<number, number>;
-}
+import { makePositions, type Positions } from "../../core/positions";
+import type { AttentionManifest, Show } from "../../core/wire.gen";
 
 export class Picture {
   readonly atlases = new Map<Show, Block>();
@@ -53,7 +39,7 @@ export class Picture {
   positions(show: Show): Positions {
     const known = this.#positions.get(show);
     if (known) return known;
-    const made = makePositions(this.manifest, show);
+    const made = makePositions(this.manifest.tokens, this.manifest.compare, show);
     this.#positions.set(show, made);
     return made;
   }
@@ -107,51 +93,4 @@ export class Picture {
 /** Which of `side` patches holds `position`: the inverse of floor(patch · count / side). */
 function patchOf(position: number, count: number, side: number): number {
   return Math.floor(((position + 1) * side - 1) / count);
-}
-
-function makePositions(manifest: AttentionManifest, show: Show): Positions {
-  const { tokens, compare } = manifest;
-  if (!compare || show === "A") {
-    const own = tokens.strings.map((_, position) => position);
-    return named(tokens, own);
-  }
-  if (show === "B") {
-    const toA = new Array<number>(compare.tokens.strings.length).fill(-1);
-    for (const [a = -1, b = -1] of compare.pairs) if (b >= 0) toA[b] = a;
-    return named(compare.tokens, toA);
-  }
-  const toA = compare.pairs.map(([a = -1]) => a);
-  const strings: string[] = [];
-  const labels: string[] = [];
-  const special: boolean[] = [];
-  const details: string[] = [];
-  for (const [a = -1, b = -1] of compare.pairs) {
-    const left = a < 0 ? "∅" : (tokens.strings[a] ?? "");
-    const right = b < 0 ? "∅" : (compare.tokens.strings[b] ?? "");
-    strings.push(left === right ? left : `${left}|${right}`);
-    labels.push(visible(left === right ? left : `${left}|${right}`));
-    special.push((a < 0 || !!tokens.special[a]) && (b < 0 || !!compare.tokens.special[b]));
-    details.push(`A ${a < 0 ? "–" : a}, B ${b < 0 ? "–" : b}`);
-  }
-  return { count: toA.length, strings, labels, special, details, toA, fromA: inverse(toA) };
-}
-
-function named(tokens: TokenTable, toA: number[]): Positions {
-  return {
-    count: tokens.strings.length,
-    strings: tokens.strings,
-    labels: tokens.strings.map(visible),
-    special: tokens.special,
-    details: tokens.ids.map((id) => (id >= 0 ? `id ${id}` : "")),
-    toA,
-    fromA: inverse(toA),
-  };
-}
-
-function inverse(toA: number[]): Map<number, number> {
-  const out = new Map<number, number>();
-  toA.forEach((a, position) => {
-    if (a >= 0) out.set(a, position);
-  });
-  return out;
 }

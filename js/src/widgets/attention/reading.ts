@@ -5,13 +5,15 @@
 import { CATEGORICAL } from "../../core/color.gen";
 import { brief } from "../../core/format";
 import { strongest, type Grid } from "../../core/grid";
+import { positionName } from "../../core/positions";
 import { colorOf, cssOf, inkOn, unitOf, type Mapping } from "../../core/scale";
 import { computed } from "../../core/signal";
 import { h } from "../../dom/element";
 import { TokenStrip, type TokenLook } from "../../dom/strip";
+import { tokenLine } from "../../dom/token_line";
 import type { Tooltip } from "../../dom/tooltip";
 import type { Explorer, Head } from "./explorer";
-import { label, tokenLine, valueText } from "./matrix";
+import { valueText } from "./matrix";
 
 const NUMBERED = 5;
 /** A number over a token is worth its ink from this share of the range on. */
@@ -77,13 +79,13 @@ export class Reading {
   describe(position: number): string {
     const grid = this.#explorer.grid.peek();
     const positions = this.#explorer.positions.peek();
-    if (!grid) return label(positions, position);
+    if (!grid) return positionName(positions, position);
     const reads = this.#explorer.options.peek().direction === "reads";
     const cell = cellsOf(grid, position, reads);
     const top = strongest(grid, 3, cell).map((other) =>
-      reads ? `${label(positions, other)} ${valueText(grid, position, other)}` : `${label(positions, other)} ${valueText(grid, other, position)}`,
+      reads ? `${positionName(positions, other)} ${valueText(grid, position, other)}` : `${positionName(positions, other)} ${valueText(grid, other, position)}`,
     );
-    return `${label(positions, position)} ${reads ? "reads" : "is read by"} ${top.join(", ") || "nothing"}`;
+    return `${positionName(positions, position)} ${reads ? "reads" : "is read by"} ${top.join(", ") || "nothing"}`;
   }
 
   #paint(): void {

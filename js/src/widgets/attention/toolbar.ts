@@ -1,13 +1,9 @@
-/** The prompts and the row of controls over the picture. Knows nothing of how the picture is drawn. */
-import { PromptHistory, promptText, samePrompt } from "../../core/prompt";
+/** The row of controls over the picture. Knows nothing of how the picture is drawn. */
 import { rounded } from "../../core/format";
-import { clipped, visible } from "../../core/tokens";
-import type { AttentionOptions, PromptValue, Show } from "../../core/wire.gen";
-import { makeButton, makeSelect, makeSlider, Popover, type Choice } from "../../dom/controls";
+import type { AttentionOptions, Show } from "../../core/wire.gen";
+import { makeButton, makeSelect, makeSlider, type Choice } from "../../dom/controls";
 import { h } from "../../dom/element";
-import { PromptEditor } from "../../dom/prompt_editor";
 import type { Explorer } from "./explorer";
-import { KEYS } from "./keys";
 
 const WEIGHTINGS: Choice[] = [
   { value: "pattern", label: "pattern" },
@@ -22,63 +18,20 @@ const WEIGHTING_TIP =
 const SLIDER_SAVE_MS = 150;
 
 export class Toolbar {
-  readonly prompts = h("div", { class: "miw-prompts" });
-  readonly controls = h("div", { class: "miw-controls", role: "toolbar", "aria-label": "what is shown" });
-  readonly popovers: HTMLElement[] = [];
-  readonly #editors: { prompt: PromptEditor; compare: PromptEditor };
-  readonly #history: PromptHistory;
-  readonly #help: Popover;
-  readonly #earlier: Popover;
+  readonly element = h("div", { class: "miw-controls", role: "toolbar", "aria-label": "what is shown" });
   #explorer: Explorer;
   #filter: HTMLSelectElement | null = null;
   #sliderTimer = 0;
-  #undo: () => void = () => undefined;
 
-  constructor(explorer: Explorer) {
+  /** `help` is the button that lists the keys; it closes the row. */
+  constructor(explorer: Explorer, help: HTMLElement) {
     this.#explorer = explorer;
-    const { scope } = explorer;
-    const editor = (which: "prompt" | "compare", name: string): PromptEditor =>
-      new PromptEditor(scope, name, {
-        typed: (value) => explorer.setPrompt(which, value),
-        refused: (reason) => (explorer.notice.value = reason ? { message: reason, hint: "The picture is that of the last good prompt." } : null),
-      });
-    this.#editors = { prompt: editor("prompt", "prompt"), compare: editor("compare", "second prompt, B") };
-    this.#history = new PromptHistory(explorer.history.peek(), explorer.prompt.peek());
-    const helpButton = makeButton(scope, { label: "keys", tip: "Keys and how to read this view", shortcut: "?", text: "?" }, () => this.#help.toggle());
-    this.#help = new Popover(scope, helpButton.element, "keys", helpContent);
-    this.#earlier = this.#buildPrompts();
-    this.#buildControls(helpButton.element);
-    this.popovers.push(this.#help.element, this.#earlier.element);
-    scope.add(() => window.clearTimeout(this.#sliderTimer));
-  }
-
-  focusPrompt(): void {
-    this.#editors.prompt.focus();
+    this.#buildControls(help);
+    explorer.scope.add(() => window.clearTimeout(this.#sliderTimer));
   }
 
   focusFilter(): void {
     this.#filter?.focus();
-  }
-
-  toggleHelp(): void {
-    this.#help.toggle();
-  }
-
-  toggleHistory(): void {
-    this.#earlier.toggle();
-  }
-
-  undo(): void {
-    this.#travel(this.#history.undo());
-  }
-
-  redo(): void {
-    this.#travel(this.#history.redo());
-  }
-
-  grow(): void {
-    this.#editors.prompt.grow();
-    this.#editors.compare.grow();
   }
 
   /** The option's next value in the order of its menu. */
@@ -98,84 +51,6 @@ export class Toolbar {
     const menu = menus[name];
     const next = menu[(menu.indexOf(options[name]) + 1) % menu.length] ?? null;
     explorer.setOptions({ [name]: next } as Partial<AttentionOptions>);
-  }
-
-  #travel(prompt: PromptValue | null): void {
-    if (prompt) this.#explorer.setPrompt("prompt", prompt);
-    this.#undo();
-  }
-
-  #buildPrompts(): Popover {
-    const explorer = this.#explorer;
-    const { scope } = explorer;
-    const { prompt, compare } = this.#editors;
-    const undo = makeButton(scope, { label: "undo", tip: "Back to the prompt before this one", shortcut: "z", text: "↶" }, () => this.undo());
-    const redo = makeButton(scope, { label: "redo", tip: "Forward to the prompt after this one", shortcut: "y", text: "↷" }, () => this.redo());
-    const earlier = makeButton(scope, { label: "earlier prompts", tip: "Earlier prompts of this session", shortcut: "h", text: "⌄" }, () => popover.toggle());
-    const add = makeButton(
-      scope,
-      { label: "compare with a second prompt", tip: "Compare with a second prompt: tokens are aligned, and A, B or A − B is shown", shortcut: "", text: "+ compare" },
-      () => {
-        const present = explorer.prompt.peek();
-        if (present) explorer.setPrompt("compare", structuredClone(present));
-        queueMicrotask(() => compare.focus());
-      },
-    );
-    const remove = makeButton(scope, { label: "end the comparison", tip: "Show one prompt again", shortcut: "", text: "×" }, () => explorer.setPrompt("compare", null));
-    const popover = new Popover(scope, earlier.element, "earlier prompts", () => this.#earlierContent());
-    const badge = (text: string): HTMLElement => h("span", { class: "miw-side" }, text);
-    const badgeA = badge("A");
-    const first = h("div", { class: "miw-prompt-row" }, badgeA, prompt.element, h("span", { class: "miw-prompt-buttons" }, undo.element, redo.element, earlier.element, add.element));
-    const second = h("div", { class: "miw-prompt-row" }, badge("B"), compare.element, h("span", { class: "miw-prompt-buttons" }, remove.element));
-    const caption = h("div", { class: "miw-caption" });
-    this.prompts.append(first, second, caption);
-
-    this.#undo = () => {
-      undo.show({ disabled: !this.#history.canUndo || !explorer.canCompute.peek() });
-      redo.show({ disabled: !this.#history.canRedo || !explorer.canCompute.peek() });
-    };
-    scope.effect(() => {
-      const present = explorer.prompt.value;
-      const other = explorer.compare.value;
-      const live = explorer.canCompute.value;
-      if (present) this.#history.visit(present);
-      first.hidden = !present;
-      second.hidden = !other;
-      badgeA.hidden = !other;
-      prompt.show(present);
-      compare.show(other);
-      prompt.setReadOnly(!live);
-      compare.setReadOnly(!live);
-      add.show({ hidden: !present || !!other, disabled: !live });
-      remove.show({ disabled: !live });
-      earlier.show({ disabled: !live });
-      this.#undo();
-    });
-    scope.effect(() => {
-      const manifest = explorer.picture.value?.manifest;
-      caption.hidden = explorer.prompt.value !== null || !manifest;
-      if (!manifest) return;
-      const size = `${manifest.layers.length} layers × ${manifest.heads} heads, ${manifest.tokens.strings.length} positions`;
-      caption.textContent = manifest.model ? `${manifest.model}: ${size}` : size;
-    });
-    return popover;
-  }
-
-  #earlierContent(): Node[] {
-    const explorer = this.#explorer;
-    const seen: PromptValue[] = [];
-    for (const prompt of [...explorer.history.peek()].reverse()) {
-      if (!seen.some((other) => samePrompt(other, prompt))) seen.push(prompt);
-    }
-    if (!seen.length) return [h("div", { class: "miw-faint" }, "No earlier prompts yet.")];
-    return seen.slice(0, 30).map((prompt) => {
-      const button = h("button", { type: "button", class: "miw-menu-item" }, h("bdi", {}, clipped(visible(promptText(prompt)).replaceAll("·", " "), 120)));
-      button.addEventListener("click", () => {
-        this.#earlier.close();
-        explorer.setPrompt("prompt", prompt);
-      });
-      return button;
-    });
   }
 
   #buildControls(help: HTMLElement): void {
@@ -208,7 +83,7 @@ export class Toolbar {
     });
     const direction = makeSelect(scope, { label: "token", tip: "For the token pointed at in the text: what it reads from (its row), or who reads it (its column)", shortcut: "r" }, set("direction"));
     const panel = makeSelect(scope, { label: "panel", tip: "The large panel: the focused head as a matrix, the prompt as text, or both", shortcut: "v" }, set("panel"));
-    this.controls.append(
+    this.element.append(
       ...[weighting, show, scale, range, palette].map((control) => control.element),
       h("span", { class: "miw-control-pair" }, sort.element, order.element),
       h("span", { class: "miw-control-pair" }, filter.element, slider.element),
@@ -270,9 +145,4 @@ function extent(values: (number | null)[]): [number, number] {
 function middle(values: (number | null)[]): number {
   const [low, high] = extent(values);
   return Number(((low + high) / 2).toPrecision(2));
-}
-
-function helpContent(): Node[] {
-  const rows = KEYS.map(([keys, text]) => h("tr", {}, h("th", { scope: "row" }, keys), h("td", {}, text)));
-  return [h("table", { class: "miw-keys" }, h("tbody", {}, ...rows))];
 }

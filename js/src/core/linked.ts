@@ -1,0 +1,198 @@
+/**
+ * What every view of a session knows: the state it shares with the kernel and with its linked views, and the actions on
+ * it. A view extends this with its own picture. Knows nothing of the DOM or of any particular picture.
+ */
+import { Bus, NO_HOVER, type HoverValue } from "./bus";
+import { changed, isNewer, NOTHING } from "./selection";
+import { computed, Signal, type Readable, type Scope } from "./signal";
+import type { DataSource, Liveness } from "./source";
+import type { CheckValue, PromptValue, SelectionValue, State as RunState, StatusValue } from "./wire.gen";
+
+/** The traits that views share; a view may lack the optional ones. */
+export interface LinkedState {
+  session_id: string;
+  selection: SelectionValue;
+  status: StatusValue;
+  height: number;
+  options?: object;
+  prompt?: PromptValue | null;
+  compare?: PromptValue | null;
+  history?: PromptValue[];
+}
+
+/** What must be known of any picture: its run, and what the status line says of it. */
+export interface Pictured {
+  readonly run: number;
+  readonly manifest: {
+    model: string;
+    checks: CheckValue[];
+    notes: string[];
+    /** False where the picture was given as data: no kernel can compute another one. */
+    live?: boolean;
+  };
+}
+
+/** A problem that the page itself found. */
+export interface Notice {
+  message: string;
+  hint: string;
+}
+
+/** What is particular to one kind of view. */
+export interface Kind<Options> {
+  defaults: Options;
+  /** In pixels, where the state names none. */
+  height: number;
+  /** The options that the kernel computes; all others only change how the page draws. */
+  computed: (keyof Options)[];
+}
+
+/** Any view, whatever its options and its picture: what the frame and the prompts see of it. */
+export interface AnyView {
+  readonly source: { readonly liveness: Readable<Liveness>; readonly silent: Readable<boolean>; stop(): void };
+  readonly scope: Scope;
+  readonly options: Readable<object>;
+  readonly status: Readable<StatusValue>;
+  readonly prompt: Readable<PromptValue | null>;
+  readonly compare: Readable<PromptValue | null>;
+  readonly history: Readable<PromptValue[]>;
+  readonly picture: Readable<Pictured | null>;
+  readonly height: Readable<number>;
+  readonly notice: Signal<Notice | null>;
+  readonly waiting: Readable<boolean>;
+  readonly state: Readable<RunState>;
+  readonly canCompute: Readable<boolean>;
+  setPrompt(which: "prompt" | "compare", value: PromptValue | null): void;
+}
+
+const QUIET: StatusValue = {
+  state: "idle",
+  run: 0,
+  message: "",
+  hint: "",
+  done: 0,
+  total: 0,
+  estimate: "",
+  elapsed_ms: 0,
+};
+
+const SHARED = ["options", "selection", "status", "prompt", "compare", "history", "height"] as const;
+
+export abstract class Linked<State extends LinkedState, Options extends object, Picture extends Pictured>
+  implements AnyView
+{
+  readonly options: Signal<Options>;
+  readonly selection = new Signal<SelectionValue>(NOTHING);
+  readonly status = new Signal<StatusValue>(QUIET);
+  readonly prompt = new Signal<PromptValue | null>(null);
+  readonly compare = new Signal<PromptValue | null>(null);
+  readonly history = new Signal<PromptValue[]>([]);
+  readonly picture = new Signal<Picture | null>(null);
+  readonly height: Signal<number>;
+  readonly notice = new Signal<Notice | null>(null);
+  /** The kernel was asked for something a second ago and has not answered. */
+  readonly waiting = new Signal(false);
+  /** Pointed at in a linked view: positions of prompt A. */
+  readonly remote = new Signal<HoverValue>(NO_HOVER);
+  readonly bus: Bus;
+  readonly #kind: Kind<Options>;
+  #pointing = false;
+
+  constructor(
+    readonly source: DataSource<State>,
+    readonly scope: Scope,
+    kind: Kind<Options>,
+  ) {
+    this.#kind = kind;
+    this.options = new Signal(kind.defaults);
+    this.height = new Signal(kind.height);
+    this.bus = new Bus(() => source.get("session_id") ?? "");
+  }
+
+  /** Takes what the named parcels of the view hold. What it throws is shown over the last good picture. */
+  protected abstract take(names: Set<string>): void;
+
+  /** Reads all state, and from now on every change of it; a view calls this once its own fields are there. */
+  protected begin(parcels: (keyof State & string)[]): void {
+    const { source, scope } = this;
+    const names = [...SHARED, ...parcels] as (keyof State & string)[];
+    this.#read(new Set(names));
+    scope.add(source.observe(names, (changedNames) => this.#read(changedNames)));
+    scope.add(this.bus.subscribe("selection", (value) => this.#adopt(value)));
+    scope.add(this.bus.subscribe("hover", (value) => (this.remote.value = value)));
+    // Linked views must not keep pointing at what a view that is gone pointed at.
+    scope.add(() => {
+      if (this.#pointing) this.bus.publish("hover", NO_HOVER);
+    });
+  }
+
+  // ---- what follows from the state -------------------------------------------------------------------------------
+
+  readonly state: Readable<RunState> = computed(() => {
+    if (this.source.liveness.value !== "live") return "frozen";
+    return this.status.value.state;
+  });
+
+  /** Other prompts and options can be asked of the kernel. */
+  readonly canCompute: Readable<boolean> = computed(
+    () => this.source.liveness.value === "live" && (this.picture.value?.manifest.live ?? true),
+  );
+
+  // ---- actions ---------------------------------------------------------------------------------------------------
+
+  setOptions(change: Partial<Options>): void {
+    const options: Options = { ...this.options.peek(), ...change };
+    this.options.value = options;
+    this.source.set("options", options as State["options"]);
+    if (this.#kind.computed.some((name) => change[name] !== undefined)) this.expectKernel();
+  }
+
+  select(change: Partial<SelectionValue>): void {
+    const next = changed(this.selection.peek(), change, this.source.get("selection")?.stamp ?? 0);
+    this.selection.value = next;
+    this.bus.publish("selection", next);
+    this.source.set("selection", next);
+  }
+
+  setPrompt(which: "prompt" | "compare", value: PromptValue | null): void {
+    this[which].value = value;
+    this.notice.value = null;
+    this.source.set(which, value as State[typeof which]);
+    this.expectKernel();
+  }
+
+  /** Tells linked views what the pointer is over, in positions of prompt A; nothing given, nothing pointed at. */
+  publishHover(pointed: Partial<HoverValue>): void {
+    const value: HoverValue = { ...NO_HOVER, ...pointed };
+    this.#pointing = Object.values(value).some((part) => part !== null);
+    this.bus.publish("hover", value);
+  }
+
+  /** The kernel has to answer now; if it stays silent, the status line says so. */
+  expectKernel(): void {
+    this.source.expectKernel(() => this.status.peek().state === "computing");
+  }
+
+  // ---- within ----------------------------------------------------------------------------------------------------
+
+  #read(names: Set<string>): void {
+    const { source } = this;
+    const kind = this.#kind;
+    if (names.has("height")) this.height.value = source.get("height") || kind.height;
+    if (names.has("options")) this.options.value = { ...kind.defaults, ...source.get("options") };
+    if (names.has("status")) this.status.value = { ...QUIET, ...source.get("status") };
+    if (names.has("prompt")) this.prompt.value = source.get("prompt") ?? null;
+    if (names.has("compare")) this.compare.value = source.get("compare") ?? null;
+    if (names.has("history")) this.history.value = source.get("history") ?? [];
+    if (names.has("selection")) this.#adopt(source.get("selection"));
+    try {
+      this.take(names);
+    } catch (reason) {
+      this.notice.value = { message: reason instanceof Error ? reason.message : String(reason), hint: "Run the cell again." };
+    }
+  }
+
+  #adopt(offered: SelectionValue | null | undefined): void {
+    if (offered && isNewer(offered, this.selection.peek())) this.selection.value = { ...NOTHING, ...offered };
+  }
+}

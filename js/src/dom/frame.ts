@@ -1,0 +1,180 @@
+/**
+ * The frame around every view: its root element, its source and theme, error bar, progress, status line and empty
+ * state, its sizes, and the word that a run's picture is complete. Knows nothing of what the view draws.
+ */
+import type { AnyView, LinkedState } from "../core/linked";
+import { Scope, Signal, type Readable } from "../core/signal";
+import type { Theme } from "../core/scale";
+import { ModelSource, type WidgetModel } from "../core/source";
+import { followConnection } from "./connection";
+import { h } from "./element";
+import { StatusBar } from "./status";
+import { statusLine } from "./status_line";
+import { followTheme, readInk, type Ink } from "./theme";
+import { Tooltip } from "./tooltip";
+
+/** Below this width the parts of a view stand under each other. */
+export const NARROW = 620;
+
+/** What anywidget hands to a view's module. */
+export interface RenderArguments<State> {
+  model: WidgetModel<State>;
+  el: HTMLElement;
+  signal?: AbortSignal;
+}
+
+/** The parts of a view: rows over the picture, the picture's panels, and what opens over all of it. */
+export interface Parts {
+  above: HTMLElement[];
+  body: HTMLElement[];
+  popovers: HTMLElement[];
+}
+
+/** The anywidget module of the view `name`; `build` fills the frame and ties its parts together. */
+export function framed<State extends LinkedState>(
+  name: string,
+  build: (frame: Frame<State>) => void,
+): { render(given: RenderArguments<State>): () => void } {
+  return {
+    render(given) {
+      const frame = new Frame(name, given);
+      build(frame);
+      return () => frame.scope.end();
+    },
+  };
+}
+
+export class Frame<State extends LinkedState> {
+  readonly scope = new Scope();
+  readonly root: HTMLElement;
+  readonly source: ModelSource<State>;
+  readonly theme: Signal<Theme>;
+  readonly ink: Signal<Ink>;
+  readonly tooltip: Tooltip;
+  /** What it holds is read out. */
+  readonly announcer = h("div", { class: "miw-hidden", "aria-live": "polite" });
+  readonly body = h("div", { class: "miw-body" });
+  /** That the host gives, in pixels; 0 before it is known. */
+  readonly width = new Signal(0);
+  /** Grows whenever the root or the body may have another size. */
+  readonly #measured = new Signal(0);
+  readonly #empty = h("div", { class: "miw-empty" });
+  readonly #status: StatusBar;
+
+  constructor(name: string, { model, el }: RenderArguments<State>) {
+    const { scope } = this;
+    this.root = h("div", { class: `miw-view miw-${name}`, "data-view": name, "data-state": "idle" });
+    el.append(this.root);
+    scope.add(() => this.root.remove());
+    this.source = new ModelSource<State>(model);
+    scope.add(() => this.source.close());
+    followConnection(scope, el, (connected) => this.source.setConnected(connected));
+    this.#announcePresence();
+    this.theme = followTheme(scope, this.root, el);
+    this.ink = new Signal(readInk(this.root));
+    scope.effect(() => {
+      void this.theme.value;
+      this.ink.value = readInk(this.root);
+    });
+    this.tooltip = new Tooltip(scope, this.root);
+    this.#status = new StatusBar(scope, () => this.source.stop());
+    this.#measureAlways();
+  }
+
+  get narrow(): boolean {
+    return this.width.peek() < NARROW;
+  }
+
+  /** Puts the parts in their places and shows around them how the view is. */
+  hold(view: AnyView, { above, body, popovers }: Parts): void {
+    const { root, scope } = this;
+    const status = this.#status;
+    this.body.append(...body);
+    root.prepend(...above, status.progress, status.error, this.body, this.#empty, status.element, this.announcer);
+    root.append(...popovers);
+    scope.effect(() => (root.style.height = `${view.height.value}px`));
+    scope.effect(() => (root.dataset["state"] = view.state.value));
+    scope.effect(() => status.show(statusLine(view)));
+    scope.effect(() => {
+      const picture = view.picture.value;
+      this.body.hidden = !picture;
+      this.#empty.hidden = !!picture;
+      const { state } = view.status.value;
+      this.#empty.textContent = state === "computing" ? "Computing the first picture …" : state === "error" ? "" : "No picture yet.";
+    });
+  }
+
+  /**
+   * Calls `place` whenever the sizes of the parts may have changed, and after what `also` reads has. Sizes follow the
+   * width that the host gives and the fixed height: never the content, which follows them.
+   */
+  fit(view: AnyView, also: () => void, place: () => void): void {
+    this.scope.effect(() => {
+      void this.#measured.value;
+      void view.picture.value;
+      void view.height.value;
+      void view.options.value;
+      void view.compare.value;
+      void view.notice.value;
+      void view.status.value;
+      also();
+      // After the other effects of this turn have changed the page.
+      queueMicrotask(() => {
+        if (view.picture.peek() && !this.body.hidden) place();
+      });
+    });
+  }
+
+  /**
+   * Says on the page which run is shown: `data-run` once something of it is drawn, the event `miw-drawn` once nothing
+   * more of it is on its way. `drawn` grows with every drawing, and is 0 before the first.
+   */
+  announce(view: AnyView, complete: Readable<boolean>, drawn: Readable<number>): void {
+    let announced: unknown = null;
+    this.scope.effect(() => {
+      const picture = view.picture.value;
+      const whole = complete.value;
+      if (!picture || !drawn.value || (announced === picture && whole)) return;
+      // What has just arrived is drawn with the next frame.
+      requestAnimationFrame(() =>
+        requestAnimationFrame(() => {
+          if (this.scope.ended || view.picture.peek() !== picture) return;
+          this.root.dataset["run"] = String(picture.run);
+          if (!whole || announced === picture) return;
+          announced = picture;
+          this.root.dispatchEvent(new CustomEvent("miw-drawn", { bubbles: true, detail: { run: picture.run } }));
+        }),
+      );
+    });
+  }
+
+  /** A live kernel hears once that this render is here, and once that it has left. */
+  #announcePresence(): void {
+    const { scope, source } = this;
+    let announced = false;
+    scope.effect(() => {
+      if (announced || source.liveness.value !== "live") return;
+      announced = true;
+      source.announce("shown");
+    });
+    scope.add(() => {
+      if (announced) source.announce("hidden");
+    });
+  }
+
+  #measureAlways(): void {
+    const { root, scope, width } = this;
+    const measure = (): void => {
+      const own = root.clientWidth;
+      if (!own) return;
+      width.value = own;
+      root.classList.toggle("miw-narrow", own < NARROW);
+      this.#measured.value = this.#measured.peek() + 1;
+    };
+    const watcher = new ResizeObserver(measure);
+    watcher.observe(root);
+    watcher.observe(this.body);
+    scope.add(() => watcher.disconnect());
+    requestAnimationFrame(measure);
+  }
+}

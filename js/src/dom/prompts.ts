@@ -1,0 +1,143 @@
+/**
+ * The prompt over a view, and where the view compares, a second one: editors, undo and redo, earlier prompts. Knows
+ * nothing of what the view shows.
+ */
+import type { AnyView } from "../core/linked";
+import { PromptHistory, promptText, samePrompt } from "../core/prompt";
+import type { Readable } from "../core/signal";
+import { clipped, visible } from "../core/tokens";
+import type { PromptValue } from "../core/wire.gen";
+import { makeButton, Popover } from "./controls";
+import { h } from "./element";
+import { PromptEditor } from "./prompt_editor";
+
+export interface PromptsGiven {
+  /** Whether a second prompt can be added. */
+  compare: boolean;
+  /** The view's width: editors grow with their text at that width. */
+  width: Readable<number>;
+  /** What stands in the place of the prompt of a view of plain data. Follows what it reads. */
+  caption(): string;
+}
+
+export class Prompts {
+  readonly element = h("div", { class: "miw-prompts" });
+  /** Opens under its button; belongs at the end of the view. */
+  readonly popover: HTMLElement;
+  readonly #editors: { prompt: PromptEditor; compare: PromptEditor };
+  readonly #history: PromptHistory;
+  readonly #earlier: Popover;
+  #view: AnyView;
+  #showTravel: () => void = () => undefined;
+
+  constructor(view: AnyView, given: PromptsGiven) {
+    this.#view = view;
+    const { scope } = view;
+    const editor = (which: "prompt" | "compare", name: string): PromptEditor =>
+      new PromptEditor(scope, name, {
+        typed: (value) => view.setPrompt(which, value),
+        refused: (reason) => (view.notice.value = reason ? { message: reason, hint: "The picture is that of the last good prompt." } : null),
+      });
+    this.#editors = { prompt: editor("prompt", "prompt"), compare: editor("compare", "second prompt, B") };
+    this.#history = new PromptHistory(view.history.peek(), view.prompt.peek());
+    this.#earlier = this.#build(given);
+    this.popover = this.#earlier.element;
+    scope.effect(() => {
+      void given.width.value;
+      this.#editors.prompt.grow();
+      this.#editors.compare.grow();
+    });
+  }
+
+  focus(): void {
+    this.#editors.prompt.focus();
+  }
+
+  toggleHistory(): void {
+    this.#earlier.toggle();
+  }
+
+  undo(): void {
+    this.#travel(this.#history.undo());
+  }
+
+  redo(): void {
+    this.#travel(this.#history.redo());
+  }
+
+  #travel(prompt: PromptValue | null): void {
+    if (prompt) this.#view.setPrompt("prompt", prompt);
+    this.#showTravel();
+  }
+
+  #build(given: PromptsGiven): Popover {
+    const view = this.#view;
+    const { scope } = view;
+    const { prompt, compare } = this.#editors;
+    const undo = makeButton(scope, { label: "undo", tip: "Back to the prompt before this one", shortcut: "z", text: "↶" }, () => this.undo());
+    const redo = makeButton(scope, { label: "redo", tip: "Forward to the prompt after this one", shortcut: "y", text: "↷" }, () => this.redo());
+    const earlier = makeButton(scope, { label: "earlier prompts", tip: "Earlier prompts of this session", shortcut: "h", text: "⌄" }, () => popover.toggle());
+    const add = makeButton(
+      scope,
+      { label: "compare with a second prompt", tip: "Compare with a second prompt: tokens are aligned, and A, B or A − B is shown", shortcut: "", text: "+ compare" },
+      () => {
+        const present = view.prompt.peek();
+        if (present) view.setPrompt("compare", structuredClone(present));
+        queueMicrotask(() => compare.focus());
+      },
+    );
+    const remove = makeButton(scope, { label: "end the comparison", tip: "Show one prompt again", shortcut: "", text: "×" }, () => view.setPrompt("compare", null));
+    const popover = new Popover(scope, earlier.element, "earlier prompts", () => this.#earlierContent());
+    const badge = (text: string): HTMLElement => h("span", { class: "miw-side" }, text);
+    const badgeA = badge("A");
+    const first = h("div", { class: "miw-prompt-row" }, badgeA, prompt.element, h("span", { class: "miw-prompt-buttons" }, undo.element, redo.element, earlier.element, given.compare ? add.element : null));
+    const second = h("div", { class: "miw-prompt-row" }, badge("B"), compare.element, h("span", { class: "miw-prompt-buttons" }, remove.element));
+    const caption = h("div", { class: "miw-caption" });
+    this.element.append(first, ...(given.compare ? [second] : []), caption);
+
+    this.#showTravel = () => {
+      undo.show({ disabled: !this.#history.canUndo || !view.canCompute.peek() });
+      redo.show({ disabled: !this.#history.canRedo || !view.canCompute.peek() });
+    };
+    scope.effect(() => {
+      const present = view.prompt.value;
+      const other = given.compare ? view.compare.value : null;
+      const live = view.canCompute.value;
+      if (present) this.#history.visit(present);
+      first.hidden = !present;
+      second.hidden = !other;
+      badgeA.hidden = !other;
+      prompt.show(present);
+      compare.show(other);
+      prompt.setReadOnly(!live);
+      compare.setReadOnly(!live);
+      add.show({ hidden: !present || !!other, disabled: !live });
+      remove.show({ disabled: !live });
+      earlier.show({ disabled: !live });
+      this.#showTravel();
+    });
+    scope.effect(() => {
+      const pictured = view.picture.value !== null;
+      caption.hidden = view.prompt.value !== null || !pictured;
+      if (pictured) caption.textContent = given.caption();
+    });
+    return popover;
+  }
+
+  #earlierContent(): Node[] {
+    const view = this.#view;
+    const seen: PromptValue[] = [];
+    for (const prompt of [...view.history.peek()].reverse()) {
+      if (!seen.some((other) => samePrompt(other, prompt))) seen.push(prompt);
+    }
+    if (!seen.length) return [h("div", { class: "miw-faint" }, "No earlier prompts yet.")];
+    return seen.slice(0, 30).map((prompt) => {
+      const button = h("button", { type: "button", class: "miw-menu-item" }, h("bdi", {}, clipped(visible(promptText(prompt)).replaceAll("·", " "), 120)));
+      button.addEventListener("click", () => {
+        this.#earlier.close();
+        view.setPrompt("prompt", prompt);
+      });
+      return button;
+    });
+  }
+}

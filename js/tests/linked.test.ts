@@ -1,0 +1,74 @@
+// @vitest-environment jsdom
+/** What every view of a session knows, without any page: `core/linked.ts`. */
+import { expect, test } from "vitest";
+import { NO_HOVER, type HoverValue } from "../src/core/bus";
+import { Scope } from "../src/core/signal";
+import { ModelSource } from "../src/core/source";
+import { FakeModel } from "./fake_model";
+import { Little, littlePicture, littleState, type LittleState } from "./little_view";
+
+function linked(change: Partial<LittleState> = {}, live = true): { model: FakeModel; view: Little; scope: Scope } {
+  const model = new FakeModel(littleState(change), live);
+  const scope = new Scope();
+  return { model, scope, view: new Little(new ModelSource<LittleState>(model as never), scope) };
+}
+
+const turn = (): Promise<void> => Promise.resolve().then(() => undefined);
+
+test("a view starts with what its traits hold; options that are not there have their defaults", () => {
+  const { view } = linked({ options: { depth: 3 } as never, height: 0 });
+  expect(view.prompt.value).toEqual({ kind: "text", text: "one" });
+  expect(view.options.value).toEqual({ depth: 3, loud: false });
+  expect([view.height.value, view.picture.value?.word, view.state.value]).toEqual([300, "one", "idle"]);
+  expect([view.compare.value, view.notice.value]).toEqual([null, null]);
+});
+
+test("an option goes to the kernel as part of the whole; only a computed one asks whether the kernel is there", () => {
+  const { model, view } = linked();
+  view.setOptions({ loud: true });
+  expect(model.values["options"]).toEqual({ depth: 1, loud: true });
+  expect(model.requests("ping")).toHaveLength(0);
+  view.setOptions({ depth: 2 });
+  expect(model.values["options"]).toEqual({ depth: 2, loud: true });
+  expect(model.requests("ping")).toHaveLength(1);
+});
+
+test("a newer selection is taken over from Python and from linked views, an older one is not", async () => {
+  const one = linked();
+  const two = linked();
+  one.view.select({ position: 4 });
+  expect(two.view.selection.value).toMatchObject({ position: 4, stamp: 1 });
+  expect(two.model.saves).toBe(0);
+  one.model.set("selection", { ...one.view.selection.value, position: 7, stamp: 0 });
+  await turn();
+  expect(one.view.selection.value.position).toBe(4);
+  one.model.set("selection", { ...one.view.selection.value, position: 7, stamp: 5 });
+  await turn();
+  expect(one.view.selection.value.position).toBe(7);
+});
+
+test("what the pointer is over reaches linked views, and leaves them with the view that said it", () => {
+  const one = linked();
+  const two = linked();
+  const heard = (): HoverValue => two.view.remote.value;
+  one.view.publishHover({ position: 2 });
+  expect(heard()).toEqual({ ...NO_HOVER, position: 2 });
+  one.scope.end();
+  expect(heard()).toBe(NO_HOVER);
+});
+
+test("a parcel that cannot be read is a notice over the last good picture", async () => {
+  const { model, view } = linked();
+  model.set("picture", new DataView(new ArrayBuffer(6)));
+  await turn();
+  expect(view.notice.value?.hint).toBe("Run the cell again.");
+  expect(view.picture.value?.word).toBe("one");
+  model.set("picture", littlePicture(2, "two"));
+  await turn();
+  expect([view.notice.value, view.picture.value?.run]).toEqual([null, 2]);
+});
+
+test("without a kernel a view is frozen and computes nothing", () => {
+  const { view } = linked({}, false);
+  expect([view.state.value, view.canCompute.value]).toEqual(["frozen", false]);
+});

@@ -1,0 +1,134 @@
+"""The model's own way from the residual stream to logits: final norm, unembedding, output transform.
+
+It goes through the model's modules in the model's dtype, so that the last layer's stream gives the model's logits
+on every architecture, and tells the parts apart (gain, centring, bias, soft-cap) for whoever takes them one by one.
+Runs no block and changes nothing. Knows nothing of prompts.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+import torch
+
+from mi_widgets.errors import ModelError
+
+#: Modules of some Bridges between the last block and the logits that `ln_final` and `unembed` do not include.
+BETWEEN = {"mlm_head", "prediction_head", "project_out", "hc_head", "sigma_map", "classifier_ln"}
+
+
+class Readout:
+    """Reads vectors of the residual stream as the model reads its last one.
+
+    Args:
+        model: a TransformerBridge.
+
+    Raises:
+        ModelError: logits that are not made by a final norm and an unembedding from one residual stream.
+    """
+
+    def __init__(self, model: Any) -> None:
+        modules = set(getattr(model, "_modules", None) or {})
+        name = getattr(model.cfg, "model_name", None) or type(model).__name__
+        if {"encoder_blocks", "decoder_blocks"} & modules or getattr(model, "unembed", None) is None:
+            raise ModelError(f"{name} does not unembed one residual stream.", "Lenses read decoder-only models.")
+        if BETWEEN & modules:
+            raise ModelError(
+                f"{name} has {', '.join(sorted(BETWEEN & modules))} before its logits.",
+                "A lens would not read the stream as this model does.",
+            )
+        if any(not getattr(block, "hook_out_is_single_residual_stream", True) for block in model.blocks):
+            raise ModelError(f"{name} carries several residual streams.", "Lenses read models with one.")
+        self._model = model
+        self._norm = getattr(model, "ln_final", None)
+        if self._norm is None and getattr(model.cfg, "normalization_type", None) is not None:
+            raise ModelError(f"the final norm of {name} is not known.", "Lenses need it to read the stream rightly.")
+
+    @property
+    def device(self) -> torch.device:
+        """Where the unembedding stands."""
+        return self._unembedding.device
+
+    @property
+    def d_vocab(self) -> int:
+        """Size of the vocabulary."""
+        return self._unembedding.shape[1]
+
+    @property
+    def _unembedding(self) -> torch.Tensor:
+        return self._model.W_U  # [d_model, d_vocab], a view
+
+    @torch.no_grad()
+    def normalized(self, stream: torch.Tensor) -> torch.Tensor:
+        """`[row, d_model]` after the final norm, its statistics taken from each row itself."""
+        stream = stream.to(self.device, self._unembedding.dtype)
+        return stream if self._norm is None else self._norm(stream[None])[0]
+
+    @torch.no_grad()
+    def logits(self, stream: torch.Tensor) -> torch.Tensor:
+        """float32 `[row, d_vocab]` of `stream` `[row, d_model]`: norm, unembedding, bias, output transform."""
+        return self.transformed(self.raw_logits(stream))
+
+    @torch.no_grad()
+    def raw_logits(self, stream: torch.Tensor) -> torch.Tensor:
+        """The same before the output transform, in the model's dtype."""
+        logits = self.normalized(stream) @ self._unembedding
+        bias = self.b_U
+        return logits if bias is None else logits.add_(bias)
+
+    def transformed(self, logits: torch.Tensor) -> torch.Tensor:
+        """float32 logits after what the architecture does to them last: soft-cap (Gemma 2), scale (Cohere, Granite)."""
+        transform = getattr(getattr(self._model, "adapter", None), "apply_output_logits_transform", None)
+        if transform is not None:
+            return transform(logits).float()
+        cap = getattr(self._model.cfg, "output_logits_soft_cap", None)  # TransformerLens 3
+        return (cap * torch.tanh(logits / cap)).float() if cap is not None and cap > 0 else logits.float()
+
+    @cached_property
+    def b_U(self) -> torch.Tensor | None:  # noqa: N802 (TransformerLens's name)
+        """`[d_vocab]`, or None where the architecture has no bias there."""
+        bias = getattr(self._model, "b_U", None)
+        return bias if bias is not None and bool(bias.any()) else None
+
+    def unembedding(self, token: int) -> torch.Tensor:
+        """float32 `[d_model]` on the CPU: the column of `W_U` that reads `token` from the normalized stream."""
+        return self._unembedding[:, token].detach().float().cpu()
+
+    # --- the norm, taken apart -----------------------------------------------------------------------
+
+    @cached_property
+    def centred(self) -> bool:
+        """Whether the final norm takes the mean away (LayerNorm, not RMSNorm)."""
+        if self._norm is None:
+            return False
+        probe = _probe(int(self._model.cfg.d_model))
+        plain, shifted = (self.normalized(row[None])[0].float() for row in (probe, probe + 3.0))
+        return bool(torch.allclose(plain, shifted, rtol=1e-2, atol=1e-3 * float(plain.abs().max() + 1e-9)))
+
+    @cached_property
+    def _affine(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Gain and bias, found by asking the norm itself: right also where its code adds 1 to the weight (Gemma)."""
+        d_model = int(self._model.cfg.d_model)
+        if self._norm is None:
+            return torch.ones(d_model), torch.zeros(d_model)
+        probe = _probe(d_model)
+        plus, minus = (self.normalized(row[None])[0].float().cpu() for row in (probe, -probe))
+        centred = probe - probe.mean() if self.centred else probe
+        unit = centred / centred.pow(2).mean().sqrt()
+        return (plus - minus) / 2 / unit, (plus + minus) / 2
+
+    @property
+    def gain(self) -> torch.Tensor:
+        """float32 `[d_model]` on the CPU: what the final norm multiplies the normalized stream by."""
+        return self._affine[0]
+
+    @property
+    def bias(self) -> torch.Tensor:
+        """float32 `[d_model]` on the CPU: what the final norm adds; 0 for RMSNorm."""
+        return self._affine[1]
+
+
+def _probe(d_model: int) -> torch.Tensor:
+    """A vector with no entry near its mean, so large that the norm's epsilon is lost in it."""
+    return 100.0 * (1.0 - 2.0 * (torch.arange(d_model) % 2))

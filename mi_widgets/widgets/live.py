@@ -1,0 +1,175 @@
+"""A view of one prompt that a session keeps current: the prompt and its options, the picture and what it is of.
+
+What the numbers are, and how they cross, each view says itself. Knows nothing of any particular view.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from typing import Any, ClassVar
+
+import traitlets
+
+from mi_widgets.errors import DataError
+from mi_widgets.session import Progress, Session, explain
+from mi_widgets.session.prompts import from_wire, plain, to_wire
+from mi_widgets.widgets.options import OptionTable, options_from_wire
+from mi_widgets.widgets.view import View, status_value
+
+#: A first picture that takes longer than this is not waited for when the view is displayed.
+STILL_SECONDS = 2.0
+
+#: How a trait that holds a prompt crosses.
+PROMPT_TRAIT: dict[str, Any] = {
+    "sync": True,
+    "to_json": lambda prompt, _view: to_wire(prompt),
+    "from_json": lambda value, _view: from_wire(value),
+    "echo_update": False,
+}
+
+
+class LiveView(View):
+    """Base of views of a prompt.
+
+    A subclass says its `OPTIONS`, keeps its result in `_data`, and sets `_drawn` when its picture is drawn.
+
+    Attributes:
+        prompt: the session's prompt; None over plain data.
+        history: prompts run before, newest last.
+        options: how it is shown; set single ones, `view.options = {"color": "entropy"}`, the others stay.
+    """
+
+    OPTIONS: ClassVar[OptionTable]
+
+    prompt = traitlets.Any(None, allow_none=True).tag(**PROMPT_TRAIT)
+    history = traitlets.List().tag(sync=True)
+    options = traitlets.Dict().tag(sync=True, from_json=options_from_wire, echo_update=False)
+
+    #: The result of the picture, kept by the subclass.
+    _data: Any = None
+
+    def __init__(self, session: Session | None, *, options: dict[str, Any], **traits: Any) -> None:
+        self._started = time.perf_counter()
+        #: What the picture on screen, and the one being made, are of.
+        self._drawn: dict[str, Any] = {}
+        self._asked: dict[str, Any] = {}
+        super().__init__(
+            session,
+            options=options,
+            prompt=session.prompt if session is not None else None,
+            history=[to_wire(value) for value in session.history] if session is not None else [],
+            **traits,
+        )
+        self.observe(self._prompt_edited, "prompt")
+        self.observe(self._options_edited, "options")
+
+    # --- what the session says -----------------------------------------------------------------------
+
+    def session_waits(self, progress: Progress) -> None:
+        """See `session.SessionView`."""
+        if progress.total == 0:
+            self._started = time.perf_counter()
+        super().session_waits(progress)
+
+    def session_changed(self, name: str) -> None:
+        """See `session.SessionView`."""
+        super().session_changed(name)
+        if name == "prompt" and self.session is not None:
+            with self.hold_sync():
+                self.prompt = self.session.prompt
+                self.history = [to_wire(value) for value in self.session.history]
+
+    # --- what a subclass uses ------------------------------------------------------------------------
+
+    def _put(self, run: int, picture: bytes, focus: bytes = b"", elapsed_ms: float | None = None) -> None:
+        """Everything the picture needs, in one message."""
+        elapsed = 1000 * (time.perf_counter() - self._started) if elapsed_ms is None else elapsed_ms
+        with self.hold_sync():
+            self.picture = picture
+            self.focus = focus
+            self.status = status_value("idle", run, elapsed_ms=round(elapsed, 1))
+
+    def _compute(self) -> None:
+        """Make the picture anew, alone: other views do not change by it."""
+        if self.session is not None:
+            self.session.compute([self])
+
+    def _flush(self) -> None:
+        """Do pending work now; raises if there is still no picture."""
+        if self.session is not None:
+            self.session.catch_up(self)
+            self.session.runner.flush()
+        if self._data is None:
+            raise self.last_error or DataError("nothing has been computed yet.", "Call view.wait().")
+
+    def _current(self) -> None:
+        """Numbers that leave the view say so where they are not of the present prompt."""
+        self._flush()
+        if self.last_error is not None:
+            said = " ".join(filter(None, explain(self.last_error)))
+            warnings.warn(f"not current, the last good picture's numbers: {said}", stacklevel=3)
+
+    def _draw_still(self, form: str) -> str | bytes:  # noqa: ARG002
+        """The picture drawn without a browser; see `View._still`."""
+        return ""
+
+    def _still(self, form: str) -> str | bytes:
+        session = self.session
+        waiting = self._data is None and session is not None and self._loop is not None and session.runner.busy
+        if waiting and session is not None and session.expected_seconds() > STILL_SECONDS:
+            return ""  # the cell ends now, and the live view shows progress and Stop
+        try:
+            self._flush()
+        except Exception:
+            return ""  # the live view shows the error; a still picture of nothing helps nobody
+        self._settle()
+        return self._draw_still(form)
+
+    # --- edits ---------------------------------------------------------------------------------------
+
+    @traitlets.validate("prompt")
+    def _plain_prompt(self, proposal: Any) -> Any:
+        return plain(proposal["value"])
+
+    @traitlets.validate("options")
+    def _whole_options(self, proposal: Any) -> dict[str, Any]:
+        current = self._trait_values.get("options") or self.OPTIONS.defaults
+        return self.OPTIONS.changed(current, dict(proposal["value"]))
+
+    def _prompt_edited(self, change: Any) -> None:
+        if self.session is not None and change["new"] != self.session.prompt:
+            self.session.prompt = change["new"]
+
+    def _options_edited(self, change: Any) -> None:
+        if any(change["new"][name] != change["old"].get(name) for name in self.OPTIONS.computed):
+            self._compute()
+        self._settle_soon()
+
+
+class ComparedView(LiveView):
+    """Base of views that can set a second prompt beside the first.
+
+    Attributes:
+        compare: the second prompt, or None.
+    """
+
+    compare = traitlets.Any(None, allow_none=True).tag(**PROMPT_TRAIT)
+
+    def __init__(self, session: Session | None, *, compare: Any = None, **traits: Any) -> None:
+        super().__init__(session, compare=plain(compare) if session is not None else None, **traits)
+        self.observe(self._compare_edited, "compare")
+
+    @traitlets.validate("compare")
+    def _plain_compare(self, proposal: Any) -> Any:
+        return plain(proposal["value"])
+
+    def _compare_edited(self, change: Any) -> None:
+        if self.session is None:
+            return
+        # A first second prompt is there to be compared with; without one, only A is left to show.
+        if change["new"] is None:
+            self.options = {"show": "A"}  # the comparison itself stays until its successor is drawn
+        elif change["old"] is None and self.options["show"] == "A":
+            self.options = {"show": "difference"}
+        self._compute()

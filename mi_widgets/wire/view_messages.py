@@ -1,0 +1,277 @@
+"""The types of what crosses for the logit lens, the logit attribution and the prompt view; see `messages.py`.
+
+Every value here is plain JSON; NaN crosses as null. Knows nothing of widgets.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypedDict
+
+from mi_widgets.wire.messages import (
+    CheckValue,
+    PromptValue,
+    RefusedToken,
+    SelectionValue,
+    Show,
+    StatusValue,
+    TokenName,
+    TokenTable,
+)
+
+# --- logit lens ----------------------------------------------------------------------------------
+
+Stream = Literal["resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out"]
+Lens = Literal["logit", "tuned", "jacobian"]
+LensColor = Literal[
+    "probability", "entropy", "final_rank", "next_rank", "kl", "change", "target_probability", "target_rank"
+]
+
+
+class LensManifest(TypedDict):
+    """What the lens picture means. Rows are from the first to the last; the last is the model's own output.
+
+    Blocks, by side "A" (and "B"): `A/top_ids` (f32, exact) and `A/top_probs` [row, position, k]; `A/entropy`, `A/kl`,
+    `A/change`, `A/next_prob` [row, position] (f16, nats); `A/final_rank`, `A/next_rank` [row, position] (f32);
+    `A/target_probs`, `A/target_ranks` [row, position, target]; and `difference/kl` [row, column]: KL(A‖B).
+    Where `whole` is false the top has k = 1 in the picture, and request "rows" gives `A/top_ids/<row>`,
+    `A/top_probs/<row>` [position, k] of `rows`, with a manifest `LensRows`.
+    """
+
+    kind: Literal["logit_lens"]
+    run: int
+    model: str
+    tokens: TokenTable
+    positions: list[int]
+    layers: list[int]
+    streams: list[Stream]
+    lens: Lens
+    lenses: list[Lens]
+    available_streams: list[Stream]
+    n_layers: int
+    d_vocab: int
+    top_k: int
+    whole: bool
+    names: list[TokenName]
+    targets: list[TokenName]
+    compare: LensCompare | None
+    checks: list[CheckValue]
+    notes: list[str]
+    live: bool
+
+
+class LensCompare(TypedDict):
+    """What B is: the second prompt, or another lens on the same one. `pairs` as in `CompareTable`, as indices into
+    `positions` of A and of B."""
+
+    what: Literal["prompt", "lens"]
+    lens: Lens
+    tokens: TokenTable
+    positions: list[int]
+    pairs: list[list[int]]
+
+
+class LensRows(TypedDict):
+    """Names of the tokens in an answer to request "rows"."""
+
+    names: list[TokenName]
+
+
+class LensOptions(TypedDict):
+    """What the reader chose; readable and settable from Python as `view.options`.
+
+    Computed in the kernel: `stream`, `lens`, `versus` (the lens of side B, or null), `targets` (pinned tokens: text or
+    ids, at most eight), `stride` (every so many layers, counted from the last), `first` and `last` (positions, null for
+    the ends; negative counts from the end). All else in the page.
+    """
+
+    stream: Stream
+    lens: Lens
+    versus: Lens | None
+    targets: list[str | int]
+    stride: int
+    first: int | None
+    last: int | None
+    color: LensColor
+    target: int
+    show: Show
+    palette: Literal["blue", "amber", "grey"]
+    chart: Literal["probability", "rank"]
+
+
+class LensState(TypedDict):
+    """The synchronised state of the logit lens; the names are the widget's traits. `refused` is the last pinned word
+    that is no single token, or null."""
+
+    session_id: str
+    prompt: PromptValue | None
+    compare: PromptValue | None
+    history: list[PromptValue]
+    selection: SelectionValue
+    options: LensOptions
+    refused: RefusedToken | None
+    status: StatusValue
+    picture: bytes
+    focus: bytes
+    store: bytes
+    height: int
+
+
+# --- logit attribution ---------------------------------------------------------------------------
+
+PartKind = Literal[
+    "embedding",
+    "position embedding",
+    "layer",
+    "attention",
+    "attention bias",
+    "head",
+    "mlp",
+    "mlp bias",
+    "neuron",
+    "norm bias",
+    "unembedding bias",
+    "output transform",
+    "rest",
+]
+
+
+class AttributionManifest(TypedDict):
+    """What the attribution picture means; contributions are in logits and sum to `difference` up to `residue`.
+
+    Parts are parallel lists (-1 where a part has no layer, head or neuron). Blocks: `contribution` [part] (f32);
+    `heads` [layer, head] and `mlps` [layer] (f32), always; `sources` [layer, head, position] (f16): each head's
+    contribution by the position it reads from, absent where `has_sources` is false (`why_no_sources` says why).
+    """
+
+    kind: Literal["logit_attribution"]
+    run: int
+    model: str
+    tokens: TokenTable
+    position: int
+    answer: TokenName
+    foil: TokenName | None
+    automatic: bool
+    candidates: list[Candidate]
+    by: Literal["component", "layer", "head", "neuron"]
+    part_labels: list[str]
+    part_kinds: list[PartKind]
+    part_layers: list[int]
+    part_heads: list[int]
+    part_neurons: list[int]
+    difference: float
+    residue: float
+    n_layers: int
+    n_heads: int
+    has_sources: bool
+    why_no_sources: str
+    checks: list[CheckValue]
+    notes: list[str]
+    live: bool
+
+
+class Candidate(TypedDict):
+    """A likely next token and its probability."""
+
+    id: int
+    string: str
+    probability: float
+
+
+class AttributionOptions(TypedDict):
+    """What the reader chose; readable and settable from Python as `view.options`.
+
+    Computed in the kernel: `by`, `position` (null: the last; negative counts from the end), `top` (neurons shown).
+    In the page: `sort` ("model": embedding to output; "size": largest first), `rows` (parts shown, the rest in one).
+    """
+
+    by: Literal["component", "layer", "head", "neuron"]
+    position: int | None
+    top: int
+    sort: Literal["model", "size"]
+    rows: int
+    chart: Literal["waterfall", "bars"]
+
+
+class AttributionState(TypedDict):
+    """The synchronised state of the attribution view; the names are the widget's traits. `answer` and `foil` are text,
+    ids, or null for the model's own first and second choice. `refused` is the last of them that is no single token."""
+
+    session_id: str
+    prompt: PromptValue | None
+    history: list[PromptValue]
+    selection: SelectionValue
+    answer: str | int | None
+    foil: str | int | None
+    refused: RefusedToken | None
+    options: AttributionOptions
+    status: StatusValue
+    picture: bytes
+    focus: bytes
+    store: bytes
+    height: int
+
+
+# --- the prompt as the model sees it -------------------------------------------------------------
+
+
+class PromptSide(TypedDict):
+    """Totals of one prompt, in bits: over its `scored` tokens (the first has nothing before it)."""
+
+    tokens: TokenTable
+    total: float
+    scored: int
+    perplexity: float
+
+
+class PromptManifest(TypedDict):
+    """What the prompt view's picture means.
+
+    Blocks, by side "A" (and "B"): `A/surprisal` (bits, NaN where nothing stands before), `A/rank`, `A/entropy` (bits)
+    [position] (f32); `A/top_ids` (f32, exact), `A/top_probs` [position, k].
+    """
+
+    kind: Literal["prompt"]
+    run: int
+    model: str
+    sides: list[PromptSide]
+    pairs: list[list[int]] | None
+    names: list[TokenName]
+    top_k: int
+    d_vocab: int
+    prepended: bool
+    checks: list[CheckValue]
+    notes: list[str]
+    live: bool
+
+
+class PromptOptions(TypedDict):
+    """What the reader chose; readable and settable from Python as `view.options`.
+
+    `temperature` 0 is greedy; `top_p` in (0, 1]; `seed` and `length` are used by the next sampling.
+    """
+
+    color: Literal["surprisal", "probability", "entropy", "rank", "none"]
+    show: Show
+    temperature: float
+    top_p: float
+    seed: int
+    length: int
+    ids: bool
+
+
+class PromptState(TypedDict):
+    """The synchronised state of the prompt view; the names are the widget's traits. `written` is how many of the last
+    tokens the model itself wrote, by candidates or by sampling."""
+
+    session_id: str
+    prompt: PromptValue | None
+    compare: PromptValue | None
+    history: list[PromptValue]
+    selection: SelectionValue
+    options: PromptOptions
+    written: int
+    status: StatusValue
+    picture: bytes
+    focus: bytes
+    store: bytes
+    height: int
