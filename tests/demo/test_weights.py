@@ -20,8 +20,7 @@ SCORE_FLOORS = {
     "induction": 0.95,
     "ioi": 0.98,
     "entity": 0.95,
-    # asked for is 0.95: false claims are all told right, true ones in a wording never met only four times in five
-    "facts": 0.89,
+    "facts": 0.95,
     "agreement": 0.98,
     "greater_than": 0.98,
     "sentiment": 0.98,
@@ -84,7 +83,7 @@ def test_agreement_holds_across_one_and_two_attractors(report):
 
 
 def test_true_and_false_claims_are_both_known(report):
-    assert min(report["facts"]["by_kind"].values()) >= 0.8
+    assert min(report["facts"]["by_kind"].values()) >= 0.9
 
 
 def test_the_card_states_the_scores_that_the_weights_have(model, known):
@@ -101,7 +100,7 @@ def test_the_corrupt_prompt_turns_the_answer(model):
             for name in ("answer", "foil")
         )
         rows = torch.arange(len(records))
-        assert (logits[rows, foils] > logits[rows, answers]).float().mean() >= min(0.95, SCORE_FLOORS[task]), task
+        assert (logits[rows, foils] > logits[rows, answers]).float().mean() >= 0.95, task
 
 
 def ids_logits(model, text: str) -> torch.Tensor:
