@@ -16,11 +16,14 @@ if TYPE_CHECKING:
     from mi_widgets.data import Selection
     from mi_widgets.models import load_demo, load_model
     from mi_widgets.session import Session
-    from mi_widgets.widgets import Attention, Dashboard, save_html
+    from mi_widgets.widgets import Attention, Dashboard, LogitAttribution, LogitLens, Prompt, save_html
 
 _WHERE = {
     "Attention": "mi_widgets.widgets",
     "Dashboard": "mi_widgets.widgets",
+    "LogitAttribution": "mi_widgets.widgets",
+    "LogitLens": "mi_widgets.widgets",
+    "Prompt": "mi_widgets.widgets",
     "Selection": "mi_widgets.data",
     "Session": "mi_widgets.session",
     "load_demo": "mi_widgets.models",
@@ -32,6 +35,9 @@ _ROOMS = ("compute", "data", "demo", "figures")
 __all__ = [
     "Attention",
     "Dashboard",
+    "LogitAttribution",
+    "LogitLens",
+    "Prompt",
     "Selection",
     "Session",
     "__version__",

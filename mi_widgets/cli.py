@@ -92,6 +92,7 @@ def notebooks_folder() -> Path:
 
 # --- selfcheck --------------------------------------------------------------------------------------------
 
+VIEWS = ("attention", "logit_attribution", "logit_lens", "prompt")
 PROMPTS = ("When Mary and John went to the store , John gave a drink to", "The cat sat on the mat . The cat sat on the")
 
 
@@ -118,6 +119,8 @@ def selfcheck(name: str | None) -> int:
         ("attention rows sum to 1", lambda: _row_sums(state["model"])),
         ("patterns = Hugging Face's", lambda: _hugging_face(state["model"], name)),
         ("softmax(scores) = patterns", lambda: _scores(state["model"])),
+        ("lens' last row = the output", lambda: _lens(state["model"])),
+        ("attribution sums to the logits", lambda: _attribution(state["model"])),
         ("model is left unchanged", lambda: _unchanged(state["model"])),
         ("a view computes and redraws", lambda: _view(state["model"], state)),
         ("offline page is written", lambda: _page(state)),
@@ -153,11 +156,12 @@ def _prompts(model: Any) -> list[Any]:
 def _bundles() -> str:
     from mi_widgets.widgets.view import STATIC
 
-    sizes = [(name, STATIC / name) for name in ("attention.js", "attention.css", "standalone.js")]
+    names = [f"{view}.{suffix}" for view in VIEWS for suffix in ("js", "css")]
+    sizes = [(name, STATIC / name) for name in [*names, "standalone.js"]]
     missing = [name for name, path in sizes if not path.exists() or path.stat().st_size < 100]
     if missing:
         raise CheckFailed(f"missing or empty: {', '.join(missing)}; reinstall, or `npm ci && npm run build` in js/")
-    return ", ".join(f"{name} {path.stat().st_size / 1e3:.0f} kB" for name, path in sizes)
+    return ", ".join(f"{name} {path.stat().st_size / 1e3:.0f} kB" for name, path in sizes if name.endswith("js"))
 
 
 def _row_sums(model: Any) -> str:
@@ -167,6 +171,30 @@ def _row_sums(model: Any) -> str:
     if error > 2e-2:
         raise CheckFailed(f"max error {error:.1e}")
     return f"max error {error:.1e}"
+
+
+def _lens(model: Any) -> str:
+    from mi_widgets.compute import logit_lens
+    from mi_widgets.models import in_half_precision
+
+    error = max(logit_lens(model, prompt).max_error or 0.0 for prompt in _prompts(model))
+    if error > (2e-2 if in_half_precision(model) else 1e-4):
+        raise CheckFailed(f"max relative error {error:.1e}")
+    return f"max relative error {error:.1e}"
+
+
+def _attribution(model: Any) -> str:
+    from mi_widgets.compute import logit_attribution, next_tokens
+
+    worst = 0.0
+    for prompt in _prompts(model):
+        answer, foil = next_tokens(model, prompt, top_k=2).top_ids[-1].tolist()
+        for by in ("component", "head"):
+            found = logit_attribution(model, prompt, answer, foil, by=by)
+            if not found.holds:
+                raise CheckFailed(f"by {by}: residue {found.residue:.1e} of {found.difference:.2f}")
+            worst = max(worst, abs(found.residue))
+    return f"largest residue {worst:.1e}"
 
 
 def _hugging_face(model: Any, name: str | None) -> str:

@@ -31,6 +31,31 @@ class DataError(MiWidgetsError, ValueError):
     """An array or table that does not fit: wrong shape, axis or type. The message names the axis."""
 
 
+class AnswerError(DataError):
+    """An answer that is no single token of the model's vocabulary.
+
+    Args:
+        message: what is wrong.
+        hint: what to do about it.
+        text: the answer as given.
+        pieces: display strings of the tokens it falls into, where it falls into any.
+        offers: `(token id, display string)` of single tokens near it; the id is always a valid answer.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        hint: str = "",
+        text: str = "",
+        pieces: tuple[str, ...] = (),
+        offers: tuple[tuple[int, str], ...] = (),
+    ) -> None:
+        super().__init__(message, hint)
+        self.text = text
+        self.pieces = pieces
+        self.offers = offers
+
+
 class ModelError(MiWidgetsError, TypeError):
     """A model that cannot be read rightly for what was asked; the message says why."""
 

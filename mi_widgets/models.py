@@ -121,6 +121,11 @@ def in_training(model: Any) -> bool:
     return any(module.training for module in modules_of(model))
 
 
+def in_half_precision(model: Any) -> bool:
+    """Whether the model computes in bfloat16 or float16, so that its own numbers are rounded."""
+    return next(iter(model.parameters())).dtype.itemsize < 4
+
+
 def fingerprint(model: Any) -> tuple[Any, ...]:
     """A cheap key that changes when weights are replaced or edited in place, or when hooks come or go.
 
@@ -220,6 +225,17 @@ def tokenize(model: Any, prompt: Prompt, prepend_bos: bool | None = None, beyond
     )
 
 
+def token_ids(model: Any, prompt: Prompt, prepend_bos: bool | None = None) -> np.ndarray:
+    """int64 `[position]`: the ids of `prompt` as `tokenize` finds them, however many. For corpora, which are cut later.
+
+    Raises:
+        PromptError: text for a model without a tokenizer, or a prompt of an unknown kind.
+    """
+    if isinstance(prompt, str):
+        return _text_ids(model, prompt, prepend_bos)
+    return _chat_ids(model, prompt) if _is_chat(prompt) else _given_ids(prompt)
+
+
 def _text_ids(model: Any, text: str, prepend_bos: bool | None) -> np.ndarray:
     if not has_tokenizer(model):
         raise PromptError(
@@ -317,9 +333,10 @@ def token_strings(tokenizer: Any, ids: Sequence[int]) -> list[str]:
 def _decoder_kinds(tokenizer: Any) -> set[str]:
     """Names of the decoder steps of a fast tokenizer, e.g. {"ByteLevel"}; empty for others."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
-    if backend is None:
+    if backend is None or backend.decoder is None:
         return set()
-    decoder = json.loads(backend.to_str()).get("decoder") or {}
+    # The state it pickles by; the whole tokenizer as text would cost 0.1 s for GPT-2's vocabulary.
+    decoder = json.loads(backend.decoder.__getstate__())
     return {step["type"] for step in decoder.get("decoders", [decoder]) if "type" in step}
 
 
@@ -345,6 +362,7 @@ def _show_bytes(raw: bytes) -> str:
 # --- loading ----------------------------------------------------------------------------------------------
 
 DEMO_FOLDER = Path(__file__).parent / "demo" / "weights"
+DEMO_NAME = "mi_widgets demo"
 
 
 def load_model(name_or_folder: str | Path, **options: Any) -> Any:
@@ -391,7 +409,7 @@ def load_demo() -> Any:
     `mi_widgets.demo.prompts(task)`.
     """
     model = load_model(DEMO_FOLDER, device="cpu")
-    model.cfg.model_name = "mi_widgets demo"
+    model.cfg.model_name = DEMO_NAME
     return model
 
 

@@ -2,6 +2,27 @@
 
 from mi_widgets.compute.attention import attention_patterns
 from mi_widgets.compute.head_scores import head_scores
+from mi_widgets.compute.logit_attribution import logit_attribution
+from mi_widgets.compute.logit_lens import logit_lens, logit_lens_comparison
+from mi_widgets.compute.next_tokens import next_tokens
+from mi_widgets.compute.sampling import continued, nucleus, sample, sample_steps
 from mi_widgets.compute.step import Step, run
+from mi_widgets.compute.tuned_lens import TunedLens
+from mi_widgets.compute.tuned_lens_training import train_tuned_lens
 
-__all__ = ["Step", "attention_patterns", "head_scores", "run"]
+__all__ = [
+    "Step",
+    "TunedLens",
+    "attention_patterns",
+    "continued",
+    "head_scores",
+    "logit_attribution",
+    "logit_lens",
+    "logit_lens_comparison",
+    "next_tokens",
+    "nucleus",
+    "run",
+    "sample",
+    "sample_steps",
+    "train_tuned_lens",
+]

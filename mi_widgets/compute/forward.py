@@ -21,8 +21,8 @@ from mi_widgets.models import modules_of
 #: Called in the pass with (row of the layer axis, activation without its batch axis, in its own dtype and device).
 Reader = Callable[[int, torch.Tensor], None]
 
-#: Sites that stand once in a model, not in each block, by their first name.
-OUTSIDE = {"hook_embed", "hook_pos_embed", "embed", "pos_embed", "ln_final", "unembed"}
+#: Sites that stand once in a model, not in each block, by their first name. (`"blocks.0.…"` names one block.)
+OUTSIDE = {"hook_embed", "hook_pos_embed", "embed", "pos_embed", "ln_final", "unembed", "blocks"}
 
 
 def in_block(site: str) -> bool:

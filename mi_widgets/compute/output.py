@@ -10,10 +10,10 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from mi_widgets.compute.distributions import entropies, largest, ranks, rows_at_once
+
 #: Likeliest next tokens kept for each position.
 KEPT = 50
-#: Logits reduced at a time: about this many numbers.
-CHUNK = 8_000_000
 
 #: Each a site of `compute.forward`. `top_ids` int64 and `top_logits` float32 `[position, KEPT]`, likeliest first;
 #: `normalizer` float32 `[position]`: log of the sum of exp(logit), so that log p = logit − normalizer, in nats;
@@ -52,21 +52,24 @@ def summarised(logits: torch.Tensor, ids: torch.Tensor) -> dict[str, np.ndarray]
         ids: `[position]`, as run.
     """
     positions, d_vocab = logits.shape
-    kept = min(KEPT, d_vocab)
+    kept, size = min(KEPT, d_vocab), rows_at_once(d_vocab)
     following = torch.cat([ids[1:], ids[:1]]).to(logits.device)  # the last has none; its numbers become NaN
     parts: dict[str, list[torch.Tensor]] = {site: [] for site in OUTPUT_SITES}
-    size = max(1, CHUNK // d_vocab)
+    scratch = torch.empty((min(size, positions), d_vocab), device=logits.device)
     for start in range(0, positions, size):
         chunk = logits[start : start + size].float()
-        top, top_ids = chunk.topk(kept, dim=-1)
-        normalizer = chunk.logsumexp(-1)
-        target = chunk.gather(-1, following[start : start + size, None])
-        mean = torch.einsum("pv,pv->p", (chunk - normalizer[:, None]).exp(), chunk)
-        for site, value in zip(
-            OUTPUT_SITES,
-            (top_ids, top, normalizer, normalizer - mean, target[:, 0], (chunk > target).sum(-1).float()),
-            strict=True,
-        ):
+        room, after = scratch[: len(chunk)], following[start : start + size, None]
+        top, top_ids = largest(chunk, kept)
+        p, log_p = chunk.softmax(-1), chunk.log_softmax(-1)
+        came = chunk.gather(-1, after)
+        for site, value in {
+            "output.top_ids": top_ids,
+            "output.top_logits": top,
+            "output.normalizer": top[:, 0] - log_p.gather(-1, top_ids[:, :1])[:, 0],
+            "output.entropy": entropies(p, log_p, room),
+            "output.next_logit": came[:, 0],
+            "output.next_rank": ranks(chunk, came, room)[:, 0].float(),
+        }.items():
             parts[site].append(value.cpu())
     found = {site: torch.cat(values).numpy() for site, values in parts.items()}
     for site in ("output.next_logit", "output.next_rank"):

@@ -44,6 +44,8 @@ class Readout:
         self._norm = getattr(model, "ln_final", None)
         if self._norm is None and getattr(model.cfg, "normalization_type", None) is not None:
             raise ModelError(f"the final norm of {name} is not known.", "Lenses need it to read the stream rightly.")
+        if not self._unembedding.is_floating_point():
+            raise ModelError(f"the unembedding of {name} is quantised.", "Load it in float16, bfloat16 or float32.")
 
     @property
     def device(self) -> torch.device:
@@ -62,18 +64,28 @@ class Readout:
     @torch.no_grad()
     def normalized(self, stream: torch.Tensor) -> torch.Tensor:
         """`[row, d_model]` after the final norm, its statistics taken from each row itself."""
-        stream = stream.to(self.device, self._unembedding.dtype)
-        return stream if self._norm is None else self._norm(stream[None])[0]
+        return self._normalized(stream)
 
     @torch.no_grad()
     def logits(self, stream: torch.Tensor) -> torch.Tensor:
         """float32 `[row, d_vocab]` of `stream` `[row, d_model]`: norm, unembedding, bias, output transform."""
-        return self.transformed(self.raw_logits(stream))
+        return self.transformed(self._raw_logits(stream))
+
+    def differentiable_logits(self, stream: torch.Tensor) -> torch.Tensor:
+        """The same with its graph, for whoever takes gradients with respect to what `stream` was made from."""
+        return self.transformed(self._raw_logits(stream))
 
     @torch.no_grad()
     def raw_logits(self, stream: torch.Tensor) -> torch.Tensor:
         """The same before the output transform, in the model's dtype."""
-        logits = self.normalized(stream) @ self._unembedding
+        return self._raw_logits(stream)
+
+    def _normalized(self, stream: torch.Tensor) -> torch.Tensor:
+        stream = stream.to(self.device, self._unembedding.dtype)
+        return stream if self._norm is None else self._norm(stream[None])[0]
+
+    def _raw_logits(self, stream: torch.Tensor) -> torch.Tensor:
+        logits = self._normalized(stream) @ self._unembedding
         bias = self.b_U
         return logits if bias is None else logits.add_(bias)
 

@@ -8,6 +8,10 @@ from mi_widgets.data.attention import (
     attention_mask,
     patterns_from_arrays,
 )
+from mi_widgets.data.logit_attribution import AttributionRow, LogitAttribution
+from mi_widgets.data.logit_lens import LogitLens
+from mi_widgets.data.logit_lens_comparison import LogitLensComparison
+from mi_widgets.data.next_tokens import Continuation, NextTokens, NextTokensComparison, next_tokens_from_logits
 from mi_widgets.data.scores import prompt_scores
 from mi_widgets.data.selection import Selection
 from mi_widgets.data.store import load, save
@@ -18,11 +22,19 @@ __all__ = [
     "Alignment",
     "AttentionComparison",
     "AttentionPatterns",
+    "AttributionRow",
+    "Continuation",
+    "LogitAttribution",
+    "LogitLens",
+    "LogitLensComparison",
+    "NextTokens",
+    "NextTokensComparison",
     "Selection",
     "Tokens",
     "align",
     "attention_mask",
     "load",
+    "next_tokens_from_logits",
     "patterns_from_arrays",
     "prompt_scores",
     "save",

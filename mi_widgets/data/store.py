@@ -14,10 +14,26 @@ from zipfile import BadZipFile
 import numpy as np
 
 from mi_widgets.data.attention import AttentionComparison, AttentionPatterns
+from mi_widgets.data.logit_attribution import LogitAttribution
+from mi_widgets.data.logit_lens import LogitLens
+from mi_widgets.data.logit_lens_comparison import LogitLensComparison
+from mi_widgets.data.next_tokens import Continuation, NextTokens, NextTokensComparison
 from mi_widgets.errors import DataError
 
 SCHEMA = 1
-KINDS: dict[str, Any] = {kind.__name__: kind for kind in (AttentionPatterns, AttentionComparison)}
+KINDS: dict[str, Any] = {
+    kind.__name__: kind
+    for kind in (
+        AttentionPatterns,
+        AttentionComparison,
+        LogitLens,
+        LogitLensComparison,
+        NextTokens,
+        NextTokensComparison,
+        Continuation,
+        LogitAttribution,
+    )
+}
 
 
 def save(data: Any, path: str | Path) -> Path:

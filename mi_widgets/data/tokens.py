@@ -101,6 +101,15 @@ class Tokens:
         """One one-line label per position for axes and tables: visible whitespace."""
         return [visible(string) for string in self.strings]
 
+    def upto(self, position: int) -> Tokens:
+        """The prompt that ends with `position`: with its text as far as that is known to end there."""
+        count = position + 1
+        if count == len(self):
+            return self
+        end = self.spans[position][1]
+        text = self.text[:end] if self.text is not None and end >= 0 else None
+        return Tokens(self.ids[:count], self.strings[:count], self.special[:count], self.spans[:count], text)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
         return {

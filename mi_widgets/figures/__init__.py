@@ -11,19 +11,42 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mi_widgets.figures.attention import attention_figure
+    from mi_widgets.figures.attribution_preview import attribution_preview_png, attribution_preview_svg
     from mi_widgets.figures.export import find_browser, open_browser, save_figure
+    from mi_widgets.figures.logit_attribution import logit_attribution_figure
+    from mi_widgets.figures.next_tokens import next_tokens_figure
+    from mi_widgets.figures.next_tokens_preview import next_tokens_preview_png, next_tokens_preview_svg
     from mi_widgets.figures.preview import preview_png, preview_svg
 
 _HOMES = {
     "attention_figure": "attention",
+    "attribution_preview_png": "attribution_preview",
+    "attribution_preview_svg": "attribution_preview",
     "find_browser": "export",
+    "logit_attribution_figure": "logit_attribution",
+    "next_tokens_figure": "next_tokens",
+    "next_tokens_preview_png": "next_tokens_preview",
+    "next_tokens_preview_svg": "next_tokens_preview",
     "open_browser": "export",
     "preview_png": "preview",
     "preview_svg": "preview",
     "save_figure": "export",
 }
 
-__all__ = ["attention_figure", "find_browser", "open_browser", "preview_png", "preview_svg", "save_figure"]
+__all__ = [
+    "attention_figure",
+    "attribution_preview_png",
+    "attribution_preview_svg",
+    "find_browser",
+    "logit_attribution_figure",
+    "next_tokens_figure",
+    "next_tokens_preview_png",
+    "next_tokens_preview_svg",
+    "open_browser",
+    "preview_png",
+    "preview_svg",
+    "save_figure",
+]
 
 
 def __getattr__(name: str) -> Any:

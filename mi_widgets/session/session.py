@@ -103,7 +103,7 @@ class Session(traitlets.HasTraits):
         self._remember(self.prompt)
         self.observe(self._prompt_set, ["prompt", "beyond_context"])
         self.observe(lambda _change: self._tell("selection"), "selection")
-        self.observe(lambda _change: self._tell("corrupt"), "corrupt")
+        self.observe(lambda change: self._tell(change["name"]), ["corrupt", "answer", "foil"])
 
     def __repr__(self) -> str:
         return f"Session({self.info.label!r}, {self.prompt!r})"
@@ -264,8 +264,13 @@ class Session(traitlets.HasTraits):
         """One forward pass for each distinct prompt, of the union of what is needed; then every view's picture."""
         from mi_widgets.compute.step import Step
 
+        needs: dict[int, list[Need]] = {}
+        for view in self._of(run):
+            try:
+                needs[id(view)] = list(view.session_needs())
+            except Exception as error:  # e.g. an architecture that this view refuses: it fails alone
+                self._fail(run, [view], error)
         views = self._of(run)
-        needs = {id(view): list(view.session_needs()) for view in views}
         prompts: dict[Hashable, list[Need]] = {}
         for wanted in needs.values():
             for need in wanted:
@@ -365,17 +370,17 @@ class Session(traitlets.HasTraits):
             self.passes += 1
             for site, array in fresh.arrays.items():
                 result.arrays[site] = array
-                self._cache.put((known, site), array)
+                self._cache.put(_cache_key(known, site), array)
         result.was_training = in_training(self.model)  # said of a cached picture too
         return result
 
-    def _cached(self, known: Hashable, site: str) -> np.ndarray | None:
+    def _cached(self, known: tuple[Any, ...], site: str) -> np.ndarray | None:
         """The site's array from the cache; one position of a site also where the whole site is there."""
         from mi_widgets.compute.forward import take_position
 
-        array = self._cache.get((known, site))
+        array = self._cache.get(_cache_key(known, site))
         if array is None and "@" in site:
-            whole = self._cache.get((known, site.partition("@")[0]))
+            whole = self._cache.get(_cache_key(known, site.partition("@")[0]))
             array = None if whole is None else take_position(site, whole)
         return array
 
@@ -432,6 +437,14 @@ class Session(traitlets.HasTraits):
     def _tell(self, name: str) -> None:
         for view in list(self._views):
             view.session_changed(name)
+
+
+def _cache_key(known: tuple[Any, ...], site: str) -> Hashable:
+    """Where the cache holds `site`: what stands once in a model is the same whichever layers were asked for."""
+    from mi_widgets.compute.forward import in_block
+
+    model, ids, layers = known
+    return model, ids, layers if in_block(site) else None, site
 
 
 def _answers(tokens: Tokens, activations: Activations, group: Sequence[Need]) -> dict[int, Answered | Exception]:

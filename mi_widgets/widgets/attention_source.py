@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from mi_widgets.data import AttentionComparison, AttentionPatterns
-from mi_widgets.errors import DataError
 from mi_widgets.session import Session
+from mi_widgets.widgets.source import session_of
 
 
 def resolved(
@@ -17,17 +17,8 @@ def resolved(
     Raises:
         DataError: something else, or arguments that do not go together.
     """
-    if isinstance(source, Session):
-        if prompt is not None or prepend_bos is not None:
-            raise DataError("a session has its own prompt.", "Set session.prompt, or give a model and a prompt.")
-        return source, None, None
     if isinstance(source, AttentionComparison):
         return None, source.a, source
     if isinstance(source, AttentionPatterns):
         return None, source, None
-    if source is None or prompt is None:
-        raise DataError(
-            "an attention view needs a session, or a model and a prompt.",
-            'mw.Attention(session), mw.Attention(model, "prompt") or mw.Attention.from_data(patterns, tokens).',
-        )
-    return Session(source, prompt, prepend_bos=prepend_bos), None, None
+    return session_of(source, prompt, prepend_bos, "Attention"), None, None

@@ -110,6 +110,10 @@ class LiveView(View):
             said = " ".join(filter(None, explain(self.last_error)))
             warnings.warn(f"not current, the last good picture's numbers: {said}", stacklevel=3)
 
+    def changed_options(self, current: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+        """`current` with `changes`; DataError for what this view cannot show."""
+        return self.OPTIONS.changed(current, changes)
+
     def _draw_still(self, form: str) -> str | bytes:  # noqa: ARG002
         """The picture drawn without a browser; see `View._still`."""
         return ""
@@ -135,7 +139,7 @@ class LiveView(View):
     @traitlets.validate("options")
     def _whole_options(self, proposal: Any) -> dict[str, Any]:
         current = self._trait_values.get("options") or self.OPTIONS.defaults
-        return self.OPTIONS.changed(current, dict(proposal["value"]))
+        return self.changed_options(current, dict(proposal["value"]))
 
     def _prompt_edited(self, change: Any) -> None:
         if self.session is not None and change["new"] != self.session.prompt:

@@ -54,7 +54,7 @@ def options_from_wire(value: Any, view: Any) -> dict[str, Any]:
     chosen = dict(view.options)
     for name, option in value.items() if isinstance(value, dict) else ():
         try:
-            chosen = view.OPTIONS.changed(chosen, {name: option})
+            chosen = view.changed_options(chosen, {name: option})
         except DataError:
             continue
     return chosen

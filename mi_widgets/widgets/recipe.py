@@ -51,25 +51,57 @@ def attention_recipe(
             f'view = mw.Attention.from_data(mw.data.load("attention.npz"){words})',
         ]
     else:
-        bos = "" if session.prepend_bos is None else f", prepend_bos={session.prepend_bos}"
-        beyond = ", beyond_context=True" if session.beyond_context else ""
         second = "" if compare is None else f", compare={compare!r}"
         if scored:
             lines.insert(2, "# scores: a DataFrame of your own, with columns layer and head")
             second += ", scores=scores"
         chosen_layers = "" if layers is None else f", layers={list(layers)}"
         lines += [
-            f"model = {loader(session.info.name)}",
-            f"session = mw.Session(model, {prompt!r}{bos}{beyond})",
+            *_session(session, prompt),
             f"view = mw.Attention(session{second}{chosen_layers}{words})",
         ]
-    if selection != Selection():
-        chosen = {name: value for name, value in selection.to_dict().items() if value not in (None, [])}
-        if "heads" in chosen:
-            chosen["heads"] = tuple(tuple(pair) for pair in chosen["heads"])
-        fields = ", ".join(f"{name}={value!r}" for name, value in chosen.items())
-        lines.append(f"view.selection = mw.Selection({fields})")
-    return "\n".join([*lines, 'view.save("attention.pdf", width_mm=83)', ""])
+    return "\n".join([*lines, *_selected(selection), 'view.save("attention.pdf", width_mm=83)', ""])
+
+
+def recipe_lines(
+    view: str, name: str, session: Session | None, prompt: Any, words: dict[str, Any], selection: Selection
+) -> str:
+    """The recipe of a view's picture.
+
+    Args:
+        view: the class, e.g. `"LogitLens"`.
+        name: of the files it writes, e.g. `"logit_lens"`.
+        session: of the view, or None for plain data.
+        prompt: that the picture is of.
+        words: arguments of the view that are not at their defaults.
+        selection: what is pointed at.
+    """
+    arguments = "".join(f", {word}={value!r}" for word, value in words.items())
+    lines = [f"# {versions(session is not None)}", "import mi_widgets as mw", ""]
+    if session is None:
+        lines += [
+            f'# first: view.save("{name}.npz")',
+            f'view = mw.{view}.from_data(mw.data.load("{name}.npz"){arguments})',
+        ]
+    else:
+        lines += [*_session(session, prompt), f"view = mw.{view}(session{arguments})"]
+    return "\n".join([*lines, *_selected(selection), f'view.save("{name}.pdf", width_mm=83)', ""])
+
+
+def _session(session: Session, prompt: Any) -> list[str]:
+    bos = "" if session.prepend_bos is None else f", prepend_bos={session.prepend_bos}"
+    beyond = ", beyond_context=True" if session.beyond_context else ""
+    return [f"model = {loader(session.info.name)}", f"session = mw.Session(model, {prompt!r}{bos}{beyond})"]
+
+
+def _selected(selection: Selection) -> list[str]:
+    if selection == Selection():
+        return []
+    chosen = {name: value for name, value in selection.to_dict().items() if value not in (None, [])}
+    if "heads" in chosen:
+        chosen["heads"] = tuple(tuple(pair) for pair in chosen["heads"])
+    fields = ", ".join(f"{name}={value!r}" for name, value in chosen.items())
+    return [f"view.selection = mw.Selection({fields})"]
 
 
 def loader(name: str) -> str:

@@ -139,8 +139,9 @@ class AttributionManifest(TypedDict):
     """What the attribution picture means; contributions are in logits and sum to `difference` up to `residue`.
 
     Parts are parallel lists (-1 where a part has no layer, head or neuron). Blocks: `contribution` [part] (f32);
-    `heads` [layer, head] and `mlps` [layer] (f32), always; `sources` [layer, head, position] (f16): each head's
-    contribution by the position it reads from, absent where `has_sources` is false (`why_no_sources` says why).
+    `mlps` [layer] (f32, NaN where not known); `heads` [layer, head] (f32), whatever `by` is, absent where
+    `why_no_heads` says why; `sources` [layer, head, position] (f16): each head's contribution by the position it reads
+    from, absent where `has_sources` is false (`why_no_sources` says why).
     """
 
     kind: Literal["logit_attribution"]
@@ -162,6 +163,7 @@ class AttributionManifest(TypedDict):
     residue: float
     n_layers: int
     n_heads: int
+    why_no_heads: str
     has_sources: bool
     why_no_sources: str
     checks: list[CheckValue]

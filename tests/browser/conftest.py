@@ -1,13 +1,14 @@
-"""One JupyterLab server for all browser tests of a session."""
+"""What browser tests share: one JupyterLab server for a session, and offline pages that must stay silent."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from lab import LabServer, Notebook
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, Page
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -41,3 +42,28 @@ def open_notebook(server: LabServer, browser: Browser) -> Iterator[Callable[...,
         notebook.close()
     assert errors == []
     assert external == []
+
+
+@pytest.fixture
+def open_page(browser: Browser) -> Iterator[Callable[[Path], Page]]:
+    """Open a file as a reader would; afterwards there must be no request beyond it and no console error."""
+    asked: list[str] = []
+    errors: list[str] = []
+    pages: list[Page] = []
+
+    def open_file(path: Path) -> Page:
+        page = browser.new_page(viewport={"width": 1200, "height": 900})
+        page.on("request", lambda request: asked.append(request.url))
+        page.on(
+            "console", lambda message: errors.append(message.text) if message.type in {"error", "warning"} else None
+        )
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(path.as_uri())
+        pages.append(page)
+        return page
+
+    yield open_file
+    for page in pages:
+        page.close()
+    assert [url for url in asked if not url.startswith(("file:", "blob:", "data:"))] == []
+    assert errors == []

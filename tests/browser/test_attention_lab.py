@@ -158,6 +158,7 @@ def test_the_same_view_displayed_twice_follows_itself_and_survives_closing_one(o
     second = notebook.view(1)
     notebook.run(2)
     drawn(second, "idle", 2)
+    assert second.get_attribute("data-run") == "2"
 
 
 def test_stop_ends_a_computation_and_keeps_the_picture(open_notebook: Open) -> None:

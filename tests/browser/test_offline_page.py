@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
 import mi_widgets as mw
 
@@ -18,31 +18,6 @@ def softmax(layers: int, heads: int, count: int, causal: bool = True, seed: int 
     raw = np.exp(3 * np.random.default_rng(seed).normal(size=(layers, heads, count, count)).astype(np.float32))
     raw = np.tril(raw) if causal else raw
     return raw / raw.sum(-1, keepdims=True)
-
-
-@pytest.fixture
-def open_page(browser: Browser) -> Iterator[Open]:
-    """Open a file as a reader would; afterwards there must be no request beyond it and no console error."""
-    asked: list[str] = []
-    errors: list[str] = []
-    pages: list[Page] = []
-
-    def open_file(path: Path) -> Page:
-        page = browser.new_page(viewport={"width": 1200, "height": 900})
-        page.on("request", lambda request: asked.append(request.url))
-        page.on(
-            "console", lambda message: errors.append(message.text) if message.type in {"error", "warning"} else None
-        )
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.goto(path.as_uri())
-        pages.append(page)
-        return page
-
-    yield open_file
-    for page in pages:
-        page.close()
-    assert [url for url in asked if not url.startswith(("file:", "blob:", "data:"))] == []
-    assert errors == []
 
 
 def test_144_heads_of_64_tokens_make_a_small_page_that_draws_and_answers(open_page: Open, tmp_path: Path) -> None:

@@ -318,3 +318,17 @@ def test_the_card_is_filled_in_from_the_weights(known):
     assert card.head_table(known["heads"]) in text
     assert card.circuit_table(known["indirect_object"]) in text
     assert card.mixture_table() in text
+
+
+def test_the_shipped_tuned_lens_reads_the_layers_better_than_the_logit_lens():
+    from mi_widgets import compute, load_demo
+    from mi_widgets.compute.tuned_lens import shipped_lens
+
+    bridge = load_demo()
+    lens = shipped_lens(bridge)
+    gains = []
+    for record in demo.prompts("ioi", n=5) + demo.prompts("topic", n=5):
+        plain, tuned = (compute.logit_lens(bridge, record.text, lens=which) for which in ("logit", lens))
+        np.testing.assert_allclose(tuned.top_probs[-1], plain.top_probs[-1], atol=1e-6)  # the last row is the model
+        gains.append(plain.kl[:-1].mean(axis=1) - tuned.kl[:-1].mean(axis=1))
+    assert (np.mean(gains, axis=0) > 0.5).all()  # nats, every layer before the last

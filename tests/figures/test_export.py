@@ -57,7 +57,8 @@ def test_a_figure_is_scaled_whole_to_another_width(figure, tmp_path, printer):
 
 
 def test_any_plotly_figure_can_be_saved(tmp_path, printer):
-    save_figure(go.Figure(go.Scatter(x=[1, 2], y=[3, 4])), tmp_path / "plain.pdf", width_mm=83)
+    path = save_figure(go.Figure(go.Scatter(x=[1, 2], y=[3, 4])), tmp_path / "plain.pdf", width_mm=83)
+    assert path.read_bytes().startswith(b"%PDF")
 
 
 def test_text_stays_text_in_svg(figure, tmp_path, printer, story):

@@ -8,51 +8,12 @@ import threading
 import numpy as np
 import pytest
 import torch
+from fake_view import FakeView, count_passes
 
 import mi_widgets as mw
-from mi_widgets.errors import Cancelled, MiWidgetsError, ModelError, PromptError
-from mi_widgets.session import Need, Session
-from mi_widgets.session.cache import ActivationCache
+from mi_widgets.errors import Cancelled, ModelError, PromptError
+from mi_widgets.session import Session
 from mi_widgets.session.prompts import from_wire, plain, to_wire
-
-
-class FakeView:
-    """A view that writes down what the session tells it."""
-
-    def __init__(self, session, sites=("attn.hook_pattern",), second=None, layers=None):
-        self.session, self.sites, self.second, self.layers = session, sites, second, layers
-        self.log, self.drawn, self.notes = [], None, []
-        session.join(self)
-
-    def session_needs(self):
-        prompts = {"A": self.session.prompt} | ({} if self.second is None else {"B": self.second})
-        return [Need(name, prompt, self.sites, layers=self.layers) for name, prompt in prompts.items()]
-
-    def session_waits(self, progress):
-        self.log.append(("waits", progress.done, progress.total))
-
-    def session_draws(self, progress, answers):
-        self.drawn, self.notes = answers, list(progress.notes)
-        self.log.append(("draws", answers["A"].tokens.strings))
-        yield from ()
-
-    def session_fails(self, run, error):
-        self.log.append(("fails", type(error).__name__))
-
-    session_hidden = False
-
-    def session_stops(self, run, error):
-        self.log.append(("stops",))
-
-    def session_changed(self, name):
-        self.log.append(("changed", name))
-
-
-def count_passes(model):
-    """The threads of the model's passes, as seen from inside."""
-    threads = []
-    model.add_hook("blocks.0.hook_resid_pre", lambda value, hook: threads.append(threading.get_ident()))
-    return threads
 
 
 def test_four_views_share_one_pass_for_each_edit(model):
@@ -288,82 +249,6 @@ def test_the_model_runs_only_on_the_owners_thread(in_loop, model):
         assert set(passes) == {threading.get_ident()}
 
     in_loop(main)
-
-
-class TestCache:
-    """Activations are kept under a bound, and never outlive what they were computed from."""
-
-    def test_returning_to_a_prompt_costs_no_pass(self, model):
-        session = Session(model, "w3")
-        view = FakeView(session)
-        first = view.drawn["A"].activations.arrays["attn.hook_pattern"]
-        session.prompt = "w4"
-        session.prompt = "w3"
-        assert session.passes == 2
-        assert view.drawn["A"].activations.arrays["attn.hook_pattern"] is first
-
-    def test_only_missing_sites_are_run(self, model):
-        session = Session(model, "w3")
-        FakeView(session)
-        both = FakeView(session, ("attn.hook_pattern", "attn.hook_v"))
-        assert session.passes == 2
-        assert set(both.drawn["A"].activations.arrays) == {"attn.hook_pattern", "attn.hook_v"}
-
-    @pytest.mark.parametrize("change", ["weights", "hook", "swapped hook"])
-    def test_a_changed_model_is_run_again(self, change, model):
-        if change == "swapped hook":
-            model.add_hook("blocks.0.hook_resid_pre", lambda value, hook: value + 1)
-        session = Session(model, "w3 w4 w5")
-        view = FakeView(session)
-        before = view.drawn["A"].activations.arrays["attn.hook_pattern"].copy()
-        if change == "weights":
-            with torch.no_grad():
-                for parameter in model.parameters():
-                    parameter.mul_(0.5)
-        else:
-            model.reset_hooks()
-            model.add_hook("blocks.0.hook_resid_pre", lambda value, hook: value.flip(-1))
-        session.compute([view])
-        assert session.passes == 2
-        assert not np.allclose(view.drawn["A"].activations.arrays["attn.hook_pattern"], before)
-
-    def test_refresh_forgets(self, model):
-        session = Session(model, "w3")
-        view = FakeView(session)
-        session.refresh()
-        assert session.passes == 2
-        assert view.log[-1][0] == "draws"
-
-    def test_the_bound_is_seen_and_set(self, model):
-        session = Session(model, "w3", cache_limit=10_000_000)
-        FakeView(session)
-        used = session.cache_bytes
-        assert used > 0
-        for number in range(4, 12):
-            session.prompt = f"w{number}"
-        assert session.cache_bytes == 9 * used
-        session.cache_limit = 3 * used
-        assert session.cache_bytes == 3 * used
-        with pytest.raises(MiWidgetsError, match="negative"):
-            session.cache_limit = -1
-
-    def test_least_recently_used_goes_first(self):
-        cache = ActivationCache(200)
-        arrays = {name: np.zeros(100, np.uint8) for name in "abc"}
-        cache.put("a", arrays["a"])
-        cache.put("b", arrays["b"])
-        assert cache.get("a") is arrays["a"]
-        cache.put("c", arrays["c"])
-        assert cache.get("b") is None
-        assert cache.get("a") is arrays["a"]
-        assert cache.nbytes == 200
-
-    def test_the_newest_is_kept_even_alone_over_the_bound(self):
-        cache = ActivationCache(0)
-        cache.put("a", np.zeros(10))
-        cache.put("b", np.zeros(10))
-        assert cache.get("a") is None
-        assert cache.get("b") is not None
 
 
 class TestNotes:

@@ -63,40 +63,38 @@ export function openParcel(source: unknown): Parcel | null {
 
 /** Values as stored: dense, or for layout "lower" only the cells with key ≤ query, row by row. NaN is missing. */
 export function decode(block: Block): Float32Array {
-  const { header, bytes } = block;
-  if (header.dtype === "u8") {
-    const table = codeValues(header);
-    const out = new Float32Array(bytes.length);
-    for (let at = 0; at < bytes.length; at++) out[at] = table[bytes[at]!]!;
-    return out;
-  }
-  if (header.dtype === "f16") {
-    const table = halves();
-    const codes = new Uint16Array(copied(bytes));
-    const out = new Float32Array(codes.length);
-    for (let at = 0; at < codes.length; at++) out[at] = table[codes[at]!]!;
-    return out;
-  }
-  return new Float32Array(copied(bytes));
+  const { numbers, values } = storedIn(block);
+  if (!values) return new Float32Array(numbers);
+  const out = new Float32Array(numbers.length);
+  for (let at = 0; at < out.length; at++) out[at] = values[numbers[at]!]!;
+  return out;
 }
 
 /** Values with every axis full; cells above the diagonal of layout "lower" are 0. */
 export function decodeDense(block: Block): Float32Array {
   const { header } = block;
-  const values = decode(block);
-  if (header.layout === "dense") return values;
+  if (header.layout === "dense") return decode(block);
+  const { numbers, values } = storedIn(block);
   const side = header.shape[header.shape.length - 1] ?? 0;
   const stored = (side * (side + 1)) / 2;
-  const grids = stored ? values.length / stored : 0;
-  const out = new Float32Array(grids * side * side);
+  const rows = stored ? (numbers.length / stored) * side : 0;
+  const out = new Float32Array(rows * side);
   let from = 0;
-  for (let grid = 0; grid < grids; grid++) {
-    for (let query = 0; query < side; query++) {
-      out.set(values.subarray(from, from + query + 1), (grid * side + query) * side);
-      from += query + 1;
-    }
+  for (let row = 0; row < rows; row++) {
+    const cells = (row % side) + 1;
+    const to = row * side;
+    if (!values) out.set(numbers.subarray(from, from + cells), to);
+    else for (let key = 0; key < cells; key++) out[to + key] = values[numbers[from + key]!]!;
+    from += cells;
   }
   return out;
+}
+
+/** The numbers of a block as they lie in its bytes, and where they are codes, the value of each code. */
+function storedIn({ header, bytes }: Block): { numbers: Uint8Array | Uint16Array | Float32Array; values: Float32Array | null } {
+  if (header.dtype === "u8") return { numbers: bytes, values: codeValues(header) };
+  if (header.dtype === "f16") return { numbers: aligned(bytes, Uint16Array), values: halves() };
+  return { numbers: aligned(bytes, Float32Array), values: null };
 }
 
 /** The value of each of the 256 codes of a u8 block. */
@@ -119,9 +117,15 @@ function padded(length: number): number {
   return Math.ceil(length / 8) * 8;
 }
 
-/** An array buffer of exactly these bytes: typed arrays refuse offsets that are not multiples of their size. */
-function copied(bytes: Uint8Array): ArrayBuffer {
-  return bytes.slice().buffer as ArrayBuffer;
+interface Numbers<Kind> {
+  readonly BYTES_PER_ELEMENT: number;
+  new (buffer: ArrayBufferLike, offset?: number, length?: number): Kind;
+}
+
+/** The bytes as numbers, without a copy where they lie as typed arrays want them. */
+function aligned<Kind>(bytes: Uint8Array, Kind: Numbers<Kind>): Kind {
+  const size = Kind.BYTES_PER_ELEMENT;
+  return bytes.byteOffset % size ? new Kind(bytes.slice().buffer) : new Kind(bytes.buffer, bytes.byteOffset, bytes.byteLength / size);
 }
 
 let halfTable: Float32Array | null = null;

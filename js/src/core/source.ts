@@ -5,7 +5,7 @@
 import type { Parcel } from "./blocks";
 import { Requests, type Asked, RequestFailed } from "./requests";
 import { Signal, type Readable } from "./signal";
-import type { Answer, Presence } from "./wire.gen";
+import type { Answer, Order, Presence } from "./wire.gen";
 
 /** What anywidget hands to `render`; static hosts leave out `send` and the manager. */
 export interface WidgetModel<State> {
@@ -28,6 +28,8 @@ export interface DataSource<State> {
   get<Name extends keyof State & string>(name: Name): State[Name];
   /** Changes the state here and, if live, in the kernel. */
   set<Name extends keyof State & string>(name: Name, value: State[Name]): void;
+  /** The same for several that belong together: the kernel hears of them at once. */
+  setTogether(change: Partial<State>): void;
   /** Hears of changes from outside, all that belong together at once. Returns the way to stop. */
   observe(names: (keyof State & string)[], changed: (names: Set<string>) => void): () => void;
   /** Rejects with `RequestFailed`, or with an AbortError once `signal` has aborted. */
@@ -35,6 +37,8 @@ export interface DataSource<State> {
   /** The reader did something that the kernel must answer: find out whether it is there. */
   expectKernel(busy: () => boolean): void;
   stop(): void;
+  /** The kernel is to do something once; what comes of it arrives as a new state. */
+  order(order: Omit<Order, "kind">): void;
   /** One render of the view stands on the page, or has left it. Hosts give renders nothing in common: Python counts. */
   announce(kind: Presence["kind"]): void;
   close(): void;
@@ -78,6 +82,11 @@ export class ModelSource<State> implements DataSource<State> {
 
   set<Name extends keyof State & string>(name: Name, value: State[Name]): void {
     this.#model.set(name, value);
+    this.#model.save_changes();
+  }
+
+  setTogether(change: Partial<State>): void {
+    for (const [name, value] of Object.entries(change)) this.#model.set(name as keyof State & string, value as never);
     this.#model.save_changes();
   }
 
@@ -137,6 +146,11 @@ export class ModelSource<State> implements DataSource<State> {
 
   stop(): void {
     this.#model.send?.({ kind: "stop" });
+  }
+
+  order(order: Omit<Order, "kind">): void {
+    const message: Order = { kind: "order", ...order };
+    this.#model.send?.(message);
   }
 
   announce(kind: Presence["kind"]): void {

@@ -381,8 +381,9 @@ export type PartKind = "embedding" | "position embedding" | "layer" | "attention
  * What the attribution picture means; contributions are in logits and sum to `difference` up to `residue`.
  *
  * Parts are parallel lists (-1 where a part has no layer, head or neuron). Blocks: `contribution` [part] (f32);
- * `heads` [layer, head] and `mlps` [layer] (f32), always; `sources` [layer, head, position] (f16): each head's
- * contribution by the position it reads from, absent where `has_sources` is false (`why_no_sources` says why).
+ * `mlps` [layer] (f32, NaN where not known); `heads` [layer, head] (f32), whatever `by` is, absent where
+ * `why_no_heads` says why; `sources` [layer, head, position] (f16): each head's contribution by the position it reads
+ * from, absent where `has_sources` is false (`why_no_sources` says why).
  */
 export interface AttributionManifest {
   kind: "logit_attribution";
@@ -404,6 +405,7 @@ export interface AttributionManifest {
   residue: number;
   n_layers: number;
   n_heads: number;
+  why_no_heads: string;
   has_sources: boolean;
   why_no_sources: string;
   checks: CheckValue[];

@@ -9,7 +9,7 @@ import { effect, frame, Signal, type Scope } from "../core/signal";
 import { thinned } from "../core/thin";
 import { clipped, isolated } from "../core/tokens";
 import { h } from "./element";
-import { hatch, offscreen, prepare } from "./surface";
+import { hatch, prepare, resized, type Offscreen } from "./surface";
 import type { Ink } from "./theme";
 
 export interface HeatmapContent {
@@ -44,6 +44,8 @@ const LONGEST_LABEL = 12;
 const LABEL_PIXELS = 76;
 const LARGEST_CELL = 56;
 const TITLE = 15;
+/** The widest label is one of this many with the most characters. */
+const MEASURED = 16;
 /** A grid is painted at full resolution up to this side; larger ones are always merged to it first. */
 const LARGEST_IMAGE = 4096;
 
@@ -58,7 +60,7 @@ export class Heatmap {
   readonly drawn = new Signal(0);
   /** Zoom 1 shows everything; left and top in cells. */
   readonly view = new Signal({ zoom: 1, left: 0, top: 0 });
-  #image: { canvas: HTMLCanvasElement; grid: Grid; mapping: Mapping; merged: number } | null = null;
+  #image: (Offscreen & { grid: Grid; mapping: Mapping; merged: number }) | null = null;
   #plot = { x: 0, y: 0, width: 0, height: 0, cell: 1, fit: 1 };
   #events: HeatmapEvents;
   #identity = "";
@@ -188,10 +190,7 @@ export class Heatmap {
     if (held && held.labels === labels && held.font === ink.code) return held.pixels;
     context.font = `${LABEL}px ${ink.code}`;
     let pixels = 0;
-    // Every label of a short prompt, a sample of a long one.
-    for (let position = 0; position < labels.length; position += Math.max(1, Math.floor(labels.length / 200))) {
-      pixels = Math.max(pixels, context.measureText(clipped(labels[position] ?? "", LONGEST_LABEL)).width);
-    }
+    for (const label of widest(labels, MEASURED)) pixels = Math.max(pixels, context.measureText(label).width);
     this.#longest = { labels, font: ink.code, pixels };
     return pixels;
   }
@@ -243,12 +242,12 @@ export class Heatmap {
     const held = this.#image;
     if (held && held.grid === grid && held.mapping === mapping && held.merged === merged) return held.canvas;
     const small = pooled(grid, merged);
-    const target = offscreen(small.side, small.side);
+    const target = resized(held, small.side, small.side);
     if (!target) return null;
     const pixels = target.context.createImageData(small.side, small.side);
     paintGrid(small, mapping, new Uint32Array(pixels.data.buffer));
     target.context.putImageData(pixels, 0, 0);
-    this.#image = { canvas: target.canvas, grid, mapping, merged };
+    this.#image = { ...target, grid, mapping, merged };
     return target.canvas;
   }
 
@@ -414,6 +413,17 @@ export class Heatmap {
       { passive: false },
     );
   }
+}
+
+/** The cut labels that are likely the widest: measuring takes far longer than counting. Scripts after Greek count double. */
+function widest(labels: string[], count: number): string[] {
+  const sized = [...new Set(labels)].map((label) => {
+    const text = clipped(label, LONGEST_LABEL);
+    let size = text.length;
+    for (let at = 0; at < text.length; at++) if (text.charCodeAt(at) > 0x3ff) size += 1;
+    return { text, size };
+  });
+  return sized.sort((left, right) => right.size - left.size).slice(0, count).map(({ text }) => text);
 }
 
 /** The label cut to `room` pixels, isolated from its neighbours' reading direction. */

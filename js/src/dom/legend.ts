@@ -11,6 +11,13 @@ export interface LegendContent {
   missing: boolean;
   /** Cells outside the range, drawn in its end colours. */
   clipped: number;
+  /** What masked cells are called; "masked" where nothing is said. */
+  maskedText?: string;
+  /** Marks beside the colours and the name of the scale, where values stand for something else (ranks, logarithms). */
+  marks?: { unit: number; text: string }[];
+  scaleText?: string;
+  /** Further looks and what they mean. */
+  extra?: Node[];
 }
 
 const SCALE_NAMES = { linear: "linear", sqrt: "square root", log: "logarithmic" };
@@ -38,26 +45,28 @@ export class Legend {
       for (let step = 0; step < 256; step++) words[255 - step] = mapping.colors[step]!;
       context.putImageData(pixels, 0, 0);
     }
+    const own = (): { unit: number; text: string }[] =>
+      ticks(mapping).map(({ value, unit }) => ({ unit, text: `${mapping.scale === "log" && unit === 0 ? "≤ " : ""}${rounded(value)}` }));
     this.#ticks.replaceChildren(
-      ...ticks(mapping).map(({ value, unit }) => {
-        const floor = mapping.scale === "log" && unit === 0;
-        const tick = h("div", { class: "miw-legend-tick" }, `${floor ? "≤ " : ""}${rounded(value)}`);
+      ...(content.marks ?? own()).map(({ unit, text }) => {
+        const tick = h("div", { class: "miw-legend-tick" }, text);
         tick.style.bottom = `${unit * 100}%`;
         return tick;
       }),
     );
-    const notes: HTMLElement[] = [h("div", {}, SCALE_NAMES[mapping.scale])];
+    const notes: HTMLElement[] = [h("div", {}, content.scaleText ?? SCALE_NAMES[mapping.scale])];
     if (mapping.scale === "log") {
       notes.push(h("div", {}, `floor ${rounded(LOG_FLOOR)} of max`));
     }
-    if (content.masked) notes.push(swatch("miw-swatch-masked", mapping.masked, "masked"));
+    if (content.masked) notes.push(swatch("miw-swatch-masked", mapping.masked, content.maskedText ?? "masked"));
     if (content.missing) {
       const missing = mapping.missing;
       notes.push(swatch("", `rgb(${missing & 255} ${(missing >> 8) & 255} ${(missing >> 16) & 255})`, "not a number"));
     }
     if (content.clipped) notes.push(h("div", {}, `${content.clipped} clipped`));
-    this.#notes.replaceChildren(...notes);
-    this.element.title = `${exact(mapping.low)} … ${exact(mapping.high)}`;
+    this.#notes.replaceChildren(...notes, ...(content.extra ?? []));
+    if (!content.marks) this.element.title = `${exact(mapping.low)} … ${exact(mapping.high)}`;
+    else this.element.removeAttribute("title");
   }
 }
 

@@ -27,7 +27,18 @@ export function context2d(canvas: HTMLCanvasElement): CanvasRenderingContext2D |
 }
 
 /** A canvas that is never shown, holding one image. */
-export function offscreen(width: number, height: number): { canvas: HTMLCanvasElement; context: CanvasRenderingContext2D } | null {
+export interface Offscreen {
+  canvas: HTMLCanvasElement;
+  context: CanvasRenderingContext2D;
+}
+
+/** The canvas that is held already where it has this size, for a new image; else another one. */
+export function resized(held: Offscreen | null, width: number, height: number): Offscreen | null {
+  const fits = held && held.canvas.width === width && held.canvas.height === height;
+  return fits ? { canvas: held.canvas, context: held.context } : offscreen(width, height);
+}
+
+export function offscreen(width: number, height: number): Offscreen | null {
   const canvas = document.createElement("canvas");
   canvas.width = Math.max(1, width);
   canvas.height = Math.max(1, height);

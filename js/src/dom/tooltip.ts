@@ -31,6 +31,8 @@ export class Tooltip {
       if (control?.matches(":focus-visible") && !control.matches("textarea")) this.#besideControl(control);
     });
     scope.listen(root, "focusout", () => this.hide());
+    // Who types has read it.
+    scope.listen(root, "input", () => this.hide());
     scope.add(() => window.clearTimeout(this.#timer));
   }
 

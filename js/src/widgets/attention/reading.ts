@@ -45,7 +45,10 @@ export class Reading {
       h("div", { class: "miw-reading-head" }, this.#title, this.#heads),
       this.strip.element,
     );
-    scope.effect(() => this.strip.setTokens(explorer.positions.value));
+    scope.effect(() => {
+      // A text that is not shown is not set either.
+      if (explorer.options.value.panel !== "matrix") this.strip.setTokens(explorer.positions.value);
+    });
     scope.effect(() => this.#paint());
     scope.effect(() => this.strip.mark({ pointed: this.position.value, locked: explorer.lockedPosition.value }));
     scope.effect(() => this.#showTitle());
@@ -54,8 +57,7 @@ export class Reading {
     scope.effect(() => {
       const count = explorer.positions.value.count;
       const locked = explorer.lockedPosition.value ?? count - 1;
-      // Two frames: the strip gets its height with the first.
-      requestAnimationFrame(() => requestAnimationFrame(() => this.strip.reveal(locked)));
+      this.strip.reveal(locked);
     });
   }
 

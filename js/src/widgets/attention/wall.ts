@@ -8,7 +8,7 @@ import { computed, frame, Signal, type Readable } from "../../core/signal";
 import { thinned } from "../../core/thin";
 import { CATEGORICAL } from "../../core/color.gen";
 import { h } from "../../dom/element";
-import { offscreen, prepare } from "../../dom/surface";
+import { prepare, resized, type Offscreen } from "../../dom/surface";
 import { HiddenTable } from "../../dom/table";
 import type { Ink } from "../../dom/theme";
 import type { Explorer, Head, WallHead } from "./explorer";
@@ -48,9 +48,7 @@ interface Layout {
 }
 
 /** Pixels of all heads, and which of them are painted; `key` is what they were painted with. */
-interface Sheet {
-  canvas: HTMLCanvasElement;
-  context: CanvasRenderingContext2D;
+interface Sheet extends Offscreen {
   pixels: ImageData;
   key: unknown[];
   painted: Uint8Array;
@@ -280,7 +278,7 @@ export class Wall {
     if (held && key.every((part, at) => part === held.key[at])) return held;
     const width = picture.manifest.heads * cell;
     const height = picture.manifest.layers.length * cell;
-    const target = offscreen(width, height);
+    const target = resized(held, width, height);
     if (!target) return null;
     const pixels = target.context.createImageData(width, height);
     const painted = new Uint8Array(picture.manifest.heads * picture.manifest.layers.length);

@@ -1,0 +1,248 @@
+/**
+ * What the logit attribution knows beyond what every view does: the answer and its foil, the rows of the chart, what is
+ * pointed at on the chart and on the map of heads, and how both answer to each other. Knows nothing of the DOM.
+ */
+import { openParcel } from "../../core/blocks";
+import { Linked } from "../../core/linked";
+import { EMPTY_POSITIONS, type Positions } from "../../core/positions";
+import { makeMapping, type Mapping, type Theme } from "../../core/scale";
+import { computed, Signal, type Readable, type Scope } from "../../core/signal";
+import type { DataSource } from "../../core/source";
+import type { AttributionManifest, AttributionOptions, AttributionState, RefusedToken } from "../../core/wire.gen";
+import { AttributionPicture, largest, type Head, type Span } from "./picture";
+import { makeRows, type Row } from "./rows";
+
+export const DEFAULTS: AttributionOptions = {
+  by: "component",
+  position: null,
+  top: 30,
+  sort: "model",
+  rows: 40,
+  chart: "waterfall",
+};
+
+export type Role = "answer" | "foil";
+export type Wished = string | number | null;
+
+/** How a row answers to a place on the map: it is that place, or holds it among others. */
+export type Relation = "same" | "holds" | null;
+
+export class Attribution extends Linked<AttributionState, AttributionOptions, AttributionPicture> {
+  readonly answer = new Signal<Wished>(null);
+  readonly foil = new Signal<Wished>(null);
+  /** The last answer or foil that is no single token. */
+  readonly refused = new Signal<RefusedToken | null>(null);
+  /** Pointed at in this view: a row of the chart, a cell of the map, a token of the prompt, a source of the head. */
+  readonly hoverRow = new Signal<number | null>(null);
+  readonly hoverCell = new Signal<{ layer: number; column: number } | null>(null);
+  readonly hoverPosition = new Signal<number | null>(null);
+  readonly hoverSource = new Signal<number | null>(null);
+
+  constructor(
+    source: DataSource<AttributionState>,
+    readonly theme: Readable<Theme>,
+    scope: Scope,
+  ) {
+    super(source, scope, { defaults: DEFAULTS, height: 560, computed: ["by", "position", "top"] });
+    this.begin(["answer", "foil", "refused", "picture"]);
+  }
+
+  // ---- what follows from the state -------------------------------------------------------------------------------
+
+  readonly positions: Readable<Positions> = computed(() => this.picture.value?.positions ?? EMPTY_POSITIONS);
+
+  readonly rows: Readable<Row[]> = computed(() => {
+    const picture = this.picture.value;
+    return picture ? makeRows(picture, this.options.value) : [];
+  });
+
+  /** The position asked for: that of the picture, unless the kernel is about to show another. */
+  readonly position: Readable<number | null> = computed(() => {
+    const picture = this.picture.value;
+    if (!picture) return null;
+    const count = picture.positions.count;
+    const asked = this.options.value.position ?? -1;
+    const resolved = asked < 0 ? count + asked : asked;
+    const reachable = this.canCompute.value && this.status.value.state !== "error" && resolved >= 0 && resolved < count;
+    return reachable ? resolved : picture.manifest.position;
+  });
+
+  /** The head that was chosen, here or in a linked view. */
+  readonly chosen: Readable<Head | null> = computed(() => {
+    const { layer, head } = this.selection.value;
+    return this.picture.value?.has(layer, head) ? { layer: layer!, head: head! } : null;
+  });
+
+  /** What is chosen, on the map: a head, or the row of a layer. */
+  readonly chosenSpan: Readable<Span | null> = computed(() => {
+    const chosen = this.chosen.value;
+    if (chosen) return { layer: chosen.layer, first: chosen.head, last: chosen.head };
+    const { layer, head } = this.selection.value;
+    const picture = this.picture.value;
+    if (!picture || layer === null || head !== null || layer < 0 || layer >= picture.manifest.n_layers) return null;
+    return { layer, first: 0, last: picture.columns - 1 };
+  });
+
+  /** The cells that the pointer is over, on the map or by way of a row. */
+  readonly pointedSpan: Readable<Span | null> = computed(() => {
+    const cell = this.hoverCell.value;
+    if (cell) return { layer: cell.layer, first: cell.column, last: cell.column };
+    const row = this.rows.value[this.hoverRow.value ?? -1];
+    return row?.kind === "part" ? (this.picture.value?.spanOf(row.part) ?? null) : null;
+  });
+
+  /** The head that a linked view points at. */
+  readonly remoteHead: Readable<Head | null> = computed(() => {
+    const { layer, head } = this.remote.value;
+    return this.picture.value?.has(layer, head) ? { layer: layer!, head: head! } : null;
+  });
+
+  /** The head whose sources are shown: pointed at here or in a linked view, else chosen, else the one that adds most. */
+  readonly head: Readable<Head | null> = computed(() => {
+    const picture = this.picture.value;
+    if (!picture) return null;
+    const span = this.pointedSpan.value;
+    if (span && span.first === span.last && picture.has(span.layer, span.first)) return { layer: span.layer, head: span.first };
+    return this.remoteHead.value ?? this.chosen.value ?? picture.strongest();
+  });
+
+  readonly sources: Readable<Float32Array | null> = computed(() => {
+    const head = this.head.value;
+    return head ? (this.picture.value?.sourcesOf(head) ?? null) : null;
+  });
+
+  readonly mapMapping: Readable<Mapping> = computed(() => this.#diverging(this.picture.value?.extreme ?? 0));
+  readonly sourceMapping: Readable<Mapping> = computed(() => this.#diverging(this.sources.value ? largest(this.sources.value) : 0));
+
+  /** How a row answers to cells of the map. */
+  relation(row: Row, span: Span | null): Relation {
+    const picture = this.picture.peek();
+    const own = row.kind === "part" ? picture?.spanOf(row.part) : null;
+    if (!span || !own || own.layer !== span.layer) return null;
+    if (own.first === span.first && own.last === span.last) return "same";
+    return own.first <= span.first && own.last >= span.last ? "holds" : null;
+  }
+
+  // ---- actions ---------------------------------------------------------------------------------------------------
+
+  wish(role: Role, value: Wished): void {
+    if (!this.canCompute.peek() || this[role].peek() === value) return;
+    const change: Partial<Record<Role, Wished>> = { [role]: value };
+    const held = this.picture.peek()?.manifest;
+    if (value !== null && held?.foil) {
+      const other: Role = role === "answer" ? "foil" : "answer";
+      const there = held[other]!;
+      // A token against itself says nothing: the one that stood here takes its place there.
+      if (value === there.id || value === there.string) change[other] = held[role]!.id;
+      // The model chooses a foil only for an answer of its own: who names another answer keeps the foil in sight.
+      else if (role === "answer" && this.foil.peek() === null) change.foil = there.id;
+    }
+    this.#wishTogether(change);
+  }
+
+  /** The answer becomes the foil, the foil the answer. */
+  swap(): void {
+    const manifest = this.picture.peek()?.manifest;
+    if (!manifest?.foil || !this.canCompute.peek()) return;
+    const { answer, foil } = manifest;
+    // Words stay words: only what the model chose itself has to be named by its id.
+    this.#wishTogether({ answer: this.foil.peek() ?? foil.id, foil: this.answer.peek() ?? answer.id });
+  }
+
+  /** Attributes the prediction after this token; the last one stays the last when the prompt grows. */
+  choosePosition(position: number): void {
+    if (!this.canCompute.peek() || position === this.position.peek()) return;
+    const last = this.positions.peek().count - 1;
+    if (position >= 0 && position <= last) this.setOptions({ position: position === last ? null : position });
+  }
+
+  chooseCell(layer: number, column: number): void {
+    const picture = this.picture.peek();
+    if (!picture) return;
+    this.select({ layer, head: picture.has(layer, column) ? column : null });
+  }
+
+  /** A row's head; of a layer's attention the head that counts most in it; of all else in a layer, the layer. */
+  chooseRow(row: Row): boolean {
+    const picture = this.picture.peek();
+    const span = row.kind === "part" ? picture?.spanOf(row.part) : null;
+    if (!picture || !span) return false;
+    const attention = picture.manifest.part_kinds[row.part] === "attention";
+    const strongest = attention ? picture.strongest(span.layer) : null;
+    if (strongest) this.select({ ...strongest });
+    else this.chooseCell(span.layer, span.first === span.last ? span.first : -1);
+    return true;
+  }
+
+  /** One read: the head in sight, from the position that is attributed, of this token. */
+  chooseSource(key: number | null): void {
+    const manifest = this.picture.peek()?.manifest;
+    const head = this.head.peek();
+    if (!manifest || !head) return;
+    if (key === null) this.select({ key: null });
+    else this.select({ ...head, query: manifest.position, key });
+  }
+
+  pointAtRow(row: number | null): void {
+    if (this.hoverRow.peek() === row) return;
+    this.hoverRow.value = row;
+    this.#tellHover();
+  }
+
+  pointAtCell(cell: { layer: number; column: number } | null): void {
+    const held = this.hoverCell.peek();
+    if (held?.layer === cell?.layer && held?.column === cell?.column) return;
+    this.hoverCell.value = cell;
+    this.#tellHover();
+  }
+
+  pointAtPosition(position: number | null): void {
+    if (this.hoverPosition.peek() === position) return;
+    this.hoverPosition.value = position;
+    this.#tellHover();
+  }
+
+  pointAtSource(position: number | null): void {
+    if (this.hoverSource.peek() === position) return;
+    this.hoverSource.value = position;
+    this.#tellHover();
+  }
+
+  // ---- within ----------------------------------------------------------------------------------------------------
+
+  protected take(names: Set<string>): void {
+    const { source } = this;
+    if (names.has("answer")) this.answer.value = source.get("answer") ?? null;
+    if (names.has("foil")) this.foil.value = source.get("foil") ?? null;
+    if (names.has("refused")) this.refused.value = source.get("refused") ?? null;
+    const parcel = names.has("picture") ? openParcel(source.get("picture")) : null;
+    if (!parcel?.manifest) return;
+    this.notice.value = null;
+    const picture = new AttributionPicture(parcel.manifest as AttributionManifest, parcel);
+    // Rows and cells of the last picture mean nothing in this one.
+    this.hoverRow.value = null;
+    this.hoverCell.value = null;
+    this.picture.value = picture;
+  }
+
+  #wishTogether(change: Partial<Record<Role, Wished>>): void {
+    if (change.answer !== undefined) this.answer.value = change.answer;
+    if (change.foil !== undefined) this.foil.value = change.foil;
+    this.source.setTogether(change as Partial<AttributionState>);
+    this.expectKernel();
+  }
+
+  #diverging(extreme: number): Mapping {
+    return makeMapping({ low: -extreme, high: extreme, scale: "linear", palette: "blue", diverging: true }, this.theme.value);
+  }
+
+  #tellHover(): void {
+    const picture = this.picture.peek();
+    const span = this.pointedSpan.peek();
+    const key = this.hoverSource.peek();
+    const head = span && span.first === span.last && picture?.has(span.layer, span.first) ? span.first : null;
+    if (key !== null && picture) {
+      this.publishHover({ ...this.head.peek(), query: picture.manifest.position, key });
+    } else this.publishHover({ layer: span?.layer ?? null, head, position: this.hoverPosition.peek() });
+  }
+}

@@ -1,0 +1,94 @@
+/** The logit attribution as an anywidget module: builds the view from its parts and ties them together. */
+import { computed } from "../../core/signal";
+import type { AttributionState } from "../../core/wire.gen";
+import { h } from "../../dom/element";
+import { framed, type Frame } from "../../dom/frame";
+import { KeyHelp } from "../../dom/keys";
+import { Prompts } from "../../dom/prompts";
+import { Attribution } from "./attribution";
+import { HeadMap } from "./head_map";
+import { handleKeys } from "./keyboard";
+import { KEYS } from "./keys";
+import { Parts } from "./parts";
+import { Question } from "./question";
+import { Sources } from "./sources";
+import { Toolbar } from "./toolbar";
+
+/** Two lines of the prompt stand over the picture; a longer one scrolls. In pixels. */
+const CONTEXT = 52;
+/** Of the right half, what the map may take from the sources; a deep model's may take all but what they need. */
+const MAP_SHARE = 0.6;
+const SOURCES = 136;
+const TITLE = 20;
+
+export default framed<AttributionState>("logit_attribution", (frame) => {
+  const { scope, root, ink, tooltip, announcer } = frame;
+  const attribution = new Attribution(frame.source, frame.theme, scope);
+  const prompts = new Prompts(attribution, { compare: false, width: frame.width, caption: () => caption(attribution) });
+  const help = new KeyHelp(scope, KEYS);
+  const toolbar = new Toolbar(attribution, help.button);
+  const question = new Question(attribution, tooltip);
+  const parts = new Parts(attribution, tooltip);
+  const map = new HeadMap(attribution, ink, tooltip);
+  const sources = new Sources(attribution, tooltip);
+  const where = h("div", { class: "miw-where" }, map.element, sources.element);
+  frame.hold(attribution, {
+    above: [prompts.element, toolbar.element, question.element],
+    body: [parts.element, where],
+    popovers: [help.popover, prompts.popover, question.answer.list, question.foil.list],
+  });
+  scope.effect(() => (question.element.hidden = !attribution.picture.value));
+  handleKeys({ attribution, prompts, toolbar, help, question, parts, map, sources, tooltip, root, announcer });
+  fitPanels(frame, attribution, where, { question, parts, map, sources });
+  frame.announce(attribution, computed(() => true), computed(() => Math.min(parts.drawn.value, map.drawn.value)));
+});
+
+/** The prompt over the picture takes the lines it needs; the map the height of its rows, the sources what is left. */
+function fitPanels(
+  frame: Frame<AttributionState>,
+  attribution: Attribution,
+  where: HTMLElement,
+  { question, parts, map, sources }: { question: Question; parts: Parts; map: HeadMap; sources: Sources },
+): void {
+  let shown = 0;
+  const follow = (): void => {
+    void attribution.rows.value;
+    void attribution.refused.value;
+  };
+  frame.fit(attribution, follow, () => {
+    const picture = attribution.picture.peek()!;
+    question.strip.element.style.height = `${Math.min(question.strip.textHeight, CONTEXT)}px`;
+    const whole = where.clientHeight - TITLE;
+    const room = picture.manifest.has_sources ? [whole * MAP_SHARE, whole - SOURCES] : [whole - 2 * TITLE, whole - 2 * TITLE];
+    where.style.setProperty("--map", `${Math.round(TITLE + map.idealHeight(picture, room[0]!, room[1]!))}px`);
+    parts.size.value = placeOf(parts.list, parts.size.peek());
+    map.size.value = placeOf(map.map, map.size.peek());
+    // Lines that are broken elsewhere hide what was in sight.
+    const wide = frame.width.peek();
+    if (wide !== shown) {
+      shown = wide;
+      question.reveal();
+      sources.reveal();
+    }
+    question.strip.look();
+    sources.strip.look();
+  });
+}
+
+interface Size {
+  width: number;
+  height: number;
+}
+
+/** The element's size; the one that is held where it is the same, so that nothing is drawn again. */
+function placeOf({ clientWidth: width, clientHeight: height }: HTMLElement, held: Size): Size {
+  return held.width === width && held.height === height ? held : { width, height };
+}
+
+/** What a view of plain data says in the place of its prompt. */
+function caption(attribution: Attribution): string {
+  const manifest = attribution.picture.value?.manifest;
+  if (!manifest) return "";
+  const size = `${manifest.n_layers} layers${manifest.n_heads ? ` × ${manifest.n_heads} heads` : ""}, ${manifest.tokens.strings.length} positions`;
+  return manifest.model ? `${manifest.model}: ${size}` : size;
+}

@@ -1,0 +1,24 @@
+/** What colours mean, on one line: the two ends of a scale that is symmetric about 0, and its unit. */
+import { exact, rounded } from "../../core/format";
+import { cssOf, type Mapping } from "../../core/scale";
+import { h } from "../../dom/element";
+
+const STOPS = 16;
+
+export class ScaleBar {
+  readonly #low = h("span");
+  readonly #bar = h("span", { class: "miw-scale-colors" });
+  readonly #high = h("span");
+  readonly element = h("span", { class: "miw-scale-bar", role: "img" }, this.#low, this.#bar, this.#high);
+
+  show(mapping: Mapping): void {
+    const { high, colors } = mapping;
+    this.element.hidden = !(high > 0);
+    const stops = Array.from({ length: STOPS + 1 }, (_, stop) => cssOf(colors[Math.min(255, Math.round((stop * 256) / STOPS))]!));
+    this.#bar.style.background = `linear-gradient(to right, ${stops.join(", ")})`;
+    this.#low.textContent = `−${rounded(high)}`;
+    this.#high.textContent = `+${rounded(high)} logits`;
+    this.element.setAttribute("aria-label", `colours from −${exact(high)} to +${exact(high)} logits, 0 in the middle`);
+    this.element.dataset["tip"] = `Colour: −${exact(high)} to +${exact(high)} logits, 0 in the middle. Orange adds to the answer, blue to the foil`;
+  }
+}

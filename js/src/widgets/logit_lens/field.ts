@@ -1,0 +1,213 @@
+/**
+ * What the cells of the table are coloured by: one number per row and column, its range, and how it is said. Knows
+ * nothing of canvases.
+ */
+import { rounded, shown as said, type Precision } from "../../core/format";
+import { makeMapping, ticks, type Mapping, type Theme } from "../../core/scale";
+import { clipped, isolated, visible } from "../../core/tokens";
+import type { LensOptions, Show } from "../../core/wire.gen";
+import type { Columns, LensPicture, Quantity, Side } from "./picture";
+
+export type Measure = LensOptions["color"];
+
+/** A mark of the legend: where it stands, 0 … 1, and its text. */
+export interface Mark {
+  unit: number;
+  text: string;
+}
+
+export interface Field {
+  measure: Measure;
+  show: Show;
+  columns: number;
+  /** As drawn, [row, column]: ranks as log10(1 + rank). NaN is missing. */
+  values: Float32Array;
+  /** 0 where a cell has no such number at all. */
+  mask: Uint8Array;
+  mapping: Mapping;
+  /** What the legend says over the colours. */
+  title: string;
+  /** Marks of the legend. */
+  marks: Mark[];
+  scaleText: string;
+  /** What cells without the number are called; "" where every cell has one. */
+  none: string;
+  missing: boolean;
+  precision: Precision;
+  rank: boolean;
+}
+
+interface Kind {
+  title: (target: string) => string;
+  none: string;
+  /** The largest value there can be; else that of the picture. */
+  high?: number;
+  /** Divergences have long tails: the root lifts the small ones into sight. */
+  scale: "linear" | "sqrt";
+  rank?: true;
+}
+
+const KINDS: Record<Measure, Kind> = {
+  probability: { title: () => "probability of the top token", none: "", high: 1, scale: "linear" },
+  entropy: { title: () => "entropy, nats", none: "", scale: "linear" },
+  final_rank: { title: () => "rank of the model's choice", none: "", scale: "linear", rank: true },
+  next_rank: { title: () => "rank of the token that follows", none: "nothing follows", scale: "linear", rank: true },
+  kl: { title: () => "KL(model ‖ row), nats", none: "", scale: "sqrt" },
+  change: { title: () => "KL(row ‖ row before), nats", none: "no row before", scale: "sqrt" },
+  target_probability: { title: (target) => `probability of ${target}`, none: "", scale: "linear" },
+  target_rank: { title: (target) => `rank of ${target}`, none: "", scale: "linear", rank: true },
+};
+
+/** The least share of the legend between two marks. */
+const APART = 0.16;
+export const RANK_SCALE = "logarithmic, 0 = top";
+
+/** The measure that can be shown: pinned ones need a pin, and of two sides only divergence and pins have a difference. */
+export function possible(measure: Measure, show: Show, targets: number): Measure {
+  const pinned = targets > 0 && (measure === "target_probability" || measure === "target_rank");
+  if (show === "difference") return pinned ? "target_probability" : "kl";
+  return measure.startsWith("target_") && !pinned ? "probability" : measure;
+}
+
+/** The place of a rank on the colour scale. */
+export function rankPlace(rank: number): number {
+  return rank < 0 ? NaN : Math.log10(1 + rank);
+}
+
+/** A value of the field in words. */
+export function sayValue(field: Field, cell: number): string {
+  if (!field.mask[cell]) return field.none;
+  const value = field.values[cell]!;
+  return field.rank ? rankText(Math.round(10 ** value - 1)) : said(value, field.precision);
+}
+
+export function rankText(rank: number): string {
+  return rank < 0 ? "–" : String(rank);
+}
+
+export function fieldOf(picture: LensPicture, show: Show, options: LensOptions, theme: Theme): Field {
+  const { manifest } = picture;
+  const target = Math.max(0, Math.min(options.target, manifest.targets.length - 1));
+  const measure = possible(options.color, show, manifest.targets.length);
+  const pinned = isolated(clipped(visible(manifest.targets[target]?.string ?? ""), 24));
+  const columns = picture.columns(show);
+  const shared = { measure, show, columns: columns.count };
+  if (show === "difference") {
+    const { values, mask } = measure === "kl" ? divergence(picture, columns) : difference(picture, columns, target);
+    const largest = extreme([values], mask) || (measure === "kl" ? 1 : 0.01);
+    const diverging = measure !== "kl";
+    const range = { low: diverging ? -largest : 0, high: largest, scale: "sqrt" as const, palette: options.palette, diverging };
+    const mapping = makeMapping(range, theme);
+    return {
+      ...shared,
+      values,
+      mask,
+      mapping,
+      title: diverging ? `p(${pinned}): A − B` : "KL(A ‖ B), nats",
+      marks: valueMarks(mapping),
+      scaleText: diverging ? "linear" : "square root",
+      none: columns.at.A.some((a, column) => a < 0 || columns.at.B[column]! < 0) ? "no counterpart" : "",
+      missing: holes(values, mask),
+      precision: picture.precision("A", "target_probs"),
+      rank: false,
+    };
+  }
+  const kind = KINDS[measure];
+  const rank = kind.rank ?? false;
+  // Both sides share one range: one colour means one value on either.
+  const sides = picture.sides.map((side) => drawn(raw(picture, side, measure, target), rank));
+  const values = sides[show === "B" ? 1 : 0] ?? new Float32Array(0);
+  const mask = new Uint8Array(values.length).fill(1);
+  if (measure === "change") mask.fill(0, 0, columns.count);
+  if (measure === "next_rank") values.forEach((value, cell) => (mask[cell] = value !== value ? 0 : 1));
+  const high = kind.high ?? Math.max(...sides.map((side) => extreme([side], null)), rank ? rankPlace(1) : 1e-6);
+  const mapping = makeMapping({ low: 0, high, scale: kind.scale, palette: options.palette, diverging: false }, theme);
+  return {
+    ...shared,
+    values,
+    mask,
+    mapping,
+    title: kind.title(pinned),
+    marks: rank ? rankMarks(Math.round(10 ** high - 1)) : valueMarks(mapping),
+    scaleText: rank ? RANK_SCALE : kind.scale === "sqrt" ? "square root" : "linear",
+    none: mask.includes(0) ? kind.none : "",
+    missing: holes(values, mask),
+    precision: measure === "probability" ? picture.precision("A", "top_probs") : measure === "target_probability" ? picture.precision("A", "target_probs") : rank ? "exact" : picture.precision("A", measure as Quantity),
+    rank,
+  };
+}
+
+function valueMarks(mapping: Mapping): Mark[] {
+  return ticks(mapping, APART).map(({ value, unit }) => ({ unit, text: rounded(value) }));
+}
+
+/** 0, 1, 10, 100 … and the largest, as far as they do not touch. */
+export function rankMarks(largest: number): Mark[] {
+  const end = rankPlace(Math.max(1, largest));
+  const marks = [{ unit: 0, text: "0" }, { unit: 1, text: brief(Math.max(1, largest)) }];
+  for (let rank = 1; rank < largest; rank *= 10) {
+    const unit = rankPlace(rank) / end;
+    if (marks.every((mark) => Math.abs(mark.unit - unit) >= APART)) marks.push({ unit, text: brief(rank) });
+  }
+  return marks.sort((left, right) => left.unit - right.unit);
+}
+
+/** 12, 999, 1.2k, 50k. */
+function brief(rank: number): string {
+  return rank < 1000 ? String(rank) : `${Number((rank / 1000).toPrecision(2))}k`;
+}
+
+function raw(picture: LensPicture, side: Side, measure: Measure, target: number): Float32Array {
+  const values =
+    measure === "probability"
+      ? picture.topProbs(side)
+      : measure === "target_probability" || measure === "target_rank"
+        ? picture.target(side, measure === "target_rank" ? "ranks" : "probs", target)
+        : picture.values(side, measure);
+  return values ?? new Float32Array(0);
+}
+
+function drawn(values: Float32Array, rank: boolean): Float32Array {
+  return rank ? values.map(rankPlace) : values;
+}
+
+function divergence(picture: LensPicture, columns: Columns): { values: Float32Array; mask: Uint8Array } {
+  const cells = picture.rows.length * columns.count;
+  const values = picture.divergence ?? new Float32Array(cells).fill(NaN);
+  return { values, mask: pairedMask(picture.rows.length, columns) };
+}
+
+/** A − B of one pinned token's probability. */
+function difference(picture: LensPicture, columns: Columns, target: number): { values: Float32Array; mask: Uint8Array } {
+  const [a, b] = [picture.target("A", "probs", target), picture.target("B", "probs", target)];
+  const mask = pairedMask(picture.rows.length, columns);
+  const values = new Float32Array(mask.length).fill(NaN);
+  for (let cell = 0; cell < mask.length; cell++) {
+    if (!mask[cell] || !a || !b) continue;
+    const row = Math.floor(cell / columns.count);
+    const column = cell % columns.count;
+    values[cell] = a[row * picture.width("A") + columns.at.A[column]!]! - b[row * picture.width("B") + columns.at.B[column]!]!;
+  }
+  return { values, mask };
+}
+
+function pairedMask(rows: number, { count, at }: Columns): Uint8Array {
+  const mask = new Uint8Array(rows * count);
+  for (let cell = 0; cell < mask.length; cell++) mask[cell] = at.A[cell % count]! >= 0 && at.B[cell % count]! >= 0 ? 1 : 0;
+  return mask;
+}
+
+function extreme(arrays: Float32Array[], mask: Uint8Array | null): number {
+  let largest = 0;
+  for (const values of arrays) {
+    for (let cell = 0; cell < values.length; cell++) {
+      const size = Math.abs(values[cell]!);
+      if (size > largest && size < Infinity && (!mask || mask[cell])) largest = size;
+    }
+  }
+  return largest;
+}
+
+function holes(values: Float32Array, mask: Uint8Array): boolean {
+  return values.some((value, cell) => value !== value && mask[cell] === 1);
+}

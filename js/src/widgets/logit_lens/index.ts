@@ -1,0 +1,149 @@
+/** The logit lens as an anywidget module: builds the view from its parts and ties them together. */
+import type { LensState } from "../../core/wire.gen";
+import { h } from "../../dom/element";
+import { framed, type Frame } from "../../dom/frame";
+import { KeyHelp } from "../../dom/keys";
+import { Legend } from "../../dom/legend";
+import { Prompts } from "../../dom/prompts";
+import { HiddenTable } from "../../dom/table";
+import { CurvesPanel } from "./curves";
+import { cellLines, cellName, columnLines, rowLines } from "./details";
+import { sayValue } from "./field";
+import { handleKeys, KEYS } from "./keyboard";
+import { goodHeight } from "./layout";
+import { Lens } from "./lens";
+import { Loader } from "./loader";
+import { PinsPanel } from "./pins";
+import { LensTable } from "./table";
+import { Toolbar } from "./toolbar";
+
+/** The width that the panel beside the table has at least, with the gaps; and the legend's. */
+const PANEL = 292;
+const LEGEND = 100;
+/** The width of cells for which the panel makes room. */
+const COMFORTABLE = 72;
+/** The least height of that panel, where it stands under a table of few rows. */
+const UNDER = 196;
+
+export default framed<LensState>("logit_lens", (frame) => {
+  const { scope, root, ink, tooltip, announcer } = frame;
+  const lens = new Lens(frame.source, frame.theme, scope);
+  const prompts = new Prompts(lens, { compare: true, width: frame.width, caption: () => caption(lens) });
+  const help = new KeyHelp(scope, KEYS);
+  let under: { row: number | null; column: number | null; x: number; y: number } | null = null;
+  const table = new LensTable(lens, ink, {
+    point(cell, event) {
+      lens.point(cell ?? { row: null, column: null });
+      under = cell && { ...cell, x: event.clientX, y: event.clientY };
+      showTooltip();
+    },
+  });
+  const showTooltip = (): void => {
+    if (!under) return tooltip.hide();
+    const { row, column, x, y } = under;
+    const lines = row !== null && column !== null ? cellLines(lens, row, column) : column !== null ? columnLines(lens, column) : rowLines(lens, row!);
+    tooltip.show(lines, x, y);
+  };
+  const toolbar = new Toolbar(lens, table, help.button);
+  const legend = new Legend();
+  const bold = h("div", { class: "miw-lens-key" }, h("strong", {}, "bold"), ": what follows");
+  legend.element.append(bold);
+  const curves = new CurvesPanel(lens, tooltip);
+  const pins = new PinsPanel(lens);
+  const loader = new Loader(lens, table.rowsInSight);
+  const rows = new HiddenTable();
+  const panel = h("div", { class: "miw-lens-panel" }, curves.element, pins.element);
+  frame.hold(lens, {
+    above: [prompts.element, toolbar.element],
+    body: [h("div", { class: "miw-lens-main" }, table.element, legend.element), panel, rows.element],
+    popovers: [help.popover, prompts.popover],
+  });
+  handleKeys({ lens, prompts, toolbar, help, table, pins, tooltip, root, announcer });
+  scope.listen(table.element, "focusout", () => {
+    if (!under) lens.point({ row: null, column: null });
+  });
+  scope.effect(() => {
+    const field = lens.field.value;
+    if (!field) return;
+    bold.hidden = field.show === "difference" || !table.layout.value.text;
+    legend.show({
+      mapping: field.mapping,
+      unit: field.title,
+      masked: field.none !== "",
+      maskedText: field.none,
+      missing: field.missing,
+      clipped: 0,
+      scaleText: field.scaleText,
+      marks: field.marks,
+    });
+  });
+  // What has just arrived is shown under a pointer that rests.
+  scope.effect(() => {
+    if (lens.arrived.value && under) showTooltip();
+  });
+  listRows(lens, rows);
+  fitParts(frame, lens, table, curves);
+  frame.announce(lens, loader.complete, table.drawn);
+});
+
+/** How wide the table is, and what is left beside it. */
+function fitParts(frame: Frame<LensState>, lens: Lens, table: LensTable, curves: CurvesPanel): void {
+  const { body, root, width } = frame;
+  const follow = (): void => {
+    void lens.columns.value;
+    void lens.pins.value;
+    void lens.refused.value;
+    void lens.cell.value;
+    void lens.arrived.value;
+    void table.cellWidth.value;
+  };
+  frame.fit(lens, follow, () => {
+    const rows = lens.picture.peek()?.rows.length ?? 0;
+    const { low, high } = goodHeight(rows);
+    const room = body.clientHeight - UNDER;
+    const under = !frame.narrow && low <= room;
+    root.classList.toggle("miw-lens-under", under);
+    body.style.setProperty("--high", `${Math.min(high, room)}px`);
+    if (frame.narrow || under) body.style.removeProperty("--table");
+    else {
+      const most = width.peek() - PANEL - LEGEND;
+      body.style.setProperty("--table", `${Math.round(Math.max(160, Math.min(most, table.idealWidth(COMFORTABLE)))) + LEGEND}px`);
+    }
+    // A wider table would only push the legend away from it.
+    table.element.style.maxWidth = `${Math.ceil(table.idealWidth())}px`;
+    for (const [size, element] of [[table.size, table.element], [curves.size, curves.plot]] as const) {
+      // Of its place, not of what scroll bars leave: those follow from the drawing.
+      const [wide, high] = [element.offsetWidth, element.offsetHeight];
+      const held = size.peek();
+      if (held.width !== wide || held.height !== high) size.value = { width: wide, height: high };
+    }
+    table.revealFirst();
+  });
+}
+
+/** The rows at the position that is locked, as a table for screen readers. */
+function listRows(lens: Lens, table: HiddenTable): void {
+  lens.scope.effect(() => {
+    const picture = lens.picture.value;
+    const field = lens.field.value;
+    const column = lens.cell.value?.column;
+    if (!picture || !field || column === undefined) return;
+    const columns = lens.columns.value;
+    const sides = lens.sides.value;
+    const rows = picture.rows.map((row, at) => [
+      row.label,
+      ...sides.map((side) => picture.nameOf(picture.topId(side, at, columns.at[side][column] ?? -1))),
+      sayValue(field, at * field.columns + column),
+    ]);
+    const names = sides.map((side) => (sides.length > 1 ? `top token, ${side}` : "top token"));
+    table.show(`rows at ${cellName(lens, { row: null, column })}`, ["layer", ...names, field.title], rows.reverse());
+  });
+}
+
+/** What a view of plain data says in the place of its prompt. */
+function caption(lens: Lens): string {
+  const picture = lens.picture.value;
+  if (!picture) return "";
+  const size = `${picture.rows.length} rows × ${picture.manifest.positions.length} positions`;
+  return picture.manifest.model ? `${picture.manifest.model}: ${size}` : size;
+}

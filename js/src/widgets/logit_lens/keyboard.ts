@@ -1,0 +1,118 @@
+/** What keys do in the logit lens, and the list of them for people. */
+import { clipped } from "../../core/tokens";
+import { followKeys, promptKey, PROMPT_KEYS, type KeyHelp, type KeyRow } from "../../dom/keys";
+import type { Prompts } from "../../dom/prompts";
+import type { Tooltip } from "../../dom/tooltip";
+import { cellLines, describe } from "./details";
+import type { Lens } from "./lens";
+import type { PinsPanel } from "./pins";
+import type { LensTable } from "./table";
+import type { Cycled, Toolbar } from "./toolbar";
+
+export const KEYS: KeyRow[] = [
+  ["← ↑ → ↓", "walk the cells; Home and End: first and last position"],
+  ["Enter", "lock the cell: linked views follow, its likeliest tokens can be pinned"],
+  ["Space", "pin the cell's top token, or take it off"],
+  ["Esc", "release: first the pointing, then the lock"],
+  ["+ − 0", "wider cells, narrower cells, fit"],
+  ...PROMPT_KEYS,
+  ["s, l, v", "stream, lens, second lens"],
+  ["c, t, p", "colour by, which pinned token, palette"],
+  ["g, f", "layer stride, position range"],
+  ["i, r", "type a token to pin; curves: probability or rank"],
+  ["a, b, d, x", "when comparing: A, B, difference, the next of them"],
+  ["?", "this list"],
+];
+
+interface Parts {
+  lens: Lens;
+  prompts: Prompts;
+  toolbar: Toolbar;
+  help: KeyHelp;
+  table: LensTable;
+  pins: PinsPanel;
+  tooltip: Tooltip;
+  root: HTMLElement;
+  announcer: HTMLElement;
+}
+
+/** Across columns, and up the rows: the last row stands on top. */
+const ARROWS: Record<string, [across: number, up: number]> = {
+  ArrowLeft: [-1, 0],
+  ArrowRight: [1, 0],
+  ArrowUp: [0, 1],
+  ArrowDown: [0, -1],
+  Home: [-Infinity, 0],
+  End: [Infinity, 0],
+};
+const CYCLES: Record<string, Cycled> = { s: "stream", l: "lens", v: "versus", c: "color", t: "target", p: "palette", g: "stride", r: "chart", x: "show" };
+const ZOOM = 1.25;
+
+export function handleKeys(parts: Parts): void {
+  followKeys(
+    parts.lens.scope,
+    parts.root,
+    (key, target) => (!!target.closest(".miw-lens-table") && tableKey(parts, key)) || promptKey(parts.prompts, key) || anywhere(parts, key),
+  );
+}
+
+function tableKey(parts: Parts, key: string): boolean {
+  const { lens, table } = parts;
+  const arrow = ARROWS[key];
+  const at = lens.reading.peek();
+  if (arrow && at) {
+    // The first key only says where one is.
+    const held = lens.pointed.peek();
+    const started = (held.row !== null && held.column !== null) || lens.locked.peek().row !== null;
+    const stay = (value: number, count: number): number => Math.max(0, Math.min(count - 1, value));
+    const row = stay(at.row + (started ? arrow[1] : 0), table.layout.peek().rows);
+    const column = stay(at.column + (started || Math.abs(arrow[0]) > 1 ? arrow[0] : 0), lens.columns.peek().count);
+    lens.point({ row, column });
+    table.reveal(row, column);
+    const { x, y } = table.pointOf(row, column);
+    parts.tooltip.show(cellLines(lens, row, column), x, y);
+    parts.announcer.textContent = clipped(describe(lens, row, column), 300);
+    return true;
+  }
+  if (key === "Enter") {
+    if (at) lens.lock(at);
+    return true;
+  }
+  if (key === " ") {
+    const picture = lens.picture.peek();
+    if (!at || !picture || !lens.canCompute.peek()) return true;
+    const side = lens.sides.peek()[0]!;
+    const id = picture.topId(side, at.row, lens.columns.peek().at[side][at.column] ?? -1);
+    const pinned = lens.pins.peek().findIndex((pin) => pin.given === id || picture.manifest.targets[pin.target]?.id === id);
+    if (pinned >= 0) lens.unpin(pinned);
+    else if (id >= 0) lens.pin(id);
+    return true;
+  }
+  return false;
+}
+
+function anywhere(parts: Parts, key: string): boolean {
+  const { lens, table, toolbar } = parts;
+  const cycled = CYCLES[key];
+  const comparing = !!lens.picture.peek()?.manifest.compare;
+  if (cycled) toolbar.cycle(cycled);
+  else if (key === "+" || key === "=") table.zoom(Math.ceil(table.layout.peek().cell * ZOOM));
+  else if (key === "-" || key === "−") table.zoom(table.layout.peek().cell / ZOOM);
+  else if (key === "0") table.zoom(null);
+  else if (key === "f") toolbar.focusRange();
+  else if (key === "i") parts.pins.focus();
+  else if (key === "a" || key === "b" || key === "d") {
+    if (comparing) lens.setOptions({ show: key === "a" ? "A" : key === "b" ? "B" : "difference" });
+  } else if (key === "?") parts.help.toggle();
+  else if (key === "Escape") release(parts);
+  else return false;
+  return true;
+}
+
+/** Escape lets go of the last thing held: what is pointed at, then the lock. */
+function release({ lens, tooltip }: Parts): void {
+  tooltip.hide();
+  const { row, column } = lens.pointed.peek();
+  if (row !== null || column !== null) lens.point({ row: null, column: null });
+  else lens.release();
+}

@@ -1,0 +1,105 @@
+/**
+ * Fetches the whole top k of the rows in sight after the picture is drawn, so that the pointer never waits for the
+ * kernel. The locked row comes first; what failed is not asked for again in the same run.
+ */
+import { RequestFailed } from "../../core/requests";
+import { Signal, type Readable } from "../../core/signal";
+import type { Lens } from "./lens";
+import type { Side } from "./picture";
+
+/** Rows that only scroll by are not fetched. */
+const REST_MS = 150;
+/** Rows in one answer: about a megabyte at a thousand positions. */
+const TOGETHER = 16;
+const PATIENCE_MS = 1000;
+
+export class Loader {
+  /** Nothing that could be fetched is missing. */
+  readonly complete = new Signal(true);
+  #lens: Lens;
+  #sight: Readable<{ first: number; last: number }>;
+  #failed = new Set<string>();
+  #flight: AbortController | null = null;
+  #rest = 0;
+  #patience = 0;
+
+  constructor(lens: Lens, sight: Readable<{ first: number; last: number }>) {
+    this.#lens = lens;
+    this.#sight = sight;
+    const { scope } = lens;
+    scope.effect(() => {
+      void lens.picture.value;
+      void lens.arrived.value;
+      void lens.sides.value;
+      void lens.cell.value;
+      void lens.canCompute.value;
+      void sight.value;
+      window.clearTimeout(this.#rest);
+      const wanted = this.#wanted();
+      this.complete.value = wanted.length === 0;
+      if (wanted.length) this.#rest = window.setTimeout(() => this.#fetch(), REST_MS);
+    });
+    // Rows of a picture that is gone are of no use.
+    let shown = lens.picture.peek();
+    scope.effect(() => {
+      const picture = lens.picture.value;
+      if (picture === shown) return;
+      shown = picture;
+      this.#flight?.abort();
+      this.#flight = null;
+    });
+    scope.add(() => {
+      window.clearTimeout(this.#rest);
+      window.clearTimeout(this.#patience);
+      this.#flight?.abort();
+    });
+  }
+
+  #wanted(): number[] {
+    const lens = this.#lens;
+    const picture = lens.picture.peek();
+    if (!picture || !lens.canCompute.peek()) return [];
+    const { first, last } = this.#sight.peek();
+    const rows = new Set([lens.cell.peek()?.row ?? -1]);
+    for (let row = last - 1; row >= first; row--) rows.add(row);
+    const sides = lens.sides.peek();
+    const missing = (row: number): boolean =>
+      row >= 0 && sides.some((side) => !picture.hasRow(side, row) && !this.#failed.has(`${picture.run}/${side}/${row}`));
+    return [...rows].filter(missing);
+  }
+
+  #fetch(): void {
+    const lens = this.#lens;
+    const picture = lens.picture.peek();
+    const rows = this.#wanted().slice(0, TOGETHER);
+    if (!picture || !rows.length || this.#flight) return;
+    const sides: Side[] = lens.sides.peek().filter((side) => rows.some((row) => !picture.hasRow(side, row)));
+    const flight = new AbortController();
+    this.#flight = flight;
+    const landed = (): void => {
+      if (this.#flight === flight) this.#flight = null;
+      window.clearTimeout(this.#patience);
+      lens.waiting.value = false;
+      // What is still missing was not given: asking again would go on for ever.
+      for (const row of rows) for (const side of sides) if (!picture.hasRow(side, row)) this.#failed.add(`${picture.run}/${side}/${row}`);
+      lens.arrived.value = lens.arrived.peek() + 1;
+    };
+    lens.source.request({ want: "rows", run: picture.run, heads: [], sides, show: lens.show.peek(), rows }, flight.signal).then(
+      (parcel) => {
+        if (parcel) picture.feed(parcel);
+        landed();
+      },
+      (reason: unknown) => {
+        if (flight.signal.aborted) return;
+        landed();
+        // A stale request is answered by the newer picture, which is on its way.
+        if (reason instanceof RequestFailed && reason.reason.code !== "stale") {
+          lens.notice.value = { message: reason.reason.message, hint: reason.reason.hint };
+        }
+      },
+    );
+    lens.expectKernel();
+    window.clearTimeout(this.#patience);
+    this.#patience = window.setTimeout(() => (lens.waiting.value = this.#flight !== null), PATIENCE_MS);
+  }
+}

@@ -1,0 +1,282 @@
+/**
+ * One run's logit lens as the page holds it: numbers by side, row and position, the names of tokens, and what rows and
+ * columns are called. Knows nothing of colours, of the DOM or of the kernel.
+ */
+import { decode, type Block, type Parcel } from "../../core/blocks";
+import type { Precision } from "../../core/format";
+import { makePositions, type Positions } from "../../core/positions";
+import type { LensManifest, LensRows, Show } from "../../core/wire.gen";
+
+export type Side = "A" | "B";
+export type Stream = LensManifest["streams"][number];
+/** One number per row and position; `final_rank` and `next_rank` are -1 where there is none. */
+export type Quantity = "entropy" | "kl" | "change" | "next_prob" | "final_rank" | "next_rank";
+
+export const STREAM_NAMES: Record<Stream, { short: string; long: string }> = {
+  resid_pre: { short: "pre", long: "residual stream before the block" },
+  resid_mid: { short: "mid", long: "residual stream after the block's attention" },
+  resid_post: { short: "post", long: "residual stream after the block" },
+  attn_out: { short: "attn", long: "what the block's attention adds" },
+  mlp_out: { short: "mlp", long: "what the block's MLP adds" },
+};
+
+/** A row of the table; the last one is the model's own output. */
+export interface Row {
+  layer: number;
+  stream: Stream;
+  /** "L11 post". */
+  label: string;
+  /** For tooltips and readers: what is read here. */
+  detail: string;
+}
+
+/** The columns of what is shown. `position` counts in prompt A and is -1 where it has no such position. */
+export interface Columns extends Omit<Positions, "toA"> {
+  position: number[];
+  /** The positions as they are written: of A, of B, or of both where they differ. */
+  numbers: string[];
+  /** Index along the position axis of each side, -1 where it has none. */
+  at: Record<Side, number[]>;
+}
+
+/** A token of the vocabulary and its probability. */
+export interface Guess {
+  id: number;
+  string: string;
+  probability: number;
+}
+
+interface Tops {
+  ids: Float32Array;
+  probs: Float32Array;
+  k: number;
+}
+
+export const EMPTY_COLUMNS: Columns = {
+  count: 0,
+  labels: [],
+  strings: [],
+  special: [],
+  details: [],
+  position: [],
+  numbers: [],
+  fromA: new Map(),
+  at: { A: [], B: [] },
+};
+
+export class LensPicture {
+  readonly manifest: LensManifest;
+  readonly rows: Row[];
+  readonly names = new Map<number, string>();
+  readonly #blocks: Map<string, Block>;
+  readonly #decoded = new Map<string, Float32Array>();
+  readonly #columns = new Map<Show, Columns>();
+  /** Rows whose whole top k came after the picture. */
+  readonly #fetched = new Map<string, Tops>();
+
+  constructor(parcel: Parcel) {
+    this.manifest = parcel.manifest as LensManifest;
+    this.#blocks = parcel.blocks;
+    const { layers, streams } = this.manifest;
+    const last = layers.length - 1;
+    this.rows = layers.map((layer, row) => {
+      const stream = streams[row] ?? "resid_post";
+      const { short, long } = STREAM_NAMES[stream];
+      return { layer, stream, label: `L${layer} ${short}`, detail: row === last ? "the model's own output" : long };
+    });
+    this.#learn(this.manifest.names);
+    this.#learn(this.manifest.targets);
+  }
+
+  get run(): number {
+    return this.manifest.run;
+  }
+
+  get sides(): Side[] {
+    return this.manifest.compare ? ["A", "B"] : ["A"];
+  }
+
+  /** The number of positions along the axis of a side. */
+  width(side: Side): number {
+    return (side === "A" ? this.manifest.positions : (this.manifest.compare?.positions ?? [])).length;
+  }
+
+  /** [row, position], or null where this picture has no such side. */
+  values(side: Side, quantity: Quantity): Float32Array | null {
+    return this.#read(`${side}/${quantity}`);
+  }
+
+  precision(side: Side, quantity: Quantity | "top_probs" | "target_probs"): Precision {
+    return this.#blocks.get(`${side}/${quantity}`)?.header.dtype === "f32" ? "exact" : "half";
+  }
+
+  /** KL(A‖B) in nats, [row, column of the difference]; null where nothing is compared. */
+  get divergence(): Float32Array | null {
+    return this.#read("difference/kl");
+  }
+
+  /** Probability or rank of one pinned token, [row, position]. */
+  target(side: Side, what: "probs" | "ranks", target: number): Float32Array | null {
+    const name = `${side}/target_${what}`;
+    const known = this.#decoded.get(`${name}/${target}`);
+    if (known) return known;
+    const all = this.#read(name);
+    const count = this.#blocks.get(name)?.header.shape[2] ?? 0;
+    if (!all || target < 0 || target >= count) return null;
+    const one = new Float32Array(all.length / count);
+    for (let cell = 0; cell < one.length; cell++) one[cell] = all[cell * count + target]!;
+    this.#decoded.set(`${name}/${target}`, one);
+    return one;
+  }
+
+  /** The most likely token of a cell: its id, or -1 where there is none. */
+  topId(side: Side, row: number, at: number): number {
+    const ids = this.#read(`${side}/top_ids`);
+    if (!ids || at < 0) return -1;
+    return ids[(row * this.width(side) + at) * this.#kept(side)] ?? -1;
+  }
+
+  /** A token of a side's prompt: at a place of its axis, or `after` it; null where there is none. */
+  tokenAt(side: Side, at: number, after = 0): string | null {
+    const { tokens, positions, compare } = this.manifest;
+    const [table, axis] = side === "A" ? [tokens, positions] : [compare?.tokens, compare?.positions];
+    return at < 0 ? null : (table?.strings[(axis?.[at] ?? -2) + after] ?? null);
+  }
+
+  /** The string of a token of the vocabulary. */
+  nameOf(id: number): string {
+    return id < 0 ? "" : (this.names.get(id) ?? `#${id}`);
+  }
+
+  /** The probability of the top token, [row, position]. */
+  topProbs(side: Side): Float32Array | null {
+    const name = `${side}/top_probs`;
+    const known = this.#decoded.get(`${name}/first`);
+    if (known) return known;
+    const all = this.#read(name);
+    if (!all) return null;
+    const k = this.#kept(side);
+    const first = new Float32Array(all.length / k);
+    for (let cell = 0; cell < first.length; cell++) first[cell] = all[cell * k]!;
+    this.#decoded.set(`${name}/first`, first);
+    return first;
+  }
+
+  /** The likeliest tokens of a cell, as many as the page has. */
+  guesses(side: Side, row: number, at: number): Guess[] {
+    const tops = this.#tops(side, row);
+    if (!tops || at < 0) return [];
+    const out: Guess[] = [];
+    for (let place = at * tops.k; place < (at + 1) * tops.k; place++) {
+      const id = tops.ids[place]!;
+      out.push({ id, string: this.nameOf(id), probability: tops.probs[place]! });
+    }
+    return out;
+  }
+
+  /** Whether all of a row's top k is here. */
+  hasRow(side: Side, row: number): boolean {
+    return this.manifest.whole || this.#fetched.has(`${side}/${row}`);
+  }
+
+  /** Takes rows that came after the picture; whether there were any. */
+  feed(parcel: Parcel): boolean {
+    this.#learn((parcel.manifest as LensRows | null)?.names ?? []);
+    let fed = false;
+    for (const [name, block] of parcel.blocks) {
+      const [side, kind, row] = name.split("/");
+      const probs = kind === "top_ids" && row !== undefined ? parcel.blocks.get(`${side}/top_probs/${row}`) : undefined;
+      if (!probs) continue;
+      this.#fetched.set(`${side}/${row}`, { ids: decode(block), probs: decode(probs), k: block.header.shape[1] ?? 1 });
+      fed = true;
+    }
+    return fed;
+  }
+
+  /** Keeps what came after `other`, a picture of the same run. */
+  inherit(other: LensPicture): void {
+    for (const [id, string] of other.names) if (!this.names.has(id)) this.names.set(id, string);
+    for (const [name, tops] of other.#fetched) this.#fetched.set(name, tops);
+  }
+
+  columns(show: Show): Columns {
+    const known = this.#columns.get(show);
+    if (known) return known;
+    const made = makeColumns(this.manifest, show);
+    this.#columns.set(show, made);
+    return made;
+  }
+
+  #kept(side: Side): number {
+    return this.#blocks.get(`${side}/top_ids`)?.header.shape[2] ?? 1;
+  }
+
+  #tops(side: Side, row: number): Tops | null {
+    const fetched = this.#fetched.get(`${side}/${row}`);
+    if (fetched) return fetched;
+    const [ids, probs] = [this.#read(`${side}/top_ids`), this.#read(`${side}/top_probs`)];
+    if (!ids || !probs) return null;
+    const k = this.#kept(side);
+    const size = this.width(side) * k;
+    return { ids: ids.subarray(row * size, (row + 1) * size), probs: probs.subarray(row * size, (row + 1) * size), k };
+  }
+
+  #read(name: string): Float32Array | null {
+    const known = this.#decoded.get(name);
+    if (known) return known;
+    const block = this.#blocks.get(name);
+    if (!block) return null;
+    const values = decode(block);
+    this.#decoded.set(name, values);
+    return values;
+  }
+
+  #learn(names: LensManifest["names"]): void {
+    for (const { id, string } of names) this.names.set(id, string);
+  }
+}
+
+/** What columns are called, and which position of A and of B each of them shows. */
+function makeColumns({ tokens, positions, compare }: LensManifest, show: Show): Columns {
+  const none = (count: number): number[] => new Array<number>(count).fill(-1);
+  const every = (axis: number[]): number[] => axis.map((_, at) => at);
+  // Two lenses on one prompt have the same columns, whatever is shown of them.
+  if (!compare || compare.what === "lens" || show === "A") {
+    const b = compare?.what === "lens" ? inverse(compare.pairs, positions.length) : none(positions.length);
+    return picked(makePositions(tokens), positions, every(positions), b);
+  }
+  const axes = { A: positions, B: compare.positions };
+  const table = {
+    tokens: compare.tokens,
+    pairs: compare.pairs.map(([a = -1, b = -1]) => [axes.A[a] ?? -1, axes.B[b] ?? -1]),
+  };
+  if (show === "B") return picked(makePositions(tokens, table, "B"), axes.B, none(axes.B.length), every(axes.B));
+  const both = makePositions(tokens, table, "difference");
+  const [a, b] = [0, 1].map((side) => compare.pairs.map((pair) => pair[side] ?? -1));
+  const columns = picked(both, table.pairs.map((_, at) => at), a!, b!);
+  const number = (position: number): string => (position < 0 ? "–" : String(position));
+  return { ...columns, numbers: table.pairs.map(([own = -1, other = -1]) => (own === other ? number(own) : `${number(own)}|${number(other)}`)) };
+}
+
+/** The positions `kept`, in their order. */
+function picked(named: Positions, kept: number[], a: number[], b: number[]): Columns {
+  const pick = <Value>(values: Value[], none: Value): Value[] => kept.map((at) => values[at] ?? none);
+  const position = pick(named.toA, -1);
+  return {
+    count: kept.length,
+    labels: pick(named.labels, ""),
+    strings: pick(named.strings, ""),
+    special: pick(named.special, false),
+    details: pick(named.details, ""),
+    numbers: kept.map(String),
+    position,
+    fromA: new Map(position.flatMap((at, column) => (at < 0 ? [] : [[at, column] as const]))),
+    at: { A: a, B: b },
+  };
+}
+
+function inverse(pairs: number[][], count: number): number[] {
+  const out = new Array<number>(count).fill(-1);
+  for (const [a = -1, b = -1] of pairs) if (a >= 0) out[a] = b;
+  return out;
+}

@@ -1,0 +1,100 @@
+/** A small attribution, made here: two layers of two heads on a few words, for tests of the model and of the view. */
+import type { AttributionManifest, AttributionState } from "../src/core/wire.gen";
+import { packed, type Piece } from "./synthetic";
+
+export const WORDS = ["<bos>", "When", " Mary", " and", " John", " gave", " to"];
+/** In logits: head 1.0 adds most. */
+export const HEADS = [0.25, -0.5, 2, 0.125];
+export const MLPS = [0.5, -1];
+/** Embedding, then attention and MLP of each layer, then the bias: they sum to 2.375. */
+export const PARTS = [0.75, -0.25, 0.5, 2.125, -1, 0.25];
+
+function floats(name: string, shape: number[], values: number[]): Piece {
+  return { name, dtype: "f32", shape, low: 0, high: 1, bytes: new Uint8Array(new Float32Array(values).buffer) };
+}
+
+/** What each head reads: all of it from position `head + 2 * layer`, and a tenth back from the first. */
+export function sourcesOf(layer: number, head: number, count: number): number[] {
+  const value = HEADS[2 * layer + head]!;
+  const out = new Array<number>(count).fill(0);
+  out[head + 2 * layer + 1] = 1.1 * value;
+  out[0] = -0.1 * value;
+  return out;
+}
+
+export function attributionManifest(change: Partial<AttributionManifest> = {}): AttributionManifest {
+  const strings = WORDS;
+  return {
+    kind: "logit_attribution",
+    run: 1,
+    model: "synthetic",
+    tokens: { ids: strings.map((_, at) => 100 + at), strings, special: strings.map((_, at) => at === 0), spans: strings.map(() => [-1, -1]), text: null },
+    position: 6,
+    answer: { id: 102, string: " Mary" },
+    foil: { id: 104, string: " John" },
+    automatic: true,
+    candidates: [
+      { id: 102, string: " Mary", probability: 0.625 },
+      { id: 104, string: " John", probability: 0.25 },
+      { id: 7, string: "\n", probability: 0.0001 },
+    ],
+    by: "component",
+    part_labels: ["embedding", "L0 attention", "L0 MLP", "L1 attention", "L1 MLP", "unembedding bias"],
+    part_kinds: ["embedding", "attention", "mlp", "attention", "mlp", "unembedding bias"],
+    part_layers: [-1, 0, 0, 1, 1, -1],
+    part_heads: [-1, -1, -1, -1, -1, -1],
+    part_neurons: [-1, -1, -1, -1, -1, -1],
+    difference: 2.375003,
+    residue: 3e-6,
+    n_layers: 2,
+    n_heads: 2,
+    why_no_heads: "",
+    has_sources: true,
+    why_no_sources: "",
+    checks: [{ label: "the parts sum to the logit difference", ok: true, detail: "residue 3e-06" }],
+    notes: [],
+    live: true,
+    ...change,
+  };
+}
+
+/** The same with every head a part of its own. */
+export const BY_HEAD: Partial<AttributionManifest> = {
+  by: "head",
+  part_labels: ["L0 H0", "L0 H1", "L1 H0", "L1 H1", "L1 MLP"],
+  part_kinds: ["head", "head", "head", "head", "mlp"],
+  part_layers: [0, 0, 1, 1, 1],
+  part_heads: [0, 1, 0, 1, -1],
+  part_neurons: [-1, -1, -1, -1, -1],
+};
+
+export function attributionPicture(change: Partial<AttributionManifest> = {}, parts = change.by === "head" ? [...HEADS, -1] : PARTS): DataView {
+  const manifest = attributionManifest(change);
+  const count = manifest.tokens.strings.length;
+  const pieces = [floats("contribution", [parts.length], parts), floats("mlps", [2], MLPS)];
+  if (manifest.n_heads) pieces.push(floats("heads", [2, 2], HEADS));
+  if (manifest.has_sources) {
+    const sources = [0, 1].flatMap((layer) => [0, 1].flatMap((head) => sourcesOf(layer, head, count)));
+    pieces.push(floats("sources", [2, 2, count], sources));
+  }
+  return packed(pieces, manifest);
+}
+
+export function attributionState(change: Partial<AttributionState> = {}): Record<string, unknown> {
+  return {
+    session_id: "session",
+    prompt: { kind: "text", text: WORDS.slice(1).join("") },
+    history: [],
+    selection: { layer: null, head: null, query: null, key: null, position: null, feature: null, heads: [], stamp: 0 },
+    answer: null,
+    foil: null,
+    refused: null,
+    options: {},
+    status: { state: "idle", run: 1, message: "", hint: "", done: 0, total: 0, estimate: "", elapsed_ms: 12 },
+    picture: attributionPicture(),
+    focus: new DataView(new ArrayBuffer(0)),
+    store: new DataView(new ArrayBuffer(0)),
+    height: 500,
+    ...change,
+  };
+}

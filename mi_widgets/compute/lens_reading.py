@@ -1,0 +1,223 @@
+"""Reads a lens, some positions at a time: logits of every row, and all that is kept of them.
+
+The walk over the vocabulary is in here; nothing of size `[layer, position, d_vocab]` is ever made. Knows nothing of
+steps, sessions or pages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from mi_widgets.compute.distributions import divergence, entropies, largest, ranks, rows_at_once
+from mi_widgets.compute.forward import Activations
+from mi_widgets.compute.lens_rows import check_positions, lens_name, transported
+from mi_widgets.compute.readout import Readout
+from mi_widgets.data import LogitLens, Tokens
+from mi_widgets.errors import DataError
+from mi_widgets.models import describe, has_tokenizer, token_strings
+
+#: Tokens that can be pinned at once.
+MOST_TARGETS = 8
+
+
+@dataclass(frozen=True, eq=False)
+class Side:
+    """One side of a comparison.
+
+    Attributes:
+        tokens: the prompt as run.
+        activations: of `lens_sites(stream)`.
+        lens: `"logit"`, a `TunedLens` or a `JacobianLens`.
+        positions: only these, negative ones from the end; all if None.
+    """
+
+    tokens: Tokens
+    activations: Activations
+    lens: Any = "logit"
+    positions: Sequence[int] | None = None
+
+
+def checked_targets(targets: Sequence[int], d_vocab: int) -> list[int]:
+    """The ids, each once, in order. DataError for more than eight, or one outside the vocabulary."""
+    wanted = list(dict.fromkeys(int(token) for token in targets))
+    if len(wanted) > MOST_TARGETS:
+        raise DataError(f"{len(wanted)} pinned tokens.", f"Pin at most {MOST_TARGETS}.")
+    outside = [token for token in wanted if not 0 <= token < d_vocab]
+    if outside:
+        raise DataError(f"token id {outside[0]} is outside the vocabulary.", f"Ids run from 0 to {d_vocab - 1}.")
+    return wanted
+
+
+class Read(NamedTuple):
+    """Distributions `[position, d_vocab]` of one row of one chunk, good until the next is read."""
+
+    row: int
+    p: torch.Tensor
+    log_p: torch.Tensor
+    scratch: torch.Tensor
+
+
+class LensReader:
+    """Reads rows at some positions at a time and collects what is kept of them.
+
+    Args:
+        model: a TransformerBridge.
+        side: prompt, activations, lens and positions.
+        rows: `(stream, layer)` of each, the model's output last.
+        top_k: tokens kept for each cell.
+        targets: ids of pinned tokens.
+        share: how many readers work at once, which divides the size of a chunk.
+    """
+
+    def __init__(
+        self, model: Any, side: Side, rows: list[tuple[str, int]], top_k: int, targets: Sequence[int], share: int = 1
+    ) -> None:
+        self.readout = Readout(model)
+        self._model, self._side, self._rows = model, side, rows
+        self.positions = check_positions(side.tokens, side.positions)
+        d_vocab = self.readout.d_vocab
+        if top_k < 1:
+            raise DataError(f"top_k is {top_k}.", "Keep at least one token for each cell.")
+        self.size = max(1, rows_at_once(d_vocab) // share)
+        self._targets = checked_targets(targets, d_vocab)
+        self._scratch: torch.Tensor | None = None
+        ids = side.tokens.ids
+        following = [int(ids[position + 1]) if position + 1 < len(ids) else -1 for position in self.positions]
+        self._following = np.array(following, np.int64)
+        cells, kept = (len(rows), len(self.positions)), min(int(top_k), d_vocab)
+        self._found: dict[str, np.ndarray] = {
+            name: np.full((*cells, *last), np.nan if kind is np.float32 else -1, kind)
+            for name, last, kind in (
+                ("top_ids", (kept,), np.int32),
+                ("top_probs", (kept,), np.float32),
+                ("entropy", (), np.float32),
+                ("kl", (), np.float32),
+                ("change", (), np.float32),
+                ("final_rank", (), np.int32),
+                ("next_prob", (), np.float32),
+                ("next_rank", (), np.int32),
+                ("target_probs", (len(self._targets),), np.float32),
+                ("target_ranks", (len(self._targets),), np.int32),
+            )
+        }
+        self._difference, self._largest = 0.0, 1e-30
+
+    @property
+    def chunks(self) -> int:
+        """Chunks of all positions."""
+        return -(-len(self.positions) // self.size)
+
+    def places(self, chosen: np.ndarray | None = None) -> list[np.ndarray]:
+        """Indices of the position axis, all or those `chosen`, a chunk at a time."""
+        chosen = np.arange(len(self.positions)) if chosen is None else chosen
+        return [chosen[start : start + self.size] for start in range(0, len(chosen), self.size)]
+
+    def scratch(self, count: int) -> torch.Tensor:
+        """Room for `count` rows of logits."""
+        if self._scratch is None or len(self._scratch) < count:
+            self._scratch = torch.empty((count, self.readout.d_vocab), device=self.readout.device)
+        return self._scratch[:count]
+
+    def logits(self, row: int, places: np.ndarray) -> torch.Tensor:
+        """float32 `[position, d_vocab]`."""
+        stream, layer = self._rows[row]
+        held = self._side.activations
+        array = held.arrays[f"hook_{stream}"][held.layers.index(layer)]
+        vectors = torch.from_numpy(array[[self.positions[place] for place in places]]).to(self.readout.device)
+        last = row == len(self._rows) - 1
+        return self.readout.logits(vectors if last else transported(self._side.lens, vectors, layer))
+
+    def read(self, places: np.ndarray) -> Iterator[Read]:
+        """Every row at `places`, first to last. The model's output is read before them all: they are compared to it."""
+        last, scratch = len(self._rows) - 1, self.scratch(len(places))
+        logits = self.logits(last, places)
+        final_p, final_log_p = logits.softmax(-1), logits.log_softmax(-1)
+        top = self._keep(last, places, logits, final_p, final_log_p, None, scratch)
+        self._check(places, logits)
+        p, before = torch.empty_like(logits), None
+        for row in range(last):
+            logits = self.logits(row, places)
+            torch.softmax(logits, -1, out=p)
+            log_p = logits.log_softmax(-1)
+            self._keep(row, places, logits, p, log_p, top, scratch)
+            del logits
+            self._put("kl", row, places, divergence(final_p, final_log_p, log_p, scratch))
+            if before is not None:
+                self._put("change", row, places, divergence(p, log_p, before, scratch))
+            before = log_p
+            yield Read(row, p, log_p, scratch)
+        self._found["kl"][last, places] = 0.0
+        if before is not None:
+            self._found["change"][last, places] = self._found["kl"][last - 1, places]
+        yield Read(last, final_p, final_log_p, scratch)
+
+    def _keep(
+        self,
+        row: int,
+        places: np.ndarray,
+        logits: torch.Tensor,
+        p: torch.Tensor,
+        log_p: torch.Tensor,
+        top: torch.Tensor | None,
+        scratch: torch.Tensor,
+    ) -> torch.Tensor:
+        """What one row's distributions say by themselves, and of the model's own `top` token `[position, 1]`: that of
+        this row if None. Returns it."""
+        ids = largest(logits, self._found["top_ids"].shape[-1])[1]
+        top = ids[:, :1] if top is None else top
+        following = torch.as_tensor(self._following[places], device=logits.device)
+        targets = torch.tensor(self._targets, dtype=torch.long, device=logits.device).expand(len(places), -1)
+        # The last position has no next token: any stands in for it, and its numbers are left out below.
+        watched = torch.cat([top, following.clamp(min=0)[:, None], targets], dim=1)
+        order, probs = ranks(logits, logits.gather(1, watched), scratch), p.gather(1, watched)
+        self._put("top_ids", row, places, ids)
+        self._put("top_probs", row, places, p.gather(1, ids))
+        self._put("entropy", row, places, entropies(p, log_p, scratch))
+        self._put("final_rank", row, places, order[:, 0])
+        self._put("target_probs", row, places, probs[:, 2:])
+        self._put("target_ranks", row, places, order[:, 2:])
+        known = (following >= 0).cpu().numpy()
+        self._found["next_prob"][row, places[known]] = probs[:, 1].cpu().numpy()[known]
+        self._found["next_rank"][row, places[known]] = order[:, 1].cpu().numpy()[known]
+        return top
+
+    def _put(self, name: str, row: int, places: np.ndarray, values: torch.Tensor) -> None:
+        self._found[name][row, places] = values.cpu().numpy()
+
+    def _check(self, places: np.ndarray, logits: torch.Tensor) -> None:
+        """The last row against what is kept of the model's own output."""
+        arrays = self._side.activations.arrays
+        if "output.top_logits" not in arrays:
+            return
+        positions = [self.positions[place] for place in places]
+        ids = torch.as_tensor(arrays["output.top_ids"][positions].astype(np.int64), device=logits.device)
+        wanted = torch.from_numpy(arrays["output.top_logits"][positions])
+        error = (logits.gather(1, ids).cpu() - wanted).abs().max()
+        # numpy's maximum, since Python's would pass over NaN.
+        self._difference = float(np.maximum(self._difference, float(error)))
+        self._largest = float(np.maximum(self._largest, float(wanted.abs().max())))
+
+    def result(self) -> LogitLens:
+        """All that was read."""
+        info, found, tokens = describe(self._model), self._found, self._side.tokens
+        used = np.unique(np.concatenate([found["top_ids"].ravel(), tokens.ids, self._targets])).astype(int).tolist()
+        strings = token_strings(self._model.tokenizer if has_tokenizer(self._model) else None, used)
+        checked = "output.top_logits" in self._side.activations.arrays
+        return LogitLens(
+            tokens=tokens,
+            layers=tuple(layer for _, layer in self._rows),
+            streams=tuple(stream for stream, _ in self._rows),
+            target_ids=np.array(self._targets, np.int32),
+            names=dict(zip(used, strings, strict=True)),
+            positions=self.positions,
+            lens=lens_name(self._side.lens),
+            max_error=self._difference / self._largest if checked else None,
+            d_vocab=self.readout.d_vocab,
+            model=info.label,
+            **found,
+        )

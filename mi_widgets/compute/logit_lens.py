@@ -1,0 +1,276 @@
+"""The logit lens and its kin on one prompt: what every layer would predict, exactly as the model reads its last one.
+
+Model and cached activations in, `LogitLens` out. `lens_reading.py` does the reading, `lens_rows.py` knows what can be
+read. Knows nothing of sessions, widgets or pages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from mi_widgets.compute.answers import resolve
+from mi_widgets.compute.attention import check_layers
+from mi_widgets.compute.distributions import divergence, ranks
+from mi_widgets.compute.forward import Activations, forward
+from mi_widgets.compute.lens_reading import MOST_TARGETS, LensReader, Side, checked_targets
+from mi_widgets.compute.lens_rows import check_positions, lens_name, lens_readers, lens_rows, lens_sites
+from mi_widgets.compute.readout import Readout
+from mi_widgets.compute.step import Step, Steps, run
+from mi_widgets.data import LogitLens, LogitLensComparison, Tokens
+from mi_widgets.data.logit_lens_comparison import paired
+from mi_widgets.errors import DataError
+from mi_widgets.models import Prompt, has_tokenizer, token_strings, tokenize
+
+
+def logit_lens(
+    model: Any,
+    prompt: Prompt,
+    stream: str = "resid_post",
+    lens: Any = "logit",
+    top_k: int = 10,
+    targets: Sequence[str | int] | str | int | None = None,
+    layers: Iterable[int] | None = None,
+    positions: Iterable[int] | None = None,
+    prepend_bos: bool | None = None,
+    progress: bool = False,
+) -> LogitLens:
+    """What the model would predict if it stopped at each layer (nostalgebraist 2020).
+
+    Every vector goes through the final norm, with statistics of its own, the unembedding, its bias and the
+    architecture's output transform (Gemma's soft-cap), in the model's own precision.
+
+    Args:
+        model: a TransformerBridge.
+        prompt: text, token ids or chat messages.
+        stream: `"resid_pre"`, `"resid_mid"`, `"resid_post"`, or what a block adds: `"attn_out"`, `"mlp_out"` (after
+            the norm that some architectures put there).
+        lens: `"logit"`, a `TunedLens`, or TransformerLens's `JacobianLens`; the latter two read `"resid_post"`.
+        top_k: tokens kept for each cell.
+        targets: up to eight pinned tokens: text, resolved after this prompt, or ids.
+        layers: only these; all if None, or all that the lens was fitted for. The last row is always the model's output.
+        positions: only these, negative ones from the end; all if None.
+        prepend_bos: None means what `model.to_tokens(prompt)` does.
+        progress: show a bar.
+
+    Returns:
+        LogitLens, axes `[row, position]`; probabilities over the whole vocabulary, entropy and KL in nats.
+
+    Raises:
+        PromptError: a prompt that cannot be run.
+        AnswerError: a target that is no single token.
+        ModelError: an architecture that has no such stream or does not unembed one, or a lens of another model.
+        DataError: an unknown stream, layer or position, or too many targets.
+    """
+    tokens = tokenize(model, prompt, prepend_bos)
+    pinned, places = target_ids(model, tokens, targets), check_positions(tokens, positions)
+    chosen = check_layers(model, layers)
+    needed = sorted({layer for _, layer in lens_rows(model, stream, chosen, [lens])})
+    activations = forward(model, tokens.ids, lens_sites(stream), needed, lens_readers(model, stream))
+    steps = lens_steps(model, tokens, activations, stream, lens, top_k, pinned, chosen, places)
+    return run(steps, progress, "logit lens")
+
+
+def logit_lens_comparison(
+    model: Any,
+    prompt: Prompt,
+    other: Prompt | None = None,
+    stream: str = "resid_post",
+    lens: Any = "logit",
+    other_lens: Any = None,
+    top_k: int = 10,
+    targets: Sequence[str | int] | str | int | None = None,
+    layers: Iterable[int] | None = None,
+    positions: Iterable[int] | None = None,
+    prepend_bos: bool | None = None,
+    progress: bool = False,
+) -> LogitLensComparison:
+    """One lens on two prompts, or two lenses on one; KL(A‖B) of every cell exactly, over the whole vocabulary.
+
+    Args:
+        model: as for `logit_lens`, like all that is not explained here.
+        prompt: side A.
+        other: side B; the first prompt again if None.
+        stream: what both sides read.
+        lens: of side A.
+        other_lens: of side B; that of side A if None.
+        top_k: tokens kept for each cell.
+        targets: pinned on both sides, resolved after the first prompt.
+        layers: only these; all that both lenses can read if None.
+        positions: counted in each prompt by itself.
+        prepend_bos: for both prompts.
+        progress: show a bar.
+
+    Raises:
+        As `logit_lens`.
+    """
+    prompts = [prompt] if other is None else [prompt, other]
+    tokens = [tokenize(model, one, prepend_bos) for one in prompts]
+    pinned = target_ids(model, tokens[0], targets)
+    chosen = check_layers(model, layers)
+    lenses = [lens, lens if other_lens is None else other_lens]
+    needed = sorted({layer for _, layer in lens_rows(model, stream, chosen, lenses)})
+    caches = [forward(model, one.ids, lens_sites(stream), needed, lens_readers(model, stream)) for one in tokens]
+    places = None if positions is None or isinstance(positions, (int, str)) else tuple(positions)
+    a, b = (
+        Side(one, cache, reading, check_positions(one, positions if places is None else places))
+        for one, cache, reading in zip((tokens * 2)[:2], (caches * 2)[:2], lenses, strict=True)
+    )
+    return run(comparison_steps(model, a, b, stream, top_k, pinned, chosen), progress, "logit lens")
+
+
+def target_ids(model: Any, tokens: Tokens, targets: Sequence[str | int] | str | int | None) -> tuple[int, ...]:
+    """The ids of pinned tokens, each once, in order.
+
+    Raises:
+        AnswerError: one of them is no single token after this prompt.
+        DataError: more than eight.
+    """
+    if targets is None:
+        return ()
+    listed = [targets] if isinstance(targets, (str, int)) else list(targets)
+    ids = dict.fromkeys(resolve(model, tokens, target, role="pinned token") for target in listed)
+    if len(ids) > MOST_TARGETS:
+        raise DataError(f"{len(ids)} pinned tokens.", f"Pin at most {MOST_TARGETS}.")
+    return tuple(ids)
+
+
+# --- on cached activations ----------------------------------------------------------------------------
+
+
+def lens_steps(
+    model: Any,
+    tokens: Tokens,
+    activations: Activations,
+    stream: str = "resid_post",
+    lens: Any = "logit",
+    top_k: int = 10,
+    targets: Sequence[int] = (),
+    layers: Sequence[int] | None = None,
+    positions: Sequence[int] | None = None,
+) -> Steps[LogitLens]:
+    """`logit_lens` from activations of `lens_sites(stream)`, as steps of about a chunk of logits each. Runs no forward
+    pass. `targets` are ids; all else as there."""
+    rows = lens_rows(model, stream, layers, [lens])
+    reader = LensReader(model, Side(tokens, activations, lens, positions), rows, top_k, targets)
+    done, total = 0, reader.chunks * len(rows)
+    yield Step(done, total)
+    for places in reader.places():
+        for _ in reader.read(places):
+            done += 1
+            yield Step(done, total)
+    return reader.result()
+
+
+def comparison_steps(
+    model: Any,
+    a: Side,
+    b: Side,
+    stream: str = "resid_post",
+    top_k: int = 10,
+    targets: Sequence[int] = (),
+    layers: Sequence[int] | None = None,
+) -> Steps[LogitLensComparison]:
+    """`logit_lens_comparison` from activations, as steps. Both sides are read together, chunk by chunk, so that their
+    distributions are never kept; both have the rows that both lenses can read."""
+    rows = lens_rows(model, stream, layers, [a.lens, b.lens])
+    readers = [LensReader(model, side, rows, top_k, targets, share=2) for side in (a, b)]
+    in_a, in_b = readers
+    pairs = paired(a.tokens, in_a.positions, b.tokens, in_b.positions)
+    both = np.array([(column, *pair) for column, pair in enumerate(pairs) if None not in pair], int).reshape(-1, 3)
+    alone = [
+        (reader, np.array([pair[side] for pair in pairs if pair[1 - side] is None], int))
+        for side, reader in enumerate(readers)
+    ]
+    kl = np.full((len(rows), len(pairs)), np.nan, np.float32)
+    chunks = [both[start : start + in_a.size] for start in range(0, len(both), in_a.size)]
+    rest = [(reader, places) for reader, single in alone for places in reader.places(single)]
+    done, total = 0, (len(chunks) + len(rest)) * len(rows)
+    yield Step(done, total)
+    for chunk in chunks:
+        for left, right in zip(in_a.read(chunk[:, 1]), in_b.read(chunk[:, 2]), strict=True):
+            kl[left.row, chunk[:, 0]] = divergence(left.p, left.log_p, right.log_p, left.scratch).cpu().numpy()
+            done += 1
+            yield Step(done, total)
+    for reader, places in rest:
+        for _ in reader.read(places):
+            done += 1
+            yield Step(done, total)
+    return LogitLensComparison(in_a.result(), in_b.result(), kl)
+
+
+def target_steps(
+    model: Any,
+    activations: Activations,
+    data: LogitLens,
+    targets: Sequence[int],
+    lens: Any = "logit",
+    first: int | None = None,
+) -> Steps[LogitLens]:
+    """`data` with these pinned tokens in place of its own. What it holds of them already is taken over; of the others
+    only probabilities and ranks are read.
+
+    Args:
+        model: the TransformerBridge that `data` was made with.
+        activations: those that `data` was made from.
+        data: a result.
+        targets: ids.
+        lens: the lens that `data` was made with.
+        first: a position of the prompt to read before all others: the first step with a `partial` holds it (a
+            LogitLens with NaN and -1 elsewhere), after a hundredth of the work.
+
+    Raises:
+        DataError: more than eight targets, or an id outside the vocabulary.
+    """
+    wanted = checked_targets(targets, Readout(model).d_vocab)
+    if lens_name(lens) != data.lens:
+        raise DataError(f"the result was made with the {data.lens} lens, not the {lens_name(lens)} lens.")
+    held = {token: place for place, token in enumerate(data.target_ids.tolist())}
+    fresh = [token for token in wanted if token not in held]
+    probs = np.full((*data.shape, len(wanted)), np.nan, np.float32)
+    found = np.full(probs.shape, -1, np.int32)
+    for place, token in enumerate(wanted):
+        if token in held:
+            probs[..., place] = data.target_probs[..., held[token]]  # type: ignore[index]
+            found[..., place] = data.target_ranks[..., held[token]]  # type: ignore[index]
+    named = token_strings(model.tokenizer if has_tokenizer(model) else None, fresh)
+    result = replace(
+        data,
+        target_ids=np.array(wanted, np.int32),
+        target_probs=probs,
+        target_ranks=found,
+        names=data.names | dict(zip(fresh, named, strict=True)),
+    )
+    if not fresh:
+        yield Step(1, 1)
+        return result
+    rows = list(zip(data.streams, data.layers, strict=True))
+    reader = LensReader(model, Side(data.tokens, activations, lens, data.positions), rows, 1, ())
+    columns = [place for place, token in enumerate(wanted) if token not in held]
+    ids = torch.tensor(fresh, device=reader.readout.device)
+    others = np.arange(len(data.positions))
+    head: list[np.ndarray] = []
+    if first is not None:
+        head = [np.array([data.column(first)])]
+        others = np.delete(others, head[0])
+    chunks = [*head, *reader.places(others)]
+    done, total = 0, len(chunks) * len(rows)
+    yield Step(done, total)
+    for chunk, places in enumerate(chunks):
+        for row in range(len(rows)):
+            logits = reader.logits(row, places)
+            own = logits[:, ids]
+            top = torch.as_tensor(data.top_ids[row, places, :1].astype(np.int64), device=logits.device)
+            # The top token's probability is known: it says what the logits are relative to.
+            share = (own - logits.gather(1, top)).exp().cpu().numpy() * data.top_probs[row, places, :1]
+            probs[row, places[:, None], columns] = share
+            found[row, places[:, None], columns] = ranks(logits, own, reader.scratch(len(places))).cpu().numpy()
+            done += 1
+            known = bool(head) and chunk == 0 and row == len(rows) - 1
+            partial = replace(result, target_probs=probs.copy(), target_ranks=found.copy()) if known else None
+            yield Step(done, total, partial)
+    return result

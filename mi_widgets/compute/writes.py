@@ -1,0 +1,176 @@
+"""What the heads and neurons of one layer write to the residual stream, and what each is worth along one direction.
+
+Works on activations of one position; every sum is compared with what the layer did add, so that an architecture that
+works otherwise is refused, never misread. Runs no model. Knows nothing of logits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from mi_widgets.errors import ModelError
+
+#: How far a sum may be from what the model added, relative to its length, by the model's number type.
+TOLERANCES = {torch.float64: 1e-3, torch.float32: 1e-3, torch.float16: 1e-2}
+#: The same for bfloat16 and narrower types.
+COARSE = 5e-2
+
+
+def tolerance_of(dtype: torch.dtype) -> float:
+    """How far, relative to its length, a sum of parts may be from the vector it makes up in a model of `dtype`."""
+    return TOLERANCES.get(dtype, COARSE)
+
+
+@dataclass(frozen=True)
+class Affine:
+    """A norm without its division: centring, gain and bias.
+
+    Attributes:
+        centred: the mean is taken away first.
+        gain: float64 `[d_model]`.
+        bias: float64 `[d_model]`.
+    """
+
+    centred: bool
+    gain: np.ndarray
+    bias: np.ndarray
+
+    def apply(self, vector: np.ndarray) -> np.ndarray:
+        """`vector` `[d_model]` centred and times the gain; the bias is left out."""
+        return self.gain * (vector - vector.mean() if self.centred else vector)
+
+    def direction(self, direction: np.ndarray) -> np.ndarray:
+        """The direction before the norm that reads what `direction` reads after it (the transpose of `apply`)."""
+        read = self.gain * direction
+        return read - read.mean() if self.centred else read
+
+
+def probed(norm: Callable[[torch.Tensor], torch.Tensor], like: torch.Tensor) -> Affine:
+    """Centring, gain and bias of a norm, found by asking it: right also where its code adds 1 to the weight (Gemma).
+
+    Args:
+        norm: a LayerNorm or RMSNorm of any make.
+        like: `[d_model]`, for number type and device.
+    """
+    d_model = like.shape[0]
+    # No entry near the mean, and so large that the norm's epsilon is lost in it.
+    probe = 100.0 * (1.0 - 2.0 * (torch.arange(d_model) % 2))
+    with torch.no_grad():
+        plus, minus, shifted = (
+            norm(row.to(like.device, like.dtype)[None, None])[0, 0].double().cpu() for row in (probe, -probe, probe + 3)
+        )
+    centred = bool(torch.allclose(plus, shifted, rtol=1e-2, atol=1e-3 * float(plus.abs().max() + 1e-9)))
+    probe = probe.double()
+    unit = probe - probe.mean() if centred else probe
+    unit = unit / unit.pow(2).mean().sqrt()
+    return Affine(centred, ((plus - minus) / 2 / unit).numpy(), ((plus + minus) / 2).numpy())
+
+
+@dataclass(frozen=True)
+class Written:
+    """What the units (head dimensions, neurons) of one layer add along a direction.
+
+    Attributes:
+        contribution: float64 `[unit]`.
+        worth: float64 `[unit]`: the contribution of a unit at 1.
+        bias: what the layer adds whatever its units are.
+        has_bias: the architecture has such a bias.
+    """
+
+    contribution: np.ndarray
+    worth: np.ndarray
+    bias: float
+    has_bias: bool
+
+
+def written(
+    units: np.ndarray,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None,
+    norm: Any,
+    added: np.ndarray,
+    direction: np.ndarray,
+    tolerance: float,
+    what: str,
+) -> Written:
+    """Split what a layer added to the residual stream, `scale · norm(units · weight + bias)`, over its units.
+
+    A norm after the layer (Gemma 2 and 3, OLMo 2) is linear once its scale is frozen; that scale, and a multiplier of
+    what is added (Granite), follow from `added` itself.
+
+    Args:
+        units: float32 `[unit]`, at one position.
+        weight: `[unit, d_model]`, in the model's own number type and on its device.
+        bias: `[d_model]`, or None.
+        norm: the norm's module, or None.
+        added: float32 `[d_model]`: what the layer added to the stream.
+        direction: float64 `[d_model]`.
+        tolerance: largest relative error of the sum.
+        what: name of the units, for the message.
+
+    Raises:
+        ModelError: the units do not make up what was added.
+    """
+    weight = weight.detach()
+    if weight.ndim != 2 or weight.shape != (len(units), len(added)):
+        raise ModelError(f"{what} have weights {list(weight.shape)}, not [{len(units)}, {len(added)}].")
+    wide = weight.float()
+    with torch.no_grad():
+        total = torch.from_numpy(np.ascontiguousarray(units, np.float32)).to(wide.device) @ wide
+    total = total.double().cpu().numpy()
+    constant = np.zeros_like(total) if bias is None else bias.detach().double().cpu().numpy()
+    affine = None if norm is None else probed(norm, weight[0])
+    inner = total + constant
+    shaped, after = (inner, 0.0) if affine is None else (affine.apply(inner), affine.bias)
+    length = float(shaped @ shaped)
+    scale = float(shaped @ (added - after)) / length if length else float(affine is None)
+    error = _relative(added - after - scale * shaped, added)
+    if not error <= tolerance:  # also where it is not a number
+        raise ModelError(f"{what} do not sum to what the layer adds (they are off by {100 * error:.2g} %).")
+    back = scale * (direction if affine is None else affine.direction(direction))
+    with torch.no_grad():
+        worth = (wide @ torch.from_numpy(back.astype(np.float32)).to(wide.device)).double().cpu().numpy()
+    return Written(
+        contribution=units.astype(np.float64) * worth,
+        worth=worth,
+        bias=float(constant @ back) + (0.0 if affine is None else float(affine.bias @ direction)),
+        has_bias=bias is not None or (affine is not None and bool(affine.bias.any())),
+    )
+
+
+def _relative(error: np.ndarray, whole: np.ndarray) -> float:
+    """Length of `error` relative to that of `whole`."""
+    length = float(np.linalg.norm(error))
+    return length / max(float(np.linalg.norm(whole)), 1e-30) if length else 0.0
+
+
+def head_write(block: Any, units: np.ndarray, added: np.ndarray, direction: np.ndarray, tolerance: float) -> Written:
+    """`written` for the attention of one block; `units` is z, `[head · d_head]`."""
+    weight = block.attn.W_O  # [head, d_head, d_model]
+    flat = weight.reshape(-1, weight.shape[-1])
+    norm = _module(block, "ln1_post")
+    return written(units, flat, _bias(block.attn, "b_O"), norm, added, direction, tolerance, "heads")
+
+
+def neuron_write(block: Any, units: np.ndarray, added: np.ndarray, direction: np.ndarray, tolerance: float) -> Written:
+    """`written` for the MLP of one block; `units` are the activations after the nonlinearity (and gate), `[neuron]`."""
+    norm = _module(block, "ln2_post")
+    return written(units, block.mlp.W_out, _bias(block.mlp, "b_out"), norm, added, direction, tolerance, "neurons")
+
+
+def _module(block: Any, name: str) -> Any:
+    """The Hugging Face module under a Bridge's: asking it runs none of the user's hooks."""
+    bridge = (getattr(block, "_modules", None) or {}).get(name)
+    return getattr(bridge, "original_component", None) or bridge
+
+
+def _bias(part: Any, name: str) -> torch.Tensor | None:
+    try:
+        return getattr(part, name)
+    except AttributeError:
+        return None

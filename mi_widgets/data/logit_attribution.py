@@ -1,0 +1,294 @@
+"""What an attribution of a logit difference is: which part of the model adds how much, in logits.
+
+Knows nothing of models, torch or the page.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mi_widgets.data.tokens import Tokens
+from mi_widgets.errors import DataError
+
+#: How a difference is split.
+SPLITS = ("component", "layer", "head", "neuron")
+#: What a part can be. `"rest"` holds the neurons of a layer that are not shown by themselves; `"output transform"` is
+#: what a soft-cap of the logits changes, which acts on the sum only.
+PART_KINDS = (
+    "embedding",
+    "position embedding",
+    "layer",
+    "attention",
+    "attention bias",
+    "head",
+    "mlp",
+    "mlp bias",
+    "neuron",
+    "norm bias",
+    "unembedding bias",
+    "output transform",
+    "rest",
+)
+#: Orders of the parts: as the model computes them, or the largest magnitude first.
+SORTS = ("model", "size")
+#: The label of the last row of a summary.
+RESIDUE = "residue"
+
+
+@dataclass(frozen=True)
+class AttributionRow:
+    """One row of a summary.
+
+    Attributes:
+        label: what it is, e.g. `"L3 H7"`, `"rest of 140 parts"` or `"residue"`.
+        contribution: logits.
+        part: index on the part axis, or None where the row is no single part.
+    """
+
+    label: str
+    contribution: float
+    part: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class LogitAttribution:
+    """Direct attribution of a logit difference (or of one logit) at one position, in logits.
+
+    The parts are parallel: entry `part` of each of `part_kinds`, `part_layers`, `part_heads`, `part_neurons` and
+    `contribution`, from the embedding to the output. They sum to `difference` up to `residue`.
+
+    Attributes:
+        tokens: the prompt, one entry per position.
+        position: the position whose next token it is about, from 0.
+        answer: token id; its logit counts positive.
+        answer_string: display string of the answer.
+        foil: token id whose logit is taken away; None where the logit of the answer alone is attributed.
+        foil_string: display string of the foil, or None.
+        by: `"component"`, `"layer"`, `"head"` or `"neuron"`.
+        part_kinds: one of `PART_KINDS` for each part.
+        part_layers: int32 `[part]`: layer number, -1 where a part has none.
+        part_heads: int32 `[part]`: query head, or -1.
+        part_neurons: int32 `[part]`: neuron of the layer's MLP, or -1.
+        contribution: float32 `[part]`, logits.
+        difference: what the model itself says, logits: of the answer minus of the foil.
+        mlps: float32 `[layer]`: what each MLP contributes, whatever the split; NaN where not known.
+        heads: float32 `[layer, head]`: what each head contributes, whatever the split; None where the architecture
+            does not let them be told apart.
+        sources: float32 `[layer, head, position]`: each head's contribution by the position it reads from; sums over
+            the positions to `heads`. None where not known.
+        why_no_heads: why `heads` is None, else "".
+        why_no_sources: why `sources` is None, else "".
+        tolerance: the largest residue, in logits, that rounding explains: 1e-4 × max(1, |difference|) for a float32
+            model, more in half precision.
+        max_error: the other self-check: largest error of the answer's and foil's logit as read from the final
+            residual stream, against the model's own output, relative to max(1, |logit|); None where neither is among
+            the output's likeliest 50.
+        model: the model's name, or "".
+    """
+
+    tokens: Tokens
+    position: int
+    answer: int
+    answer_string: str
+    foil: int | None
+    foil_string: str | None
+    by: str
+    part_kinds: tuple[str, ...]
+    part_layers: np.ndarray
+    part_heads: np.ndarray
+    part_neurons: np.ndarray
+    contribution: np.ndarray
+    difference: float
+    mlps: np.ndarray
+    heads: np.ndarray | None = None
+    sources: np.ndarray | None = None
+    why_no_heads: str = ""
+    why_no_sources: str = ""
+    tolerance: float | None = None
+    max_error: float | None = None
+    model: str = ""
+
+    def __post_init__(self) -> None:
+        if self.by not in SPLITS:
+            raise DataError(f"unknown split by={self.by!r}.", f"Choose one of {', '.join(SPLITS)}.")
+        if not 0 <= self.position < len(self.tokens):
+            raise DataError(f"position {self.position} does not exist.", f"The prompt has {len(self.tokens)} tokens.")
+        count = len(self.part_kinds)
+        for name in ("part_layers", "part_heads", "part_neurons"):
+            object.__setattr__(self, name, np.asarray(getattr(self, name), np.int32))
+        object.__setattr__(self, "contribution", np.asarray(self.contribution, np.float32))
+        for name in ("part_layers", "part_heads", "part_neurons", "contribution"):
+            shape = getattr(self, name).shape
+            if shape != (count,):
+                raise DataError(f"{name} has shape {list(shape)}; it must be [part] of {count} parts.")
+        unknown = sorted(set(self.part_kinds) - set(PART_KINDS))
+        if unknown:
+            raise DataError(f"unknown kind of part {unknown[0]!r}.", f"There are {', '.join(PART_KINDS)}.")
+        if self.mlps.ndim != 1:
+            raise DataError(f"mlps has shape {list(self.mlps.shape)}; it must be [layer].")
+        if self.heads is not None and (self.heads.ndim != 2 or len(self.heads) != len(self.mlps)):
+            raise DataError(f"heads has shape {list(self.heads.shape)}; it must be [layer, head].")
+        wanted = None if self.heads is None else (*self.heads.shape, len(self.tokens))
+        if self.sources is not None and self.sources.shape != wanted:
+            raise DataError(f"sources has shape {list(self.sources.shape)}; it must be [layer, head, position].")
+        if self.tolerance is None:
+            object.__setattr__(self, "tolerance", 1e-4 * max(1.0, abs(self.difference)))
+
+    @property
+    def n_layers(self) -> int:
+        """Layers of the model."""
+        return len(self.mlps)
+
+    @property
+    def n_heads(self) -> int:
+        """Query heads in each layer; 0 where heads are not told apart."""
+        return 0 if self.heads is None else self.heads.shape[1]
+
+    @cached_property
+    def residue(self) -> float:
+        """What the parts leave unexplained, in logits: `difference` − the sum of `contribution`."""
+        return self.difference - float(self.contribution.astype(np.float64).sum())
+
+    @property
+    def holds(self) -> bool:
+        """Whether the parts sum to the difference within `tolerance`."""
+        return abs(self.residue) <= (self.tolerance or 0.0)
+
+    @property
+    def quantity(self) -> str:
+        """What is attributed, in words: `"logit difference"`, or `"logit"` without a foil."""
+        return "logit" if self.foil is None else "logit difference"
+
+    def label(self, part: int) -> str:
+        """One line for a part: `"L3 H7"`, `"L3 attention"`, `"L3 neuron 512"`, `"embedding"`."""
+        kind, layer = self.part_kinds[part], int(self.part_layers[part])
+        if kind == "head":
+            return f"L{layer} H{int(self.part_heads[part])}"
+        if kind == "neuron":
+            return f"L{layer} neuron {int(self.part_neurons[part])}"
+        if kind == "layer":
+            return f"layer {layer}"
+        name = "other neurons" if kind == "rest" else "MLP" + kind[3:] if kind.startswith("mlp") else kind
+        return f"L{layer} {name}" if layer >= 0 else name
+
+    @cached_property
+    def labels(self) -> tuple[str, ...]:
+        """A label for each part, all different."""
+        return tuple(self.label(part) for part in range(len(self.part_kinds)))
+
+    def order(self, sort: str = "model") -> list[int]:
+        """Indices of the parts: from the embedding to the output (`"model"`), or largest magnitude first (`"size"`).
+
+        Raises:
+            DataError: an unknown order.
+        """
+        if sort not in SORTS:
+            raise DataError(f"unknown order {sort!r}.", f"Choose one of {', '.join(SORTS)}.")
+        if sort == "model":
+            return list(range(len(self.part_kinds)))
+        return np.argsort(-np.abs(self.contribution), kind="stable").tolist()
+
+    def rows(self, most: int | None = None, sort: str = "size") -> list[AttributionRow]:
+        """The parts as rows that sum to `difference`: the largest by themselves, the others as one rest, and the
+        residue last.
+
+        Args:
+            most: parts shown by themselves, chosen by magnitude; all if None.
+            sort: their order, as in `order`; the rest stands after them.
+        """
+        by_size = self.order("size")
+        kept = by_size if most is None else by_size[: max(0, most)]
+        shown = sorted(kept) if sort == "model" else [part for part in self.order(sort) if part in set(kept)]
+        rows = [AttributionRow(self.labels[part], float(self.contribution[part]), part) for part in shown]
+        others = by_size[len(kept) :]
+        if len(others) == 1:
+            rows.append(AttributionRow(self.labels[others[0]], float(self.contribution[others[0]]), others[0]))
+        elif others:
+            total = float(self.contribution[others].astype(np.float64).sum())
+            rows.append(AttributionRow(f"rest of {len(others)} parts", total))
+        return [*rows, AttributionRow(RESIDUE, self.residue)]
+
+    def to_pandas(self) -> pd.DataFrame:
+        """One row per part: part (its label), kind, layer, head, neuron (missing where it has none), contribution.
+
+        The column `contribution` sums to the logit difference up to the residue; `attrs` holds both.
+        """
+        table = pd.DataFrame({"part": self.labels, "kind": list(self.part_kinds)})
+        for name in ("layer", "head", "neuron"):
+            numbers = getattr(self, f"part_{name}s")
+            table[name] = pd.array(np.where(numbers < 0, 0, numbers), dtype="Int32")
+            table.loc[numbers < 0, name] = pd.NA
+        table["contribution"] = self.contribution
+        table.attrs = {"difference": self.difference, "residue": self.residue}
+        return table
+
+    def sources_to_pandas(self, layer: int | None = None, head: int | None = None) -> pd.DataFrame:
+        """One row per head and position it reads from: layer, head, position, token, contribution (logits).
+
+        Args:
+            layer: only this layer.
+            head: only this head.
+
+        Raises:
+            DataError: sources are not known, or no such head.
+        """
+        chosen = self._sources(layer, head)
+        layers = range(self.n_layers) if layer is None else [layer]
+        heads = range(self.n_heads) if head is None else [head]
+        parts = np.array(
+            [(one, other, place) for one in layers for other in heads for place in range(len(self.tokens))]
+        )
+        return pd.DataFrame(
+            {
+                "layer": parts[:, 0],
+                "head": parts[:, 1],
+                "position": parts[:, 2],
+                "token": np.array(self.tokens.strings, object)[parts[:, 2]],
+                "contribution": chosen.ravel(),
+            }
+        )
+
+    def head_sources(self, layer: int, head: int) -> np.ndarray:
+        """float32 `[position]`: one head's contribution by the position it reads from, logits.
+
+        Raises:
+            DataError: sources are not known, or no such head.
+        """
+        return self._sources(layer, head)[0, 0]
+
+    def _sources(self, layer: int | None, head: int | None) -> np.ndarray:
+        if self.sources is None:
+            raise DataError(
+                f"the sources of heads are not known: {self.why_no_sources or 'they were not computed'}",
+                "Show the heads themselves.",
+            )
+        for name, value, count in (("layer", layer, self.n_layers), ("head", head, self.n_heads)):
+            if value is not None and not 0 <= value < count:
+                raise DataError(f"{name} {value} does not exist.", f"There are {name}s 0 to {count - 1}.")
+        rows = slice(None) if layer is None else slice(layer, layer + 1)
+        return self.sources[rows, slice(None) if head is None else slice(head, head + 1)]
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The arrays that `save` writes."""
+        names = ("part_layers", "part_heads", "part_neurons", "contribution", "mlps", "heads", "sources")
+        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+
+    def header(self) -> dict[str, Any]:
+        """The plain values that `save` writes beside the arrays."""
+        names = (
+            "position", "answer", "answer_string", "foil", "foil_string", "by", "difference", "why_no_heads",
+            "why_no_sources", "tolerance", "max_error", "model",
+        )  # fmt: skip
+        values = {name: getattr(self, name) for name in names}
+        return {"tokens": self.tokens.to_dict(), "part_kinds": list(self.part_kinds), **values}
+
+    @classmethod
+    def restore(cls, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> LogitAttribution:
+        """The record that `header` and `arrays` describe."""
+        values = {**header, "tokens": Tokens.from_dict(header["tokens"]), "part_kinds": tuple(header["part_kinds"])}
+        return cls(**arrays, **values)  # type: ignore[arg-type]

@@ -1,0 +1,179 @@
+"""Two lenses on one prompt, or one lens on two prompts, cell by cell on aligned positions.
+
+Knows nothing of models, torch or the page.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mi_widgets.data.alignment import align
+from mi_widgets.data.logit_lens import CELLS, LogitLens
+from mi_widgets.data.tokens import Tokens
+from mi_widgets.errors import DataError
+
+
+@dataclass(frozen=True, eq=False)
+class LogitLensComparison:
+    """Two lenses' readings of the same rows, A and B, and how far apart they are.
+
+    Attributes:
+        a: the first prompt, or lens.
+        b: the second.
+        kl: float32 `[row, column]`, nats: KL(A‖B) of the whole distributions of a cell; NaN in a column that only one
+            side has. Columns are those of `pairs`.
+    """
+
+    a: LogitLens
+    b: LogitLens
+    kl: np.ndarray
+
+    def __post_init__(self) -> None:
+        if (self.a.layers, self.a.streams) != (self.b.layers, self.b.streams):
+            raise DataError("A and B must read the same rows: the same streams of the same layers.")
+        if self.a.target_ids.tolist() != self.b.target_ids.tolist():
+            raise DataError("A and B must have the same pinned tokens.")
+        shape = (len(self.a.layers), len(self.pairs))
+        if self.kl.shape != shape:
+            raise DataError(f"kl has shape {list(self.kl.shape)}; it must be [row, column] = {list(shape)}.")
+
+    @cached_property
+    def pairs(self) -> tuple[tuple[int | None, int | None], ...]:
+        """The columns: `(index on A's position axis or None, index on B's or None)`."""
+        return paired(self.a.tokens, self.a.positions, self.b.tokens, self.b.positions)
+
+    @cached_property
+    def tokens(self) -> Tokens:
+        """The columns as tokens: one string where A and B agree, `A→B` where they differ."""
+        strings, ids = [], []
+        for in_a, in_b in self.pairs:
+            left = self.a.tokens.strings[self.a.positions[in_a]] if in_a is not None else "∅"
+            right = self.b.tokens.strings[self.b.positions[in_b]] if in_b is not None else "∅"
+            strings.append(left if left == right else f"{left}→{right}")
+            ids.append(int(self.a.tokens.ids[self.a.positions[in_a]]) if in_a is not None else -1)
+        return Tokens(np.array(ids, dtype=np.int64), tuple(strings))
+
+    @property
+    def same_prompt(self) -> bool:
+        """Whether A and B read one prompt, so that only their lenses differ."""
+        return self.a.tokens == self.b.tokens
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Sizes of row and column."""
+        return len(self.a.layers), len(self.pairs)
+
+    def difference(self, name: str, target: int | None = None) -> np.ndarray:
+        """float32 `[row, column]`: A − B, NaN where a column stands alone.
+
+        Args:
+            name: `"probability"` (of A's own top token, and of B's own), `"entropy"`, `"kl"`, `"change"` (nats),
+                `"final_rank"`, `"next_prob"`, `"next_rank"`, `"target_probability"` or `"target_rank"`.
+            target: index of the pinned token, for the last two.
+
+        Raises:
+            DataError: an unknown name, or no such pinned token.
+        """
+        values = [cell_values(side, name, target).astype(np.float32) for side in (self.a, self.b)]
+        columns, in_a, in_b = self._shared
+        out = np.full(self.shape, np.nan, np.float32)
+        out[:, columns] = values[0][:, in_a] - values[1][:, in_b]
+        return out
+
+    @cached_property
+    def _shared(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Columns that both sides have, and their indices on the two position axes."""
+        both = [(column, *pair) for column, pair in enumerate(self.pairs) if None not in pair]
+        columns, in_a, in_b = np.array(both, dtype=int).reshape(-1, 3).T
+        return columns, in_a, in_b
+
+    def to_pandas(self) -> pd.DataFrame:
+        """One row per cell that both sides have: stream, layer, column, position_a, position_b, token_a, token_b,
+        top_a, top_b, kl = KL(A‖B) in nats, and of each side `probability`, `entropy`, `final_rank`, `next_prob` and
+        the probability and rank of every pinned token, with `_a` and `_b`."""
+        columns, in_a, in_b = self._shared
+        rows = len(self.a.layers)
+        table: dict[str, Any] = {
+            "stream": np.repeat(np.array(self.a.streams, object), len(columns)),
+            "layer": np.repeat(self.a.layers, len(columns)),
+            "column": np.tile(columns, rows),
+        }
+        sides = (("a", self.a, in_a), ("b", self.b, in_b))
+        for side, lens, places in sides:
+            positions = np.array(lens.positions)[places]
+            table[f"position_{side}"] = np.tile(positions, rows)
+            table[f"token_{side}"] = np.tile(np.array(lens.tokens.strings, object)[positions], rows)
+        for side, lens, places in sides:
+            ids = lens.top_ids[:, places, 0].ravel()
+            table[f"top_{side}"] = np.array([lens.name(token) for token in ids.tolist()], object)
+        table["kl"] = self.kl[:, columns].ravel()
+        wanted: list[tuple[str, int | None, str]] = [
+            (name, None, name) for name in ("probability", "entropy", "final_rank", "next_prob")
+        ]
+        for index, token in enumerate(self.a.target_ids.tolist()):
+            wanted += [(f"target_{what}", index, f"{what} of {self.a.name(token)}") for what in ("probability", "rank")]
+        for name, target, label in wanted:
+            for side, lens, places in sides:
+                table[f"{label}_{side}"] = cell_values(lens, name, target)[:, places].ravel()
+        return pd.DataFrame(table)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The arrays that `save` writes."""
+        sides = {"a": self.a, "b": self.b}
+        return {f"{side}.{name}": array for side, lens in sides.items() for name, array in lens.arrays().items()} | {
+            "kl": self.kl
+        }
+
+    def header(self) -> dict[str, Any]:
+        """The plain values that `save` writes beside the arrays."""
+        return {"a": self.a.header(), "b": self.b.header()}
+
+    @classmethod
+    def restore(cls, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> LogitLensComparison:
+        """The record that `header` and `arrays` describe."""
+        sides = [
+            LogitLens.restore(header[side], {name[2:]: arrays[name] for name in arrays if name.startswith(f"{side}.")})
+            for side in "ab"
+        ]
+        return cls(sides[0], sides[1], arrays["kl"])
+
+
+def cell_values(lens: LogitLens, name: str, target: int | None = None) -> np.ndarray:
+    """`[row, position]` of one quantity: `"probability"` of the top token, `"entropy"`, `"kl"`, `"change"` (nats),
+    `"final_rank"`, `"next_prob"`, `"next_rank"`, or `"target_probability"` and `"target_rank"` of a pinned token.
+
+    Raises:
+        DataError: an unknown name, or no such pinned token.
+    """
+    if name == "probability":
+        return lens.top_probs[..., 0]
+    if name in CELLS:
+        return getattr(lens, name)
+    if name not in ("target_probability", "target_rank"):
+        known = ("probability", *CELLS, "target_probability", "target_rank")
+        raise DataError(f"unknown quantity {name!r}.", f"Choose one of {', '.join(known)}.")
+    if target is None or not 0 <= target < len(lens.target_ids):
+        raise DataError("there is no such pinned token.", "Pin one: targets=[…].")
+    return (lens.target_probs if name == "target_probability" else lens.target_ranks)[..., target]  # type: ignore[index]
+
+
+def paired(
+    a: Tokens, positions_a: tuple[int, ...], b: Tokens, positions_b: tuple[int, ...]
+) -> tuple[tuple[int | None, int | None], ...]:
+    """Columns of a comparison: the alignment of two whole prompts, as far as their position axes hold it.
+
+    Returns:
+        `(index on A's position axis or None, index on B's or None)`, in order; never both None.
+    """
+    in_a = {position: index for index, position in enumerate(positions_a)}
+    in_b = {position: index for index, position in enumerate(positions_b)}
+    pairs = [
+        (None if at_a is None else in_a.get(at_a), None if at_b is None else in_b.get(at_b))
+        for at_a, at_b in align(a, b).pairs
+    ]
+    return tuple(pair for pair in pairs if pair != (None, None))

@@ -1,0 +1,316 @@
+"""Logit attribution: which parts of the model write the logit difference of two tokens at one position, live.
+
+A shell: the numbers come from `compute.logit_attribution`, the bytes from `wire.attribution_picture`, the page view is
+`js/src/widgets/logit_attribution/`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from typing import Any, ClassVar
+
+import pandas as pd
+import traitlets
+
+from mi_widgets.data import LogitAttribution as Attribution
+from mi_widgets.errors import AnswerError, DataError
+from mi_widgets.session import Answered, Need, Progress
+from mi_widgets.session.prompts import to_wire
+from mi_widgets.widgets.live import LiveView
+from mi_widgets.widgets.options import OptionTable
+from mi_widgets.widgets.recipe import recipe_lines
+from mi_widgets.widgets.refused import refused_token
+from mi_widgets.widgets.source import session_of
+from mi_widgets.widgets.view import STATIC, status_value
+from mi_widgets.wire.attribution_picture import AttributionPicture
+
+#: Likely next tokens offered as answers.
+CANDIDATES = 10
+
+
+def _checked(name: str, value: Any) -> Any:
+    if name == "position" and not (value is None or (isinstance(value, int) and not isinstance(value, bool))):
+        raise DataError(f"position={value!r} is no position.", "Give a whole number (-1 is the last), or None.")
+    if name in {"top", "rows"} and not (isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 500):
+        raise DataError(f"{name}={value!r} is no number of rows.", "Give a whole number from 1 to 500.")
+    return value
+
+
+OPTIONS = OptionTable(
+    defaults={"by": "component", "position": None, "top": 30, "sort": "model", "rows": 40, "chart": "waterfall"},
+    choices={
+        "by": ("component", "layer", "head", "neuron"),
+        "sort": ("model", "size"),
+        "chart": ("waterfall", "bars"),
+    },
+    check=_checked,
+    computed=frozenset({"by", "position", "top"}),
+)
+
+#: How a trait that holds an answer crosses: text, an id, or null.
+ANSWER_TRAIT: dict[str, Any] = {"sync": True, "echo_update": False}
+
+
+class LogitAttribution(LiveView):
+    """The logit difference of an answer and a foil at one position, split over the model's parts.
+
+    Args:
+        source: a `Session`, or a TransformerBridge together with `prompt`.
+        prompt: text, token ids or chat messages; not with a session, which has its own.
+        answer: the token asked for: text of one token, or its id; the session's if None, and if that is None the
+            model's own first choice.
+        foil: the token it is compared with, likewise; the model's second choice where neither is given.
+        prepend_bos: for a model and a text prompt; None means what `model.to_tokens(prompt)` does.
+        height: on the page, in pixels.
+        options: `by` ("component", "layer", "head", "neuron"), `position` (None: the last), `top` (neurons listed),
+            `sort` ("model", "size"), `rows` (parts listed), `chart` ("waterfall", "bars").
+
+    Raises:
+        ModelError, DataError: a wrong model or option. A prompt that cannot be run, or an answer that is no single
+            token, is no error here: the view says what is wrong and `wait()` raises it.
+    """
+
+    kind: ClassVar[str] = "logit_attribution"
+    OPTIONS = OPTIONS
+    _esm = STATIC / "logit_attribution.js"
+    _css = STATIC / "logit_attribution.css"
+
+    answer: Any = traitlets.Any(None, allow_none=True).tag(**ANSWER_TRAIT)
+    foil: Any = traitlets.Any(None, allow_none=True).tag(**ANSWER_TRAIT)
+    refused = traitlets.Dict(None, allow_none=True).tag(sync=True)
+
+    def __init__(
+        self,
+        source: Any = None,
+        prompt: Any = None,
+        *,
+        answer: Any = None,
+        foil: Any = None,
+        prepend_bos: bool | None = None,
+        height: int = 560,
+        **options: Any,
+    ) -> None:
+        chosen = OPTIONS.changed({}, options)
+        self._picture: AttributionPicture | None = None
+        if isinstance(source, Attribution):
+            session, self._data = None, source
+        else:
+            session = session_of(source, prompt, prepend_bos, "LogitAttribution")
+        if session is not None:
+            # The session holds them, so that other views ask for the same.
+            if answer is not None:
+                session.answer = answer
+            if foil is not None:
+                session.foil = foil
+            answer, foil = session.answer, session.foil
+        elif self._data is not None:
+            answer, foil = self._data.answer_string, self._data.foil_string
+            chosen["by"] = self._data.by
+        super().__init__(session, height=height, options=chosen, answer=answer, foil=foil)
+        self.observe(self._answer_edited, ["answer", "foil"])
+        if session is not None:
+            session.join(self)
+        elif self._data is not None:
+            self._picture = AttributionPicture(self._data, live=False)
+            self._put(0, self._picture.parcel())
+
+    @classmethod
+    def from_data(cls, attribution: Attribution, **view: Any) -> LogitAttribution:
+        """The view of an attribution that is there already, without a model and without torch.
+
+        Args:
+            attribution: as `compute.logit_attribution` returns it, or `mw.data.load`.
+            view: height and options.
+
+        Raises:
+            DataError: something else.
+        """
+        if not isinstance(attribution, Attribution):
+            raise DataError(
+                f"{type(attribution).__name__} is no attribution.", "Give what compute.logit_attribution returns."
+            )
+        return cls(attribution, **view)
+
+    # --- results -------------------------------------------------------------------------------------
+
+    @property
+    def data(self) -> Attribution:
+        """The attribution on screen, `by` as chosen; pending work is done first.
+
+        After a failed or stopped run it is that of the last good picture, with a warning; `wait()` raises.
+        """
+        self._current()
+        return self._data
+
+    def to_pandas(self, **options: Any) -> pd.DataFrame:
+        """Long form, one row per part; the column `contribution` sums to the logit difference (residue included)."""
+        return self.data.to_pandas(**options)
+
+    def figure(self, **options: Any) -> Any:
+        """The picture on screen as a plotly Figure.
+
+        Args:
+            options: see `figures.logit_attribution_figure`; `kind="map"` and `kind="sources"` show the heads.
+        """
+        from mi_widgets.figures import logit_attribution_figure
+
+        self._flush()
+        kind = options.setdefault("kind", self.options["chart"])
+        if kind == "sources" and self.selection.layer is not None and self.selection.head is not None:
+            options = {"layer": self.selection.layer, "head": self.selection.head, **options}
+        if kind in {"waterfall", "bars"}:
+            options = {"sort": self.options["sort"], **options}
+        return logit_attribution_figure(self.data, **options)
+
+    def recipe(self) -> str:
+        """Python that makes this picture again: versions, model, prompt, answer, options, selection."""
+        if self.session is not None:
+            self._flush()
+        words = OPTIONS.words(self.options)
+        drawn = self._drawn
+        if self.session is not None:
+            asked = {name: drawn.get(name) for name in ("answer", "foil") if drawn.get(name) is not None}
+            words = {**asked, **words}
+        else:
+            words.pop("by", None)
+        return recipe_lines(
+            "LogitAttribution", "logit_attribution", self.session, drawn.get("prompt"), words, self.selection
+        )
+
+    def frozen_state(self, **options: Any) -> dict[str, Any]:
+        """The state for an offline page; it takes no options."""
+        if options:
+            raise DataError(f"{', '.join(options)}: a page of an attribution has no such option.")
+        self._flush()
+        assert self._picture is not None
+        return {
+            "session_id": self.session_id,
+            "prompt": to_wire(self._drawn.get("prompt")),
+            "history": [],
+            "selection": {**self.selection.to_dict(), "stamp": self._stamp},
+            "answer": self.answer,
+            "foil": self.foil,
+            "refused": None,
+            "options": self.options,
+            "status": status_value("frozen", self._picture.run),
+            "picture": self._picture.parcel(live=False),
+            "focus": b"",
+            "store": b"",
+            "height": self.height,
+        }
+
+    # --- computing -----------------------------------------------------------------------------------
+
+    def session_needs(self) -> Sequence[Need]:
+        """See `session.SessionView`."""
+        from mi_widgets.compute.logit_attribution import attribution_sites
+        from mi_widgets.compute.output import OUTPUT_SITES
+
+        session = self.session
+        assert session is not None
+        self._asked = {
+            "prompt": session.prompt,
+            "answer": self.answer,
+            "foil": self.foil,
+            **{name: self.options[name] for name in OPTIONS.computed},
+        }
+        count = len(session.tokenize(session.prompt))
+        position, _ = _position(self.options["position"], count)
+        sites = attribution_sites(session.model, self.options["by"], position, count)
+        return [Need("A", session.prompt, tuple(dict.fromkeys([*sites, *OUTPUT_SITES])))]
+
+    def session_draws(self, progress: Progress, answers: dict[str, Answered]) -> Generator[Any, None, None]:
+        """See `session.SessionView`."""
+        from mi_widgets.compute.logit_attribution import attribute
+        from mi_widgets.compute.next_tokens import likeliest
+        from mi_widgets.models import in_half_precision
+
+        assert self.session is not None
+        model, asked = self.session.model, self._asked
+        found = answers["A"]
+        position, note = _position(asked["position"], len(found.tokens))
+        candidates = likeliest(model, found.activations, position, CANDIDATES)
+        answer, foil, automatic = self._tokens(found, position, candidates)
+        yield None
+        self._data = attribute(
+            model, found.tokens, found.activations, answer, foil, position, asked["by"], asked["top"]
+        )
+        self._drawn, self.last_error = asked, None
+        self._picture = AttributionPicture(
+            self._data,
+            run=progress.run,
+            candidates=candidates,
+            automatic=automatic,
+            half=in_half_precision(model),
+            notes=[*progress.notes, *note],
+        )
+        self.refused = None
+        self._put(progress.run, self._picture.parcel())
+
+    def _tokens(
+        self, found: Answered, position: int, candidates: list[tuple[int, str, float]]
+    ) -> tuple[int, int | None, bool]:
+        """Ids of answer and foil, and whether both are the model's own choice."""
+        from mi_widgets.compute.answers import resolve
+
+        assert self.session is not None
+        chosen: dict[str, int | None] = {}
+        for role in ("answer", "foil"):
+            given = self._asked[role]
+            try:
+                before = found.tokens.upto(position)
+                chosen[role] = None if given is None else resolve(self.session.model, before, given, role=role)
+            except AnswerError as error:
+                self.refused = refused_token(role, error)
+                raise
+        automatic = chosen["answer"] is None and chosen["foil"] is None
+        answer = (
+            chosen["answer"]
+            if chosen["answer"] is not None
+            else next(token for token, _, _ in candidates if token != chosen["foil"])
+        )
+        foil = chosen["foil"]
+        if automatic:
+            foil = next(token for token, _, _ in candidates if token != answer)
+        return answer, foil, automatic
+
+    def session_changed(self, name: str) -> None:
+        """See `session.SessionView`."""
+        super().session_changed(name)
+        if name in {"answer", "foil"} and self.session is not None:
+            setattr(self, name, getattr(self.session, name))
+
+    # --- edits ---------------------------------------------------------------------------------------
+
+    @traitlets.validate("answer", "foil")
+    def _plain_answer(self, proposal: Any) -> Any:
+        value = proposal["value"]
+        if value is None or value == "" or isinstance(value, str):
+            return value or None
+        try:
+            return int(value)
+        except (TypeError, ValueError):
+            raise DataError(f"{proposal['trait'].name}={value!r} is no token.", "Give its text, or its id.") from None
+
+    def _answer_edited(self, change: Any) -> None:
+        if self.session is None:
+            return
+        if getattr(self.session, change["name"]) != change["new"]:
+            setattr(self.session, change["name"], change["new"])
+        self._compute()
+
+    def _draw_still(self, form: str) -> str | bytes:
+        from mi_widgets.figures import attribution_preview_png, attribution_preview_svg
+
+        return (attribution_preview_svg if form == "svg" else attribution_preview_png)(self._data)
+
+
+def _position(asked: int | None, count: int) -> tuple[int, list[str]]:
+    """The position meant among `count`, and what to say where it is not there any more."""
+    last = count - 1
+    if asked is None:
+        return last, []
+    position = asked if asked >= 0 else count + asked
+    if 0 <= position < count:
+        return position, []
+    return last, [f"The prompt has no position {asked}; this is its last, {last}."]

@@ -1,0 +1,345 @@
+"""The logit lens: what the model would say if it stopped at each layer, live, compared, exported.
+
+A shell: the numbers come from `compute.logit_lens`, the bytes from `wire.lens_picture`, the page view is
+`js/src/widgets/logit_lens/`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from typing import Any, ClassVar
+
+import pandas as pd
+import traitlets
+
+from mi_widgets.data import LogitLens as Lens
+from mi_widgets.data import LogitLensComparison
+from mi_widgets.errors import AnswerError, DataError
+from mi_widgets.session import Answered, Need, Progress
+from mi_widgets.session.prompts import to_wire
+from mi_widgets.widgets.lens_options import OPTIONS, chosen_layers, chosen_positions
+from mi_widgets.widgets.live import ComparedView
+from mi_widgets.widgets.recipe import recipe_lines
+from mi_widgets.widgets.refused import refused_token
+from mi_widgets.widgets.source import session_of
+from mi_widgets.widgets.view import STATIC, RequestError, status_value
+from mi_widgets.wire.lens_picture import LensPicture
+
+#: Likeliest tokens of each cell.
+TOP_K = 10
+
+
+class LogitLens(ComparedView):
+    """Top tokens of every layer at every position, read by a lens.
+
+    Args:
+        source: a `Session`, or a TransformerBridge together with `prompt`.
+        prompt: text, token ids or chat messages; not with a session, which has its own.
+        compare: a second prompt of the same forms; A, B and KL(A‖B) on aligned positions are shown.
+        tuned: a `compute.TunedLens` fitted for the model (`compute.train_tuned_lens`); that of the demo model is
+            found by itself.
+        jacobian: a fitted `transformer_lens.tools.analysis.JacobianLens`.
+        prepend_bos: for a model and a text prompt; None means what `model.to_tokens(prompt)` does.
+        height: on the page, in pixels.
+        options: `stream` ("resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out"), `lens` ("logit", "tuned",
+            "jacobian"), `versus` (a second lens, or None), `targets` (up to eight pinned tokens, text or ids),
+            `stride` (every so many layers, counted from the last), `first` and `last` (positions shown), `color`
+            ("probability", "entropy", "final_rank", "next_rank", "kl", "change", "target_probability",
+            "target_rank"), `target` (which pinned token is coloured), `show` ("A", "B", "difference"), `palette`,
+            `chart` ("probability", "rank").
+
+    Raises:
+        ModelError, DataError: a wrong model, option or lens. A prompt that cannot be run is no error here: the view
+            says what is wrong and `wait()` raises it.
+    """
+
+    kind: ClassVar[str] = "logit_lens"
+    OPTIONS = OPTIONS
+    _esm = STATIC / "logit_lens.js"
+    _css = STATIC / "logit_lens.css"
+
+    refused = traitlets.Dict(None, allow_none=True).tag(sync=True)
+
+    def __init__(
+        self,
+        source: Any = None,
+        prompt: Any = None,
+        *,
+        compare: Any = None,
+        tuned: Any = None,
+        jacobian: Any = None,
+        prepend_bos: bool | None = None,
+        height: int = 560,
+        **options: Any,
+    ) -> None:
+        chosen = OPTIONS.changed({}, options)
+        self._comparison: LogitLensComparison | None = None
+        self._picture: LensPicture | None = None
+        self._lenses: dict[str, Any] = {"logit": "logit"}
+        #: What `_data` was read from, so that another pinned token need not read everything again.
+        self._read: tuple[Any, ...] | None = None
+        self._source: Any = None
+        self._given_tuned = tuned is not None
+        if isinstance(source, (Lens, LogitLensComparison)):
+            session = None
+            if compare is not None or tuned is not None or jacobian is not None:
+                raise DataError("a result that is there already cannot be compared anew.", "Give a session.")
+            self._comparison = source if isinstance(source, LogitLensComparison) else None
+            self._data = source.a if isinstance(source, LogitLensComparison) else source
+            chosen |= {"lens": self._data.lens, "stream": self._data.streams[0]}
+        else:
+            session = session_of(source, prompt, prepend_bos, "LogitLens")
+            self._lenses |= _fitted(session.model, tuned, jacobian)
+        compared = compare is not None or chosen["versus"] is not None or self._comparison is not None
+        if compared and "show" not in options:
+            chosen["show"] = "difference"
+        super().__init__(session, height=height, options=chosen, compare=compare)
+        if session is not None:
+            session.join(self)
+        elif self._data is not None:
+            self._picture = LensPicture(self._data, self._comparison, streams=[self._data.streams[0]], live=False)
+            self._put(0, self._picture.parcel())
+
+    @classmethod
+    def from_data(cls, lens: Lens | LogitLensComparison, **view: Any) -> LogitLens:
+        """The view of a result that is there already, without a model and without torch.
+
+        Args:
+            lens: as `compute.logit_lens` returns it, or `mw.data.load`.
+            view: height and options.
+
+        Raises:
+            DataError: something else.
+        """
+        if not isinstance(lens, (Lens, LogitLensComparison)):
+            raise DataError(f"{type(lens).__name__} is no lens.", "Give what compute.logit_lens returns.")
+        return cls(lens, **view)
+
+    # --- results -------------------------------------------------------------------------------------
+
+    @property
+    def data(self) -> Lens:
+        """What the lens reads on the first prompt; pending work is done first.
+
+        After a failed or stopped run it is that of the last good picture, with a warning; `wait()` raises.
+        """
+        self._current()
+        return self._data
+
+    @property
+    def comparison(self) -> LogitLensComparison | None:
+        """Both lenses or prompts and KL(A‖B), or None where nothing is compared."""
+        self._current()
+        return self._comparison
+
+    def _result(self) -> Lens | LogitLensComparison:
+        return self.comparison or self.data
+
+    def to_pandas(self, **options: Any) -> pd.DataFrame:
+        """Long form: one row per cell and token, as `data.LogitLens.to_pandas` and its comparison say."""
+        return self._result().to_pandas(**options)
+
+    def figure(self, **options: Any) -> Any:
+        """The picture on screen as a plotly Figure.
+
+        Args:
+            options: see `figures.logit_lens_figure`; `kind="curves"` draws the pinned tokens over layers.
+        """
+        from mi_widgets.figures import logit_lens_figure
+
+        self._flush()
+        assert self._picture is not None
+        shown = {name: self.options[name] for name in ("color", "target", "palette")}
+        if options.get("kind") == "curves":
+            shown = {"chart": self.options["chart"], "position": self._focused()}
+        return logit_lens_figure(self._picture.shown(self.options["show"]), **{**shown, **options})
+
+    def recipe(self) -> str:
+        """Python that makes this picture again: versions, model, prompt, options, selection."""
+        if self.session is not None:
+            self._flush()
+        words = OPTIONS.words(self.options)
+        if self.session is None:
+            words = {name: value for name, value in words.items() if name not in OPTIONS.computed}
+        elif self._drawn.get("compare") is not None:
+            words = {"compare": self._drawn["compare"], **words}
+        lines = recipe_lines("LogitLens", self.kind, self.session, self._drawn.get("prompt"), words, self.selection)
+        fitted = [name for name in ("tuned", "jacobian") if name in (self.options["lens"], self.options["versus"])]
+        missing = [name for name in fitted if self.session is not None and not self._shipped(name)]
+        return "".join(f"# {name}: the lens you fitted; give it as {name}=…\n" for name in missing) + lines
+
+    def frozen_state(self, **options: Any) -> dict[str, Any]:
+        """The state for an offline page, with every cell's top tokens; it takes no options."""
+        if options:
+            raise DataError(f"{', '.join(options)}: a page of a lens has no such option.")
+        self._flush()
+        assert self._picture is not None
+        return {
+            "session_id": self.session_id,
+            "prompt": to_wire(self._drawn.get("prompt")),
+            "compare": to_wire(self._drawn.get("compare")),
+            "history": [],
+            "selection": {**self.selection.to_dict(), "stamp": self._stamp},
+            "options": self.options,
+            "refused": None,
+            "status": status_value("frozen", self._picture.run),
+            "picture": self._picture.parcel(whole=True, live=False),
+            "focus": b"",
+            "store": b"",
+            "height": self.height,
+        }
+
+    # --- computing -----------------------------------------------------------------------------------
+
+    def session_needs(self) -> Sequence[Need]:
+        """See `session.SessionView`."""
+        from mi_widgets.compute.lens_rows import lens_readers, lens_rows, lens_sites
+
+        assert self.session is not None
+        asked = {name: self.options[name] for name in OPTIONS.computed}
+        prompts = {"A": self.session.prompt} | ({} if self.compare is None else {"B": self.compare})
+        self._asked = {**asked, "prompt": prompts["A"], "compare": prompts.get("B")}
+        sites = lens_sites(asked["stream"])
+        lenses = [self._lenses[name] for name in (asked["lens"], asked["versus"]) if name is not None]
+        lens_rows(self.session.model, asked["stream"], None, lenses)  # says why, before anything is run
+        model, stream = self.session.model, asked["stream"]
+        return [Need(name, prompt, sites, lambda: lens_readers(model, stream)) for name, prompt in prompts.items()]
+
+    def session_draws(self, progress: Progress, answers: dict[str, Answered]) -> Generator[Any, None, None]:
+        """See `session.SessionView`."""
+        from mi_widgets.models import in_half_precision
+
+        assert self.session is not None
+        session, asked = self.session, self._asked
+        targets, refused = self._targets(answers["A"], asked["targets"])
+        yield from self._read_all(asked, answers, targets)
+        self._drawn, self.last_error, self.refused = asked, None, refused
+        self._picture = LensPicture(
+            self._data,
+            self._comparison,
+            run=progress.run,
+            lenses=tuple(self._lenses),
+            streams=_streams(session.model),
+            n_layers=session.info.n_layers,
+            d_vocab=session.info.d_vocab,
+            half=in_half_precision(session.model),
+            notes=progress.notes,
+        )
+        self._put(progress.run, self._picture.parcel())
+
+    def _answer(self, request: dict[str, Any]) -> bytes:
+        picture = self._picture
+        if picture is None or request.get("run") != picture.run:
+            raise RequestError("stale", "A newer picture has been computed.")
+        if request.get("want") != "rows":
+            raise RequestError("unknown", f"The logit lens has no {request.get('want')!r}.")
+        try:
+            return picture.rows([int(row) for row in request.get("rows") or []], request.get("sides") or ["A"])
+        except DataError as reason:
+            raise RequestError("unknown", reason.message, reason.hint) from reason
+
+    def _read_all(
+        self, asked: dict[str, Any], answers: dict[str, Answered], targets: list[int]
+    ) -> Generator[Any, None, None]:
+        """Read what was asked into `_data` and `_comparison`; of an unchanged reading only new pinned tokens."""
+        from mi_widgets.compute.logit_lens import Side, comparison_steps, lens_steps, target_steps
+
+        assert self.session is not None
+        model, first = self.session.model, answers["A"]
+        layers = None if asked["stride"] == 1 else chosen_layers(self.session.info.n_layers, asked["stride"])
+        places = {
+            name: chosen_positions(len(answer.tokens), asked["first"], asked["last"])
+            for name, answer in answers.items()
+        }
+        lens = self._lenses[asked["lens"]]
+        other = self._lenses[asked["versus"]] if asked["versus"] is not None and "B" not in answers else None
+        if "B" in answers or other is not None:
+            second = answers.get("B", first)
+            a = Side(first.tokens, first.activations, lens, places["A"])
+            b = Side(second.tokens, second.activations, lens if other is None else other, places.get("B", places["A"]))
+            comparison = yield from comparison_steps(model, a, b, asked["stream"], TOP_K, targets, layers)
+            self._data, self._comparison, self._read = comparison.a, comparison, None
+            return
+        arrays = first.activations.arrays
+        read = (id(arrays["hook_resid_post"]), asked["stream"], asked["lens"], layers, places["A"])
+        if self._data is not None and self._read is not None and self._read == read:
+            data = yield from target_steps(model, first.activations, self._data, targets, lens)
+        else:
+            data = yield from lens_steps(
+                model, first.tokens, first.activations, asked["stream"], lens, TOP_K, targets, layers, places["A"]
+            )
+        self._data, self._comparison, self._read = data, None, read
+        self._source = arrays["hook_resid_post"]  # held, so that its id is not given to another
+
+    def _targets(self, found: Answered, targets: Sequence[str | int]) -> tuple[list[int], Any]:
+        """Ids of the pinned tokens, and the last that is no single token after this prompt, which is left out."""
+        from mi_widgets.compute.answers import resolve
+
+        assert self.session is not None
+        ids, refused = [], None
+        for target in targets:
+            try:
+                ids.append(resolve(self.session.model, found.tokens, target, role="pinned token"))
+            except AnswerError as error:
+                refused = refused_token("target", error)
+        return list(dict.fromkeys(ids)), refused
+
+    def _focused(self) -> int:
+        """The position in the curves: the selected one where it is shown, else the last."""
+        chosen = self.selection.position
+        return chosen if chosen in self._data.positions else self._data.positions[-1]
+
+    def _shipped(self, name: str) -> bool:
+        """Whether the lens came with the model, so that a recipe need not name it."""
+        return name == "tuned" and not self._given_tuned
+
+    def _draw_still(self, form: str) -> str | bytes:
+        from mi_widgets.figures import lens_preview_png, lens_preview_svg
+
+        return (lens_preview_svg if form == "svg" else lens_preview_png)(self._data)
+
+    # --- edits ---------------------------------------------------------------------------------------
+
+    def changed_options(self, current: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+        """`current` with `changes`; DataError for an unknown name or value, or a lens that was not given."""
+        options = super().changed_options(current, changes)
+        for name in ("lens", "versus"):
+            lens = options[name]
+            if self.session is not None and lens is not None and lens not in self._lenses:
+                raise DataError(
+                    f"{name}={lens!r}, but no such lens is given.",
+                    "Train one with compute.train_tuned_lens and give it as tuned=."
+                    if lens == "tuned"
+                    else "Fit one with transformer_lens.tools.analysis.JacobianLens and give it as jacobian=.",
+                )
+        return options
+
+    def _options_edited(self, change: Any) -> None:
+        versus, before = change["new"]["versus"], change["old"].get("versus")
+        if versus != before and self.compare is None and None in (versus, before):
+            # A first second lens is there to be compared with; without one, only A is left to show.
+            self.options = {"show": "A" if versus is None else "difference"}
+        super()._options_edited(change)
+
+
+def _fitted(model: Any, tuned: Any, jacobian: Any) -> dict[str, Any]:
+    """The fitted lenses by name, checked to fit the model; the demo model brings its own tuned lens."""
+    from mi_widgets.compute.lens_rows import lens_name, lens_rows
+    from mi_widgets.compute.tuned_lens import shipped_lens
+
+    given = {"tuned": tuned if tuned is not None else shipped_lens(model), "jacobian": jacobian}
+    found = {}
+    for name, lens in given.items():
+        if lens is None:
+            continue
+        if lens_name(lens) != name:
+            raise DataError(f"{name}={lens!r} is a {lens_name(lens)} lens.", f"Give it as {lens_name(lens)}=….")
+        lens_rows(model, "resid_post", None, [lens])  # raises for a lens of another model
+        found[name] = lens
+    return found
+
+
+def _streams(model: Any) -> tuple[str, ...]:
+    from mi_widgets.compute.lens_rows import available_streams
+
+    return available_streams(model)

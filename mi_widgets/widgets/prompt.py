@@ -1,0 +1,398 @@
+"""The prompt as the model sees it: tokens as run, how far each was expected, what may come next, and text that the
+model writes on.
+
+A shell: the numbers come from `compute.next_tokens` and `compute.sampling`, the bytes from `wire.prompt_picture`, the
+page view is `js/src/widgets/prompt/`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from numbers import Integral
+from typing import Any, ClassVar
+
+import pandas as pd
+import traitlets
+
+from mi_widgets.data import Continuation, NextTokens, NextTokensComparison, Tokens, next_tokens_from_logits
+from mi_widgets.errors import DataError
+from mi_widgets.session import Answered, Need, Progress, Session
+from mi_widgets.session.prompts import plain, to_wire
+from mi_widgets.widgets.live import ComparedView
+from mi_widgets.widgets.prompt_options import OPTIONS
+from mi_widgets.widgets.prompt_writing import Writing
+from mi_widgets.widgets.recipe import recipe_lines
+from mi_widgets.widgets.source import session_of
+from mi_widgets.widgets.view import STATIC, RequestError, status_value
+from mi_widgets.wire.prompt_picture import PromptPicture
+
+#: Candidates kept for each position, unless the view is told otherwise.
+TOP_K = 10
+
+
+class Prompt(ComparedView):
+    """Every token of the prompt as run, its surprisal, and the likeliest tokens at each position.
+
+    Args:
+        source: a `Session`, or a TransformerBridge together with `prompt`.
+        prompt: text, token ids or chat messages; not with a session, which has its own.
+        compare: a second prompt of the same forms, e.g. the other sentence of a minimal pair: surprisal of A, of B and
+            A − B on aligned tokens are shown.
+        top_k: candidates kept for each position, 1 to 50.
+        prepend_bos: for a model and a text prompt; None means what `model.to_tokens(prompt)` does.
+        height: on the page, in pixels.
+        options: `color` ("surprisal", "probability", "entropy", "rank", "none"), `show` ("A", "B", "difference"),
+            `ids` (token ids beside the tokens), and how the model writes: `temperature` (0 is greedy), `top_p`,
+            `seed`, `length` (tokens at a time).
+
+    `written` is how many of the prompt's last tokens the model wrote itself.
+
+    Raises:
+        ModelError, DataError: a wrong model or option. A prompt that cannot be run is no error here: the view says
+            what is wrong and `wait()` raises it.
+    """
+
+    kind: ClassVar[str] = "prompt"
+    OPTIONS = OPTIONS
+    _esm = STATIC / "prompt.js"
+    _css = STATIC / "prompt.css"
+
+    written = traitlets.Int(0).tag(sync=True)
+
+    #: The text being written; here, so that a view whose construction failed can be closed.
+    _writing: Writing | None = None
+
+    def __init__(
+        self,
+        source: Any = None,
+        prompt: Any = None,
+        *,
+        compare: Any = None,
+        top_k: int = TOP_K,
+        prepend_bos: bool | None = None,
+        height: int = 420,
+        **options: Any,
+    ) -> None:
+        chosen = OPTIONS.changed({}, options)
+        self._comparison: NextTokensComparison | None = None
+        self._picture: PromptPicture | None = None
+        #: How many of the last tokens of a prompt the model wrote, by the prompt.
+        self._authored: dict[str, int] = {}
+        self._top_k = top_k
+        if isinstance(source, (NextTokens, NextTokensComparison)):
+            session = None
+            if compare is not None:
+                raise DataError("a result that is there already cannot be compared anew.", "Give it to from_data.")
+            self._comparison = source if isinstance(source, NextTokensComparison) else None
+            self._data = source.a if isinstance(source, NextTokensComparison) else source
+        else:
+            from mi_widgets.compute.next_tokens import check_top_k
+
+            session = session_of(source, prompt, prepend_bos, "Prompt")
+            check_top_k(top_k)
+        if (compare is not None or self._comparison is not None) and "show" not in options:
+            chosen["show"] = "difference"
+        super().__init__(session, height=height, options=chosen, compare=compare)
+        if session is not None:
+            session.join(self)
+        else:
+            self._picture = PromptPicture(self._data, self._comparison, live=False)
+            self._put(0, self._picture.parcel())
+
+    @classmethod
+    def from_data(
+        cls,
+        result: Any,
+        tokens: Any = None,
+        *,
+        compare: Any = None,
+        compare_tokens: Any = None,
+        vocabulary: Sequence[str] | None = None,
+        top_k: int = TOP_K,
+        **view: Any,
+    ) -> Prompt:
+        """The view of a result that is there already, without a model and without torch.
+
+        Args:
+            result: as `compute.next_tokens` returns it, or `mw.data.load`; or logits `[position, d_vocab]`.
+            tokens: with logits, one id per position.
+            compare: a second result, or second logits.
+            compare_tokens: with second logits, their ids, if they differ.
+            vocabulary: with logits, the display string of each id.
+            top_k: with logits, candidates kept for each position.
+            view: height and options.
+
+        Raises:
+            DataError: a wrong shape, or arguments that do not go together.
+        """
+        known = (NextTokens, NextTokensComparison)
+        if isinstance(result, known) and (tokens is not None or vocabulary is not None):
+            raise DataError("tokens, vocabulary: a result of mi_widgets knows its own.", "Leave them out.")
+        if isinstance(result, NextTokensComparison) and compare is not None:
+            raise DataError("this result is a comparison already.", "Leave compare= out.")
+
+        def made(given: Any, ids: Any) -> Any:
+            if isinstance(given, known):
+                return given
+            if ids is None:
+                raise DataError("logits alone do not say which tokens were run.", "Give tokens=, one id per position.")
+            return next_tokens_from_logits(given, ids, vocabulary=vocabulary, top_k=top_k)
+
+        first = made(result, tokens)
+        if compare is not None:
+            first = NextTokensComparison(first, made(compare, tokens if compare_tokens is None else compare_tokens))
+        return cls(first, **view)
+
+    # --- results -------------------------------------------------------------------------------------
+
+    @property
+    def data(self) -> NextTokens:
+        """The first prompt as the model expected it; pending work is done first.
+
+        After a failed or stopped run it is that of the last good picture, with a warning; `wait()` raises.
+        """
+        self._current()
+        return self._data
+
+    @property
+    def comparison(self) -> NextTokensComparison | None:
+        """Both prompts and the difference of their surprisal, or None without a second prompt."""
+        self._current()
+        return self._comparison
+
+    def _result(self) -> NextTokens | NextTokensComparison:
+        return self.comparison or self.data
+
+    def to_pandas(self, **options: Any) -> pd.DataFrame:
+        """One row per token, of two prompts one per aligned column; see `data.NextTokens.to_pandas`.
+
+        Args:
+            options: `candidates=True`, for one prompt: one row per position and candidate.
+        """
+        return self._result().to_pandas(**options)
+
+    def figure(self, **options: Any) -> Any:
+        """The picture on screen as a plotly Figure.
+
+        Args:
+            options: see `figures.next_tokens_figure`; `kind="candidates"` shows what may follow the selected token.
+        """
+        from mi_widgets.figures import next_tokens_figure
+        from mi_widgets.figures.next_tokens import KINDS
+
+        self._current()
+        shown = self._shown()
+        kind = "difference" if isinstance(shown, NextTokensComparison) else self.options["color"]
+        return next_tokens_figure(
+            shown, **{"kind": kind if kind in KINDS else "surprisal", "position": self._focused(), **options}
+        )
+
+    def recipe(self) -> str:
+        """Python that makes this picture again: versions, model, prompt, options, selection."""
+        if self.session is not None:
+            self._flush()
+        words = OPTIONS.words(self.options)
+        if self._comparison is not None:
+            words["show"] = self.options["show"]
+        if self.session is not None:
+            own = {"compare": self._drawn.get("compare"), "top_k": self._top_k}
+            words = {**{name: own[name] for name in own if own[name] not in (None, TOP_K)}, **words}
+        return recipe_lines("Prompt", "prompt", self.session, self._drawn.get("prompt"), words, self.selection)
+
+    def frozen_state(self, **options: Any) -> dict[str, Any]:
+        """The state for an offline page; it takes no options."""
+        if options:
+            raise DataError(f"{', '.join(options)}: a page of a prompt has no such option.")
+        self._flush()
+        assert self._picture is not None
+        return {
+            "session_id": self.session_id,
+            "prompt": to_wire(self._drawn.get("prompt")),
+            "compare": to_wire(self._drawn.get("compare")),
+            "history": [],
+            "selection": {**self.selection.to_dict(), "stamp": self._stamp},
+            "options": self.options,
+            "written": self.written,
+            "status": status_value("frozen", self._picture.run),
+            "picture": self._picture.parcel(live=False),
+            "focus": b"",
+            "store": b"",
+            "height": self.height,
+        }
+
+    # --- writing on ----------------------------------------------------------------------------------
+
+    def append(self, *tokens: int | str) -> None:
+        """Put tokens after the session's prompt, as a click on a candidate does; every linked view follows.
+
+        Args:
+            tokens: ids, or texts of one token each.
+
+        Raises:
+            PromptError: no room for so many.
+            AnswerError: a text that is no single token there; the message says what it falls into.
+            DataError: an id outside the vocabulary, or a view of plain data.
+        """
+        from mi_widgets.compute.answers import resolve
+
+        session = self._writable()
+        longer, ids = session.prompt, []
+        for token in tokens:  # a text is one token or another by what stands before it
+            before = session.tokenize(longer)
+            ids.append(resolve(session.model, before, token, role="token"))
+            longer = self._longer(before, ids[-1:])
+        self._put_behind(ids)
+
+    def sample(self, n_tokens: int | None = None) -> Continuation | None:
+        """Let the model write after the session's prompt, with the options' `temperature`, `top_p` and `seed`.
+
+        Done when this returns, and every linked view shows the longer prompt. The kernel's interrupt, or Stop from
+        another thread, keeps what is written until then.
+
+        Args:
+            n_tokens: at most so many; the option `length` if None.
+
+        Returns:
+            The continuation, or None where it was stopped.
+
+        Raises:
+            PromptError: no room for so many; the message says how many fit.
+            DataError: an option out of range, or a view of plain data.
+        """
+        found: list[Continuation | None] = []
+        self._write(int(self.options["length"]) if n_tokens is None else n_tokens, found.append)
+        self._writable().runner.flush()
+        if self.last_error is not None:
+            raise self.last_error
+        return found[0] if found else None
+
+    def _order(self, order: dict[str, Any]) -> None:
+        if order.get("order") == "append":
+            self._put_behind(order.get("ids") or [])
+        elif order.get("order") == "sample":
+            self._write(order.get("tokens") or int(self.options["length"]))
+        else:
+            raise RequestError("unknown", f"The prompt view does not know {order.get('order')!r}.")
+
+    def _writable(self) -> Session:
+        if self.session is None:
+            raise DataError("a view of plain data has no model to write with.", "Make it from a session.")
+        return self.session
+
+    def _put_behind(self, ids: Sequence[Any]) -> None:
+        """Make the session's prompt longer by `ids`."""
+        session = self._writable()
+        new = []
+        for token in ids:
+            whole = isinstance(token, Integral) and not isinstance(token, bool)
+            if not whole or not 0 <= int(token) < session.info.d_vocab:
+                raise DataError(f"{token!r} is no token.", f"Ids run from 0 to {session.info.d_vocab - 1}.")
+            new.append(int(token))
+        if not new:
+            return
+        longer = self._longer(session.tokens, new)
+        self._authored[repr(plain(longer))] = self._authored.get(repr(session.prompt), 0) + len(new)
+        session.prompt = longer
+
+    def _longer(self, tokens: Tokens, new: list[int]) -> Any:
+        """The prompt that runs `tokens` and `new`."""
+        from mi_widgets.compute.sampling import continued
+
+        session = self._writable()
+        return continued(session.model, tokens, new, session.prepend_bos, session.beyond_context)
+
+    def _write(self, n_tokens: int, result: Any = lambda _continuation: None) -> None:
+        """Begin to write; what is being written is given up for it."""
+        session = self._writable()
+        run = self._picture.run if self._picture is not None else session.run
+
+        def told(ids: list[int]) -> None:
+            self.status = status_value("computing", run, done=len(ids), total=n_tokens, estimate="writing")
+
+        def done(ids: list[int], continuation: Continuation | None) -> None:
+            self._writing = None
+            result(continuation)
+            if ids:
+                self._put_behind(ids)
+            else:
+                self.status = status_value("idle", run, message="Stopped before a token was written.")
+
+        def failed(error: Exception) -> None:
+            self._writing = None
+            self.session_fails(run, error)
+
+        if self._writing is not None:
+            self._writing.cancel()
+        self._writing = Writing(session, session.tokens, n_tokens, self.options, told=told, done=done, failed=failed)
+        self.last_error = None
+        told([])
+        self._writing.start()
+
+    # --- computing -----------------------------------------------------------------------------------
+
+    def session_needs(self) -> Sequence[Need]:
+        """See `session.SessionView`."""
+        from mi_widgets.compute.next_tokens import next_token_sites
+
+        assert self.session is not None
+        prompts = {"A": self.session.prompt} | ({} if self.compare is None else {"B": self.compare})
+        self._asked = {"prompt": prompts["A"], "compare": prompts.get("B")}
+        return [Need(name, prompt, next_token_sites(), layers=()) for name, prompt in prompts.items()]
+
+    def session_draws(self, progress: Progress, answers: dict[str, Answered]) -> Generator[Any, None, None]:
+        """See `session.SessionView`."""
+        sides = {}
+        for name, answer in answers.items():
+            sides[name] = self._read(answer)
+            yield None
+        self._data = sides["A"]
+        self._comparison = NextTokensComparison(sides["A"], sides["B"]) if "B" in sides else None
+        self._drawn, self.last_error = self._asked, None
+        self._picture = PromptPicture(self._data, self._comparison, run=progress.run, notes=progress.notes)
+        with self.hold_sync():
+            self.written = min(self._authored.get(repr(self._drawn["prompt"]), 0), len(self._data.tokens))
+            self._put(progress.run, self._picture.parcel())
+
+    def _read(self, answer: Answered) -> NextTokens:
+        """The numbers in an answer; views that keep as many candidates share them."""
+        from mi_widgets.compute.next_tokens import read_next_tokens
+
+        model, top_k = self._writable().model, self._top_k
+        return answer.once(
+            ("next_tokens", top_k), lambda: read_next_tokens(model, answer.tokens, answer.activations, top_k)
+        )
+
+    def session_changed(self, name: str) -> None:
+        """See `session.SessionView`."""
+        super().session_changed(name)
+        if name == "prompt" and self._writing is not None:  # edited: what was being written belongs to no prompt now
+            self._writing.cancel()
+            self._writing = None
+
+    def close(self) -> None:
+        """Leave the session and the page; what is being written is given up."""
+        if self._writing is not None:
+            self._writing.cancel()
+        super().close()
+
+    # --- what is on screen ---------------------------------------------------------------------------
+
+    def _shown(self) -> NextTokens | NextTokensComparison:
+        assert self._picture is not None
+        return self._picture.shown(self.options["show"])
+
+    def _focused(self) -> int:
+        """The position whose next tokens are shown: the selected one where what is shown has it, else the last."""
+        from mi_widgets.figures.next_tokens import candidate_places
+
+        try:
+            candidate_places(self._shown(), -1 if self.selection.position is None else self.selection.position)
+        except DataError:
+            return -1
+        return -1 if self.selection.position is None else self.selection.position
+
+    def _draw_still(self, form: str) -> str | bytes:
+        from mi_widgets.figures import next_tokens_preview_png, next_tokens_preview_svg
+
+        draw = next_tokens_preview_svg if form == "svg" else next_tokens_preview_png
+        return draw(self._shown(), self._focused(), by=self.options["color"])

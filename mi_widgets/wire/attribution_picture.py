@@ -1,0 +1,119 @@
+"""One picture of a logit attribution: everything that crosses to the page of one finished run.
+
+Takes `data` once. Knows nothing of widgets or models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mi_widgets.data import LogitAttribution
+from mi_widgets.wire.attention import token_table
+from mi_widgets.wire.blocks import Block, pack
+from mi_widgets.wire.messages import CheckValue, TokenName
+from mi_widgets.wire.view_messages import AttributionManifest, Candidate
+
+#: Largest relative difference between the read logits and the model's own that the self-check accepts.
+OUTPUT_TOLERANCE = 1e-4
+#: The same for models that round in half precision.
+HALF_TOLERANCE = 2e-2
+
+
+class AttributionPicture:
+    """What one run shows.
+
+    Args:
+        attribution: what is shown.
+        run: the number of the run.
+        candidates: likely next tokens at the position: id, string, probability.
+        automatic: answer and foil are the model's own choices.
+        half: the model computes in half precision.
+        notes: sentences for the status line.
+        live: a kernel stands behind the page.
+    """
+
+    def __init__(
+        self,
+        attribution: LogitAttribution,
+        *,
+        run: int = 0,
+        candidates: Sequence[tuple[int, str, float]] = (),
+        automatic: bool = False,
+        half: bool = False,
+        notes: Sequence[str] = (),
+        live: bool = True,
+    ) -> None:
+        self.attribution, self.run, self.automatic, self.half = attribution, run, automatic, half
+        self.candidates, self.notes, self.live = tuple(candidates), tuple(notes), live
+
+    def parcel(self, live: bool | None = None) -> bytes:
+        """The whole picture."""
+        shown = self.attribution
+        blocks = [
+            Block("contribution", shown.contribution, ("part",)),
+            Block("mlps", shown.mlps, ("layer",)),
+        ]
+        if shown.heads is not None:
+            blocks.append(Block("heads", shown.heads, ("layer", "head")))
+        if shown.sources is not None:
+            blocks.append(Block("sources", shown.sources, ("layer", "head", "position"), "f16"))
+        return pack(blocks, self.manifest(self.live if live is None else live))
+
+    def manifest(self, live: bool) -> AttributionManifest:
+        """What the picture means."""
+        shown = self.attribution
+        candidates: list[Candidate] = [
+            {"id": token, "string": string, "probability": probability}
+            for token, string, probability in self.candidates
+        ]
+        return {
+            "kind": "logit_attribution",
+            "run": self.run,
+            "model": shown.model,
+            "tokens": token_table(shown.tokens),
+            "position": shown.position,
+            "answer": _token(shown.answer, shown.answer_string),
+            "foil": None if shown.foil is None else _token(shown.foil, shown.foil_string or ""),
+            "automatic": self.automatic,
+            "candidates": candidates,
+            "by": shown.by,  # type: ignore[typeddict-item]
+            "part_labels": list(shown.labels),
+            "part_kinds": list(shown.part_kinds),  # type: ignore[typeddict-item]
+            "part_layers": shown.part_layers.tolist(),
+            "part_heads": shown.part_heads.tolist(),
+            "part_neurons": shown.part_neurons.tolist(),
+            "difference": shown.difference,
+            "residue": shown.residue,
+            "n_layers": shown.n_layers,
+            "n_heads": shown.n_heads,
+            "why_no_heads": shown.why_no_heads,
+            "has_sources": shown.sources is not None,
+            "why_no_sources": shown.why_no_sources,
+            "checks": self._checks(),
+            "notes": list(self.notes),
+            "live": live,
+        }
+
+    def _checks(self) -> list[CheckValue]:
+        shown = self.attribution
+        checks: list[CheckValue] = [
+            {
+                "label": f"the parts sum to the {shown.quantity}",
+                "ok": bool(shown.holds),
+                "detail": f"residue {shown.residue:.0e}",
+            }
+        ]
+        if shown.max_error is not None:
+            tolerance = HALF_TOLERANCE if self.half else OUTPUT_TOLERANCE
+            checks.append(
+                {
+                    "label": "read as the model reads",
+                    "ok": bool(shown.max_error <= tolerance),
+                    "detail": f"relative error {shown.max_error:.0e}",
+                }
+            )
+        return checks
+
+
+def _token(token: int, string: str) -> TokenName:
+    return {"id": int(token), "string": string}

@@ -1,0 +1,193 @@
+"""One picture of the logit lens: everything that may cross to the page of one finished run.
+
+Takes `data` once, gives manifest and blocks as they are asked for. Knows nothing of widgets or models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from mi_widgets.data import LogitLens, LogitLensComparison
+from mi_widgets.errors import DataError
+from mi_widgets.wire.attention import token_table
+from mi_widgets.wire.blocks import Block, pack
+from mi_widgets.wire.messages import CheckValue, TokenName
+from mi_widgets.wire.view_messages import LensCompare, LensManifest, LensRows
+
+#: Numbers of [row, position, k] up to which the whole top k crosses with the picture.
+WHOLE = 120_000
+#: Largest relative difference between the last row and the model's own output that the self-check accepts.
+OUTPUT_TOLERANCE = 1e-4
+#: bfloat16 and float16 models round their logits themselves.
+HALF_TOLERANCE = 2e-2
+
+
+class LensPicture:
+    """What one run shows.
+
+    Args:
+        lens: of the first prompt, side A.
+        comparison: with a second lens or prompt, side B, or None.
+        run: the number of the run.
+        lenses: the lenses that can be chosen.
+        streams: the streams that this architecture has.
+        n_layers: blocks of the model.
+        d_vocab: size of the vocabulary.
+        half: the model computes in half precision.
+        notes: sentences for the status line.
+        live: a kernel stands behind the page.
+    """
+
+    def __init__(
+        self,
+        lens: LogitLens,
+        comparison: LogitLensComparison | None = None,
+        *,
+        run: int = 0,
+        lenses: Sequence[str] = ("logit",),
+        streams: Sequence[str] = ("resid_post",),
+        n_layers: int | None = None,
+        d_vocab: int | None = None,
+        half: bool = False,
+        notes: Sequence[str] = (),
+        live: bool = True,
+    ) -> None:
+        self.lens, self.comparison, self.run = lens, comparison, run
+        self.lenses, self.streams, self.half = tuple(lenses), tuple(streams), half
+        self.n_layers = max(lens.layers) + 1 if n_layers is None else n_layers
+        self.d_vocab = int(max(lens.names, default=0)) + 1 if d_vocab is None else d_vocab
+        self.notes, self.live = tuple(notes), live
+
+    @property
+    def sides(self) -> dict[str, LogitLens]:
+        """The results by side."""
+        return {"A": self.lens} | ({} if self.comparison is None else {"B": self.comparison.b})
+
+    @property
+    def whole(self) -> bool:
+        """Whether every cell's top k is in the picture itself."""
+        return sum(side.top_ids.size for side in self.sides.values()) <= WHOLE
+
+    def shown(self, show: str) -> LogitLens | LogitLensComparison:
+        """The data behind `show`: one side, or the comparison."""
+        if self.comparison is not None and show == "difference":
+            return self.comparison
+        return self.sides.get(show, self.lens)
+
+    def parcel(self, whole: bool | None = None, live: bool | None = None) -> bytes:
+        """The picture; `whole` with every cell's top k whatever its size, as an offline page needs it."""
+        whole = self.whole if whole is None else whole
+        kept = None if whole else 1
+        blocks = [block for side, lens in self.sides.items() for block in _side_blocks(side, lens, kept)]
+        if self.comparison is not None:
+            blocks.append(Block("difference/kl", self.comparison.kl, ("row", "column"), "f16"))
+        return pack(blocks, self.manifest(whole, self.live if live is None else live))
+
+    def rows(self, rows: Iterable[int], sides: Iterable[str]) -> bytes:
+        """The top k of single rows, with the names of their tokens.
+
+        Raises:
+            DataError: a row or side that is not there.
+        """
+        blocks, ids = [], set()
+        for side in sides:
+            if side not in self.sides:
+                raise DataError(f"there is no side {side!r}.")
+            lens = self.sides[side]
+            for row in rows:
+                if not 0 <= row < len(lens.layers):
+                    raise DataError(f"row {row} does not exist.", f"The lens has rows 0 to {len(lens.layers) - 1}.")
+                ids |= set(lens.top_ids[row].ravel().tolist())
+                blocks += [
+                    Block(f"{side}/top_ids/{row}", lens.top_ids[row].astype(np.float32), ("position", "k")),
+                    Block(f"{side}/top_probs/{row}", lens.top_probs[row], ("position", "k"), "f16"),
+                ]
+        known = {token: name for lens in self.sides.values() for token, name in lens.names.items()}
+        manifest: LensRows = {"names": _names(known, ids)}
+        return pack(blocks, manifest)
+
+    def manifest(self, whole: bool, live: bool) -> LensManifest:
+        """What the picture means."""
+        lens = self.lens
+        ids: set[int] = set(lens.target_ids.tolist())
+        for side in self.sides.values():
+            ids |= set((side.top_ids if whole else side.top_ids[..., :1]).ravel().tolist())
+        known = {token: name for side in self.sides.values() for token, name in side.names.items()}
+        return {
+            "kind": "logit_lens",
+            "run": self.run,
+            "model": lens.model,
+            "tokens": token_table(lens.tokens),
+            "positions": list(lens.positions),
+            "layers": list(lens.layers),
+            "streams": list(lens.streams),  # type: ignore[typeddict-item]
+            "lens": lens.lens,  # type: ignore[typeddict-item]
+            "lenses": list(self.lenses),  # type: ignore[typeddict-item]
+            "available_streams": list(self.streams),  # type: ignore[typeddict-item]
+            "n_layers": self.n_layers,
+            "d_vocab": self.d_vocab,
+            "top_k": int(lens.top_ids.shape[-1]),
+            "whole": whole,
+            "names": _names(known, ids),
+            "targets": _names(known, lens.target_ids.tolist()),
+            "compare": self._compare(),
+            "checks": self._checks(),
+            "notes": list(self.notes),
+            "live": live,
+        }
+
+    def _compare(self) -> LensCompare | None:
+        if self.comparison is None:
+            return None
+        other = self.comparison.b
+        pairs = [[-1 if place is None else place for place in pair] for pair in self.comparison.pairs]
+        same = other.tokens == self.lens.tokens and other.lens != self.lens.lens
+        return {
+            "what": "lens" if same else "prompt",
+            "lens": other.lens,  # type: ignore[typeddict-item]
+            "tokens": token_table(other.tokens),
+            "positions": list(other.positions),
+            "pairs": pairs,
+        }
+
+    def _checks(self) -> list[CheckValue]:
+        tolerance = HALF_TOLERANCE if self.half else OUTPUT_TOLERANCE
+        checks: list[CheckValue] = []
+        for side, lens in self.sides.items():
+            if lens.max_error is not None:
+                where = f" ({side})" if len(self.sides) > 1 else ""
+                checks.append(
+                    {
+                        "label": f"last row = the model's output{where}",
+                        "ok": bool(lens.max_error <= tolerance),
+                        "detail": f"max relative error {lens.max_error:.0e}",
+                    }
+                )
+        return checks
+
+
+def _names(known: dict[int, str], ids: Iterable[int]) -> list[TokenName]:
+    return [{"id": int(token), "string": known.get(int(token), str(token))} for token in dict.fromkeys(ids)]
+
+
+def _side_blocks(side: str, lens: LogitLens, kept: int | None) -> list[Block]:
+    cell, tops, pins = ("row", "position"), ("row", "position", "k"), ("row", "position", "target")
+    blocks = [
+        # Ids stay below 2²⁴, so that float32 holds them exactly.
+        Block(f"{side}/top_ids", lens.top_ids[..., :kept].astype(np.float32), tops),
+        Block(f"{side}/top_probs", lens.top_probs[..., :kept], tops, "f16"),
+        Block(f"{side}/entropy", lens.entropy, cell, "f16"),
+        Block(f"{side}/kl", lens.kl, cell, "f16"),
+        Block(f"{side}/change", lens.change, cell, "f16"),
+        Block(f"{side}/next_prob", lens.next_prob, cell, "f16"),
+        Block(f"{side}/final_rank", lens.final_rank.astype(np.float32), cell),
+        Block(f"{side}/next_rank", lens.next_rank.astype(np.float32), cell),
+    ]
+    if lens.target_ids.size:
+        blocks += [
+            Block(f"{side}/target_probs", lens.target_probs, pins, "f16"),
+            Block(f"{side}/target_ranks", lens.target_ranks.astype(np.float32), pins),
+        ]
+    return blocks

@@ -1,0 +1,152 @@
+"""One picture of the prompt view: everything that crosses to the page of one finished run.
+
+Takes `data` once. Knows nothing of widgets or models.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from mi_widgets.data import NextTokens, NextTokensComparison
+from mi_widgets.data.next_tokens import BIT
+from mi_widgets.wire.attention import token_table
+from mi_widgets.wire.blocks import Block, pack
+from mi_widgets.wire.messages import CheckValue, TokenName
+from mi_widgets.wire.view_messages import PromptManifest, PromptSide
+
+#: Candidates of all positions together that cross; very long prompts show fewer of each.
+CANDIDATES = 120_000
+#: Largest difference between a token's probability and that of its candidate which the self-check accepts.
+TOLERANCE = 1e-5
+
+
+class PromptPicture:
+    """What one run shows.
+
+    Args:
+        data: of the first prompt, side A.
+        comparison: with a second prompt, side B, or None.
+        run: the number of the run.
+        notes: sentences for the status line.
+        live: a kernel stands behind the page.
+    """
+
+    def __init__(
+        self,
+        data: NextTokens,
+        comparison: NextTokensComparison | None = None,
+        *,
+        run: int = 0,
+        notes: Sequence[str] = (),
+        live: bool = True,
+    ) -> None:
+        self.data, self.comparison = data, comparison
+        self.run, self.notes, self.live = run, tuple(notes), live
+
+    @property
+    def sides(self) -> dict[str, NextTokens]:
+        """The prompts by side."""
+        return {"A": self.data} | ({} if self.comparison is None else {"B": self.comparison.b})
+
+    @property
+    def top_k(self) -> int:
+        """Candidates of each position that cross."""
+        positions = sum(len(side.tokens) for side in self.sides.values())
+        return max(1, min(*(side.top_k for side in self.sides.values()), CANDIDATES // positions, 50))
+
+    def shown(self, show: str) -> NextTokens | NextTokensComparison:
+        """The data behind `show`: one prompt, or the comparison."""
+        if self.comparison is not None and show == "difference":
+            return self.comparison
+        return self.sides.get(show, self.data)
+
+    def parcel(self, live: bool | None = None) -> bytes:
+        """The whole picture."""
+        blocks = []
+        for name, side in self.sides.items():
+            top_ids, top_probs = side.top_ids[:, : self.top_k], side.top_probs[:, : self.top_k]
+            blocks += [
+                Block(f"{name}/surprisal", side.surprisal, ("position",)),
+                Block(f"{name}/rank", side.rank.astype(np.float32), ("position",)),
+                Block(f"{name}/entropy", side.entropy / np.float32(BIT), ("position",)),
+                Block(f"{name}/top_ids", top_ids.astype(np.float32), ("position", "k")),
+                Block(f"{name}/top_probs", top_probs, ("position", "k")),
+            ]
+        return pack(blocks, self.manifest(self.live if live is None else live))
+
+    def manifest(self, live: bool) -> PromptManifest:
+        """What the picture means."""
+        pairs = None
+        if self.comparison is not None:
+            pairs = [[-1 if place is None else place for place in pair] for pair in self.comparison.alignment.pairs]
+        return {
+            "kind": "prompt",
+            "run": self.run,
+            "model": self.data.model,
+            "sides": [_side(side) for side in self.sides.values()],
+            "pairs": pairs,
+            "names": self._names(),
+            "top_k": self.top_k,
+            "d_vocab": self.data.d_vocab,
+            "prepended": prepended(self.data),
+            "checks": self._checks(),
+            "notes": [*self.notes, *self._own_notes()],
+            "live": live,
+        }
+
+    def _names(self) -> list[TokenName]:
+        """Of the candidates that cross; the prompts' own tokens have theirs in their tables."""
+        names: dict[int, str] = {}
+        for side in self.sides.values():
+            for token in np.unique(side.top_ids[:, : self.top_k]).tolist():
+                names[token] = side.names.get(token, str(token))
+        return [{"id": token, "string": string} for token, string in sorted(names.items())]
+
+    def _checks(self) -> list[CheckValue]:
+        errors = [side.max_error for side in self.sides.values() if side.max_error is not None]
+        if not errors:
+            return []
+        error = max(errors)
+        return [
+            {
+                "label": "tokens and candidates agree",
+                "ok": error <= TOLERANCE,
+                "detail": f"largest difference of a token's probability from its candidate's {error:.0e}",
+            }
+        ]
+
+    def _own_notes(self) -> list[str]:
+        notes = []
+        for side in self.sides.values():
+            tokens = side.tokens
+            if len(tokens) > 1 and not tokens.special[0]:
+                notes.append(f"Nothing stands before “{tokens.strings[0].strip()}”, so it is not scored.")
+        if self.top_k < min(side.top_k for side in self.sides.values()):
+            notes.append(f"Of so many tokens only the {self.top_k} likeliest candidates each are shown.")
+        return list(dict.fromkeys(notes))
+
+
+def prepended(data: NextTokens) -> bool:
+    """Whether a BOS token stands before the text that the user gave."""
+    tokens = data.tokens
+    return bool(
+        len(tokens) and tokens.special[0] and tokens.text is not None and not tokens.text.startswith(tokens.strings[0])
+    )
+
+
+def _side(side: NextTokens) -> PromptSide:
+    """Totals over every token but the first; the perplexity of none is sent as 0."""
+    return {
+        "tokens": token_table(side.tokens),
+        "total": _number(side.total_surprisal()),
+        "scored": int(side.scored().sum()),
+        "perplexity": _number(side.perplexity()),
+    }
+
+
+def _number(value: float) -> float:
+    """JSON has neither NaN nor infinity (a token that a mask forbids has infinite surprisal)."""
+    return 0.0 if math.isnan(value) else min(value, 1e300)

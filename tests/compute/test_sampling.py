@@ -1,0 +1,352 @@
+"""The model writes on from exactly its own distribution, within its context, and is left as it was."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import tiny_models
+import tiny_oracle
+import torch
+import transformers
+from model_state import state_of
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+from mi_widgets import compute
+from mi_widgets.compute import continued, nucleus, sample_steps
+from mi_widgets.compute.forward import forward
+from mi_widgets.compute.output import LAST_LOGITS
+from mi_widgets.compute.sampling import draw, end_ids, room_left
+from mi_widgets.data import Continuation, Tokens
+from mi_widgets.errors import DataError, ModelError, PromptError
+from mi_widgets.models import load_model, tokenize
+
+ARCHITECTURES = list(tiny_models.CONFIGS)
+IDS = np.random.default_rng(5).integers(3, tiny_models.D_VOCAB, 9)
+LOGITS = np.array([1.0, 3.0, -2.0, 3.0, 0.5, -np.inf, 2.0])
+
+
+def softmax(logits):
+    return torch.as_tensor(np.asarray(logits)).double().softmax(-1).numpy()
+
+
+def smallest_set(probabilities, mass):
+    """By trying all of them: the fewest tokens that hold `mass`; of those the likeliest, then the lowest ids."""
+    for size in range(1, len(probabilities) + 1):
+        sets = [list(one) for one in itertools.combinations(range(len(probabilities)), size)]
+        best = max(sets, key=lambda one: (round(float(probabilities[one].sum()), 12), [-token for token in one]))
+        if probabilities[best].sum() >= mass - 1e-12:
+            return best
+    raise AssertionError
+
+
+class TestNucleus:
+    """The distribution that is drawn from, exactly."""
+
+    @pytest.mark.parametrize("temperature", [0.3, 1.0, 2.5])
+    def test_without_a_cut_it_is_the_softmax_of_the_heated_logits(self, temperature):
+        assert np.allclose(nucleus(LOGITS, temperature), softmax(LOGITS / temperature), rtol=1e-12, atol=0)
+
+    @pytest.mark.parametrize("top_p", [1e-9, 0.1, 0.4, 0.41, 0.7, 0.9, 0.99, 0.999999])
+    @pytest.mark.parametrize("temperature", [0.5, 1.0, 1.7])
+    def test_the_cut_keeps_the_smallest_set_that_holds_the_mass(self, top_p, temperature):
+        whole = softmax(LOGITS / temperature)
+        kept = smallest_set(whole, top_p)
+        want = np.zeros_like(whole)
+        want[kept] = whole[kept] / whole[kept].sum()
+        assert np.allclose(nucleus(LOGITS, temperature, top_p), want, rtol=1e-12, atol=0)
+
+    @pytest.mark.parametrize("count", range(1, 11))
+    def test_a_mass_that_is_met_exactly_is_enough(self, count):
+        assert (nucleus(np.zeros(10), 1.0, count / 10) > 0).sum() == count
+
+    def test_temperature_zero_is_the_likeliest_and_of_equals_the_first(self):
+        assert nucleus(LOGITS, 0).tolist() == [0, 1, 0, 0, 0, 0, 0]
+
+    @pytest.mark.parametrize("temperature", [1e-300, 1e-12])
+    def test_a_temperature_near_zero_shares_between_equals(self, temperature):
+        assert nucleus(LOGITS, temperature).tolist() == [0, 0.5, 0, 0.5, 0, 0, 0]
+
+    def test_torch_and_half_precision_are_read(self):
+        logits = torch.tensor([1.0, 2.0, 0.5]).bfloat16()
+        assert np.allclose(nucleus(logits), softmax([1.0, 2.0, 0.5]))
+
+    @pytest.mark.parametrize("logits", [[1.0, np.nan], [1.0, np.inf], [-np.inf, -np.inf]])
+    def test_logits_that_are_no_numbers_are_refused(self, logits):
+        with pytest.raises(ModelError, match="logits"):
+            nucleus(np.array(logits))
+
+    def test_a_wrong_axis_is_named(self):
+        with pytest.raises(DataError, match="d_vocab"):
+            nucleus(np.zeros((2, 3)))
+
+
+class TestDraws:
+    """What comes out follows the distribution."""
+
+    def test_frequencies_are_the_probabilities(self):
+        probabilities = nucleus(LOGITS, 1.3, 0.95)
+        generator = torch.Generator().manual_seed(0)
+        count = 20_000
+        seen = np.bincount([draw(probabilities, generator) for _ in range(count)], minlength=len(probabilities))
+        inside = probabilities > 0
+        assert (seen[~inside] == 0).all()
+        expected = count * probabilities[inside]
+        statistic = ((seen[inside] - expected) ** 2 / expected).sum()
+        assert inside.sum() == 5
+        assert statistic < 18.5  # chi-square of 4 degrees of freedom: beyond this once in a thousand
+
+    def test_a_draw_is_never_of_probability_zero(self):
+        probabilities = np.array([0.0, 0.3, 0.0, 0.7, 0.0])
+        for value, token in ((0.0, 1), (1 - 2**-53, 3), (0.3, 3)):
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(torch, "rand", lambda *_, value=value, **__: torch.tensor(value, dtype=torch.float64))
+                assert draw(probabilities, torch.Generator()) == token
+
+    @pytest.mark.shared
+    def test_what_a_model_writes_follows_its_own_distribution(self, shared):
+        folder = shared / "models" / "gpt-nano-sort"
+        model, hugging = load_model(folder), tiny_oracle.load(folder)
+        ids = np.array([2, 0, 1])
+        with torch.no_grad():
+            want = softmax(hugging(torch.as_tensor(ids)[None]).logits[0, -1] / 2.0)
+        count = 400
+        seen = np.bincount(
+            [compute.sample(model, ids, 1, temperature=2.0, seed=seed).ids[0] for seed in range(count)], minlength=3
+        )
+        statistic = ((seen - count * want) ** 2 / (count * want)).sum()
+        assert statistic < 13.9  # chi-square of 2 degrees of freedom: once in a thousand
+
+
+class TestGreedy:
+    """Temperature 0 is Hugging Face's `generate(do_sample=False)`."""
+
+    @pytest.mark.parametrize("architecture", ARCHITECTURES)
+    def test_on_every_architecture(self, architecture, tiny_folder, tiny_model):
+        hugging = tiny_oracle.load(tiny_folder(architecture))
+        want = hugging.generate(torch.as_tensor(IDS)[None], do_sample=False, max_new_tokens=12)[0, len(IDS) :]
+        found = compute.sample(tiny_model(architecture), IDS, 12, temperature=0)
+        assert found.ids.tolist() == want.tolist()
+
+    @pytest.mark.shared
+    @pytest.mark.parametrize("name", ["stories260K-llama", "stories3M-llama"])
+    def test_on_pretrained_models(self, name, shared):
+        folder = shared / "models" / name
+        model, hugging = load_model(folder), tiny_oracle.load(folder)
+        found = compute.sample(model, "Once upon a time", 25, temperature=0)
+        want = hugging.generate(torch.as_tensor(found.prompt.ids)[None], do_sample=False, max_new_tokens=25)[0]
+        assert [*found.prompt.ids.tolist(), *found.ids.tolist()] == want.tolist()
+
+    def test_on_the_demo_model(self, demo_model):
+        found = compute.sample(demo_model, "When Mary and John went to the store , John gave a drink to", 8, 0)
+        ids = torch.as_tensor(found.prompt.ids)[None]
+        want = demo_model.original_model.generate(ids, do_sample=False, max_new_tokens=8)[0, ids.shape[1] :]
+        assert found.ids.tolist() == want.tolist()
+
+
+class TestContinuation:
+    """What comes back."""
+
+    @pytest.mark.parametrize("options", [{"temperature": 0}, {"temperature": 1.6, "top_p": 0.8, "seed": 4}])
+    def test_log_probs_are_of_the_model_itself_whatever_was_sampled_with(self, options, stories):
+        found = compute.sample(stories, "Once upon a time", 12, **options)
+        ids = np.array([*found.prompt.ids, *found.ids])
+        with torch.no_grad():
+            log_probs = stories.original_model(torch.as_tensor(ids)[None]).logits[0].double().log_softmax(-1).numpy()
+        start = len(found.prompt)
+        for place, token in enumerate(found.ids):
+            assert found.log_probs[place] == pytest.approx(log_probs[start + place - 1, token], abs=2e-5)
+
+    def test_strings_and_text_belong_to_the_ids(self, stories):
+        found = compute.sample(stories, "Once upon a time", 12, temperature=0)
+        assert len(found) == len(found.strings) == 12
+        assert "".join(found.strings) == found.text
+        assert found.text.startswith(",")
+
+    def test_a_seed_is_the_same_text_and_another_is_not(self, stories):
+        texts = [compute.sample(stories, "Once", 15, seed=seed).text for seed in (1, 1, 2)]
+        assert texts[0] == texts[1] != texts[2]
+
+    def test_the_users_own_random_numbers_go_on_undisturbed(self, model):
+        torch.manual_seed(7)
+        want = torch.rand(3)
+        torch.manual_seed(7)
+        compute.sample(model, IDS, 3)
+        assert torch.equal(torch.rand(3), want)
+
+    def test_an_end_of_text_token_ends_it(self, tiny_model):
+        model = tiny_model("llama")
+        free = compute.sample(model, IDS, 10, temperature=0, stop_at_eos=False)
+        model.original_model.generation_config.eos_token_id = [1, int(free.ids[3])]
+        first = free.ids.tolist().index(free.ids[3]) + 1
+        ended = compute.sample(model, IDS, 10, temperature=0)
+        assert ended.ids.tolist() == free.ids[:first].tolist()
+        assert ended.ended
+        assert not free.ended
+        assert len(compute.sample(model, IDS, 10, temperature=0, stop_at_eos=False)) == 10
+
+    def test_end_of_text_is_the_tokenizers_where_the_model_says_none(self, tiny_model):
+        model = tiny_model("llama")
+        model.original_model.generation_config.eos_token_id = None
+        assert end_ids(model) == {1}
+
+    def test_a_model_without_a_tokenizer_writes_ids(self, shared):
+        found = compute.sample(load_model(shared / "models" / "gpt-nano-sort"), [2, 0, 1, 1, 2, 0], 5, temperature=0)
+        assert found.text is None
+        assert found.strings == tuple(str(token) for token in found.ids.tolist())
+
+
+class TestSteps:
+    """One pass a token, stoppable."""
+
+    def test_each_step_holds_what_is_written_so_far(self, stories):
+        tokens = tokenize(stories, "Once upon a time")
+        steps = sample_steps(stories, tokens, 5, temperature=0)
+        seen = []
+        while True:
+            try:
+                seen.append(next(steps))
+            except StopIteration as finished:
+                result = finished.value
+                break
+        assert isinstance(result, Continuation)
+        assert [(step.done, step.total) for step in seen] == [(count, 5) for count in range(1, 6)]
+        assert [step.partial for step in seen] == [result.ids[:count].tolist() for count in range(1, 6)]
+
+    def test_the_model_is_left_as_it_was_also_when_stopped(self, model):
+        model.train()
+        model("w3")  # transformers installs hooks of its own in a first pass, and leaves them
+        before = state_of(model)
+        steps = sample_steps(model, tokenize(model, IDS), 8)
+        next(steps)
+        steps.close()
+        assert state_of(model) == before
+        compute.sample(model, IDS, 3)
+        assert state_of(model) == before
+
+    def test_only_the_last_positions_logits_are_kept(self, model):
+        kept = forward(model, IDS, (LAST_LOGITS,), ())
+        assert list(kept.arrays) == [LAST_LOGITS]
+        with torch.no_grad():
+            want = model.original_model(torch.as_tensor(IDS)[None]).logits[0, -1].numpy()
+        assert np.abs(kept.arrays[LAST_LOGITS] - want).max() < 1e-5
+        assert kept.arrays[LAST_LOGITS].shape == (tiny_models.D_VOCAB,)
+
+
+class TestRefusals:
+    """What cannot be done is said, with what can."""
+
+    @pytest.mark.parametrize(
+        ("options", "says"),
+        [
+            ({"n_tokens": 0}, "n_tokens"),
+            ({"n_tokens": 1.5}, "n_tokens"),
+            ({"temperature": -0.1}, "temperature"),
+            ({"temperature": float("nan")}, "temperature"),
+            ({"temperature": "hot"}, "temperature"),
+            ({"top_p": 0}, "top_p"),
+            ({"top_p": 1.01}, "top_p"),
+            ({"seed": -1}, "seed"),
+        ],
+    )
+    def test_options_that_mean_nothing(self, options, says, model):
+        with pytest.raises(DataError, match=says):
+            compute.sample(model, IDS, **options)
+
+    def test_how_many_tokens_still_fit(self, model):
+        ids = np.arange(3, 63)  # 60 of 64
+        with pytest.raises(PromptError, match="4 more tokens fit") as refused:
+            compute.sample(model, ids, 5)
+        assert "at most 4" in refused.value.hint
+        assert len(compute.sample(model, ids, 4, stop_at_eos=False)) == 4
+
+    def test_a_full_context_says_so(self, model):
+        with pytest.raises(PromptError, match="no more fit"):
+            compute.sample(model, np.arange(3, 67), 1)
+
+    def test_rotary_models_go_on_beyond_if_asked(self, model):
+        found = compute.sample(model, np.arange(3, 65), 4, stop_at_eos=False, beyond_context=True)
+        assert len(found) == 4
+        assert room_left(model, found.prompt, beyond_context=True) is None
+
+    def test_learned_positions_never_do(self, tiny_model):
+        with pytest.raises(PromptError, match="2 more tokens fit"):
+            compute.sample(tiny_model("gpt2"), np.arange(3, 65), 3, beyond_context=True)
+
+
+def ids_of(model, prompt, prepend_bos=None):
+    return tokenize(model, prompt, prepend_bos).ids.tolist()
+
+
+@pytest.fixture(scope="module")
+def byte_level(shared, tmp_path_factory):
+    """A tiny GPT-2 with GPT-2's real vocabulary: characters split into bytes."""
+    folder = tmp_path_factory.mktemp("byte-level")
+    config = transformers.GPT2Config(n_embd=8, n_layer=1, n_head=2, n_positions=64)
+    transformers.AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    data = shared / "data" / "gpt2-bpe"
+    inner = Tokenizer(models.BPE.from_file(str(data / "vocab.json"), str(data / "merges.txt")))
+    inner.pre_tokenizer, inner.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    marks = dict.fromkeys(("bos_token", "eos_token", "unk_token"), "<|endoftext|>")
+    transformers.PreTrainedTokenizerFast(tokenizer_object=inner, **marks).save_pretrained(folder)
+    return load_model(folder)
+
+
+@pytest.mark.shared
+class TestContinued:
+    """The longer prompt runs exactly the ids, as text where that is possible."""
+
+    @pytest.mark.parametrize("prepend_bos", [None, True, False])
+    def test_text_stays_text_where_it_gives_the_same_ids(self, prepend_bos, stories):
+        tokens = tokenize(stories, "Once upon a time", prepend_bos)
+        new = compute.sample(stories, "Once upon a time", 12, temperature=0, prepend_bos=prepend_bos).ids
+        longer = continued(stories, tokens, new, prepend_bos)
+        assert isinstance(longer, str)
+        assert longer.startswith("Once upon a time, ")
+        assert ids_of(stories, longer, prepend_bos) == [*tokens.ids.tolist(), *new.tolist()]
+
+    @pytest.mark.parametrize("prepend_bos", [None, False])
+    def test_every_token_of_the_vocabulary_can_be_appended(self, prepend_bos, stories):
+        tokens = tokenize(stories, "Tom said to", prepend_bos)
+        texts = 0
+        for token in range(stories.cfg.d_vocab):
+            longer = continued(stories, tokens, [token], prepend_bos)
+            assert ids_of(stories, longer, prepend_bos) == [*tokens.ids.tolist(), token]
+            texts += isinstance(longer, str)
+        assert texts > 100  # words and letters that begin with a space, at least
+
+    @pytest.mark.parametrize("which", ["stories", "byte_level"])
+    def test_a_split_character_is_ids_until_it_is_whole(self, which, request):
+        model = request.getfixturevalue(which)
+        tokens = tokenize(model, "I see")
+        pieces = ids_of(model, "I see 漢")[len(tokens) :]
+        assert len(pieces) >= 3
+        for count in range(2, len(pieces)):  # the first holds the space alone, or with the first byte
+            assert continued(model, tokens, pieces[:count]) == [*tokens.ids.tolist(), *pieces[:count]]
+        half = tokenize(model, [*tokens.ids.tolist(), *pieces[:2]])
+        assert ids_of(model, continued(model, half, pieces[2:])) == [*half.ids.tolist(), *pieces[2:]]
+        assert continued(model, tokens, pieces) == "I see 漢"
+
+    def test_a_merge_over_the_seam_is_ids(self, byte_level):
+        tokens = tokenize(byte_level, "the")
+        new = ids_of(byte_level, "re", prepend_bos=False)
+        assert ids_of(byte_level, "there") != [*tokens.ids.tolist(), *new]
+        assert continued(byte_level, tokens, new) == [*tokens.ids.tolist(), *new]
+
+    def test_what_the_user_typed_is_kept_as_typed(self, byte_level):
+        text = "  A\tstrange \n prompt"
+        longer = continued(byte_level, tokenize(byte_level, text), ids_of(byte_level, " here", prepend_bos=False))
+        assert longer == text + " here"
+
+    def test_ids_without_a_tokenizer_stay_ids(self, shared):
+        model = load_model(shared / "models" / "gpt-nano-sort")
+        assert continued(model, tokenize(model, [2, 0]), np.array([1])) == [2, 0, 1]
+
+    def test_tokens_without_text_stay_ids(self, stories):
+        assert continued(stories, Tokens(np.array([1, 403]), ("<s>", " O")), [407]) == [1, 403, 407]
+
+    def test_no_room_is_said(self, byte_level):
+        tokens = tokenize(byte_level, [5] * 64)
+        with pytest.raises(PromptError, match="no more fit"):
+            continued(byte_level, tokens, [5])
