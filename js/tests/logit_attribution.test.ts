@@ -203,7 +203,7 @@ test("a click on a head's row chooses the head, and its row is marked wherever t
   model.set("selection", { ...(model.values["selection"] as object), layer: 1, head: 1, stamp: 50 });
   await settle();
   expect(text(root, ".miw-part-locked .miw-part-label")).toBe("L1 H1");
-  expect(text(root, ".miw-sources-title")).toBe("L1 H1 by source +0.125");
+  expect(text(root, ".miw-sources-title")).toBe("L1 H1 +0.125 by source");
 });
 
 test("the sources of a head are listed, the strongest first, and chosen by a click", async () => {

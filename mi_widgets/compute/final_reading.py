@@ -124,8 +124,8 @@ def reading_of(model: Any, stream: Stream, answer: int, foil: int | None) -> Rea
     readout = Readout(model)
     last = torch.from_numpy(stream.last.astype(np.float32))[None]
     raw = readout.raw_logits(last)
-    logits = readout.transformed(raw)[0].double().cpu().numpy()
-    raw = raw[0].double().cpu().numpy()
+    logits = readout.transformed(raw)[0].cpu().double().numpy()
+    raw = raw[0].float().cpu().double().numpy()
     multiplier = _multiplier(readout)
 
     def apart(values: np.ndarray) -> float:
@@ -143,15 +143,18 @@ def reading_of(model: Any, stream: Stream, answer: int, foil: int | None) -> Rea
     b_U = readout.b_U
     known = [token for token in (answer, foil) if token is not None]
     difference = apart(logits)
-    rounding = torch.finfo(stream.dtype).eps if stream.dtype.is_floating_point else 0.0
-    magnitude = max(abs(float(raw[token])) for token in known) + float(np.abs(stream.attention @ direction).max())
+    bound = 1e-4 * max(1.0, abs(difference))
+    if stream.dtype not in (torch.float32, torch.float64):  # logits and each sum in the stream are rounded there
+        magnitude = max(abs(float(raw[token])) for token in known) + float(np.abs(stream.attention @ direction).max())
+        rounding = torch.finfo(stream.dtype).eps if stream.dtype.is_floating_point else 2.0**-7
+        bound = max(bound, 8 * rounding * magnitude)
     return Reading(
         direction=direction,
         norm_bias=factor * float(bias @ column) if bias.any() else None,
-        unembedding_bias=None if b_U is None else factor * apart(b_U.detach().double().cpu().numpy()),
+        unembedding_bias=None if b_U is None else factor * apart(b_U.detach().float().cpu().double().numpy()),
         output_transform=difference - apart(raw) if multiplier is None else None,
         difference=difference,
-        tolerance=max(1e-4 * max(1.0, abs(difference)), 8 * rounding * magnitude),
+        tolerance=bound,
         max_error=_output_error(stream, logits, known),
     )
 
@@ -161,7 +164,7 @@ def _norm_scale(stream: Stream, readout: Readout, last: torch.Tensor, gain: np.n
     cached = stream.at(SCALE)
     scale = 1.0 if cached is None else float(cached.reshape(-1)[0])
     centred = stream.last - stream.last.mean() if readout.centred else stream.last
-    normalized = readout.normalized(last)[0].double().cpu().numpy()
+    normalized = readout.normalized(last)[0].float().cpu().double().numpy()
     error = float(np.linalg.norm(gain * centred / scale + bias - normalized))
     if not error <= stream.tolerance * float(np.linalg.norm(normalized)):
         raise ModelError(

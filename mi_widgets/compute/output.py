@@ -52,7 +52,8 @@ def summarised(logits: torch.Tensor, ids: torch.Tensor) -> dict[str, np.ndarray]
         ids: `[position]`, as run.
     """
     positions, d_vocab = logits.shape
-    kept, size = min(KEPT, d_vocab), rows_at_once(d_vocab)
+    # An eighth of a chunk: the logits themselves are held meanwhile, and nothing is multiplied that would want more.
+    kept, size = min(KEPT, d_vocab), max(1, rows_at_once(d_vocab) // 8)
     following = torch.cat([ids[1:], ids[:1]]).to(logits.device)  # the last has none; its numbers become NaN
     parts: dict[str, list[torch.Tensor]] = {site: [] for site in OUTPUT_SITES}
     scratch = torch.empty((min(size, positions), d_vocab), device=logits.device)

@@ -62,7 +62,8 @@ def probed(norm: Callable[[torch.Tensor], torch.Tensor], like: torch.Tensor) -> 
     probe = 100.0 * (1.0 - 2.0 * (torch.arange(d_model) % 2))
     with torch.no_grad():
         plus, minus, shifted = (
-            norm(row.to(like.device, like.dtype)[None, None])[0, 0].double().cpu() for row in (probe, -probe, probe + 3)
+            norm(row.to(like.device, like.dtype)[None, None])[0, 0].float().cpu().double()
+            for row in (probe, -probe, probe + 3)
         )
     centred = bool(torch.allclose(plus, shifted, rtol=1e-2, atol=1e-3 * float(plus.abs().max() + 1e-9)))
     probe = probe.double()
@@ -122,8 +123,8 @@ def written(
     wide = weight.float()
     with torch.no_grad():
         total = torch.from_numpy(np.ascontiguousarray(units, np.float32)).to(wide.device) @ wide
-    total = total.double().cpu().numpy()
-    constant = np.zeros_like(total) if bias is None else bias.detach().double().cpu().numpy()
+    total = total.cpu().double().numpy()
+    constant = np.zeros_like(total) if bias is None else bias.detach().float().cpu().double().numpy()
     affine = None if norm is None else probed(norm, weight[0])
     inner = total + constant
     shaped, after = (inner, 0.0) if affine is None else (affine.apply(inner), affine.bias)
@@ -134,7 +135,7 @@ def written(
         raise ModelError(f"{what} do not sum to what the layer adds (they are off by {100 * error:.2g} %).")
     back = scale * (direction if affine is None else affine.direction(direction))
     with torch.no_grad():
-        worth = (wide @ torch.from_numpy(back.astype(np.float32)).to(wide.device)).double().cpu().numpy()
+        worth = (wide @ torch.from_numpy(back.astype(np.float32)).to(wide.device)).cpu().double().numpy()
     return Written(
         contribution=units.astype(np.float64) * worth,
         worth=worth,

@@ -311,10 +311,8 @@ def attention_mask(positions: int, causal: bool, window: int | None) -> np.ndarr
 def reads_outside(layer: np.ndarray, causal: bool, window: int | None) -> bool:
     """Whether a cell of `layer` `[head, query, key]` that the mask forbids holds a number other than 0; NaN is none."""
     forbidden = ~attention_mask(layer.shape[-1], causal, window)
-    if not (layer.any(axis=0) & forbidden).any():
-        return False
-    cells = layer[:, forbidden]
-    return bool(((cells != 0) & ~np.isnan(cells)).any())
+    held = (layer != 0) & (layer == layer)  # NaN alone is unequal to itself
+    return bool((held.any(axis=0) & forbidden).any())
 
 
 def patterns_from_arrays(

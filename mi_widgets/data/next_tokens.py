@@ -89,7 +89,7 @@ class NextTokens:
         return counted if special else counted & ~np.array(self.tokens.special, bool)
 
     def total_log_prob(self, special: bool = True) -> float:
-        """Sum over the `scored` positions of the tokens' log-probabilities, in nats: log p(prompt | its first token)."""
+        """Sum of the tokens' log-probabilities over the `scored` positions, nats: log p(prompt | its first token)."""
         return float(self.log_prob[self.scored(special)].sum(dtype=np.float64))
 
     def total_surprisal(self, special: bool = True) -> float:
@@ -380,7 +380,7 @@ def next_tokens_from_logits(
         record = Tokens(record.ids, tuple(str(vocabulary[token]) for token in record.ids.tolist()))
     if not np.isfinite(array.max(-1)).all():
         raise DataError("logits hold values that are not numbers, or infinite ones.")
-    if not 1 <= top_k:
+    if top_k < 1:
         raise DataError(f"top_k={top_k!r}.", "Keep at least one candidate.")
     kept = min(int(top_k), d_vocab)
     log_prob, rank = np.full(count, np.nan, np.float32), np.full(count, -1, np.int32)

@@ -5,6 +5,7 @@ Knows nothing of tokenizers; `models.tokenize` decides whether a prompt can be r
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from numbers import Integral
 from typing import Any
 
@@ -23,13 +24,34 @@ def plain(prompt: Any) -> Any:
         prompt = list(prompt)
     if isinstance(prompt, list) and len(prompt) == 1 and isinstance(prompt[0], list):
         prompt = prompt[0]
-    if isinstance(prompt, list):
+    if isinstance(prompt, list) and not _plain_ids(prompt):
         prompt = [int(token) if _is_id(token) else token for token in prompt]
     return prompt
 
 
+def _plain_ids(prompt: list[Any]) -> bool:
+    """Whether these are whole numbers of Python itself: prompts are looked at in every edit, and may be long."""
+    return set(map(type, prompt)) == {int}
+
+
 def _is_id(token: Any) -> bool:
     return isinstance(token, Integral) and not isinstance(token, bool)
+
+
+#: Characters and ids of past prompts that cross to the page, which looks at every one of them in every edit.
+HISTORY_SIZE = 3000
+
+
+def history_to_wire(history: Sequence[Any]) -> list[PromptValue | None]:
+    """The newest prompts of `history` as they cross to the page, oldest first; always at least two."""
+    kept: list[PromptValue | None] = []
+    size = 0
+    for prompt in reversed(history):
+        size += len(prompt) if hasattr(prompt, "__len__") else 1
+        if size > HISTORY_SIZE and len(kept) >= 2:
+            break
+        kept.append(to_wire(prompt))
+    return kept[::-1]
 
 
 def to_wire(prompt: Any) -> PromptValue | None:
@@ -41,7 +63,7 @@ def to_wire(prompt: Any) -> PromptValue | None:
         return {"kind": "text", "text": whole(prompt)}
     if isinstance(prompt, list) and prompt and isinstance(prompt[0], dict):
         return {"kind": "chat", "messages": [_message(message) for message in prompt]}
-    if isinstance(prompt, list) and all(_is_id(token) for token in prompt):
+    if isinstance(prompt, list) and (_plain_ids(prompt) or all(_is_id(token) for token in prompt)):
         return {"kind": "ids", "ids": prompt}
     return {"kind": "text", "text": whole(repr(prompt))}  # cannot be run; shown beside the error that says so
 

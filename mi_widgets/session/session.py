@@ -359,6 +359,7 @@ class Session(traitlets.HasTraits):
         missing = tuple(site for site in sites if found[site] is None)
         chosen = layers if layers is not None else tuple(range(self.info.n_layers))
         result = Activations(chosen, {site: array for site, array in found.items() if array is not None})
+        result.was_training = not missing and in_training(self.model)  # said of a cached picture too
         if missing:
             readers: dict[str, Any] = {}
             for need in group:
@@ -368,10 +369,10 @@ class Session(traitlets.HasTraits):
             fresh = forward(self.model, tokens.ids, missing, layers, readers)
             self._clock.learn(len(tokens), time.perf_counter() - started)
             self.passes += 1
+            result.was_training = fresh.was_training
             for site, array in fresh.arrays.items():
                 result.arrays[site] = array
                 self._cache.put(_cache_key(known, site), array)
-        result.was_training = in_training(self.model)  # said of a cached picture too
         return result
 
     def _cached(self, known: tuple[Any, ...], site: str) -> np.ndarray | None:

@@ -13,7 +13,7 @@ import traitlets
 
 from mi_widgets.errors import DataError
 from mi_widgets.session import Progress, Session, explain
-from mi_widgets.session.prompts import from_wire, plain, to_wire
+from mi_widgets.session.prompts import from_wire, history_to_wire, plain, to_wire
 from mi_widgets.widgets.options import OptionTable, options_from_wire
 from mi_widgets.widgets.view import View, status_value
 
@@ -36,7 +36,7 @@ class LiveView(View):
 
     Attributes:
         prompt: the session's prompt; None over plain data.
-        history: prompts run before, newest last.
+        history: prompts run before, newest last, as far as they are not too long to keep on the page.
         options: how it is shown; set single ones, `view.options = {"color": "entropy"}`, the others stay.
     """
 
@@ -58,7 +58,7 @@ class LiveView(View):
             session,
             options=options,
             prompt=session.prompt if session is not None else None,
-            history=[to_wire(value) for value in session.history] if session is not None else [],
+            history=history_to_wire(session.history) if session is not None else [],
             **traits,
         )
         self.observe(self._prompt_edited, "prompt")
@@ -78,7 +78,7 @@ class LiveView(View):
         if name == "prompt" and self.session is not None:
             with self.hold_sync():
                 self.prompt = self.session.prompt
-                self.history = [to_wire(value) for value in self.session.history]
+                self.history = history_to_wire(self.session.history)
 
     # --- what a subclass uses ------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ import pandas as pd
 import traitlets
 
 from mi_widgets.data import LogitAttribution as Attribution
-from mi_widgets.errors import AnswerError, DataError
+from mi_widgets.errors import AnswerError, DataError, ModelError
 from mi_widgets.session import Answered, Need, Progress
 from mi_widgets.session.prompts import to_wire
 from mi_widgets.widgets.live import LiveView
@@ -92,6 +92,7 @@ class LogitAttribution(LiveView):
     ) -> None:
         chosen = OPTIONS.changed({}, options)
         self._picture: AttributionPicture | None = None
+        self._with_heads = True
         if isinstance(source, Attribution):
             session, self._data = None, source
         else:
@@ -216,8 +217,17 @@ class LogitAttribution(LiveView):
         }
         count = len(session.tokenize(session.prompt))
         position, _ = _position(self.options["position"], count)
-        sites = attribution_sites(session.model, self.options["by"], position, count)
+        sites = attribution_sites(session.model, self.options["by"], position, count, self._with_heads)
         return [Need("A", session.prompt, tuple(dict.fromkeys([*sites, *OUTPUT_SITES])))]
+
+    def session_fails(self, run: int, error: Exception) -> None:
+        """See `session.SessionView`."""
+        if isinstance(error, ModelError) and self._with_heads and self.options["by"] != "head":
+            # Hooks that are there but never called: the heads cannot be told apart, all else can.
+            self._with_heads = False
+            self._compute()
+            return
+        super().session_fails(run, error)
 
     def session_draws(self, progress: Progress, answers: dict[str, Answered]) -> Generator[Any, None, None]:
         """See `session.SessionView`."""

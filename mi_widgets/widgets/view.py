@@ -346,7 +346,8 @@ class View(anywidget.AnyWidget):
         try:
             self._order(order)
         except Exception as error:  # nothing may raise in a message of the page; the view shows it
-            self.session_fails(int(self.status["run"]), error)
+            message, hint = explain(error)  # the picture is as current as before
+            self.status = status_value("error", int(self.status["run"]), message=message, hint=hint)
 
     def _reply(self, number: int) -> None:
         """Every request is answered, with data or with an error that says what to do."""

@@ -114,7 +114,7 @@ class PromptPicture:
             {
                 "label": "tokens and candidates agree",
                 "ok": error <= TOLERANCE,
-                "detail": f"largest difference of a token's probability from its candidate's {error:.0e}",
+                "detail": f"max error {error:.0e}",
             }
         ]
 

@@ -35,6 +35,8 @@ def pointed(page: Page, place: Locator, x: float = 0.5) -> float:
     box = place.bounding_box()
     assert box is not None
     page.mouse.move(box["x"] + box["width"] * x, box["y"] + box["height"] / 2)
+    # The browser hands on where the pointer is with its next frame.
+    page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
     tooltip = page.locator(".miw-tooltip")
     expect(tooltip).to_be_visible()
     return number(tooltip.locator(".miw-tip-value").inner_text())

@@ -1,12 +1,15 @@
-"""The prompt view as an offline page in a real browser: drawn, silent on the network, and its numbers those of the data."""
+"""The prompt view in a real browser: offline pages, drawn and silent, whose numbers are those of the data; and live in
+JupyterLab, where the model writes on."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from lab import Notebook
 from playwright.sync_api import Browser, Locator, Page, expect
 
 import mi_widgets as mw
@@ -17,11 +20,11 @@ D_VOCAB = len(WORDS)
 
 
 def logits(count: int, seed: int = 0) -> np.ndarray:
-    return 3 * np.random.default_rng(seed).normal(size=(count, D_VOCAB)).astype(np.float32)
+    return np.random.default_rng(seed).normal(size=(count, D_VOCAB)).astype(np.float32)
 
 
-def view_of(ids: list[int], seed: int = 0, **options: object) -> mw.Prompt:
-    return mw.Prompt.from_data(logits(len(ids), seed), ids, vocabulary=WORDS, top_k=4, **options)
+def view_of(run: list[int], **options: object) -> mw.Prompt:
+    return mw.Prompt.from_data(logits(len(run)), run, vocabulary=WORDS, top_k=4, **options)
 
 
 @pytest.fixture
@@ -168,3 +171,37 @@ def test_views_of_one_session_choose_one_token(open_page: Open, tmp_path: Path, 
     expect(page.locator(".miw-attention .miw-token-locked")).to_have_attribute("data-position", "2")
     page.locator('.miw-attention .miw-token[data-position="4"]').click()
     expect(prompt.locator(".miw-token-locked")).to_have_attribute("data-position", "4")
+
+
+def test_candidates_and_sampling_write_on_and_undo_goes_back(open_notebook: Callable[..., Notebook]) -> None:
+    notebook = open_notebook(
+        "import torch; torch.set_num_threads(1)\nimport json, mi_widgets as mw\n"
+        "session = mw.Session(mw.load_demo(), 'Mary and John went to the store')",
+        "view = mw.Prompt(session, length=5)\nview",
+        "print(json.dumps([session.tokens.ids.tolist(), view.written]))",
+    )
+    notebook.run(0)
+    notebook.run(1)
+    view, keys = notebook.view(1), notebook.page.keyboard
+    tokens, undo = view.locator(".miw-lines .miw-token"), view.get_by_role("button", name="undo what was written")
+    expect(view).to_have_attribute("data-state", "idle", timeout=30_000)
+    count = tokens.count()
+    candidate = view.locator("[data-candidate]").first
+    chosen = int(candidate.get_attribute("data-candidate") or -1)
+    candidate.click()
+    expect(tokens).to_have_count(count + 1, timeout=30_000)
+    ids, written = json.loads(notebook.run(2))
+    assert [ids[-1], len(ids), written] == [chosen, count + 1, 1]
+    view.locator(".miw-lines").focus()
+    keys.press("w")
+    expect(view.locator(".miw-lines .miw-written")).not_to_have_count(1, timeout=30_000)
+    expect(view).to_have_attribute("data-state", "idle", timeout=30_000)
+    ids, written = json.loads(notebook.run(2))
+    assert 2 <= written <= 6
+    assert len(ids) == count + written
+    expect(view.locator(".miw-lines .miw-written")).to_have_count(written)
+    undo.click()
+    expect(tokens).to_have_count(count + 1, timeout=30_000)
+    undo.click()
+    expect(tokens).to_have_count(count, timeout=30_000)
+    expect(undo).to_be_disabled()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import numpy as np
 import pytest
 import torch
@@ -167,11 +169,9 @@ def test_what_is_neither_text_nor_an_id_is_refused(answer, model):
 
 @pytest.mark.parametrize("answer", ["", "\ud800", "\x00", "é漢", " "])
 def test_odd_text_never_breaks(answer, model, demo_model):
-    assert isinstance(refused(model, "w3 w4", answer), AnswerError)
-    try:
+    assert refused(model, "w3 w4", answer).message
+    with contextlib.suppress(AnswerError):  # a byte-level vocabulary may know it
         assert isinstance(resolve(demo_model, STORE, answer), int)
-    except AnswerError as error:
-        assert error.message
 
 
 @pytest.mark.shared

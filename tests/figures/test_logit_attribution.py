@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from itertools import pairwise
 from xml.etree import ElementTree
 
 import numpy as np
@@ -84,7 +85,7 @@ def test_a_waterfall_goes_step_by_step_from_zero_to_the_difference(top, sort):
     bars = bars_of(logit_attribution_figure(data, top=top, sort=sort))
     steps = list(bars.values())
     assert steps[0][0] == 0
-    for (_, end), (start, _) in zip(steps[:-2], steps[1:-1], strict=True):
+    for (_, end), (start, _) in pairwise(steps[:-1]):
         assert start == pytest.approx(end)
     assert steps[-2][1] == pytest.approx(data.difference)
     assert steps[-1] == (0.0, data.difference)
@@ -241,7 +242,7 @@ def test_figures_are_as_wide_as_asked_and_nothing_is_small_or_outside(kind, widt
         if name.startswith(("xaxis", "yaxis")):
             assert layout[name].tickfont.size is None or layout[name].tickfont.size >= pt(6) - 1e-9
     if kind != "map":
-        widest = max(columns(text) for text in layout.yaxis.ticktext) * 0.5 * layout.yaxis.tickfont.size
+        widest = max(columns(text) for text in bars_of(figure)) * 0.5 * layout.yaxis.tickfont.size
         assert widest <= layout.xaxis.domain[0] * layout.width
 
 
@@ -372,7 +373,7 @@ def test_the_still_picture_waits_neither_for_plotly_nor_torch():
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0.0, "0"), (1.5, "+1.5"), (-0.25, "−0.25"), (1e-9, "+1e-9"), (-12345.0, "−1.23e4"), (float("nan"), "–")],
+    [(0.0, "0"), (1.5, "+1.5"), (-0.25, "−0.25"), (1e-9, "+1e−9"), (-12345.0, "−1.23e4"), (float("nan"), "–")],
 )
 def test_a_number_has_three_digits_and_a_true_minus(value, text):
     assert amount(value, plus=True) == text

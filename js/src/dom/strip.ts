@@ -3,8 +3,8 @@
  * untrusted and only ever become text. Knows nothing of attention.
  */
 import type { Scope } from "../core/signal";
-import { clipped, visible } from "../core/tokens";
 import { h } from "./element";
+import { tokenText } from "./token_text";
 
 export interface StripTokens {
   strings: string[];
@@ -252,31 +252,11 @@ function makeToken(tokens: StripTokens, position: number): Shown {
   const span = document.createElement("span");
   span.className = `miw-token${special ? " miw-token-special" : ""}${MAY_RUN_BACK.test(string) ? " miw-token-isolated" : ""}`;
   span.dataset["position"] = String(position);
-  fillToken(span, string);
+  tokenText(span, string, LONGEST);
   const nodes: ChildNode[] = [span];
   if (mayBreak) nodes.unshift(document.createTextNode(MAY_BREAK));
   if (string.includes("\n")) nodes.push(document.createElement("br"));
   return { string, special, mayBreak, span, nodes, look: "" };
-}
-
-/** The token's text with faint marks for whitespace. */
-function fillToken(span: HTMLElement, string: string): void {
-  const text = clipped(string, LONGEST);
-  let plain = "";
-  const flush = (): void => {
-    if (plain) span.append(plain);
-    plain = "";
-  };
-  for (const character of text) {
-    const mark = visible(character);
-    if (mark === character) plain += character;
-    else {
-      flush();
-      span.append(h("span", { class: "miw-mark" }, mark));
-    }
-  }
-  flush();
-  if (!text) span.append(h("span", { class: "miw-mark" }, "∅"));
 }
 
 /** Bars of 3 pixels, one under the other, as background layers: no further elements for thousands of tokens. */

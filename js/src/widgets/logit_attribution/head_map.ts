@@ -39,12 +39,13 @@ interface Layout {
 export class HeadMap {
   readonly canvas = h("canvas", { class: "miw-map-canvas", "aria-hidden": "true" });
   readonly #spacer = h("div", { class: "miw-map-spacer" });
-  readonly #scroller = h("div", { class: "miw-map-scroll" }, this.canvas, this.#spacer);
+  readonly scroller = h("div", { class: "miw-map-scroll" }, this.canvas, this.#spacer);
   readonly #title = h("span");
   readonly #scale = new ScaleBar();
   readonly #why = h("div", { class: "miw-faint miw-map-why" });
   readonly #table = new HiddenTable();
-  readonly map = h("div", { class: "miw-map", tabindex: 0, role: "group", "aria-label": "heads and MLPs, layer by head" }, this.#scroller, this.#table.element);
+  /** Takes the focus; `scroller` leaves its ring free. */
+  readonly map = h("div", { class: "miw-map", tabindex: 0, role: "group", "aria-label": "heads and MLPs, layer by head" }, this.scroller, this.#table.element);
   readonly element = h(
     "section",
     { class: "miw-heads", "aria-label": "heads and MLPs" },
@@ -67,8 +68,8 @@ export class HeadMap {
     scope.effect(() => this.#draw(), frame);
     scope.effect(() => this.#list());
     scope.effect(() => this.#showTitle());
-    scope.listen(this.#scroller, "scroll", () => {
-      this.#scroll.value = { left: this.#scroller.scrollLeft, top: this.#scroller.scrollTop };
+    scope.listen(this.scroller, "scroll", () => {
+      this.#scroll.value = { left: this.scroller.scrollLeft, top: this.scroller.scrollTop };
     });
     scope.listen(this.map, "pointermove", (event) => {
       const cell = this.#cellAt(event);
@@ -107,7 +108,7 @@ export class HeadMap {
 
   /** The height for rows as tall as they may be, within `fair` pixels; up to `most` where they would not all be seen. */
   idealHeight(picture: AttributionPicture, fair: number, most: number): number {
-    const rows = (height: number): number => TOP + picture.manifest.n_layers * (height + GAP) + 4;
+    const rows = (height: number): number => TOP + picture.manifest.n_layers * (height + GAP) + 8;
     return Math.max(Math.min(fair, rows(LARGEST.height)), Math.min(most, rows(SMALLEST.height)));
   }
 
@@ -119,7 +120,7 @@ export class HeadMap {
   }
 
   showTooltipAt(cell: { layer: number; column: number }): void {
-    const box = this.#scroller.getBoundingClientRect();
+    const box = this.scroller.getBoundingClientRect();
     const { x, y } = this.#placeOf(cell.layer, cell.column);
     const { left, top } = this.#scroll.peek();
     const { cellWidth, cellHeight } = this.#layout.peek();
@@ -128,7 +129,7 @@ export class HeadMap {
 
   /** Scrolls until the cell is in sight. */
   reveal({ layer, column }: { layer: number; column: number }): void {
-    const box = this.#scroller;
+    const box = this.scroller;
     const { x, y } = this.#placeOf(layer, column);
     const { cellWidth, cellHeight } = this.#layout.peek();
     if (y < box.scrollTop + TOP) box.scrollTop = y - TOP;
@@ -176,10 +177,10 @@ export class HeadMap {
     const picture = attribution.picture.value;
     if (!picture) return;
     const { n_heads, why_no_heads } = picture.manifest;
-    this.#title.textContent = n_heads ? "heads and MLPs by layer" : "MLPs by layer";
+    this.#title.textContent = n_heads ? "heads and MLPs" : "MLPs";
     this.#why.textContent = n_heads ? "" : why_no_heads || "The heads are not told apart here.";
     this.#why.hidden = n_heads > 0;
-    this.#scale.show(attribution.mapMapping.value);
+    this.#scale.show(attribution.mapMapping.value, "logits");
   }
 
   /** The same numbers for screen readers, the largest first. */
@@ -209,8 +210,8 @@ export class HeadMap {
     this.#spacer.style.width = `${layout.width}px`;
     this.#spacer.style.height = `${layout.height}px`;
     if (!picture) return;
-    const visibleWidth = Math.min(width, this.#scroller.clientWidth || width);
-    const visibleHeight = Math.min(height, this.#scroller.clientHeight || height);
+    const visibleWidth = Math.min(width, this.scroller.clientWidth || width);
+    const visibleHeight = Math.min(height, this.scroller.clientHeight || height);
     const context = visibleWidth > 0 && visibleHeight > 0 ? prepare(this.canvas, visibleWidth, visibleHeight) : null;
     if (context) {
       this.#drawCells(context, picture, layout, scroll, visibleWidth, visibleHeight, ink);

@@ -62,7 +62,7 @@ function fitPanels(
     const room = picture.manifest.has_sources ? [whole * MAP_SHARE, whole - SOURCES] : [whole - 2 * TITLE, whole - 2 * TITLE];
     where.style.setProperty("--map", `${Math.round(TITLE + map.idealHeight(picture, room[0]!, room[1]!))}px`);
     parts.size.value = placeOf(parts.list, parts.size.peek());
-    map.size.value = placeOf(map.map, map.size.peek());
+    map.size.value = placeOf(map.scroller, map.size.peek());
     // Lines that are broken elsewhere hide what was in sight.
     const wide = frame.width.peek();
     if (wide !== shown) {

@@ -16,7 +16,9 @@ import { barOf, decimalsFor, domainOf, roundValues, signed } from "./rows";
 /** Row heights in pixels, from airy to dense; where even the last does not fit, the list scrolls. */
 const HEIGHTS = [24, 20, 16];
 /** Pixels that one number of the axis needs. */
-const TICK_ROOM = 56;
+const TICK_ROOM = 48;
+/** About the width of a figure. */
+const LETTER = 7;
 /** Bars take the palette's colours well inside its ends, which are the same for every value of a sign. */
 const MINUS_STEP = 40;
 const PLUS_STEP = 215;
@@ -136,12 +138,14 @@ export class Parts {
     const { manifest } = picture;
     const [low, high] = domainOf(rows, chart);
     const shareOf = (value: number): number => (100 * (value - low)) / (high - low);
-    const values = roundValues(low, high, Math.min(6, Math.max(2, Math.floor((width || 240) / TICK_ROOM))));
     const decimals = decimalsFor(rows.map((row) => row.value));
     const longest = Math.max(...rows.map((row) => row.label.length));
     const digits = Math.max(...rows.map((row) => signed(row.value, decimals).length), 9);
+    const letters = Math.min(LONGEST_LABEL, longest + 1);
+    const room = width ? width - (letters + digits) * LETTER : 240;
+    const values = roundValues(low, high, Math.min(6, Math.max(2, Math.floor(room / TICK_ROOM))));
     const { list } = this;
-    list.style.setProperty("--label", `${Math.min(LONGEST_LABEL, longest + 1)}ch`);
+    list.style.setProperty("--label", `${letters}ch`);
     list.style.setProperty("--value", `${digits}ch`);
     list.style.setProperty("--row", `${rowHeight(rows.length + 2, height)}px`);
     list.style.setProperty("--lines", values.map((value) => lineAt(shareOf(value), value === 0)).join(", "));

@@ -11,13 +11,14 @@ export class ScaleBar {
   readonly #high = h("span");
   readonly element = h("span", { class: "miw-scale-bar", role: "img" }, this.#low, this.#bar, this.#high);
 
-  show(mapping: Mapping): void {
+  /** `unit` stands after the numbers where there is room for it. */
+  show(mapping: Mapping, unit = ""): void {
     const { high, colors } = mapping;
     this.element.hidden = !(high > 0);
     const stops = Array.from({ length: STOPS + 1 }, (_, stop) => cssOf(colors[Math.min(255, Math.round((stop * 256) / STOPS))]!));
     this.#bar.style.background = `linear-gradient(to right, ${stops.join(", ")})`;
     this.#low.textContent = `−${rounded(high)}`;
-    this.#high.textContent = `+${rounded(high)} logits`;
+    this.#high.textContent = `+${rounded(high)}${unit && ` ${unit}`}`;
     this.element.setAttribute("aria-label", `colours from −${exact(high)} to +${exact(high)} logits, 0 in the middle`);
     this.element.dataset["tip"] = `Colour: −${exact(high)} to +${exact(high)} logits, 0 in the middle. Orange adds to the answer, blue to the foil`;
   }

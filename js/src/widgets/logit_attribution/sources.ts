@@ -20,6 +20,8 @@ const LISTED = 5;
 const NUMBER_ROOM = 4;
 /** A number over a token is worth its ink from this share of the range on. */
 const WORTH_A_NUMBER = 0.02;
+const SOURCES_TIP =
+  "A head writes a sum over the positions it reads from: attention weight × value through W_O. Each term's part of what the head contributes";
 const PLAIN: TokenLook = { background: "", ink: "", bars: [] };
 const UNREAD: TokenLook = { ...PLAIN, ink: "color-mix(in srgb, var(--miw-faint) 75%, transparent)" };
 
@@ -139,8 +141,8 @@ export class Sources {
     const preview = chosen ? chosen.layer !== head.layer || chosen.head !== head.head : attribution.pointedSpan.value !== null || attribution.remoteHead.value !== null;
     const value = picture.valueAt(head.layer, head.head);
     this.#title.replaceChildren(
-      h("span", { "data-tip": "A head writes a sum over the positions it reads from: attention weight × value through W_O. Each term's part of what the head contributes" }, h("strong", {}, `L${head.layer} H${head.head}`), " by source"),
-      h("span", { class: "miw-faint" }, ` ${value > 0 ? "+" : ""}${rounded(value)}${preview ? ", preview" : chosen ? "" : ", strongest"}`),
+      h("span", { "data-tip": SOURCES_TIP }, h("strong", {}, `L${head.layer} H${head.head}`), ` ${value > 0 ? "+" : ""}${rounded(value)}`),
+      h("span", { class: "miw-faint" }, ` by source${preview ? ", preview" : chosen ? "" : ", the strongest"}`),
     );
     if (values) this.#scale.show(attribution.sourceMapping.value);
   }

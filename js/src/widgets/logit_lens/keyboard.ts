@@ -65,7 +65,7 @@ function tableKey(parts: Parts, key: string): boolean {
     const held = lens.pointed.peek();
     const started = (held.row !== null && held.column !== null) || lens.locked.peek().row !== null;
     const stay = (value: number, count: number): number => Math.max(0, Math.min(count - 1, value));
-    const row = stay(at.row + (started ? arrow[1] : 0), table.layout.peek().rows);
+    const row = stay(at.row + (started ? arrow[1] : 0), lens.picture.peek()?.rows.length ?? 1);
     const column = stay(at.column + (started || Math.abs(arrow[0]) > 1 ? arrow[0] : 0), lens.columns.peek().count);
     lens.point({ row, column });
     table.reveal(row, column);

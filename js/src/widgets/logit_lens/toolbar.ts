@@ -189,7 +189,7 @@ export class Toolbar {
       range.show(options, manifest?.tokens.strings.length ?? 0, live);
       const { cell, columns } = table.layout.value;
       // Twice as wide is one step, wherever the slider stands.
-      width.show({ low: Math.log2(SLIDER.low), high: Math.log2(SLIDER.high), value: Math.log2(cell || 1), text: `cells ${Number(cell.toPrecision(2))} px`, hidden: !columns });
+      width.show({ low: Math.log2(SLIDER.low), high: Math.log2(SLIDER.high), value: Math.log2(cell || 1), text: `cells ${cell < 10 ? Number(cell.toPrecision(2)) : Math.round(cell)} px`, hidden: !columns });
     });
   }
 

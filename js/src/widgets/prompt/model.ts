@@ -195,7 +195,7 @@ export class PromptView extends Linked<PromptState, PromptOptions, PromptPicture
     if (!parcel?.manifest) return;
     const picture = new PromptPicture(parcel.manifest as PromptManifest, parcel);
     this.notice.value = null;
-    this.hover.value = null;
+    this.point(null);
     this.#ordered.value = false;
     this.picture.value = picture;
   }

@@ -183,6 +183,6 @@ function tip(row: Row, { sides }: CandidateList): string {
     if (probability === null) return `${prefix}less likely than all listed`;
     return `${prefix}p ${shown(probability, side.precision)}, ${exact(-Math.log2(probability))} bits, rank ${row.ranks[which]!.toLocaleString("en")}`;
   });
-  const follows = row.follows.length ? `  → follows${sides.length === 2 ? ` in ${row.follows.join(" and ")}` : " in this prompt"}` : "";
-  return `id ${row.id}  ${said.join("  ")}${follows}`;
+  const follows = row.follows.length ? [sides.length === 2 ? `follows in ${row.follows.join(" and ")}` : "follows in this prompt"] : [];
+  return [`id ${row.id}`, ...said, ...follows].join("; ");
 }
