@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from mi_widgets.figures.attention import attention_figure
     from mi_widgets.figures.attribution_preview import attribution_preview_png, attribution_preview_svg
     from mi_widgets.figures.export import find_browser, open_browser, save_figure
+    from mi_widgets.figures.lens_preview import lens_preview_png, lens_preview_svg
     from mi_widgets.figures.logit_attribution import logit_attribution_figure
+    from mi_widgets.figures.logit_lens import logit_lens_figure
     from mi_widgets.figures.next_tokens import next_tokens_figure
     from mi_widgets.figures.next_tokens_preview import next_tokens_preview_png, next_tokens_preview_svg
     from mi_widgets.figures.preview import preview_png, preview_svg
@@ -23,7 +25,10 @@ _HOMES = {
     "attribution_preview_png": "attribution_preview",
     "attribution_preview_svg": "attribution_preview",
     "find_browser": "export",
+    "lens_preview_png": "lens_preview",
+    "lens_preview_svg": "lens_preview",
     "logit_attribution_figure": "logit_attribution",
+    "logit_lens_figure": "logit_lens",
     "next_tokens_figure": "next_tokens",
     "next_tokens_preview_png": "next_tokens_preview",
     "next_tokens_preview_svg": "next_tokens_preview",
@@ -38,7 +43,10 @@ __all__ = [
     "attribution_preview_png",
     "attribution_preview_svg",
     "find_browser",
+    "lens_preview_png",
+    "lens_preview_svg",
     "logit_attribution_figure",
+    "logit_lens_figure",
     "next_tokens_figure",
     "next_tokens_preview_png",
     "next_tokens_preview_svg",

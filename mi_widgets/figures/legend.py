@@ -28,6 +28,7 @@ class Legend:
         clipped: values lie below, above the range.
         masked: some cells are forbidden by the mask.
         missing: some cells are not numbers.
+        masked_as: what the masked cells are called.
     """
 
     scale: ColorScale
@@ -35,18 +36,25 @@ class Legend:
     clipped: tuple[bool, bool]
     masked: bool
     missing: bool
+    masked_as: str = "masked"
 
     def width(self) -> float:
         """Room to keep right of the picture, pixels, gap included."""
         longest = max(len(label) for _, label in self.scale.ticks(6, self.clipped))
         labels = pt(3) + longest * _ADVANCE * pt(MIN_PT)
-        swatches = SWATCH + px(1) + 7 * _ADVANCE * pt(MIN_PT) if self.masked or self.missing else 0
+        swatches = (
+            SWATCH + px(1) + max(7, len(self.masked_as) if self.masked else 0) * _ADVANCE * pt(MIN_PT)
+            if self.masked or self.missing
+            else 0
+        )
         return GAP + max(BAR + labels + pt(LABEL_PT) * 1.5, swatches) + px(0.5)
 
     def draw(self, sheet: Sheet, left: float, top: float, height: float) -> None:
         """The bar and the swatches at `left` (the picture's right edge), `height` pixels in all."""
         ink = inks(sheet.theme)
-        rows = [entry for entry in ((MASKED, "masked", self.masked), (MISSING, "no value", self.missing)) if entry[2]]
+        rows = [
+            entry for entry in ((MASKED, self.masked_as, self.masked), (MISSING, "no value", self.missing)) if entry[2]
+        ]
         bar = Box(left + GAP, top, BAR, max(px(9), min(px(42), height - len(rows) * _ROW)))
         ticks = self.scale.ticks(max(2, round(bar.height / px(5))), self.clipped)
         codes = range(1, color.STEPS, 2)

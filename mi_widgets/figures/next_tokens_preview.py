@@ -17,7 +17,7 @@ from mi_widgets.figures import labels as printed
 from mi_widgets.figures.canvas import Canvas, PngCanvas, Rect, SvgCanvas
 from mi_widgets.figures.next_tokens import SIDES, Expected, candidate_places, candidate_rows, digits, summary
 from mi_widgets.figures.scale import MISSING, ColorScale
-from mi_widgets.figures.style import inks
+from mi_widgets.figures.style import ink_on, inks
 
 WIDTH = 760
 #: More lines of tokens than this are counted, not drawn.
@@ -137,21 +137,13 @@ def _strip(canvas: Canvas, one: NextTokens, place: int, by: str, colors: ColorSc
         box = (at, top + line * _LINE, wide, _TALL)
         fill = ink.paper if by == "none" else colors.hex(int(codes[position]))
         canvas.frames([box], ink.line, 0.4, fill)
-        canvas.text(at + _ROOM / 2, box[1] + 13, label, size, mono=True, fill=_ink_on(fill))
+        canvas.text(at + _ROOM / 2, box[1] + 13, label, size, mono=True, fill=ink_on(fill))
         if position == place:
             chosen = box
         at += wide + 2
     if chosen is not None:
         canvas.frames([chosen], color.ACCENT[colors.theme], 2)
     return top + (line + 1) * _LINE
-
-
-def _ink_on(fill: str) -> str:
-    """The ink, dark or light, that stands out the more on `fill`: by WCAG's relative luminance."""
-    shares = np.frombuffer(bytes.fromhex(fill[1:]), np.uint8) / 255
-    linear = np.where(shares <= 0.04045, shares / 12.92, ((shares + 0.055) / 1.055) ** 2.4)
-    luminance = float(linear @ [0.2126, 0.7152, 0.0722])
-    return inks("light" if luminance > 0.179 else "dark").text
 
 
 def _bar(canvas: Canvas, colors: ColorScale, unit: str, gap: bool, top: float) -> float:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from mi_widgets.errors import DataError
 
 if TYPE_CHECKING:
@@ -69,6 +71,14 @@ def inks(theme: str) -> Inks:
     if theme not in INKS:
         raise DataError(f"unknown theme {theme!r}.", f"Choose one of {', '.join(INKS)}.")
     return INKS[theme]
+
+
+def ink_on(fill: str) -> str:
+    """The text ink, dark or light, that stands out the more on `fill` (`#rrggbb`): by WCAG's relative luminance."""
+    shares = np.frombuffer(bytes.fromhex(fill[1:]), np.uint8) / 255
+    linear = np.where(shares <= 0.04045, shares / 12.92, ((shares + 0.055) / 1.055) ** 2.4)
+    luminance = float(linear @ [0.2126, 0.7152, 0.0722])
+    return INKS["light" if luminance > 0.179 else "dark"].text
 
 
 def width_in_mm(width_mm: float | str) -> float:

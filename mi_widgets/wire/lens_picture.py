@@ -162,7 +162,7 @@ class LensPicture:
                     {
                         "label": f"last row = the model's output{where}",
                         "ok": bool(lens.max_error <= tolerance),
-                        "detail": f"max relative error {lens.max_error:.0e}",
+                        "detail": f"max relative error {lens.max_error:.0e}" if lens.max_error else "exactly",
                     }
                 )
         return checks

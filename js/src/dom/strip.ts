@@ -93,6 +93,7 @@ export class TokenStrip {
     if (held && held.strings === tokens.strings && held.special === tokens.special) return;
     this.#tokens = tokens;
     this.#look = null;
+    const marks = this.#marks;
     this.mark({ pointed: null, locked: null });
     const before = this.#shown;
     const count = tokens.strings.length;
@@ -113,6 +114,7 @@ export class TokenStrip {
     this.#text.insertBefore(added, behind[0]?.nodes[0] ?? null);
     this.#shown = [...before.slice(0, head), ...made, ...behind];
     if (before.length !== count) behind.forEach(({ span }, at) => (span.dataset["position"] = String(count - tail + at)));
+    this.mark(marks); // who changes them may have done so before the tokens came
   }
 
   /** Gives every token in sight its look; `layers` is how many bars there are. */

@@ -111,7 +111,7 @@ export class Attribution extends Linked<AttributionState, AttributionOptions, At
     return head ? (this.picture.value?.sourcesOf(head) ?? null) : null;
   });
 
-  readonly mapMapping: Readable<Mapping> = computed(() => this.#diverging(this.picture.value?.extreme ?? 0));
+  readonly mapMapping: Readable<Mapping> = computed(() => this.#diverging(this.picture.value?.span ?? 0));
   readonly sourceMapping: Readable<Mapping> = computed(() => this.#diverging(this.sources.value ? largest(this.sources.value) : 0));
 
   /** How a row answers to cells of the map. */

@@ -180,7 +180,7 @@ export class HeadMap {
     this.#title.textContent = n_heads ? "heads and MLPs" : "MLPs";
     this.#why.textContent = n_heads ? "" : why_no_heads || "The heads are not told apart here.";
     this.#why.hidden = n_heads > 0;
-    this.#scale.show(attribution.mapMapping.value, "logits");
+    this.#scale.show(attribution.mapMapping.value, "logits", picture.extreme > picture.span);
   }
 
   /** The same numbers for screen readers, the largest first. */

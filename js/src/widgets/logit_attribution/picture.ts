@@ -31,6 +31,8 @@ export class AttributionPicture {
   /** The sum of all parts, and the largest magnitude among heads and MLPs. */
   readonly sum: number;
   readonly extreme: number;
+  /** Where the map's colours end: they span the heads, which one large MLP would else leave pale. */
+  readonly span: number;
   readonly precision: Precision;
   readonly #sources: Float32Array | null;
 
@@ -47,7 +49,9 @@ export class AttributionPicture {
     this.mlps = read("mlps");
     this.positions = makePositions(manifest.tokens);
     this.sum = this.contribution.reduce((total, value) => total + value, 0);
-    this.extreme = Math.max(largest(this.heads), largest(this.mlps));
+    const ofHeads = largest(this.heads);
+    this.extreme = Math.max(ofHeads, largest(this.mlps));
+    this.span = ofHeads > 0 ? ofHeads : this.extreme;
     const sources = manifest.has_sources ? parcel.blocks.get("sources") : undefined;
     this.#sources = sources ? decode(sources) : null;
     this.precision = sources?.header.dtype === "f32" ? "exact" : "half";

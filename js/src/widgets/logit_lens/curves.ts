@@ -15,7 +15,7 @@ import { cellName, token } from "./details";
 import { rankMarks, rankPlace, rankText, type Mark } from "./field";
 import type { Lens } from "./lens";
 import type { LensPicture, Side } from "./picture";
-import { curveColor, marker, svg } from "./svg";
+import { curveColor, marker, svg, swatch } from "./svg";
 
 const EDGE = { left: 40, right: 10, top: 8, bottom: 30 };
 /** Marks closer than this would be a band. */
@@ -203,11 +203,10 @@ export class CurvesPanel {
     if (row === null || column === undefined || !picture) return;
     lens.point({ row, column });
     const { curves } = curvesAt(lens, picture, column);
-    const lines = curves.map(({ index, side, string, values }) => {
-      const dot = h("span", { class: "miw-swatch" });
-      dot.style.setProperty("--swatch", curveColor(index));
-      return h("span", { class: "miw-swatch-row" }, dot, token(string, 22), ` ${lens.sides.peek().length > 1 ? `${side} ` : ""}${this.#say(values[row]!)}`);
-    });
+    const named = lens.sides.peek().length > 1;
+    const lines = curves.map(({ index, side, string, values }) =>
+      h("span", { class: "miw-swatch-row" }, swatch(index), token(string, 22), ` ${named ? `${side} ` : ""}${this.#say(values[row]!)}`),
+    );
     this.#tooltip.show([h("strong", {}, cellName(lens, { row, column })), ...lines], event.clientX, event.clientY);
   }
 }

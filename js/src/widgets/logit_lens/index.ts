@@ -79,7 +79,9 @@ export default framed<LensState>("logit_lens", (frame) => {
   });
   // What has just arrived is shown under a pointer that rests.
   scope.effect(() => {
-    if (lens.arrived.value && under) showTooltip();
+    void lens.arrived.value;
+    void lens.field.value;
+    if (under) showTooltip();
   });
   listRows(lens, rows);
   fitParts(frame, lens, table, curves);

@@ -76,7 +76,7 @@ export class PinsPanel {
     };
     // A word without a token is on its way while the kernel computes, and else was refused.
     const coming = lens.status.value.state === "computing";
-    const shown = lens.pins.value.map((pin, at) => [pin, at] as const).filter(([pin]) => pin.target >= 0 || coming);
+    const shown = lens.pins.value.map((pin, at) => [pin, at] as const).filter(([pin]) => pin.target >= 0 || (coming && pin.given !== lens.refused.value?.text));
     this.#list.replaceChildren(...shown.map(([pin, at]) => entry(pin, at)));
     this.#list.hidden = !this.#list.childElementCount;
     if (focused !== undefined) this.#list.querySelector<HTMLElement>(`[data-pin="${focused}"]`)?.focus();

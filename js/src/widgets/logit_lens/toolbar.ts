@@ -11,7 +11,8 @@ import type { LensTable } from "./table";
 
 type LensName = LensOptions["lens"];
 
-const STREAMS: Stream[] = ["resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out"];
+/** In the order in which a block makes them. */
+const STREAMS: Stream[] = ["resid_pre", "attn_out", "resid_mid", "mlp_out", "resid_post"];
 const LENSES: LensName[] = ["logit", "tuned", "jacobian"];
 const STREAM_TIP =
   "What is read out at each layer: the residual stream before the block, after its attention, or after the block; or what attention or MLP alone add to it.";
