@@ -201,6 +201,7 @@ def assemble(model: Any, tokens: Tokens, activations: Activations, weighting: st
         kv_heads=kv_heads,
         row_sum_error=error,
         model=info.label,
+        derived=activations.known.setdefault("scores" if weighting == "scores" else "derived", {}),
     )
 
 

@@ -5,8 +5,8 @@ Knows nothing of models, torch or the page.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -48,6 +48,7 @@ class AttentionPatterns:
         kv_heads: number of key-value heads; query head `h` reads KV head `h // (heads // kv_heads)`.
         row_sum_error: largest `|Σ_key pattern − 1|` over all rows, the self-check, or None where it does not apply.
         model: the model's name, or "".
+        derived: what follows from `base` alone, kept for all patterns that share it under other weightings.
     """
 
     base: np.ndarray
@@ -60,6 +61,7 @@ class AttentionPatterns:
     kv_heads: int | None = None
     row_sum_error: float | None = None
     model: str = ""
+    derived: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         if self.base.ndim != 4:
@@ -101,7 +103,7 @@ class AttentionPatterns:
     @cached_property
     def low(self) -> float:
         """Smallest value under the weighting, NaN passed over; 0 where there is none."""
-        low = float(np.fmin.reduce(self.base, axis=None)) if self.base.size else 0.0
+        low = self.of_base("low", lambda: float(np.fmin.reduce(self.base, axis=None))) if self.base.size else 0.0
         if self.key_weight is not None and low < 0:  # a key weight is a norm: it only matters to negative patterns
             low = float(np.fmin.reduce(self.values, axis=None))
         return 0.0 if np.isnan(low) else low
@@ -109,10 +111,16 @@ class AttentionPatterns:
     @cached_property
     def head_high(self) -> np.ndarray:
         """float32 `[layer, head]`: largest value of each head under the weighting, NaN where it has none."""
-        per_key = np.fmax.reduce(self.base, axis=2)
+        per_key = self.of_base("high", lambda: np.fmax.reduce(self.base, axis=2))
         if self.key_weight is not None:
             per_key = per_key * self.key_weight  # a key weight is a norm: the largest pattern stays largest
         return np.fmax.reduce(per_key, axis=2)
+
+    def of_base(self, name: Hashable, make: Callable[[], Any]) -> Any:
+        """What `make` finds in `base` alone, found once for all patterns that share it."""
+        if name not in self.derived:
+            self.derived[name] = make()
+        return self.derived[name]
 
     def row(self, layer: int) -> int:
         """The row of the layer axis that holds the model's layer `layer`.

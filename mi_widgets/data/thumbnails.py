@@ -9,6 +9,10 @@ import numpy as np
 
 from mi_widgets.data.attention import AttentionComparison, AttentionPatterns
 
+#: Of patterns up to this size the largest of each column are kept for other weightings; of larger ones they would add
+#: an eighth to what is held.
+SHARED_BYTES = 64_000_000
+
 
 def thumbnails(data: AttentionPatterns | AttentionComparison, side: int) -> np.ndarray:
     """All heads with at most `side` cells on each axis: float32 `[layer, head, query patch, key patch]`.
@@ -66,28 +70,40 @@ def _largest(data: AttentionPatterns, first: np.ndarray) -> np.ndarray:
     base, weight = data.base, data.key_weight
     if len(first) == base.shape[2]:
         return data.values
-    # The plain maximum runs at memory speed but spreads NaN; only layers that hold one take the slower way.
     out = np.empty((*base.shape[:2], len(first), len(first)), np.float32)
     for row in range(base.shape[0]):
-        out[row] = _reduced(base[row], None if weight is None else weight[row], first, np.maximum, data.causal)
-        if np.isnan(out[row]).any():
-            out[row] = _reduced(base[row], None if weight is None else weight[row], first, np.fmax, data.causal)
+        columns = _columns(data, row, first)
+        if weight is not None:
+            columns = columns * weight[row][:, None, :]  # weights are norms: the largest pattern stays the largest
+        np.fmax.reduceat(columns, first, axis=2, out=out[row])
+        if data.causal:
+            out[row][:, ~np.tri(len(first), dtype=bool)] = 0
     return out
 
 
-def _reduced(
-    heads: np.ndarray, weight: np.ndarray | None, first: np.ndarray, largest: np.ufunc, causal: bool
-) -> np.ndarray:
-    """`[head, query, key]` → `[head, patch, patch]`; above the diagonal of a causal head nothing is read."""
-    count, side = heads.shape[1], len(first)
+def _columns(data: AttentionPatterns, row: int, first: np.ndarray) -> np.ndarray:
+    """`[head, query patch, key]`: the largest of each patch's rows, which all weightings of the patterns start from."""
+    heads = data.base[row]
+
+    def reduce() -> np.ndarray:
+        # The plain maximum runs at memory speed but spreads NaN; layers that hold one take the slower way.
+        plain = np.fmax if data.weighting == "scores" else np.maximum
+        found = _column_maxima(heads, first, plain, data.causal)
+        return _column_maxima(heads, first, np.fmax, data.causal) if np.isnan(found).any() else found
+
+    if data.base.nbytes > SHARED_BYTES:
+        return reduce()
+    return data.of_base(("columns", row, len(first)), reduce)
+
+
+def _column_maxima(heads: np.ndarray, first: np.ndarray, largest: np.ufunc, causal: bool) -> np.ndarray:
+    """`[head, query, key]` → `[head, patch, key]`; above the diagonal of a causal head nothing is read."""
+    count = heads.shape[1]
     ends = [*first[1:].tolist(), count]
-    out = np.zeros((heads.shape[0], side, side), np.float32)
+    out = np.zeros((heads.shape[0], len(first), count), np.float32)
     for patch, (start, end) in enumerate(zip(first.tolist(), ends, strict=True)):
-        keys, cells = (end, patch + 1) if causal else (count, side)
-        per_key = largest.reduce(heads[:, start:end, :keys], axis=1)
-        if weight is not None:
-            per_key = per_key * weight[:, :keys]  # weights are norms: the largest pattern stays the largest
-        out[:, patch, :cells] = largest.reduceat(per_key, first[:cells], axis=1)
+        keys = end if causal else count
+        largest.reduce(heads[:, start:end, :keys], axis=1, out=out[:, patch, :keys])
     return out
 
 

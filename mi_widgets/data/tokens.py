@@ -134,7 +134,7 @@ class Tokens:
 
 def whole(string: str) -> str:
     """`string` with halves of surrogate pairs, which no file or page can hold, as `⟨D800⟩`."""
-    if not any(0xD800 <= ord(character) <= 0xDFFF for character in string):
+    if string.isascii() or not any(0xD800 <= ord(character) <= 0xDFFF for character in string):
         return string
     joined = string.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")  # a pair becomes its character
     return "".join(

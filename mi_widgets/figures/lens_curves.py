@@ -65,9 +65,7 @@ def curves_figure(
     ink = inks(theme)
     top = EDGE + px(0.8) + headline_height(headline) + pt(LABEL_PT) * LINE
     both = len({curve.side for curve in curves}) > 1
-    names = [
-        printed.token_label(curve.name, LEGEND_LETTERS) + (f" ({curve.side})" if both else "") for curve in curves
-    ]
+    names = [printed.token_label(curve.name, LEGEND_LETTERS) + (f" ({curve.side})" if both else "") for curve in curves]
     beside = px(7) + max((printed.columns(name) for name in names), default=0) * printed.ADVANCE * pt(TOKEN_PT) + EDGE
     ticks = _rank_ticks(high) if rank else [(value, amount(value)) for value in even_ticks(0.0, high, 5)]
     left = EDGE + pt(LABEL_PT) * 1.4 + pt(2.5) + max(len(label) for _, label in ticks) * 0.6 * pt(MIN_PT)

@@ -133,9 +133,9 @@ def _table(
     flat = names.room <= 0.92 * wide and len(names.positions) == columns
     below = pt(2.5) + (names.size * LINE if flat else names.room) + pt(LABEL_PT) * 1.5 + EDGE
     tall = min(_TALLEST, max(px(3), wide), px(220) / rows) if height is None else (height - top - below) / rows
-    if wide < px(0.25) or tall < min(_LOWEST, px(220) / rows):
+    if wide < px(0.1) or tall < min(_LOWEST, px(220) / rows):
         raise DataError(
-            f"{rows} rows × {columns} positions leave cells of {wide * 25.4 / 96:.1f} × "
+            f"{rows} rows × {columns} positions leave cells of {max(wide, 0) * 25.4 / 96:.2f} × "
             f"{max(tall, 0) * 25.4 / 96:.1f} mm.",
             "Give a larger width_mm or height_mm, or fewer layers or positions.",
         )

@@ -39,7 +39,7 @@ def _is_id(token: Any) -> bool:
 
 
 #: Characters and ids of past prompts that cross to the page, which looks at every one of them in every edit.
-HISTORY_SIZE = 3000
+HISTORY_SIZE = 2000
 
 
 def history_to_wire(history: Sequence[Any]) -> list[PromptValue | None]:

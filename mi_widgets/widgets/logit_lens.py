@@ -296,7 +296,13 @@ class LogitLens(ComparedView):
     def _draw_still(self, form: str) -> str | bytes:
         from mi_widgets.figures import lens_preview_png, lens_preview_svg
 
-        return (lens_preview_svg if form == "svg" else lens_preview_png)(self._data)
+        assert self._picture is not None
+        shown = self._picture.shown(self.options["show"])
+        color = self.options["color"]
+        if color.startswith("target") and self.options["target"] >= len(self._data.target_ids):
+            color = "probability"  # the coloured token is not pinned any more
+        draw = lens_preview_svg if form == "svg" else lens_preview_png
+        return draw(shown, color, self.options["target"], self.options["palette"])
 
     # --- edits ---------------------------------------------------------------------------------------
 

@@ -307,7 +307,8 @@ class Prompt(ComparedView):
         run = self._picture.run if self._picture is not None else session.run
 
         def told(ids: list[int]) -> None:
-            self.status = status_value("computing", run, done=len(ids), total=n_tokens, estimate="writing")
+            message = f"writing, {len(ids)} of {n_tokens} tokens"
+            self.status = status_value("computing", run, message=message, done=len(ids), total=n_tokens)
 
         def done(ids: list[int], continuation: Continuation | None) -> None:
             self._writing = None

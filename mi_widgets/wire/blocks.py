@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -68,8 +69,7 @@ def encode(block: Block) -> tuple[BlockHeader, bytes]:
         high = max(abs(low), abs(high))
         low = -high
     if block.layout == "lower":
-        query, key = np.tril_indices(values.shape[-1])
-        values = values[..., query, key]
+        values = values.reshape(*values.shape[:-2], -1).take(_lower(values.shape[-1]), axis=-1)
     if block.dtype == "u8":
         payload = _quantise(values, low, high, block.transform)
     elif block.dtype == "f16":
@@ -91,6 +91,12 @@ def encode(block: Block) -> tuple[BlockHeader, bytes]:
         "nbytes": len(data),
     }
     return header, data
+
+
+@lru_cache(maxsize=2)
+def _lower(count: int) -> np.ndarray:
+    """Where the cells with key ≤ query stand among all `query · count + key`, row by row."""
+    return np.flatnonzero(np.tri(count, dtype=bool))
 
 
 def value_range(values: np.ndarray) -> tuple[float, float]:

@@ -195,8 +195,11 @@ class AttributionOptions(TypedDict):
 
 
 class AttributionState(TypedDict):
-    """The synchronised state of the attribution view; the names are the widget's traits. `answer` and `foil` are text or
-    ids; both null: the model's own first and second choice; a null foil beside an answer: that logit alone. `refused` is the last of them that is no single token."""
+    """The synchronised state of the attribution view; the names are the widget's traits.
+
+    `answer` and `foil` are text or ids; both null: the model's own first and second choice; a null foil beside an
+    answer: that logit alone. `refused` is the last of them that is no single token.
+    """
 
     session_id: str
     prompt: PromptValue | None

@@ -438,8 +438,10 @@ export interface AttributionOptions {
 }
 
 /**
- * The synchronised state of the attribution view; the names are the widget's traits. `answer` and `foil` are text or
- * ids; both null: the model's own first and second choice; a null foil beside an answer: that logit alone. `refused` is the last of them that is no single token.
+ * The synchronised state of the attribution view; the names are the widget's traits.
+ *
+ * `answer` and `foil` are text or ids; both null: the model's own first and second choice; a null foil beside an
+ * answer: that logit alone. `refused` is the last of them that is no single token.
  */
 export interface AttributionState {
   session_id: string;
