@@ -9,10 +9,6 @@ import numpy as np
 
 from mi_widgets.data.attention import AttentionComparison, AttentionPatterns
 
-#: Of patterns up to this size the largest of each column are kept for other weightings; of larger ones they would add
-#: an eighth to what is held.
-SHARED_BYTES = 64_000_000
-
 
 def thumbnails(data: AttentionPatterns | AttentionComparison, side: int) -> np.ndarray:
     """All heads with at most `side` cells on each axis: float32 `[layer, head, query patch, key patch]`.
@@ -91,8 +87,6 @@ def _columns(data: AttentionPatterns, row: int, first: np.ndarray) -> np.ndarray
         found = _column_maxima(heads, first, plain, data.causal)
         return _column_maxima(heads, first, np.fmax, data.causal) if np.isnan(found).any() else found
 
-    if data.base.nbytes > SHARED_BYTES:
-        return reduce()
     return data.of_base(("columns", row, len(first)), reduce)
 
 

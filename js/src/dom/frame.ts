@@ -30,14 +30,15 @@ export interface Parts {
   popovers: HTMLElement[];
 }
 
-/** The anywidget module of the view `name`; `build` fills the frame and ties its parts together. */
+/** The anywidget module of the view `name`, narrow below that width; `build` fills the frame and ties its parts together. */
 export function framed<State extends LinkedState>(
   name: string,
   build: (frame: Frame<State>) => void,
+  narrow = NARROW,
 ): { render(given: RenderArguments<State>): () => void } {
   return {
     render(given) {
-      const frame = new Frame(name, given);
+      const frame = new Frame(name, given, narrow);
       build(frame);
       return () => frame.scope.end();
     },
@@ -61,8 +62,11 @@ export class Frame<State extends LinkedState> {
   readonly #empty = h("div", { class: "miw-empty" });
   readonly #status: StatusBar;
 
-  constructor(name: string, { model, el }: RenderArguments<State>) {
+  readonly #least: number;
+
+  constructor(name: string, { model, el }: RenderArguments<State>, narrow: number) {
     const { scope } = this;
+    this.#least = narrow;
     this.root = h("div", { class: `miw-view miw-${name}`, "data-view": name, "data-state": "idle" });
     el.append(this.root);
     scope.add(() => this.root.remove());
@@ -82,7 +86,7 @@ export class Frame<State extends LinkedState> {
   }
 
   get narrow(): boolean {
-    return this.width.peek() < NARROW;
+    return this.width.peek() < this.#least;
   }
 
   /** Puts the parts in their places and shows around them how the view is. */
@@ -168,7 +172,7 @@ export class Frame<State extends LinkedState> {
       const own = root.clientWidth;
       if (!own) return;
       width.value = own;
-      root.classList.toggle("miw-narrow", own < NARROW);
+      root.classList.toggle("miw-narrow", own < this.#least);
       this.#measured.value = this.#measured.peek() + 1;
     };
     const watcher = new ResizeObserver(measure);

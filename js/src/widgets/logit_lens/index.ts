@@ -22,6 +22,8 @@ const PANEL = 292;
 const LEGEND = 100;
 /** The width of cells for which the panel makes room. */
 const COMFORTABLE = 72;
+/** Below this width a table beside that panel would show a few columns only: the panel goes under it. */
+const TIGHT = 760;
 /** The least height of that panel, where it stands under a table of few rows. */
 const UNDER = 196;
 
@@ -86,7 +88,7 @@ export default framed<LensState>("logit_lens", (frame) => {
   listRows(lens, rows);
   fitParts(frame, lens, table, curves);
   frame.announce(lens, loader.complete, table.drawn);
-});
+}, TIGHT);
 
 /** How wide the table is, and what is left beside it. */
 function fitParts(frame: Frame<LensState>, lens: Lens, table: LensTable, curves: CurvesPanel): void {
