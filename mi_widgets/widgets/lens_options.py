@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeGuard
 
 from mi_widgets.data.logit_lens import LENSES, STREAMS
 from mi_widgets.errors import DataError
@@ -34,7 +34,7 @@ def _checked(name: str, value: Any) -> Any:
     return value
 
 
-def _whole(value: Any) -> bool:
+def _whole(value: Any) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool)
 
 

@@ -287,7 +287,7 @@ class LogitLens(ComparedView):
     def _focused(self) -> int:
         """The position in the curves: the selected one where it is shown, else the last."""
         chosen = self.selection.position
-        return chosen if chosen in self._data.positions else self._data.positions[-1]
+        return chosen if chosen is not None and chosen in self._data.positions else self._data.positions[-1]
 
     def _shipped(self, name: str) -> bool:
         """Whether the lens came with the model, so that a recipe need not name it."""
@@ -298,11 +298,11 @@ class LogitLens(ComparedView):
 
         assert self._picture is not None
         shown = self._picture.shown(self.options["show"])
-        color = self.options["color"]
-        if color.startswith("target") and self.options["target"] >= len(self._data.target_ids):
+        color, target = str(self.options["color"]), int(self.options["target"])
+        if color.startswith("target") and target >= len(self._data.target_ids):
             color = "probability"  # the coloured token is not pinned any more
         draw = lens_preview_svg if form == "svg" else lens_preview_png
-        return draw(shown, color, self.options["target"], self.options["palette"])
+        return draw(shown, color, target, str(self.options["palette"]))
 
     # --- edits ---------------------------------------------------------------------------------------
 

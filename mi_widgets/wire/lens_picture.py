@@ -185,7 +185,7 @@ def _side_blocks(side: str, lens: LogitLens, kept: int | None) -> list[Block]:
         Block(f"{side}/final_rank", lens.final_rank.astype(np.float32), cell),
         Block(f"{side}/next_rank", lens.next_rank.astype(np.float32), cell),
     ]
-    if lens.target_ids.size:
+    if lens.target_probs is not None and lens.target_ranks is not None and lens.target_ids.size:
         blocks += [
             Block(f"{side}/target_probs", lens.target_probs, pins, "f16"),
             Block(f"{side}/target_ranks", lens.target_ranks.astype(np.float32), pins),

@@ -61,9 +61,7 @@ def test_one_edit_in_any_view_redraws_all_four_with_one_pass(open_notebook: Open
 
 
 def test_a_head_clicked_in_the_attribution_turns_the_attention_explorer(open_notebook: Open) -> None:
-    notebook = open_notebook(
-        SETUP, VIEWS, "print(json.dumps(attention.selection.to_dict()))", viewport=(1700, 1200)
-    )
+    notebook = open_notebook(SETUP, VIEWS, "print(json.dumps(attention.selection.to_dict()))", viewport=(1700, 1200))
     for cell in range(2):
         notebook.run(cell)
     views = notebook.cell(1).locator(".miw-view")
