@@ -1,41 +1,16 @@
 // @vitest-environment jsdom
 /** The attention explorer as a whole, on a fake model: what it shows, what it asks for, what it leaves behind. */
-import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { expect, test, vi } from "vitest";
 import view from "../src/widgets/attention/index";
 import { FakeModel } from "./fake_model";
 import { headPiece, packed, syntheticManifest, syntheticPicture, syntheticState } from "./synthetic";
+import { cleanups, rendered, useStage } from "./stage";
 
 const WORDS = ["<bos>", "When", " Mary", " and", " John"];
 
-class QuietObserver {
-  observe(): void {}
-  disconnect(): void {}
-}
+useStage();
 
-let cleanups: (() => void)[] = [];
-
-beforeEach(() => {
-  vi.useFakeTimers();
-  vi.stubGlobal("ResizeObserver", QuietObserver);
-  // jsdom draws nothing; a browser does, in tests/browser.
-  vi.spyOn(HTMLCanvasElement.prototype, "getContext").mockReturnValue(null);
-});
-
-afterEach(() => {
-  for (const cleanup of cleanups) cleanup();
-  cleanups = [];
-  document.body.replaceChildren();
-  vi.useRealTimers();
-  vi.unstubAllGlobals();
-  vi.restoreAllMocks();
-});
-
-function show(model: FakeModel): HTMLElement {
-  const el = document.createElement("div");
-  document.body.append(el);
-  cleanups.push(view.render({ model: model as never, el }));
-  return el.querySelector<HTMLElement>(".miw-view")!;
-}
+const show = (model: FakeModel): HTMLElement => rendered(view, model);
 
 const settle = (ms = 0): Promise<unknown> => vi.advanceTimersByTimeAsync(ms);
 

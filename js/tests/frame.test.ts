@@ -1,35 +1,13 @@
 // @vitest-environment jsdom
 /** What stands around every view, with the smallest view in it: frame, prompt row, keys. */
-import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { expect, test, vi } from "vitest";
 import { FakeModel } from "./fake_model";
 import view, { littlePicture, littleState, type LittleState } from "./little_view";
+import { cleanups, rendered, useStage } from "./stage";
 
-class QuietObserver {
-  observe(): void {}
-  disconnect(): void {}
-}
+useStage();
 
-let cleanups: (() => void)[] = [];
-
-beforeEach(() => {
-  vi.useFakeTimers();
-  vi.stubGlobal("ResizeObserver", QuietObserver);
-});
-
-afterEach(() => {
-  for (const cleanup of cleanups) cleanup();
-  cleanups = [];
-  document.body.replaceChildren();
-  vi.useRealTimers();
-  vi.unstubAllGlobals();
-});
-
-function show(model: FakeModel): HTMLElement {
-  const el = document.createElement("div");
-  document.body.append(el);
-  cleanups.push(view.render({ model: model as never, el }));
-  return el.querySelector<HTMLElement>(".miw-view")!;
-}
+const show = (model: FakeModel): HTMLElement => rendered(view, model);
 
 const state = (change: Partial<LittleState> = {}): FakeModel => new FakeModel(littleState(change));
 const settle = (ms = 100): Promise<unknown> => vi.advanceTimersByTimeAsync(ms);

@@ -1,40 +1,15 @@
 // @vitest-environment jsdom
 /** The logit attribution as a whole, on a fake model: what it shows, what it asks for, what it leaves behind. */
-import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { expect, test, vi } from "vitest";
 import view from "../src/widgets/logit_attribution/index";
 import { attributionPicture, attributionState, BY_HEAD, WORDS } from "./attribution_state";
 import { FakeModel } from "./fake_model";
 import type { AttributionState } from "../src/core/wire.gen";
+import { cleanups, rendered, useStage } from "./stage";
 
-class QuietObserver {
-  observe(): void {}
-  disconnect(): void {}
-}
+useStage();
 
-let cleanups: (() => void)[] = [];
-
-beforeEach(() => {
-  vi.useFakeTimers();
-  vi.stubGlobal("ResizeObserver", QuietObserver);
-  // jsdom draws nothing; a browser does, in tests/browser.
-  vi.spyOn(HTMLCanvasElement.prototype, "getContext").mockReturnValue(null);
-});
-
-afterEach(() => {
-  for (const cleanup of cleanups) cleanup();
-  cleanups = [];
-  document.body.replaceChildren();
-  vi.useRealTimers();
-  vi.unstubAllGlobals();
-  vi.restoreAllMocks();
-});
-
-function show(model: FakeModel): HTMLElement {
-  const el = document.createElement("div");
-  document.body.append(el);
-  cleanups.push(view.render({ model: model as never, el }));
-  return el.querySelector<HTMLElement>(".miw-view")!;
-}
+const show = (model: FakeModel): HTMLElement => rendered(view, model);
 
 const state = (change: Partial<AttributionState> = {}, live = true): FakeModel => new FakeModel(attributionState(change), live);
 const settle = (ms = 100): Promise<unknown> => vi.advanceTimersByTimeAsync(ms);

@@ -1,45 +1,19 @@
 // @vitest-environment jsdom
 /** The logit lens as a whole, on a fake model: what it shows, what it asks for, what it tells its linked views. */
-import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { expect, test, vi } from "vitest";
 import type { LensState } from "../src/core/wire.gen";
 import view from "../src/widgets/logit_lens/index";
 import { FakeModel } from "./fake_model";
 import { lensPicture, lensRows, lensState, type LensGiven } from "./lens_state";
+import { cleanups, rendered, useStage } from "./stage";
 
 const STRINGS = ["<bos>", " When", " Mary", " to"];
 
-class QuietObserver {
-  observe(): void {}
-  disconnect(): void {}
-}
-
-let cleanups: (() => void)[] = [];
-
-beforeEach(() => {
-  vi.useFakeTimers();
-  vi.stubGlobal("ResizeObserver", QuietObserver);
-  // jsdom draws nothing and has no sizes; a browser does, in tests/browser.
-  vi.spyOn(HTMLCanvasElement.prototype, "getContext").mockReturnValue(null);
-  vi.spyOn(HTMLElement.prototype, "clientWidth", "get").mockReturnValue(1000);
-  vi.spyOn(HTMLElement.prototype, "offsetWidth", "get").mockReturnValue(700);
-  vi.spyOn(HTMLElement.prototype, "offsetHeight", "get").mockReturnValue(300);
-});
-
-afterEach(() => {
-  for (const cleanup of cleanups) cleanup();
-  cleanups = [];
-  document.body.replaceChildren();
-  vi.useRealTimers();
-  vi.unstubAllGlobals();
-  vi.restoreAllMocks();
-});
+useStage({ clientWidth: 1000, offsetWidth: 700, offsetHeight: 300 });
 
 function show(given: Partial<LensGiven> = {}, change: Partial<LensState> = {}, live = true): { model: FakeModel; root: HTMLElement } {
   const model = new FakeModel(lensState({ strings: STRINGS, ...given }, change), live);
-  const el = document.createElement("div");
-  document.body.append(el);
-  cleanups.push(view.render({ model: model as never, el }));
-  return { model, root: el.querySelector<HTMLElement>(".miw-view")! };
+  return { model, root: rendered(view, model) };
 }
 
 const settle = (ms = 50): Promise<unknown> => vi.advanceTimersByTimeAsync(ms);

@@ -1,6 +1,6 @@
 // @vitest-environment jsdom
 /** The prompt view on a fake model: what it knows, what it shows, what it orders, what it leaves behind. */
-import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { expect, test, vi } from "vitest";
 import { Scope, Signal } from "../src/core/signal";
 import { ModelSource } from "../src/core/source";
 import type { PromptState } from "../src/core/wire.gen";
@@ -10,35 +10,11 @@ import { PromptView } from "../src/widgets/prompt/model";
 import { figures, verdict } from "../src/widgets/prompt/words";
 import { FakeModel } from "./fake_model";
 import { A, B, comparedState, EQUAL_PAIRS, promptPicture, promptState, SHORT, SHORT_PAIRS, type Written } from "./prompt_state";
+import { cleanups, rendered, useStage } from "./stage";
 
-class QuietObserver {
-  observe(): void {}
-  disconnect(): void {}
-}
+useStage();
 
-let cleanups: (() => void)[] = [];
-
-beforeEach(() => {
-  vi.useFakeTimers();
-  vi.stubGlobal("ResizeObserver", QuietObserver);
-  vi.spyOn(HTMLCanvasElement.prototype, "getContext").mockReturnValue(null);
-});
-
-afterEach(() => {
-  for (const cleanup of cleanups) cleanup();
-  cleanups = [];
-  document.body.replaceChildren();
-  vi.useRealTimers();
-  vi.unstubAllGlobals();
-  vi.restoreAllMocks();
-});
-
-function show(model: FakeModel): HTMLElement {
-  const el = document.createElement("div");
-  document.body.append(el);
-  cleanups.push(view.render({ model: model as never, el }));
-  return el.querySelector<HTMLElement>(".miw-view")!;
-}
+const show = (model: FakeModel): HTMLElement => rendered(view, model);
 
 function known(state: Record<string, unknown>, live = true): { model: FakeModel; prompt: PromptView } {
   const model = new FakeModel(state, live);

@@ -81,8 +81,12 @@ class Readout:
         return self._raw_logits(stream)
 
     def _normalized(self, stream: torch.Tensor) -> torch.Tensor:
-        stream = stream.to(self.device, self._unembedding.dtype)
-        return stream if self._norm is None else self._norm(stream[None])[0]
+        dtype = self._unembedding.dtype
+        if self._norm is None:
+            return stream.to(self.device, dtype)
+        # Of a model spread over devices the norm and the unembedding, which may be the embedding's, can be apart.
+        weight = next(iter(self._norm.parameters()), self._unembedding)
+        return self._norm(stream.to(weight.device, dtype)[None])[0].to(self.device)
 
     def _raw_logits(self, stream: torch.Tensor) -> torch.Tensor:
         logits = self._normalized(stream) @ self._unembedding

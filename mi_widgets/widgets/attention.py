@@ -15,7 +15,6 @@ from mi_widgets.data import AttentionComparison, AttentionPatterns, Tokens, patt
 from mi_widgets.data.scores import checked_scores, joined, scores_of_prompt, unknown_columns
 from mi_widgets.errors import DataError
 from mi_widgets.session import Answered, Need, Progress
-from mi_widgets.session.prompts import to_wire
 from mi_widgets.widgets.attention_answers import answer
 from mi_widgets.widgets.attention_options import OPTIONS
 from mi_widgets.widgets.attention_page import frozen_parcels, heads_kept
@@ -258,18 +257,8 @@ class Attention(ComparedView):
         self._flush()
         assert self._picture is not None
         kept = heads_kept(self._picture.patterns, heads, self._focused())
-        return {
-            "session_id": self.session_id,
-            "prompt": to_wire(self._drawn.get("prompt")),
-            "compare": to_wire(self._drawn.get("compare")),
-            "history": [],
-            "selection": {**self.selection.to_dict(), "stamp": self._stamp},
-            "options": {**self.options, "weighting": self._picture.patterns.weighting},
-            "status": status_value("frozen", self._picture.run),
-            "focus": b"",
-            "height": self.height,
-            **frozen_parcels(self._picture, kept),
-        }
+        options = {**self.options, "weighting": self._picture.patterns.weighting}
+        return self._frozen(self._picture.run, **frozen_parcels(self._picture, kept), options=options)
 
     # --- computing -----------------------------------------------------------------------------------
 
@@ -352,9 +341,6 @@ class Attention(ComparedView):
         chosen = self.selection
         first = (chosen.layer, chosen.head) if exists(chosen.layer, chosen.head) else (layers[0], 0)
         return list(dict.fromkeys([first, *(pair for pair in chosen.heads if exists(*pair))]))  # type: ignore[arg-type]
-
-    def _result(self) -> AttentionPatterns | AttentionComparison:
-        return self.comparison or self.data
 
     def _settle(self) -> None:
         if self._picture is None:

@@ -114,6 +114,22 @@ class LiveView(View):
         """`current` with `changes`; DataError for what this view cannot show."""
         return self.OPTIONS.changed(current, changes)
 
+    def _frozen(self, run: int, picture: bytes, store: bytes = b"", **own: Any) -> dict[str, Any]:
+        """The state of an offline page: what every view has, and the view's `own` traits."""
+        return {
+            "session_id": self.session_id,
+            "prompt": to_wire(self._drawn.get("prompt")),
+            "history": [],
+            "selection": {**self.selection.to_dict(), "stamp": self._stamp},
+            "options": self.options,
+            "status": status_value("frozen", run),
+            "picture": picture,
+            "focus": b"",
+            "store": store,
+            "height": self.height,
+            **own,
+        }
+
     def _draw_still(self, form: str) -> str | bytes:  # noqa: ARG002
         """The picture drawn without a browser; see `View._still`."""
         return ""
@@ -160,9 +176,19 @@ class ComparedView(LiveView):
 
     compare = traitlets.Any(None, allow_none=True).tag(**PROMPT_TRAIT)
 
+    #: Both results and what tells them apart, kept by the subclass; None where nothing is compared.
+    _comparison: Any = None
+
     def __init__(self, session: Session | None, *, compare: Any = None, **traits: Any) -> None:
         super().__init__(session, compare=plain(compare) if session is not None else None, **traits)
         self.observe(self._compare_edited, "compare")
+
+    def _result(self) -> Any:
+        self._current()
+        return self._data if self._comparison is None else self._comparison
+
+    def _frozen(self, run: int, picture: bytes, store: bytes = b"", **own: Any) -> dict[str, Any]:
+        return super()._frozen(run, picture, store, compare=to_wire(self._drawn.get("compare")), **own)
 
     @traitlets.validate("compare")
     def _plain_compare(self, proposal: Any) -> Any:

@@ -15,13 +15,12 @@ import traitlets
 from mi_widgets.data import LogitAttribution as Attribution
 from mi_widgets.errors import AnswerError, DataError, ModelError
 from mi_widgets.session import Answered, Need, Progress
-from mi_widgets.session.prompts import to_wire
 from mi_widgets.widgets.live import LiveView
 from mi_widgets.widgets.options import OptionTable
 from mi_widgets.widgets.recipe import recipe_lines
 from mi_widgets.widgets.refused import refused_token
 from mi_widgets.widgets.source import session_of
-from mi_widgets.widgets.view import STATIC, status_value
+from mi_widgets.widgets.view import STATIC
 from mi_widgets.wire.attribution_picture import AttributionPicture
 
 #: Likely next tokens offered as answers.
@@ -184,21 +183,8 @@ class LogitAttribution(LiveView):
             raise DataError(f"{', '.join(options)}: a page of an attribution has no such option.")
         self._flush()
         assert self._picture is not None
-        return {
-            "session_id": self.session_id,
-            "prompt": to_wire(self._drawn.get("prompt")),
-            "history": [],
-            "selection": {**self.selection.to_dict(), "stamp": self._stamp},
-            "answer": self.answer,
-            "foil": self.foil,
-            "refused": None,
-            "options": self.options,
-            "status": status_value("frozen", self._picture.run),
-            "picture": self._picture.parcel(live=False),
-            "focus": b"",
-            "store": b"",
-            "height": self.height,
-        }
+        own = {"answer": self.answer, "foil": self.foil, "refused": None}
+        return self._frozen(self._picture.run, self._picture.parcel(live=False), **own)
 
     # --- computing -----------------------------------------------------------------------------------
 

@@ -16,13 +16,12 @@ from mi_widgets.data import LogitLens as Lens
 from mi_widgets.data import LogitLensComparison
 from mi_widgets.errors import AnswerError, DataError
 from mi_widgets.session import Answered, Need, Progress
-from mi_widgets.session.prompts import to_wire
 from mi_widgets.widgets.lens_options import OPTIONS, chosen_layers, chosen_positions
 from mi_widgets.widgets.live import ComparedView
 from mi_widgets.widgets.recipe import recipe_lines
 from mi_widgets.widgets.refused import refused_token
 from mi_widgets.widgets.source import session_of
-from mi_widgets.widgets.view import STATIC, RequestError, status_value
+from mi_widgets.widgets.view import STATIC, RequestError
 from mi_widgets.wire.lens_picture import LensPicture
 
 #: Likeliest tokens of each cell.
@@ -132,9 +131,6 @@ class LogitLens(ComparedView):
         self._current()
         return self._comparison
 
-    def _result(self) -> Lens | LogitLensComparison:
-        return self.comparison or self.data
-
     def to_pandas(self, **options: Any) -> pd.DataFrame:
         """Long form: one row per cell and token, as `data.LogitLens.to_pandas` and its comparison say."""
         return self._result().to_pandas(**options)
@@ -174,20 +170,7 @@ class LogitLens(ComparedView):
             raise DataError(f"{', '.join(options)}: a page of a lens has no such option.")
         self._flush()
         assert self._picture is not None
-        return {
-            "session_id": self.session_id,
-            "prompt": to_wire(self._drawn.get("prompt")),
-            "compare": to_wire(self._drawn.get("compare")),
-            "history": [],
-            "selection": {**self.selection.to_dict(), "stamp": self._stamp},
-            "options": self.options,
-            "refused": None,
-            "status": status_value("frozen", self._picture.run),
-            "picture": self._picture.parcel(whole=True, live=False),
-            "focus": b"",
-            "store": b"",
-            "height": self.height,
-        }
+        return self._frozen(self._picture.run, self._picture.parcel(whole=True, live=False), refused=None)
 
     # --- computing -----------------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ import traitlets
 from mi_widgets.data import Continuation, NextTokens, NextTokensComparison, Tokens, next_tokens_from_logits
 from mi_widgets.errors import DataError
 from mi_widgets.session import Answered, Need, Progress, Session
-from mi_widgets.session.prompts import plain, to_wire
+from mi_widgets.session.prompts import plain
 from mi_widgets.widgets.live import ComparedView
 from mi_widgets.widgets.prompt_options import OPTIONS
 from mi_widgets.widgets.prompt_writing import Writing
@@ -160,9 +160,6 @@ class Prompt(ComparedView):
         self._current()
         return self._comparison
 
-    def _result(self) -> NextTokens | NextTokensComparison:
-        return self.comparison or self.data
-
     def to_pandas(self, **options: Any) -> pd.DataFrame:
         """One row per token, of two prompts one per aligned column; see `data.NextTokens.to_pandas`.
 
@@ -205,20 +202,7 @@ class Prompt(ComparedView):
             raise DataError(f"{', '.join(options)}: a page of a prompt has no such option.")
         self._flush()
         assert self._picture is not None
-        return {
-            "session_id": self.session_id,
-            "prompt": to_wire(self._drawn.get("prompt")),
-            "compare": to_wire(self._drawn.get("compare")),
-            "history": [],
-            "selection": {**self.selection.to_dict(), "stamp": self._stamp},
-            "options": self.options,
-            "written": self.written,
-            "status": status_value("frozen", self._picture.run),
-            "picture": self._picture.parcel(live=False),
-            "focus": b"",
-            "store": b"",
-            "height": self.height,
-        }
+        return self._frozen(self._picture.run, self._picture.parcel(live=False), written=self.written)
 
     # --- writing on ----------------------------------------------------------------------------------
 

@@ -4,13 +4,13 @@ JupyterLab, where the model writes on."""
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from lab import Notebook
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 import mi_widgets as mw
 
@@ -25,32 +25,6 @@ def logits(count: int, seed: int = 0) -> np.ndarray:
 
 def view_of(run: list[int], **options: object) -> mw.Prompt:
     return mw.Prompt.from_data(logits(len(run)), run, vocabulary=WORDS, top_k=4, **options)
-
-
-@pytest.fixture
-def open_page(browser: Browser) -> Iterator[Open]:
-    """Open a file as a reader would; afterwards there must be no request beyond it and no console error."""
-    asked: list[str] = []
-    errors: list[str] = []
-    pages: list[Page] = []
-
-    def open_file(path: Path) -> Page:
-        page = browser.new_page(viewport={"width": 1100, "height": 700})
-        page.on("request", lambda request: asked.append(request.url))
-        page.on(
-            "console", lambda message: errors.append(message.text) if message.type in {"error", "warning"} else None
-        )
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.goto(path.as_uri())
-        page.wait_for_selector(".miw-view[data-run]")
-        pages.append(page)
-        return page
-
-    yield open_file
-    for page in pages:
-        page.close()
-    assert [url for url in asked if not url.startswith(("file:", "blob:", "data:"))] == []
-    assert errors == []
 
 
 def token(page: Page, position: int, side: str = "A") -> Locator:
