@@ -21,7 +21,7 @@ from mi_widgets.widgets.attention_page import frozen_parcels, heads_kept
 from mi_widgets.widgets.attention_source import resolved
 from mi_widgets.widgets.live import ComparedView
 from mi_widgets.widgets.recipe import attention_recipe
-from mi_widgets.widgets.view import STATIC, status_value
+from mi_widgets.widgets.view import STATIC
 from mi_widgets.wire.attention_picture import AttentionPicture
 
 #: Head scores are measured before the first picture if that takes less than this, else after it.
@@ -296,14 +296,7 @@ class Attention(ComparedView):
         """The model's head scores, where they take long: with progress and Stop, the picture standing meanwhile."""
         assert self.session is not None
         about = f"measuring head scores, about {self.session.scores_seconds():.0f} s"
-        steps = self.session.head_scores()
-        while True:
-            try:
-                step = next(steps)
-            except StopIteration as finished:
-                return finished.value
-            self.status = status_value("computing", progress.run, done=step.done, total=step.total, estimate=about)
-            yield step
+        return (yield from self._told(self.session.head_scores(), progress.run, about))
 
     def _assembled(self, answer: Answered, weighting: str) -> AttentionPatterns:
         """The patterns in an answer; views of one weighting share them, with what is derived from them."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 import warnings
+from collections.abc import Generator
 from typing import Any, ClassVar
 
 import traitlets
@@ -19,6 +20,9 @@ from mi_widgets.widgets.view import View, status_value
 
 #: A first picture that takes longer than this is not waited for when the view is displayed.
 STILL_SECONDS = 2.0
+
+#: The page hears of progress at most this often.
+TELL_SECONDS = 0.25
 
 #: How a trait that holds a prompt crosses.
 PROMPT_TRAIT: dict[str, Any] = {
@@ -89,6 +93,19 @@ class LiveView(View):
             self.picture = picture
             self.focus = focus
             self.status = status_value("idle", run, elapsed_ms=round(elapsed, 1))
+
+    def _told(self, steps: Generator[Any, None, Any], run: int, about: str) -> Generator[Any, None, Any]:
+        """`steps`, with the page told how far they are where they take long; returns what they return."""
+        told = time.perf_counter()
+        while True:
+            try:
+                step = next(steps)
+            except StopIteration as finished:
+                return finished.value
+            if step is not None and time.perf_counter() - told > TELL_SECONDS:
+                told = time.perf_counter()
+                self.status = status_value("computing", run, done=step.done, total=step.total, estimate=about)
+            yield step
 
     def _compute(self) -> None:
         """Make the picture anew, alone: other views do not change by it."""

@@ -195,7 +195,7 @@ class LogitLens(ComparedView):
         assert self.session is not None
         session, asked = self.session, self._asked
         targets, refused = self._targets(answers["A"], asked["targets"])
-        yield from self._read_all(asked, answers, targets)
+        yield from self._told(self._read_all(asked, answers, targets), progress.run, "reading the layers")
         self._drawn, self.last_error, self.refused = asked, None, refused
         self._picture = LensPicture(
             self._data,

@@ -260,3 +260,16 @@ def test_every_architecture_ends_with_its_own_output(architecture, tiny_model):
     view = mw.LogitLens(tiny_model(architecture), "w3 w4 w5 w3")
     assert view.status["state"] == "idle", view.status
     assert view.data.max_error <= 1e-4
+
+
+def test_a_long_reading_tells_how_far_it_is(monkeypatch, session):
+    from mi_widgets.widgets import live
+
+    monkeypatch.setattr(live, "TELL_SECONDS", -1.0)
+    told = []
+    view = mw.LogitLens(session)
+    view.observe(lambda change: told.append(change["new"]), "status")
+    session.prompt = "w7 w8 w9"
+    steps = [(status["done"], status["total"]) for status in told if status["estimate"] == "reading the layers"]
+    assert steps[-1][1] == steps[-1][0] == 2  # two layers
+    assert told[-1]["state"] == "idle"
