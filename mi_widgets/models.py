@@ -193,11 +193,7 @@ def tokenize(model: Any, prompt: Prompt, prepend_bos: bool | None = None, beyond
         ids = _given_ids(prompt)
     if not len(ids):
         raise PromptError("The prompt has no tokens.", "Type some text.")
-    if ids.min() < 0 or ids.max() >= info.d_vocab:
-        wrong = int(ids.min()) if ids.min() < 0 else int(ids.max())
-        raise PromptError(
-            f"Token id {wrong} is outside the vocabulary.", f"Ids of this model run from 0 to {info.d_vocab - 1}."
-        )
+    _check_range(ids, info.d_vocab)
     if info.n_ctx is not None and len(ids) > info.n_ctx and (info.learned_positions or not beyond_context):
         over = len(ids) - info.n_ctx
         more = (
@@ -232,8 +228,19 @@ def token_ids(model: Any, prompt: Prompt, prepend_bos: bool | None = None) -> np
         PromptError: text for a model without a tokenizer, or a prompt of an unknown kind.
     """
     if isinstance(prompt, str):
-        return _text_ids(model, prompt, prepend_bos)
-    return _chat_ids(model, prompt) if _is_chat(prompt) else _given_ids(prompt)
+        ids = _text_ids(model, prompt, prepend_bos)
+    else:
+        ids = _chat_ids(model, prompt) if _is_chat(prompt) else _given_ids(prompt)
+    _check_range(ids, int(model.cfg.d_vocab))
+    return ids
+
+
+def _check_range(ids: np.ndarray, d_vocab: int) -> None:
+    if len(ids) and (ids.min() < 0 or ids.max() >= d_vocab):
+        wrong = int(ids.min()) if ids.min() < 0 else int(ids.max())
+        raise PromptError(
+            f"Token id {wrong} is outside the vocabulary.", f"Ids of this model run from 0 to {d_vocab - 1}."
+        )
 
 
 def _text_ids(model: Any, text: str, prepend_bos: bool | None) -> np.ndarray:
@@ -285,6 +292,8 @@ def _given_ids(prompt: Prompt) -> np.ndarray:
         array = array[0]
     if array.ndim != 1:
         raise PromptError(f"Token ids have shape {list(array.shape)}; they must be [position] or [1, position].")
+    if array.size and int(array.max()) > np.iinfo(np.int64).max:
+        raise PromptError(f"Token id {int(array.max())} is outside every vocabulary.", "Check the ids.")
     return array.astype(np.int64)
 
 

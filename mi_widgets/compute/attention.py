@@ -14,6 +14,7 @@ import torch
 from mi_widgets.compute.forward import PATTERN, SCORES, Activations, Reader, forward
 from mi_widgets.data import AttentionPatterns, Tokens
 from mi_widgets.data.attention import WEIGHTINGS, patterns_from_arrays, reads_outside
+from mi_widgets.data.integers import integers
 from mi_widgets.errors import DataError, ModelError
 from mi_widgets.models import ModelInfo, Prompt, describe, has_tokenizer, token_strings, tokenize
 
@@ -123,9 +124,7 @@ def check_layers(model: Any, layers: Iterable[int] | None) -> tuple[int, ...] | 
     """The layers as a tuple, or None for all; DataError if one does not exist."""
     if layers is None:
         return None
-    if isinstance(layers, (int, str)):
-        raise DataError(f"layers={layers!r} is no list.", f"Give layers=[{layers}].")
-    chosen, count = tuple(dict.fromkeys(int(layer) for layer in layers)), int(model.cfg.n_layers)
+    chosen, count = tuple(dict.fromkeys(integers("layers", layers))), int(model.cfg.n_layers)
     wrong = [layer for layer in chosen if not 0 <= layer < count]
     if wrong or not chosen:
         raise DataError(f"layers {wrong or list(chosen)} do not exist.", f"This model has layers 0 to {count - 1}.")

@@ -183,10 +183,14 @@ def _multiplier(readout: Readout) -> float | None:
 
 
 def _output_error(stream: Stream, logits: np.ndarray, tokens: list[int]) -> float | None:
-    """Largest error of the logits of `tokens` against the model's output, relative to max(1, |logit|)."""
+    """Largest error of the logits against those that are kept of the model's output, its likeliest tokens.
+
+    Relative to max(1, the largest magnitude among these and `tokens`): what is wrong with some is wrong with all.
+    """
     ids, tops = (stream.activations.arrays.get(site) for site in OUTPUT)
     if ids is None or tops is None:
         return None
-    own = dict(zip(ids[stream.position].astype(int).tolist(), tops[stream.position].tolist(), strict=True))
-    errors = [float(abs(logits[token] - own[token])) / max(1.0, abs(own[token])) for token in tokens if token in own]
-    return max(errors, default=None)
+    own = tops[stream.position].astype(np.float64)
+    read = logits[ids[stream.position].astype(int)]
+    size = max(1.0, float(np.abs(own).max()), *(abs(float(logits[token])) for token in tokens))
+    return float(np.abs(read - own).max()) / size

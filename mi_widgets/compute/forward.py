@@ -197,10 +197,23 @@ def evaluating(model: Any) -> Iterator[bool]:
     """Evaluation mode for the pass; every module's own flag is put back afterwards. Yields whether any was
     in training mode."""
     training = [module for module in modules_of(model) if module.training]
-    for module in training:
-        module.training = False
     try:
+        for module in training:
+            module.training = False
         yield bool(training)
     finally:
-        for module in training:
-            module.training = True
+        _train_again(training)
+
+
+def _train_again(modules: list[torch.nn.Module]) -> None:
+    """Set every flag; a Ctrl-C meanwhile is heard when all stand."""
+    interrupted: KeyboardInterrupt | None = None
+    while True:
+        try:
+            for module in modules:
+                module.training = True
+            break
+        except KeyboardInterrupt as reason:
+            interrupted = reason
+    if interrupted is not None:
+        raise interrupted

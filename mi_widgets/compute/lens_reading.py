@@ -18,6 +18,7 @@ from mi_widgets.compute.forward import Activations
 from mi_widgets.compute.lens_rows import check_positions, lens_name, transported
 from mi_widgets.compute.readout import Readout
 from mi_widgets.data import LogitLens, Tokens
+from mi_widgets.data.integers import integer
 from mi_widgets.errors import DataError
 from mi_widgets.models import describe, has_tokenizer, token_strings
 
@@ -81,6 +82,7 @@ class LensReader:
         self._model, self._side, self._rows = model, side, rows
         self.positions = check_positions(side.tokens, side.positions)
         d_vocab = self.readout.d_vocab
+        top_k = integer("top_k", top_k)
         if top_k < 1:
             raise DataError(f"top_k is {top_k}.", "Keep at least one token for each cell.")
         self.size = max(1, rows_at_once(d_vocab) // share)
@@ -89,7 +91,7 @@ class LensReader:
         ids = side.tokens.ids
         following = [int(ids[position + 1]) if position + 1 < len(ids) else -1 for position in self.positions]
         self._following = np.array(following, np.int64)
-        cells, kept = (len(rows), len(self.positions)), min(int(top_k), d_vocab)
+        cells, kept = (len(rows), len(self.positions)), min(top_k, d_vocab)
         self._found: dict[str, np.ndarray] = {
             name: np.full((*cells, *last), np.nan if kind is np.float32 else -1, kind)
             for name, last, kind in (

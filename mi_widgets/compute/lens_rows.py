@@ -14,6 +14,7 @@ import torch
 from mi_widgets.compute.attention import check_layers
 from mi_widgets.compute.forward import Reader
 from mi_widgets.data import Tokens
+from mi_widgets.data.integers import integers
 from mi_widgets.data.logit_lens import STREAMS
 from mi_widgets.errors import DataError, ModelError
 
@@ -162,9 +163,7 @@ def check_positions(tokens: Tokens, positions: Iterable[int] | None) -> tuple[in
     count = len(tokens)
     if positions is None:
         return tuple(range(count))
-    if isinstance(positions, (int, str)):
-        raise DataError(f"positions={positions!r} is no list.", f"Give positions=[{positions}].")
-    given = [int(position) for position in positions]
+    given = integers("positions", positions)
     wrong = [position for position in given if not -count <= position < count]
     if wrong or not given:
         raise DataError(f"positions {wrong or given} do not exist.", f"The prompt has positions 0 to {count - 1}.")

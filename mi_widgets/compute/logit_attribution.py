@@ -84,9 +84,10 @@ def logit_attribution(
     """
     check_split(by)
     tokens = tokenize(model, prompt, prepend_bos)
-    chosen = resolve(model, tokens, answer)
-    against = None if foil is None else resolve(model, tokens, foil, role="foil")
     place = check_position(position, len(tokens))
+    before = tokens.upto(place)
+    chosen = resolve(model, before, answer)
+    against = None if foil is None else resolve(model, before, foil, role="foil")
     try:
         activations = forward(model, tokens.ids, attribution_sites(model, by, place, len(tokens)))
     except ModelError:

@@ -22,6 +22,7 @@ from mi_widgets.compute.lens_rows import check_positions, lens_name, lens_reader
 from mi_widgets.compute.readout import Readout
 from mi_widgets.compute.step import Step, Steps, run
 from mi_widgets.data import LogitLens, LogitLensComparison, Tokens
+from mi_widgets.data.integers import is_integer
 from mi_widgets.data.logit_lens_comparison import paired
 from mi_widgets.errors import DataError
 from mi_widgets.models import Prompt, has_tokenizer, token_strings, tokenize
@@ -132,7 +133,7 @@ def target_ids(model: Any, tokens: Tokens, targets: Sequence[str | int] | str | 
     """
     if targets is None:
         return ()
-    listed = [targets] if isinstance(targets, (str, int)) else list(targets)
+    listed = [targets] if isinstance(targets, str) or is_integer(targets) else list(targets)  # type: ignore[arg-type]
     ids = dict.fromkeys(resolve(model, tokens, target, role="pinned token") for target in listed)
     if len(ids) > MOST_TARGETS:
         raise DataError(f"{len(ids)} pinned tokens.", f"Pin at most {MOST_TARGETS}.")

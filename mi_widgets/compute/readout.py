@@ -89,9 +89,8 @@ class Readout:
         return self._norm(stream.to(weight.device, dtype)[None])[0].to(self.device)
 
     def _raw_logits(self, stream: torch.Tensor) -> torch.Tensor:
-        logits = self._normalized(stream) @ self._unembedding
-        bias = self.b_U
-        return logits if bias is None else logits.add_(bias)
+        # In one step, as the model does it: in half precision a bias added afterwards is rounded twice.
+        return torch.nn.functional.linear(self._normalized(stream), self._unembedding.T, self.b_U)
 
     def transformed(self, logits: torch.Tensor) -> torch.Tensor:
         """float32 logits after what the architecture does to them last: soft-cap (Gemma 2), scale (Cohere, Granite)."""

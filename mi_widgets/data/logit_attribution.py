@@ -85,9 +85,9 @@ class LogitAttribution:
         why_no_sources: why `sources` is None, else "".
         tolerance: the largest residue, in logits, that rounding explains: 1e-4 × max(1, |difference|) for a float32
             model, more in half precision.
-        max_error: the other self-check: largest error of the answer's and foil's logit as read from the final
-            residual stream, against the model's own output, relative to max(1, |logit|); None where neither is among
-            the output's likeliest 50.
+        max_error: the other self-check: largest error of the logits as read from the final residual stream against
+            the model's own output, of its likeliest 50 tokens, relative to the largest of these logits, the answer's,
+            the foil's and 1; None where it was not made.
         model: the model's name, or "".
     """
 

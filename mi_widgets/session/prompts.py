@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from numbers import Integral
 from typing import Any
 
+from mi_widgets.data.integers import is_integer
 from mi_widgets.data.tokens import whole
+from mi_widgets.errors import DataError
 from mi_widgets.wire.messages import ChatMessage, PromptValue
 
 
@@ -27,6 +29,22 @@ def plain(prompt: Any) -> Any:
     if isinstance(prompt, list) and not _plain_ids(prompt):
         prompt = [int(token) if _is_id(token) else token for token in prompt]
     return prompt
+
+
+def plain_answer(name: str, answer: Any) -> str | int | None:
+    """An answer or foil as text or a token id; None for none.
+
+    Raises:
+        DataError: anything else; the message says `name`.
+    """
+    if answer is None or isinstance(answer, str):
+        return answer or None
+    value: Any = answer.tolist() if hasattr(answer, "tolist") else answer
+    while isinstance(value, list) and len(value) == 1:
+        value = value[0]  # an array that holds one id
+    if not is_integer(value):
+        raise DataError(f"{name}={answer!r} is no token.", "Give its text, or its id.")
+    return int(value)
 
 
 def _plain_ids(prompt: list[Any]) -> bool:

@@ -18,7 +18,7 @@ import traitlets
 from mi_widgets.data import Selection, Tokens
 from mi_widgets.errors import Cancelled, MiWidgetsError
 from mi_widgets.session.cache import ActivationCache
-from mi_widgets.session.prompts import plain
+from mi_widgets.session.prompts import plain, plain_answer
 from mi_widgets.session.protocol import Answered, Need, Progress, SessionView, union_of_layers
 from mi_widgets.session.runner import Job, Runner
 
@@ -111,6 +111,10 @@ class Session(traitlets.HasTraits):
     @traitlets.validate("prompt", "corrupt")
     def _plain_prompt(self, proposal: Any) -> Any:
         return plain(proposal["value"])
+
+    @traitlets.validate("answer", "foil")
+    def _plain_answer(self, proposal: Any) -> Any:
+        return plain_answer(proposal["trait"].name, proposal["value"])
 
     # --- what users call -----------------------------------------------------------------------------
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeGuard
+from typing import Any
 
+from mi_widgets.data.integers import integer
 from mi_widgets.data.logit_lens import LENSES, STREAMS
 from mi_widgets.errors import DataError
 from mi_widgets.widgets.options import OptionTable
@@ -25,36 +26,23 @@ COLORS = (
 def _checked(name: str, value: Any) -> Any:
     if name == "targets":
         return _targets(value)
-    if name in {"first", "last"} and not (value is None or _whole(value)):
-        raise DataError(f"{name}={value!r} is no position.", "Give a whole number (-1 is the last), or None.")
-    if name == "stride" and not (_whole(value) and 1 <= value <= 64):
+    if name in {"first", "last"}:
+        return None if value is None else integer(name, value)
+    if name == "stride" and not 1 <= integer(name, value) <= 64:
         raise DataError(f"stride={value!r}.", "Give a whole number of layers from 1 to 64.")
-    if name == "target" and not (_whole(value) and 0 <= value < MOST_TARGETS):
+    if name == "target" and not 0 <= integer(name, value) < MOST_TARGETS:
         raise DataError(f"target={value!r}.", f"Give the place of a pinned token, 0 to {MOST_TARGETS - 1}.")
-    return value
-
-
-def _whole(value: Any) -> TypeGuard[int]:
-    return isinstance(value, int) and not isinstance(value, bool)
+    return integer(name, value) if name in {"stride", "target"} else value
 
 
 def _targets(value: Any) -> list[str | int]:
     if isinstance(value, str) or not hasattr(value, "__iter__"):
         raise DataError(f"targets={value!r} is no list.", f"Give targets=[{value!r}].")
-    targets = [target if isinstance(target, str) else _token(target) for target in value]
+    targets = [target if isinstance(target, str) else integer("targets", target) for target in value]
     targets = list(dict.fromkeys(targets))
     if len(targets) > MOST_TARGETS:
         raise DataError(f"{len(targets)} tokens cannot be told apart.", f"Pin at most {MOST_TARGETS}.")
     return targets
-
-
-def _token(value: Any) -> int:
-    try:
-        if isinstance(value, bool) or int(value) != value:
-            raise ValueError
-    except (TypeError, ValueError):
-        raise DataError(f"{value!r} is no token.", "Pin its text or its id.") from None
-    return int(value)
 
 
 OPTIONS = OptionTable(

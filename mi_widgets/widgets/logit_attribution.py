@@ -13,8 +13,10 @@ import pandas as pd
 import traitlets
 
 from mi_widgets.data import LogitAttribution as Attribution
+from mi_widgets.data.integers import integer
 from mi_widgets.errors import AnswerError, DataError, ModelError
 from mi_widgets.session import Answered, Need, Progress
+from mi_widgets.session.prompts import plain_answer
 from mi_widgets.widgets.live import LiveView
 from mi_widgets.widgets.options import OptionTable
 from mi_widgets.widgets.recipe import recipe_lines
@@ -28,10 +30,13 @@ CANDIDATES = 10
 
 
 def _checked(name: str, value: Any) -> Any:
-    if name == "position" and not (value is None or (isinstance(value, int) and not isinstance(value, bool))):
-        raise DataError(f"position={value!r} is no position.", "Give a whole number (-1 is the last), or None.")
-    if name in {"top", "rows"} and not (isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 500):
-        raise DataError(f"{name}={value!r} is no number of rows.", "Give a whole number from 1 to 500.")
+    if name == "position":
+        return None if value is None else integer(name, value)
+    if name in {"top", "rows"}:
+        count = integer(name, value)
+        if not 1 <= count <= 500:
+            raise DataError(f"{name}={count} rows.", "Give a whole number from 1 to 500.")
+        return count
     return value
 
 
@@ -280,13 +285,7 @@ class LogitAttribution(LiveView):
 
     @traitlets.validate("answer", "foil")
     def _plain_answer(self, proposal: Any) -> Any:
-        value = proposal["value"]
-        if value is None or value == "" or isinstance(value, str):
-            return value or None
-        try:
-            return int(value)
-        except (TypeError, ValueError):
-            raise DataError(f"{proposal['trait'].name}={value!r} is no token.", "Give its text, or its id.") from None
+        return plain_answer(proposal["trait"].name, proposal["value"])
 
     def _answer_edited(self, change: Any) -> None:
         if self.session is None:

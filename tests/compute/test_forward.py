@@ -10,6 +10,7 @@ from model_state import state_of
 from mi_widgets import compute
 from mi_widgets.compute.forward import forward
 from mi_widgets.errors import ModelError
+from mi_widgets.models import modules_of
 
 IDS = np.arange(3, 15)
 
@@ -91,3 +92,27 @@ def test_no_gradient_graph_is_kept_alive(model):
     forward(model, IDS, (), readers={"attn.hook_pattern": lambda row, value: tensors.append(value)})
     assert len(tensors) == 2
     assert not any(tensor.requires_grad for tensor in tensors)
+
+
+@pytest.mark.parametrize("value", [False, True], ids=["put into evaluation", "put back"])
+def test_ctrl_c_while_flags_are_set_leaves_none_behind(value, model):
+    model.train()
+    before = [module.training for module in modules_of(model)]
+    target = modules_of(model)[5]
+    left = [1]
+
+    def interrupted(self, name, new):
+        if name == "training" and new is value and self is target and left:
+            left.pop()
+            raise KeyboardInterrupt
+        torch.nn.Module.__setattr__(self, name, new)
+
+    kind = type(target)
+    kind.__setattr__ = interrupted
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            forward(model, IDS, ("attn.hook_pattern",))
+    finally:
+        del kind.__setattr__
+    assert not left
+    assert [module.training for module in modules_of(model)] == before

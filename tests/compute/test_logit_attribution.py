@@ -324,7 +324,19 @@ def test_the_models_output_is_the_second_check(pair):
     order = np.argsort(-oracle.logits[-1])
     likely, unlikely = int(order[0]), int(order[-1])  # the output keeps the likeliest 50 of 128
     assert compute.logit_attribution(model, IDS, likely, unlikely).max_error < 1e-5
-    assert compute.logit_attribution(model, IDS, int(order[-2]), unlikely).max_error is None
+    assert compute.logit_attribution(model, IDS, int(order[-2]), unlikely).max_error < 1e-5
+    model.add_hook("unembed.hook_out", lambda logits, hook: 0.5 * logits)  # the user's own: the model says otherwise
+    assert compute.logit_attribution(model, IDS, likely, unlikely).max_error > 0.1
+    assert compute.logit_attribution(model, IDS, int(order[-2]), unlikely).max_error > 0.1
+
+
+def test_an_answer_is_read_after_the_position_not_after_the_prompt(stories):
+    prompt = "Tom and Sue were playing. Tom said to"
+    data = compute.logit_attribution(stories, prompt, " S", position=3)
+    assert data.answer == data.tokens.ids[4]
+    prefix = compute.logit_attribution(stories, "Tom and", " S")
+    assert data.answer == prefix.answer
+    assert data.difference == pytest.approx(prefix.difference, abs=1e-4)
 
 
 # --- one pass, and none -----------------------------------------------------------------------------------

@@ -179,3 +179,16 @@ def test_every_architecture_has_a_picture_that_sums(architecture, tiny_model):
     view = mw.LogitAttribution(tiny_model(architecture), "w3 w4 w5 w3", by="head")
     assert view.status["state"] == "idle", view.status
     assert abs(view.data.residue) <= 1e-4 * max(1.0, abs(view.data.difference))
+
+
+@pytest.mark.parametrize("wrong", [2.7, True, [1, 2], {}])
+def test_what_is_no_answer_is_refused_and_the_session_keeps_its_own(wrong, session, view):
+    with pytest.raises(DataError, match="answer"):
+        session.answer = wrong
+    assert session.answer == view.answer == "w5"
+
+
+def test_numbers_of_numpy_are_taken(session, view):
+    session.answer = np.array([7])
+    view.options = {"position": np.int64(2)}
+    assert (view.answer, view.data.answer, view.data.position) == (7, 7, 2)
