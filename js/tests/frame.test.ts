@@ -1,6 +1,7 @@
 // @vitest-environment jsdom
 /** What stands around every view, with the smallest view in it: frame, prompt row, keys. */
 import { expect, test, vi } from "vitest";
+import { framed } from "../src/dom/frame";
 import { FakeModel } from "./fake_model";
 import view, { littlePicture, littleState, type LittleState } from "./little_view";
 import { cleanups, rendered, useStage } from "./stage";
@@ -105,4 +106,20 @@ test("a closed view leaves nothing behind", async () => {
   cleanups.pop()!();
   await settle(20000);
   expect([root.isConnected, model.listening]).toEqual([false, 0]);
+});
+
+test("a view rendered outside a page that is dark already takes the page's ink when it stands in it", async () => {
+  const sheet = document.createElement("style");
+  sheet.textContent = ".miw-view { --miw-paper: #fff } .miw-view[data-theme=dark] { --miw-paper: #111 }";
+  document.body.setAttribute("data-jp-theme-light", "false");
+  cleanups.push(() => (sheet.remove(), document.body.removeAttribute("data-jp-theme-light")));
+  const papers: string[] = [];
+  const watching = framed<LittleState>("little", (frame) => frame.scope.effect(() => void papers.push(frame.ink.value.paper)));
+  const el = document.createElement("div");
+  cleanups.push(watching.render({ model: state() as never, el }));
+  expect(papers).toEqual(["#fff"]);
+  document.head.append(sheet); // in a browser no sheet reaches an element that stands nowhere
+  document.body.append(el);
+  await settle();
+  expect(papers).toEqual(["#fff", "#111"]);
 });

@@ -70,7 +70,7 @@ test("a difference is symmetric about zero, at least one bit wide, and not a num
 
 test("the verdict is 2 to the difference of the totals", () => {
   const { prompt } = known(comparedState());
-  expect(verdict(prompt.picture.value!)).toEqual({ difference: "−1.5", likelier: "A", power: "1.5", factor: "2.83" });
+  expect(verdict(prompt.picture.value!)).toEqual({ difference: "−1.5", likelier: "A", power: "1.50", factor: "2.83" });
   expect(verdict(known(comparedState(A)).prompt.picture.value!).likelier).toBeNull();
 });
 
@@ -259,7 +259,7 @@ test("two prompts stand over each other, with the difference under each column a
   expect(texts(root, ".miw-column .miw-token")).toEqual(["<bos>", "<bos>", "Tom", "Tom", "·and", "·met", "·Sue", "·Sue"]);
   expect(texts(root, ".miw-gloss")).toEqual(["", ".00", "−4.00", "+2.50"]);
   expect(texts(root, ".miw-differs .miw-token")).toEqual(["·and", "·met"]);
-  expect(root.querySelector(".miw-totals")!.textContent).toContain("A − B = −1.5 bitsA is 21.5 ≈ 2.83 × likelier");
+  expect(root.querySelector(".miw-totals")!.textContent).toContain("A − B = −1.5 bitsA is 21.50 ≈ 2.83 × likelier");
   expect(root.querySelector(".miw-legend")!.textContent).toContain("surprisal A − B, bits");
   expect(point(root, '.miw-token[data-position="2"][data-side="B"]')).toMatch(/surprisal 6 bits.*·and.*2 bits.*A − B = −4 bits/);
 });

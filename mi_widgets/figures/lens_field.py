@@ -25,7 +25,7 @@ Lens: TypeAlias = LogitLens | LogitLensComparison
 
 #: What a cell can be coloured by, and what the legend calls it.
 UNITS = {
-    "probability": "probability of the top token",
+    "probability": "top probability",
     "entropy": "entropy (nats)",
     "final_rank": "rank of the model's choice",
     "next_rank": "rank of the token that follows",

@@ -9,9 +9,8 @@ from collections.abc import Sequence
 from numbers import Integral
 from typing import Any
 
-from mi_widgets.data.integers import is_integer
+from mi_widgets.data.integers import integer
 from mi_widgets.data.tokens import whole
-from mi_widgets.errors import DataError
 from mi_widgets.wire.messages import ChatMessage, PromptValue
 
 
@@ -39,12 +38,10 @@ def plain_answer(name: str, answer: Any) -> str | int | None:
     """
     if answer is None or isinstance(answer, str):
         return answer or None
-    value: Any = answer.tolist() if hasattr(answer, "tolist") else answer
+    value = answer.tolist() if hasattr(answer, "tolist") else answer
     while isinstance(value, list) and len(value) == 1:
         value = value[0]  # an array that holds one id
-    if not is_integer(value):
-        raise DataError(f"{name}={answer!r} is no token.", "Give its text, or its id.")
-    return int(value)
+    return integer(name, value)
 
 
 def _plain_ids(prompt: list[Any]) -> bool:

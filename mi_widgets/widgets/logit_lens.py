@@ -24,6 +24,8 @@ from mi_widgets.widgets.source import session_of
 from mi_widgets.widgets.view import STATIC, RequestError
 from mi_widgets.wire.lens_picture import LensPicture
 
+#: Positions from which on a table is drawn two columns wide.
+WIDE = 8
 #: Likeliest tokens of each cell.
 TOP_K = 10
 
@@ -139,15 +141,19 @@ class LogitLens(ComparedView):
         """The picture on screen as a plotly Figure.
 
         Args:
-            options: see `figures.logit_lens_figure`; `kind="curves"` draws the pinned tokens over layers.
+            options: see `figures.logit_lens_figure`; `kind="curves"` draws the pinned tokens over layers. A table of
+                more than eight positions is two columns wide (174 mm) unless `width_mm` says otherwise: in one column
+                its tokens could not be read.
         """
         from mi_widgets.figures import logit_lens_figure
 
         self._flush()
         assert self._picture is not None
-        shown = {name: self.options[name] for name in ("color", "target", "palette")}
+        shown: dict[str, Any] = {name: self.options[name] for name in ("color", "target", "palette")}
         if options.get("kind") == "curves":
             shown = {"chart": self.options["chart"], "position": self._focused()}
+        elif len(self._data.positions) > WIDE:
+            shown["width_mm"] = 174
         return logit_lens_figure(self._picture.shown(self.options["show"]), **{**shown, **options})
 
     def recipe(self) -> str:
@@ -155,6 +161,10 @@ class LogitLens(ComparedView):
         if self.session is not None:
             self._flush()
         words = OPTIONS.words(self.options)
+        if self._comparison is not None:
+            words["show"] = self.options["show"]  # its default follows from whether there are two
+        if self.refused is not None and "targets" in words:
+            words["targets"] = [target for target in words["targets"] if str(target) != self.refused["text"]]
         if self.session is None:
             words = {name: value for name, value in words.items() if name not in OPTIONS.computed}
         elif self._drawn.get("compare") is not None:

@@ -85,7 +85,7 @@ def recipe_lines(
         ]
     else:
         lines += [*_session(session, prompt), f"view = mw.{view}(session{arguments})"]
-    return "\n".join([*lines, *_selected(selection), f'view.save("{name}.pdf", width_mm=83)', ""])
+    return "\n".join([*lines, *_selected(selection), f'view.save("{name}.pdf")', ""])
 
 
 def _session(session: Session, prompt: Any) -> list[str]:

@@ -347,6 +347,8 @@ class View(anywidget.AnyWidget):
             self._order(order)
         except Exception as error:  # nothing may raise in a message of the page; the view shows it
             message, hint = explain(error)  # the picture is as current as before
+            # The same refusal twice would be no change, and the page would wait for an answer.
+            self.status = status_value("idle", int(self.status["run"]))
             self.status = status_value("error", int(self.status["run"]), message=message, hint=hint)
 
     def _reply(self, number: int) -> None:

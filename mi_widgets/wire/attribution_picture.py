@@ -100,7 +100,7 @@ class AttributionPicture:
             {
                 "label": f"the parts sum to the {shown.quantity}",
                 "ok": bool(shown.holds),
-                "detail": f"residue {shown.residue:.0e}",
+                "detail": f"residue {shown.residue:.0e}".replace("-", "−"),
             }
         ]
         if shown.max_error is not None:

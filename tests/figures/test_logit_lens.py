@@ -420,7 +420,7 @@ def test_the_preview_names_prompt_model_tokens_and_layers(lens, story):
     said = words(lens_preview_svg(lens))
     assert said[0] == "".join(story)
     assert said[1] == "tiny   logit lens, resid_post   4 rows × 15 positions"
-    assert {"·Mary", "0", "3", "layer", "probability of the top token", f"·t{lens.top_ids[3, 14, 0]}"} <= set(said)
+    assert {"·Mary", "0", "3", "layer", "top probability", f"·t{lens.top_ids[3, 14, 0]}"} <= set(said)
 
 
 def test_the_preview_has_the_figures_colours_with_the_last_layer_on_top(lens, decode_png, embedded_png):

@@ -273,3 +273,14 @@ def test_a_long_reading_tells_how_far_it_is(monkeypatch, session):
     steps = [(status["done"], status["total"]) for status in told if status["estimate"] == "reading the layers"]
     assert steps[-1][1] == steps[-1][0] == 2  # two layers
     assert told[-1]["state"] == "idle"
+
+
+def test_a_recipe_of_two_lenses_says_what_is_shown_and_leaves_refused_pins_out(demo_model):
+    session = mw.Session(demo_model, "When Mary and John went to the store , John gave a drink to")
+    view = mw.LogitLens(session, versus="tuned", show="A", targets=[" Mary", " Mary Ann"])
+    assert view.refused["text"] == " Mary Ann"
+    names: dict = {}
+    exec(view.recipe().rsplit("view.save", 1)[0], names)  # all but the figure, which needs a browser
+    assert names["view"].options["show"] == "A"
+    assert names["view"].refused is None
+    assert names["view"].data.target_ids.tolist() == view.data.target_ids.tolist()

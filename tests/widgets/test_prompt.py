@@ -465,3 +465,13 @@ class TestLeaving:
     def test_repr_is_stable(self, view):
         assert repr(view) == repr(view)
         assert "0x" not in repr(view)
+
+
+def test_the_same_refusal_twice_is_said_twice(model):
+    view = mw.Prompt(mw.Session(model, "w3 w4"))
+    said = []
+    view.observe(lambda change: said.append(change["new"]["state"]), "status")
+    for _ in range(2):
+        view._receive(view, {"kind": "order", "order": "sample", "tokens": 10_000}, [])
+    assert said.count("error") == 2
+    assert view.last_error is None  # the picture is as current as before

@@ -41,6 +41,11 @@ export function parseIds(text: string): number[] | string {
   return ids;
 }
 
+/** Whether what was typed is meant as a list of ids, however badly: it begins with a bracket or a number. */
+export function looksLikeIds(text: string): boolean {
+  return /^\s*[[\d]/.test(text);
+}
+
 /** Earlier and later prompts across runs. A new prompt after an undo drops what could have been redone. */
 export class PromptHistory {
   #entries: PromptValue[] = [];

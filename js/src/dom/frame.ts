@@ -76,10 +76,17 @@ export class Frame<State extends LinkedState> {
     this.#announcePresence();
     this.theme = followTheme(scope, this.root, el);
     this.ink = new Signal(readInk(this.root));
+    const inkAgain = (): void => {
+      const ink = readInk(this.root);
+      if (JSON.stringify(ink) !== JSON.stringify(this.ink.peek())) this.ink.value = ink;
+    };
     scope.effect(() => {
       void this.theme.value;
-      this.ink.value = readInk(this.root);
+      inkAgain();
     });
+    // A view is often rendered before it stands in the page, where its style sheet says nothing yet: the theme may be
+    // known by then, and the colours of its lines not.
+    requestAnimationFrame(() => !scope.ended && inkAgain());
     this.tooltip = new Tooltip(scope, this.root);
     this.#status = new StatusBar(scope, () => this.source.stop());
     this.#measureAlways();

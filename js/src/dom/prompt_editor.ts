@@ -2,7 +2,7 @@
  * An editor of one prompt that keeps its kind: text, token ids, or chat messages. It says what was typed 200 ms after
  * the last key, or at once on Enter. Knows nothing of models or of who listens.
  */
-import { kindOf, parseIds, promptText, samePrompt, type PromptKind } from "../core/prompt";
+import { kindOf, looksLikeIds, parseIds, promptText, samePrompt, type PromptKind } from "../core/prompt";
 import type { Scope } from "../core/signal";
 import type { ChatMessage, PromptValue } from "../core/wire.gen";
 import { h } from "./element";
@@ -154,7 +154,9 @@ export class PromptEditor {
     const text = this.#areas()[0]?.value ?? "";
     if (this.#kind === "text") return { kind: "text", text };
     const ids = parseIds(text);
-    return typeof ids === "string" ? ids : { kind: "ids", ids };
+    if (typeof ids !== "string") return { kind: "ids", ids };
+    // Words typed over the numbers are a text again; a slip within a list of numbers is not.
+    return looksLikeIds(text) ? ids : { kind: "text", text };
   }
 
   #grow(): void {

@@ -11,6 +11,7 @@ import { tokenLine } from "../../dom/token_line";
 import type { Ink } from "../../dom/theme";
 import type { Tooltip } from "../../dom/tooltip";
 import type { Explorer, Head } from "./explorer";
+import type { Picture } from "./picture";
 
 const TABLE_ROWS = 200;
 
@@ -147,7 +148,8 @@ export class Matrix {
       }
     }
     const unit = show === "difference" ? `A − B, ${picture.manifest.unit}` : picture.manifest.unit;
-    this.#legend.show({ mapping, unit, masked, missing, clipped: clippedCells });
+    const alone = show === "difference" && alignedApart(picture);
+    this.#legend.show({ mapping, unit, masked, missing, clipped: clippedCells, ...(alone ? { maskedText: "masked, or no counterpart" } : {}) });
   }
 
   #showTitle(): void {
@@ -220,6 +222,11 @@ export class Matrix {
 function reducedTip(live: boolean): string {
   const drawn = "Drawn from the thumbnail: each cell is the largest value of its patch, in 254 steps";
   return live ? `${drawn}. Rest on the head to fetch it in full` : `${drawn}. Of this head only the thumbnail was saved`;
+}
+
+/** Whether some token of one prompt answers to none of the other, so that its row and column hold no difference. */
+function alignedApart(picture: Picture): boolean {
+  return !!picture.manifest.compare?.pairs.some(([a = -1, b = -1]) => a < 0 || b < 0);
 }
 
 export function valueText(grid: Grid, query: number, key: number): string {

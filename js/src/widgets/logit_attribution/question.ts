@@ -153,7 +153,7 @@ export class Question {
     if (!refused) return this.#refused.replaceChildren();
     const { role, text, pieces, offers } = refused;
     const token = (string: string): HTMLElement => h("code", { class: "miw-piece" }, h("bdi", {}, clipped(visible(string), 40)));
-    const parts: Node[] = [h("strong", {}, role), token(text), h("span", {}, pieces.length ? `is ${pieces.length} tokens here:` : "is no token of this model.")];
+    const parts: Node[] = [h("strong", {}, role), token(text), h("span", {}, pieces.length ? pieces.length === 1 ? "is no token by itself here:" : `is ${pieces.length} tokens here:` : "is no token of this model.")];
     pieces.slice(0, MOST_PIECES).forEach((piece) => parts.push(token(piece)));
     if (pieces.length > MOST_PIECES) parts.push(h("span", {}, "…"));
     if (offers.length) parts.push(h("span", {}, "Single tokens:"));

@@ -17,7 +17,7 @@ import type { Lens } from "./lens";
 import type { LensPicture, Side } from "./picture";
 import { curveColor, marker, svg, swatch } from "./svg";
 
-const EDGE = { left: 40, right: 10, top: 8, bottom: 30 };
+const EDGE = { left: 50, right: 10, top: 8, bottom: 30 };
 /** Marks closer than this would be a band. */
 const APART = 9;
 const PREVIEWED = 4;

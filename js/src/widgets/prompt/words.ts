@@ -25,7 +25,7 @@ export function verdict(picture: PromptPicture): { difference: string; likelier:
   return {
     difference: Math.abs(difference) >= ENDLESS ? `${difference < 0 ? "−" : ""}∞` : exact(difference),
     likelier: difference === 0 || !Number.isFinite(difference) || Math.abs(difference) >= ENDLESS ? null : difference < 0 ? "A" : "B",
-    power: rounded(Math.abs(difference)),
+    power: Math.abs(difference).toFixed(2),
     factor: Number.isFinite(factor) ? rounded(factor) : "",
   };
 }
