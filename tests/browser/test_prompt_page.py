@@ -27,6 +27,18 @@ def view_of(run: list[int], **options: object) -> mw.Prompt:
     return mw.Prompt.from_data(logits(len(run)), run, vocabulary=WORDS, top_k=4, **options)
 
 
+@pytest.fixture
+def open_drawn(open_page: Open) -> Open:
+    """Open a page and wait for its first picture."""
+
+    def open_file(path: Path) -> Page:
+        page = open_page(path)
+        page.wait_for_selector(".miw-view[data-run]")
+        return page
+
+    return open_file
+
+
 def token(page: Page, position: int, side: str = "A") -> Locator:
     return page.locator(f'.miw-token[data-side="{side}"][data-position="{position}"]')
 
@@ -35,9 +47,9 @@ def number_after(text: str, name: str) -> float:
     return float(text.split(f"{name} ")[1].split()[0].replace("−", "-"))
 
 
-def test_a_saved_prompt_is_drawn_and_says_that_it_stands_alone(open_page: Open, tmp_path: Path) -> None:
+def test_a_saved_prompt_is_drawn_and_says_that_it_stands_alone(open_drawn: Open, tmp_path: Path) -> None:
     view = view_of([0, 1, 2, 3, 4])
-    page = open_page(view.save(tmp_path / "page.html"))
+    page = open_drawn(view.save(tmp_path / "page.html"))
     root = page.locator(".miw-view")
     expect(root).to_have_attribute("data-view", "prompt")
     expect(root).to_have_attribute("data-state", "frozen")
@@ -52,9 +64,9 @@ def test_a_saved_prompt_is_drawn_and_says_that_it_stands_alone(open_page: Open, 
     assert len(set(colours[1:])) > 1
 
 
-def test_the_numbers_on_hover_are_those_of_the_data(open_page: Open, tmp_path: Path) -> None:
+def test_the_numbers_on_hover_are_those_of_the_data(open_drawn: Open, tmp_path: Path) -> None:
     view = view_of([0, 1, 2, 3, 4])
-    page = open_page(view.save(tmp_path / "page.html"))
+    page = open_drawn(view.save(tmp_path / "page.html"))
     token(page, 3).hover()
     said = page.locator(".miw-tooltip").inner_text()
     assert number_after(said, "surprisal") == pytest.approx(float(view.data.surprisal[3]), rel=1e-5)
@@ -66,9 +78,9 @@ def test_the_numbers_on_hover_are_those_of_the_data(open_page: Open, tmp_path: P
     assert shown == [name.replace(" ", "·").replace("\n", "↵") for name in expected]
 
 
-def test_the_candidates_are_those_after_the_chosen_token(open_page: Open, tmp_path: Path) -> None:
+def test_the_candidates_are_those_after_the_chosen_token(open_drawn: Open, tmp_path: Path) -> None:
     view = view_of([0, 1, 2, 3, 4])
-    page = open_page(view.save(tmp_path / "page.html"))
+    page = open_drawn(view.save(tmp_path / "page.html"))
 
     def listed() -> list[float]:
         return [float(text) for text in page.locator("[data-candidate] .miw-candidate-figure").all_inner_texts()]
@@ -87,11 +99,11 @@ def test_the_candidates_are_those_after_the_chosen_token(open_page: Open, tmp_pa
     expect(page.locator(".miw-token-locked")).to_have_count(0)
 
 
-def test_two_prompts_are_compared_on_aligned_tokens(open_page: Open, tmp_path: Path) -> None:
+def test_two_prompts_are_compared_on_aligned_tokens(open_drawn: Open, tmp_path: Path) -> None:
     view = mw.Prompt.from_data(
         logits(5), [0, 1, 2, 3, 4], compare=logits(4, 1), compare_tokens=[0, 1, 2, 4], vocabulary=WORDS, top_k=4
     )
-    page = open_page(view.save(tmp_path / "page.html"))
+    page = open_drawn(view.save(tmp_path / "page.html"))
     assert view.comparison is not None
     figures = page.locator(".miw-gloss").all_inner_texts()
     shown = [float(text.replace("−", "-")) if text.strip() else np.nan for text in figures]
@@ -106,17 +118,17 @@ def test_two_prompts_are_compared_on_aligned_tokens(open_page: Open, tmp_path: P
         expect(page.locator(".miw-legend")).to_contain_text(unit)
 
 
-def test_markup_in_tokens_and_candidates_stays_text(open_page: Open, tmp_path: Path) -> None:
-    page = open_page(view_of([0, 9, 8, 6, 9], ids=True).save(tmp_path / "page.html"))
+def test_markup_in_tokens_and_candidates_stays_text(open_drawn: Open, tmp_path: Path) -> None:
+    page = open_drawn(view_of([0, 9, 8, 6, 9], ids=True).save(tmp_path / "page.html"))
     expect(page.locator(".miw-lines .miw-token")).to_have_text(["<bos>", "<b>x</b>", "🙂", "↵", "<b>x</b>"])
     expect(page.locator(".miw-id")).to_have_text(["0", "9", "8", "6", "9"])
     assert page.locator(".miw-view b").count() == 0
 
 
 @pytest.mark.parametrize("count", [1, 1000], ids=["one token", "1,000 tokens"])
-def test_extreme_lengths_are_drawn_and_walked(open_page: Open, tmp_path: Path, count: int) -> None:
+def test_extreme_lengths_are_drawn_and_walked(open_drawn: Open, tmp_path: Path, count: int) -> None:
     ids = np.random.default_rng(0).integers(1, D_VOCAB - 2, count).tolist()
-    page = open_page(view_of(ids).save(tmp_path / "page.html"))
+    page = open_drawn(view_of(ids).save(tmp_path / "page.html"))
     expect(page.locator(".miw-lines .miw-token")).to_have_count(count)
     page.locator(".miw-lines").focus()
     page.keyboard.press("End")
@@ -125,8 +137,8 @@ def test_extreme_lengths_are_drawn_and_walked(open_page: Open, tmp_path: Path, c
     assert painted is (count > 1)  # the only token has nothing before it
 
 
-def test_a_narrow_page_shows_everything_under_each_other(open_page: Open, tmp_path: Path) -> None:
-    page = open_page(view_of([0, 1, 2, 3, 4]).save(tmp_path / "page.html"))
+def test_a_narrow_page_shows_everything_under_each_other(open_drawn: Open, tmp_path: Path) -> None:
+    page = open_drawn(view_of([0, 1, 2, 3, 4]).save(tmp_path / "page.html"))
     page.set_viewport_size({"width": 480, "height": 700})
     text, candidates = page.locator(".miw-text"), page.locator(".miw-next")
     expect(page.locator(".miw-view")).to_have_class("miw-view miw-prompt-view miw-narrow")
@@ -137,9 +149,9 @@ def test_a_narrow_page_shows_everything_under_each_other(open_page: Open, tmp_pa
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
-def test_views_of_one_session_choose_one_token(open_page: Open, tmp_path: Path, model: object) -> None:
+def test_views_of_one_session_choose_one_token(open_drawn: Open, tmp_path: Path, model: object) -> None:
     session = mw.Session(model, "w3 w4 w5 w6 w3 w4")
-    page = open_page(mw.save_html(tmp_path / "page.html", mw.Prompt(session), mw.Attention(session), columns=1))
+    page = open_drawn(mw.save_html(tmp_path / "page.html", mw.Prompt(session), mw.Attention(session), columns=1))
     prompt = page.locator(".miw-prompt-view")
     prompt.locator('.miw-token[data-position="2"]').click()
     expect(page.locator(".miw-attention .miw-token-locked")).to_have_attribute("data-position", "2")
