@@ -176,9 +176,10 @@ def _row_sums(model: Any) -> str:
 def _lens(model: Any) -> str:
     from mi_widgets.compute import logit_lens
     from mi_widgets.models import in_half_precision
+    from mi_widgets.wire.checks import agrees
 
     error = max(logit_lens(model, prompt).max_error or 0.0 for prompt in _prompts(model))
-    if error > (2e-2 if in_half_precision(model) else 1e-4):
+    if not agrees(error, in_half_precision(model)):
         raise CheckFailed(f"max relative error {error:.1e}")
     return f"max relative error {error:.1e}"
 

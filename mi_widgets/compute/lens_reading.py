@@ -19,11 +19,9 @@ from mi_widgets.compute.lens_rows import check_positions, lens_name, transported
 from mi_widgets.compute.readout import Readout
 from mi_widgets.data import LogitLens, Tokens
 from mi_widgets.data.integers import integer
+from mi_widgets.data.logit_lens import MOST_TARGETS
 from mi_widgets.errors import DataError
 from mi_widgets.models import describe, has_tokenizer, token_strings
-
-#: Tokens that can be pinned at once.
-MOST_TARGETS = 8
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,7 +17,7 @@ from mi_widgets.compute.answers import resolve
 from mi_widgets.compute.attention import check_layers
 from mi_widgets.compute.distributions import divergence, ranks
 from mi_widgets.compute.forward import Activations, forward
-from mi_widgets.compute.lens_reading import MOST_TARGETS, LensReader, Side, checked_targets
+from mi_widgets.compute.lens_reading import LensReader, Side, checked_targets
 from mi_widgets.compute.lens_rows import check_positions, lens_name, lens_readers, lens_rows, lens_sites
 from mi_widgets.compute.readout import Readout
 from mi_widgets.compute.step import Step, Steps, run
@@ -134,10 +134,8 @@ def target_ids(model: Any, tokens: Tokens, targets: Sequence[str | int] | str | 
     if targets is None:
         return ()
     listed = [targets] if isinstance(targets, str) or is_integer(targets) else list(targets)  # type: ignore[arg-type]
-    ids = dict.fromkeys(resolve(model, tokens, target, role="pinned token") for target in listed)
-    if len(ids) > MOST_TARGETS:
-        raise DataError(f"{len(ids)} pinned tokens.", f"Pin at most {MOST_TARGETS}.")
-    return tuple(ids)
+    ids = [resolve(model, tokens, target, role="pinned token") for target in listed]
+    return tuple(checked_targets(ids, int(model.cfg.d_vocab)))
 
 
 # --- on cached activations ----------------------------------------------------------------------------

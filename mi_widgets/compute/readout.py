@@ -10,8 +10,10 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
 
+from mi_widgets.compute.norms import Affine, probed
 from mi_widgets.errors import ModelError
 
 #: Modules of some Bridges between the last block and the logits that `ln_final` and `unembed` do not include.
@@ -112,38 +114,24 @@ class Readout:
 
     # --- the norm, taken apart -----------------------------------------------------------------------
 
-    @cached_property
+    @property
     def centred(self) -> bool:
         """Whether the final norm takes the mean away (LayerNorm, not RMSNorm)."""
-        if self._norm is None:
-            return False
-        probe = _probe(int(self._model.cfg.d_model))
-        plain, shifted = (self.normalized(row[None])[0].float() for row in (probe, probe + 3.0))
-        return bool(torch.allclose(plain, shifted, rtol=1e-2, atol=1e-3 * float(plain.abs().max() + 1e-9)))
+        return self._affine.centred
 
     @cached_property
-    def _affine(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Gain and bias, found by asking the norm itself: right also where its code adds 1 to the weight (Gemma)."""
+    def _affine(self) -> Affine:
         d_model = int(self._model.cfg.d_model)
         if self._norm is None:
-            return torch.ones(d_model), torch.zeros(d_model)
-        probe = _probe(d_model)
-        plus, minus = (self.normalized(row[None])[0].float().cpu() for row in (probe, -probe))
-        centred = probe - probe.mean() if self.centred else probe
-        unit = centred / centred.pow(2).mean().sqrt()
-        return (plus - minus) / 2 / unit, (plus + minus) / 2
+            return Affine(False, np.ones(d_model), np.zeros(d_model))
+        return probed(lambda row: self.normalized(row[0])[None], self._unembedding[:, 0])
 
     @property
     def gain(self) -> torch.Tensor:
         """float32 `[d_model]` on the CPU: what the final norm multiplies the normalized stream by."""
-        return self._affine[0]
+        return torch.from_numpy(self._affine.gain).float()
 
     @property
     def bias(self) -> torch.Tensor:
         """float32 `[d_model]` on the CPU: what the final norm adds; 0 for RMSNorm."""
-        return self._affine[1]
-
-
-def _probe(d_model: int) -> torch.Tensor:
-    """A vector with no entry near its mean, so large that the norm's epsilon is lost in it."""
-    return 100.0 * (1.0 - 2.0 * (torch.arange(d_model) % 2))
+        return torch.from_numpy(self._affine.bias).float()

@@ -19,6 +19,8 @@ from mi_widgets.errors import DataError
 STREAMS = ("resid_pre", "attn_out", "resid_mid", "mlp_out", "resid_post")
 #: How a vector is brought to the last layer before it is read.
 LENSES = ("logit", "tuned", "jacobian")
+#: Tokens that can be pinned at once; as many colours can be told apart.
+MOST_TARGETS = 8
 #: Arrays of one number for each cell.
 CELLS = ("entropy", "kl", "change", "final_rank", "next_prob", "next_rank")
 #: Arrays with an axis of their own behind row and position.

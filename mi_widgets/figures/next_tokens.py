@@ -18,6 +18,7 @@ from mi_widgets.data import NextTokens, NextTokensComparison
 from mi_widgets.data.next_tokens import BIT
 from mi_widgets.errors import DataError
 from mi_widgets.figures import labels as printed
+from mi_widgets.figures.amounts import amount, even_ticks
 from mi_widgets.figures.attention import title_lines
 from mi_widgets.figures.labels import TokenAxis
 from mi_widgets.figures.sheet import Box, Sheet
@@ -99,13 +100,7 @@ def next_tokens_figure(
 
 def digits(value: float) -> str:
     """A number for print: three significant digits, with a true minus sign."""
-    if math.isnan(value):
-        return "–"
-    text = f"{value:.3g}"
-    if "e" in text:
-        number, exponent = text.split("e")
-        text = f"{number}e{int(exponent)}"
-    return text.replace("-", "−")
+    return f"{value}".replace("-", "−") if math.isinf(value) else amount(value)
 
 
 def summary(data: Expected) -> str:
@@ -268,7 +263,7 @@ def _bars(data: Expected, kind: str, page: _Page) -> go.Figure:
     height = page.height if page.height is not None else page.top + rows * (tall + below) + EDGE
     sheet = page.sheet(height)
     low, high = _range(series)
-    ticks = _ticks(low, high)
+    ticks = even_ticks(low, high, 4)
     ink = inks(page.theme)
     for row, (part, axis) in enumerate(zip(parts, axes, strict=True)):
         box = Box(left, page.top + row * (tall + below), pitch * len(part), tall)
@@ -367,14 +362,6 @@ def _range(series: list[np.ndarray]) -> tuple[float, float]:
     return low - room if low < 0 else 0.0, high + room if high > 0 else 0.0
 
 
-def _ticks(low: float, high: float) -> list[float]:
-    """Round values, about four, zero among them."""
-    rough = (high - low) / 4
-    decade = 10.0 ** math.floor(math.log10(rough))
-    step = next(digit * decade for digit in (1, 2, 5, 10) if digit * decade >= rough)
-    return [number * step for number in range(math.ceil(low / step), math.floor(high / step) + 1)]
-
-
 def _candidates(data: Expected, position: int, top: int, page: _Page) -> go.Figure:
     if top < 1:
         raise DataError(f"top={top!r}.", "Draw at least one candidate.")
@@ -403,7 +390,7 @@ def _candidates(data: Expected, position: int, top: int, page: _Page) -> go.Figu
     high = float(np.nanmax(probabilities))
     high = 1.0 if high > 0.75 else high
     box = Box(left, page.top, page.width - left - right, pitch * count)
-    ticks = _ticks(0, high)
+    ticks = even_ticks(0, high, 4)
     xref, yref = sheet.add_axes(
         box,
         {

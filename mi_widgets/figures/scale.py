@@ -15,6 +15,7 @@ import numpy as np
 
 from mi_widgets import color
 from mi_widgets.errors import DataError
+from mi_widgets.figures.amounts import amount
 
 SCALES = ("linear", "sqrt", "log")
 #: The logarithmic scale shows everything below this share of the range as its smallest step.
@@ -101,7 +102,7 @@ class ColorScale:
             clipped: values lie below `low`, above `high`; the end labels then say ≤ and ≥.
         """
         if self.high == self.low:
-            return [(0.5 if self.signed else 0.0, _text(self.low))]
+            return [(0.5 if self.signed else 0.0, amount(self.low))]
         clear = 1 / (count + 1)
         bottom = self.low + (LOG_FLOOR * (self.high - self.low) if self.transform == "log" else 0.0)
         # The ends always stand; zero, then round values, fill in where they keep clear of those before.
@@ -111,7 +112,7 @@ class ColorScale:
                 chosen.append(value)
         ticks = []
         for value in sorted(chosen):
-            label = _text(value)
+            label = amount(value)
             if value == self.high and clipped[1]:
                 label = f"≥{label}"
             elif value == bottom and (clipped[0] or self.transform == "log"):
@@ -139,14 +140,3 @@ def _round_sizes(span: float, log: bool) -> list[float]:
     digits = (1,) if log else (5, 2, 1)
     sizes = [digit * 10.0**decade for decade in range(top, top - 5, -1) for digit in digits]
     return [size for size in sizes if size <= span]
-
-
-def _text(value: float) -> str:
-    """Three significant digits, with a true minus sign."""
-    if value == 0:
-        return "0"
-    text = f"{value:.3g}"
-    if "e" in text:
-        digits, exponent = text.split("e")
-        text = f"{digits}e{int(exponent)}"
-    return text.replace("-", "−")

@@ -5,12 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from mi_widgets.data.integers import integer
-from mi_widgets.data.logit_lens import LENSES, STREAMS
+from mi_widgets.data.logit_lens import LENSES, MOST_TARGETS, STREAMS
 from mi_widgets.errors import DataError
 from mi_widgets.widgets.options import OptionTable
 
-#: Tokens that can be pinned at a time; as many colours can be told apart.
-MOST_TARGETS = 8
 COLORS = (
     "probability",
     "entropy",

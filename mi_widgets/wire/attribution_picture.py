@@ -10,13 +10,9 @@ from collections.abc import Sequence
 from mi_widgets.data import LogitAttribution
 from mi_widgets.wire.attention import token_table
 from mi_widgets.wire.blocks import Block, pack
+from mi_widgets.wire.checks import output_check
 from mi_widgets.wire.messages import CheckValue, TokenName
 from mi_widgets.wire.view_messages import AttributionManifest, Candidate
-
-#: Largest relative difference between the read logits and the model's own that the self-check accepts.
-OUTPUT_TOLERANCE = 1e-4
-#: The same for models that round in half precision.
-HALF_TOLERANCE = 2e-2
 
 
 class AttributionPicture:
@@ -104,14 +100,8 @@ class AttributionPicture:
             }
         ]
         if shown.max_error is not None:
-            tolerance = HALF_TOLERANCE if self.half else OUTPUT_TOLERANCE
-            checks.append(
-                {
-                    "label": "read as the model reads",
-                    "ok": bool(shown.max_error <= tolerance),
-                    "detail": f"relative error {shown.max_error:.0e}",
-                }
-            )
+            detail = f"relative error {shown.max_error:.0e}"
+            checks.append(output_check("read as the model reads", shown.max_error, self.half, detail))
         return checks
 
 

@@ -13,15 +13,12 @@ from mi_widgets.data import LogitLens, LogitLensComparison
 from mi_widgets.errors import DataError
 from mi_widgets.wire.attention import token_table
 from mi_widgets.wire.blocks import Block, pack
+from mi_widgets.wire.checks import output_check
 from mi_widgets.wire.messages import CheckValue, TokenName
 from mi_widgets.wire.view_messages import LensCompare, LensManifest, LensRows
 
 #: Numbers of [row, position, k] up to which the whole top k crosses with the picture.
 WHOLE = 120_000
-#: Largest relative difference between the last row and the model's own output that the self-check accepts.
-OUTPUT_TOLERANCE = 1e-4
-#: bfloat16 and float16 models round their logits themselves.
-HALF_TOLERANCE = 2e-2
 
 
 class LensPicture:
@@ -153,18 +150,12 @@ class LensPicture:
         }
 
     def _checks(self) -> list[CheckValue]:
-        tolerance = HALF_TOLERANCE if self.half else OUTPUT_TOLERANCE
         checks: list[CheckValue] = []
         for side, lens in self.sides.items():
             if lens.max_error is not None:
                 where = f" ({side})" if len(self.sides) > 1 else ""
-                checks.append(
-                    {
-                        "label": f"last row = the model's output{where}",
-                        "ok": bool(lens.max_error <= tolerance),
-                        "detail": f"max relative error {lens.max_error:.0e}" if lens.max_error else "exactly",
-                    }
-                )
+                detail = f"max relative error {lens.max_error:.0e}" if lens.max_error else "exactly"
+                checks.append(output_check(f"last row = the model's output{where}", lens.max_error, self.half, detail))
         return checks
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from made_patterns import softmax
+from on_screen import PROMPT
 
 import mi_widgets as mw
 
@@ -16,3 +17,8 @@ def data_view():
 @pytest.fixture
 def view(model):
     return mw.Attention(mw.Session(model, "w3 w4 w5 w3 w4"))
+
+
+@pytest.fixture
+def session(model):
+    return mw.Session(model, PROMPT)

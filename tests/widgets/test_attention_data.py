@@ -96,6 +96,34 @@ class TestFromData:
             mw.Attention(mw.Session(model, "w3"), "w4")
 
 
+class TestScores:
+    """The table by which the wall is sorted."""
+
+    def test_the_models_scores_and_the_users_columns(self, model):
+        mine = pd.DataFrame({"layer": [0, 1], "head": [2, 3], "probe": [0.5, 0.25], "induction": [9.0, 9.0]})
+        view = mw.Attention(mw.Session(model, "w3 w4"), scores=mine, sort="probe")
+        table = view.head_scores.set_index(["layer", "head"])
+        assert table.loc[(0, 2), "probe"] == 0.5
+        assert table["induction"].max() == 9  # the user's column wins, and is called the user's
+        described = {column["name"]: column["description"] for column in unpack(view.picture)[0]["scores"]}
+        assert "random sequences" in described["previous_token"]
+        assert described["induction"] == described["probe"] == "A column of the table given."
+
+    @pytest.mark.parametrize(
+        "wrong",
+        [
+            {"layer": [0]},
+            pd.DataFrame({"layer": [0], "x": [1]}),
+            pd.DataFrame({"layer": [0, 0], "head": [1, 1], "x": [1, 2]}),
+            pd.DataFrame({"layer": ["0"], "head": ["1"], "x": [1]}),
+        ],
+        ids=["dict", "no head", "twice", "text"],
+    )
+    def test_tables_that_cannot_sort_heads_are_refused(self, wrong):
+        with pytest.raises(DataError, match="scores"):
+            mw.Attention.from_data(softmax(), scores=wrong)
+
+
 class TestLeaving:
     """Results as files, tables and code."""
 

@@ -8,27 +8,17 @@ import sys
 
 import numpy as np
 import pytest
+from on_screen import PROMPT, manifest_of
 
 import mi_widgets as mw
 from mi_widgets import compute
 from mi_widgets.errors import AnswerError, DataError
 from mi_widgets.wire.blocks import unpack
 
-PROMPT = "w3 w4 w5 w3 w4"
-
-
-@pytest.fixture
-def session(model):
-    return mw.Session(model, PROMPT)
-
 
 @pytest.fixture
 def view(session):
     return mw.LogitAttribution(session, answer="w5", foil="w6")
-
-
-def manifest_of(view):
-    return unpack(view.picture)[0]
 
 
 def test_the_data_is_what_compute_says(model, view):

@@ -9,6 +9,7 @@ import sys
 
 import numpy as np
 import pytest
+from on_screen import PROMPT, manifest_of
 
 import mi_widgets as mw
 from mi_widgets import compute
@@ -17,21 +18,10 @@ from mi_widgets.errors import DataError, ModelError
 from mi_widgets.wire import lens_picture
 from mi_widgets.wire.blocks import unpack
 
-PROMPT = "w3 w4 w5 w3 w4"
-
-
-@pytest.fixture
-def session(model):
-    return mw.Session(model, PROMPT)
-
 
 @pytest.fixture
 def view(session):
     return mw.LogitLens(session)
-
-
-def manifest_of(view):
-    return unpack(view.picture)[0]
 
 
 def ask(view, **request):

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from model_state import state_of
+from on_screen import PROMPT, manifest_of
 
 import mi_widgets as mw
 from mi_widgets import compute
@@ -21,21 +22,10 @@ from mi_widgets.errors import AnswerError, DataError, ModelError, PromptError
 from mi_widgets.wire.blocks import unpack
 from mi_widgets.wire.view_messages import PromptOptions, PromptState
 
-PROMPT = "w3 w4 w5 w3 w4"
-
-
-@pytest.fixture
-def session(model):
-    return mw.Session(model, PROMPT)
-
 
 @pytest.fixture
 def view(session):
     return mw.Prompt(session)
-
-
-def manifest_of(view):
-    return unpack(view.picture)[0]
 
 
 def order(view, **content):

@@ -7,6 +7,14 @@ import { makeButton, Popover } from "./controls";
 import { h } from "./element";
 import type { Prompts } from "./prompts";
 
+/** The step that an arrow key takes. */
+export const ARROWS: Record<string, [across: number, down: number]> = {
+  ArrowLeft: [-1, 0],
+  ArrowRight: [1, 0],
+  ArrowUp: [0, -1],
+  ArrowDown: [0, 1],
+};
+
 /** What stands in the panel: the keys, and what they do. */
 export type KeyRow = [keys: string, text: string];
 

@@ -1,6 +1,6 @@
 /** What keys do in the attention explorer; `keys.ts` lists them for people. */
 import { clipped } from "../../core/tokens";
-import { followKeys, promptKey, type KeyHelp } from "../../dom/keys";
+import { ARROWS, followKeys, promptKey, type KeyHelp } from "../../dom/keys";
 import type { Prompts } from "../../dom/prompts";
 import type { Tooltip } from "../../dom/tooltip";
 import type { Explorer } from "./explorer";
@@ -21,13 +21,6 @@ interface Parts {
   root: HTMLElement;
   announcer: HTMLElement;
 }
-
-const ARROWS: Record<string, [across: number, down: number]> = {
-  ArrowLeft: [-1, 0],
-  ArrowRight: [1, 0],
-  ArrowUp: [0, -1],
-  ArrowDown: [0, 1],
-};
 
 export function handleKeys(parts: Parts): void {
   const { explorer, root } = parts;

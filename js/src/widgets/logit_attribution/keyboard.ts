@@ -1,6 +1,6 @@
 /** What keys do in the logit attribution; `keys.ts` lists them for people. */
 import { clipped } from "../../core/tokens";
-import { followKeys, promptKey, type KeyHelp } from "../../dom/keys";
+import { ARROWS, followKeys, promptKey, type KeyHelp } from "../../dom/keys";
 import type { Prompts } from "../../dom/prompts";
 import type { Tooltip } from "../../dom/tooltip";
 import type { Attribution } from "./attribution";
@@ -24,12 +24,6 @@ interface View {
   announcer: HTMLElement;
 }
 
-const ARROWS: Record<string, [across: number, down: number]> = {
-  ArrowLeft: [-1, 0],
-  ArrowRight: [1, 0],
-  ArrowUp: [0, -1],
-  ArrowDown: [0, 1],
-};
 const CYCLES: Record<string, Cycled> = { b: "by", s: "sort", c: "chart", r: "rows", n: "top" };
 
 export function handleKeys(view: View): void {

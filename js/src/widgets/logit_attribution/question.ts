@@ -76,14 +76,12 @@ export class Question {
     scope.effect(() => this.#showLine());
     scope.effect(() => this.#showRefused());
     scope.effect(() => swap.show({ disabled: !attribution.canCompute.value || !attribution.picture.value?.manifest.foil }));
-    // Other tokens come without looks and marks: they are set first, whichever effect is the first to run.
     scope.effect(() => {
       this.strip.setTokens(attribution.positions.value);
       const position = attribution.position.value;
       this.strip.paint(0, (other) => (position !== null && other > position ? AFTER : PLAIN));
     });
     scope.effect(() => {
-      this.strip.setTokens(attribution.positions.value);
       const { position: there, query } = attribution.remote.value;
       const pointed = attribution.hoverPosition.value ?? there ?? query;
       this.strip.mark({ pointed, locked: attribution.position.value });

@@ -56,8 +56,6 @@ export class Sources {
     scope.effect(() => this.#showTitle());
     scope.effect(() => this.#showList());
     scope.effect(() => {
-      // Other tokens come without marks: they are set first, whichever effect is the first to run.
-      this.strip.setTokens(attribution.positions.value);
       const { key } = attribution.remote.value;
       this.strip.mark({ pointed: attribution.hoverSource.value ?? key, locked: this.#locked() });
     });
