@@ -5,6 +5,9 @@ Knows nothing of models, widgets or the page.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 
 class MiWidgetsError(Exception):
     """Base of every error this package raises on purpose.
@@ -69,3 +72,16 @@ class Cancelled(MiWidgetsError):
 
     def __init__(self, message: str = "Stopped.", hint: str = "") -> None:
         super().__init__(message, hint)
+
+
+def choose(word: object, known: Iterable[str], what: str = "Choose one of") -> str:
+    """A hint for a word that is none of `known`: the nearest of them where it looks like a slip, then all.
+
+    Args:
+        word: as given; anything but text has no nearest word.
+        known: the right words.
+        what: how the list begins.
+    """
+    words = [str(one) for one in known]
+    nearest = get_close_matches(word, words, n=1) if isinstance(word, str) else []
+    return (f"Did you mean {nearest[0]!r}? " if nearest else "") + f"{what} {', '.join(words)}."

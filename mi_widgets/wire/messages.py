@@ -195,9 +195,17 @@ class Stop(TypedDict):
 
 class Presence(TypedDict):
     """Page to kernel: one render of the view stands on the page, or has left it. A view whose renders have all left
-    is not redrawn until it is shown again or asked for its data."""
+    is not redrawn until it is shown again or asked for its data. `render` is a name that no other render has, on any
+    page: a reloaded page cannot say that its renders have left."""
 
     kind: Literal["shown", "hidden"]
+    render: str
+
+
+class RollCall(TypedDict):
+    """Kernel to page: every render that still stands says "shown" again, by its name."""
+
+    kind: Literal["roll_call"]
 
 
 class AnswerError(TypedDict):

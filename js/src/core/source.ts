@@ -40,7 +40,7 @@ export interface DataSource<State> {
   /** The kernel is to do something once; what comes of it arrives as a new state. */
   order(order: Omit<Order, "kind">): void;
   /** One render of the view stands on the page, or has left it. Hosts give renders nothing in common: Python counts. */
-  announce(kind: Presence["kind"]): void;
+  announce(kind: Presence["kind"], render: string): void;
   close(): void;
 }
 
@@ -153,8 +153,8 @@ export class ModelSource<State> implements DataSource<State> {
     this.#model.send?.(message);
   }
 
-  announce(kind: Presence["kind"]): void {
-    const presence: Presence = { kind };
+  announce(kind: Presence["kind"], render: string): void {
+    const presence: Presence = { kind, render };
     try {
       this.#model.send?.(presence);
     } catch {

@@ -201,10 +201,19 @@ export interface Stop {
 
 /**
  * Page to kernel: one render of the view stands on the page, or has left it. A view whose renders have all left
- * is not redrawn until it is shown again or asked for its data.
+ * is not redrawn until it is shown again or asked for its data. `render` is a name that no other render has, on any
+ * page: a reloaded page cannot say that its renders have left.
  */
 export interface Presence {
   kind: "shown" | "hidden";
+  render: string;
+}
+
+/**
+ * Kernel to page: every render that still stands says "shown" again, by its name.
+ */
+export interface RollCall {
+  kind: "roll_call";
 }
 
 /**

@@ -162,14 +162,15 @@ export class Frame<State extends LinkedState> {
   /** A live kernel hears once that this render is here, and once that it has left. */
   #announcePresence(): void {
     const { scope, source } = this;
+    const render = crypto.getRandomValues(new Uint32Array(2)).join("-");
     let announced = false;
     scope.effect(() => {
       if (announced || source.liveness.value !== "live") return;
       announced = true;
-      source.announce("shown");
+      source.announce("shown", render);
     });
     scope.add(() => {
-      if (announced) source.announce("hidden");
+      if (announced) source.announce("hidden", render);
     });
   }
 
