@@ -52,6 +52,20 @@ class Selection:
         """The same selection with some fields changed."""
         return replace(self, **changes)
 
+    def within(self, n_layers: int, n_heads: int) -> Selection:
+        """Itself, if a model of this shape has its layer and heads.
+
+        Raises:
+            DataError: it has not.
+        """
+        layers = [self.layer, *(layer for layer, _ in self.heads)]
+        heads = [self.head, *(head for _, head in self.heads)]
+        for name, values, count in (("layer", layers, n_layers), ("head", heads, n_heads)):
+            beyond = [value for value in values if value is not None and value >= count]
+            if beyond:
+                raise DataError(f"{name} {beyond[0]} does not exist.", f"There are {name}s 0 to {count - 1}.")
+        return self
+
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; `heads` as a list of pairs."""
         out: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}

@@ -42,6 +42,7 @@ class Clock:
         self._parameters = sum(parameter.numel() for parameter in model.parameters())
         on_gpu = any(parameter.device.type != "cpu" for parameter in model.parameters())
         self._rate = GPU_RATE if on_gpu else CPU_RATE
+        self._guessed = True
 
     def estimate(self, info: Any, positions: int, sites: Iterable[str], layers: int | None = None) -> Estimate:
         """The cost of one pass over `positions` that keeps `sites` of `layers` blocks (all if None)."""
@@ -52,8 +53,9 @@ class Clock:
         return Estimate(self._operations(positions) / self._rate, nbytes)
 
     def learn(self, positions: int, seconds: float) -> None:
-        """Remember how long a pass took; half old, half new."""
-        self._rate = 0.5 * self._rate + 0.5 * self._operations(positions) / max(seconds, 1e-4)
+        """Remember how long a pass took: the first instead of the guess, then half old, half new."""
+        rate = self._operations(positions) / max(seconds, 1e-4)
+        self._rate, self._guessed = rate if self._guessed else 0.5 * (self._rate + rate), False
 
     def _operations(self, positions: int) -> float:
         return 2.0 * self._parameters * positions

@@ -5,29 +5,52 @@ Knows nothing of tokenizers; `models.tokenize` decides whether a prompt can be r
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
-from numbers import Integral
 from typing import Any
 
-from mi_widgets.data.integers import integer
+from mi_widgets.data.integers import integer, is_integer
 from mi_widgets.data.tokens import whole
+from mi_widgets.errors import PromptError
 from mi_widgets.wire.messages import ChatMessage, PromptValue
 
 
 def plain(prompt: Any) -> Any:
     """The prompt as text, list of ids or list of messages: tensors and arrays become lists, so that prompts
-    compare with `==`."""
+    compare with `==`. None stays None.
+
+    Raises:
+        PromptError: neither of these.
+    """
     if prompt is None or isinstance(prompt, str):
         return prompt
-    if hasattr(prompt, "tolist"):
-        prompt = prompt.tolist()
-    if isinstance(prompt, tuple):
-        prompt = list(prompt)
-    if isinstance(prompt, list) and len(prompt) == 1 and isinstance(prompt[0], list):
-        prompt = prompt[0]
-    if isinstance(prompt, list) and not _plain_ids(prompt):
-        prompt = [int(token) if _is_id(token) else token for token in prompt]
-    return prompt
+    listed = prompt
+    try:
+        if hasattr(listed, "tolist"):
+            listed = listed.tolist()
+    except Exception as reason:  # a tensor on a device that is gone, or without memory: whatever it says
+        raise _no_prompt(prompt) from reason
+    if isinstance(listed, tuple):
+        listed = list(listed)
+    if not isinstance(listed, list):
+        raise _no_prompt(prompt)
+    if len(listed) == 1 and isinstance(listed[0], (list, tuple)):
+        listed = list(listed[0])
+    if _plain_ids(listed):
+        return listed
+    if all(is_integer(token) for token in listed):
+        return [operator.index(token) for token in listed]
+    if all(isinstance(message, dict) for message in listed):
+        return [dict(message) for message in listed]
+    raise _no_prompt(prompt)
+
+
+def _no_prompt(prompt: Any) -> PromptError:
+    shown = repr(prompt) if isinstance(prompt, (int, float, bytes)) else type(prompt).__name__
+    return PromptError(
+        f"{shown[:60]} is no prompt: it is neither text, nor token ids [position], nor chat messages.",
+        "Give a string, a list of whole numbers, or a list of messages with role and content.",
+    )
 
 
 def plain_answer(name: str, answer: Any) -> str | int | None:
@@ -47,10 +70,6 @@ def plain_answer(name: str, answer: Any) -> str | int | None:
 def _plain_ids(prompt: list[Any]) -> bool:
     """Whether these are whole numbers of Python itself: prompts are looked at in every edit, and may be long."""
     return set(map(type, prompt)) == {int}
-
-
-def _is_id(token: Any) -> bool:
-    return isinstance(token, Integral) and not isinstance(token, bool)
 
 
 #: Characters and ids of past prompts that cross to the page, which looks at every one of them in every edit.
@@ -76,25 +95,27 @@ def to_wire(prompt: Any) -> PromptValue | None:
         return None
     if isinstance(prompt, str):
         return {"kind": "text", "text": whole(prompt)}
-    if isinstance(prompt, list) and prompt and isinstance(prompt[0], dict):
+    if prompt and isinstance(prompt[0], dict):
         return {"kind": "chat", "messages": [_message(message) for message in prompt]}
-    if isinstance(prompt, list) and (_plain_ids(prompt) or all(_is_id(token) for token in prompt)):
-        return {"kind": "ids", "ids": prompt}
-    return {"kind": "text", "text": whole(repr(prompt))}  # cannot be run; shown beside the error that says so
+    return {"kind": "ids", "ids": prompt}
 
 
-def _message(message: Any) -> ChatMessage:
-    held = message if isinstance(message, dict) else {"content": message}
-    return {"role": whole(str(held.get("role", ""))), "content": whole(str(held.get("content", "")))}
+def _message(message: dict[str, Any]) -> ChatMessage:
+    return {"role": whole(str(message.get("role", ""))), "content": whole(str(message.get("content", "")))}
 
 
-def from_wire(value: PromptValue | None) -> Any:
-    """The prompt the page sent."""
-    if not value:
+def from_wire(value: Any) -> Any:
+    """The prompt the page sent.
+
+    Raises:
+        PromptError: what came is no `PromptValue`.
+    """
+    if value is None:
         return None
-    kind = value.get("kind")
-    if kind == "ids":
-        return list(value.get("ids", []))
-    if kind == "chat":
-        return [dict(message) for message in value.get("messages", [])]
-    return value.get("text", "")
+    kind = value.get("kind") if isinstance(value, dict) else None
+    held = value.get("messages" if kind == "chat" else str(kind)) if kind in ("text", "ids", "chat") else None
+    if isinstance(held, str if kind == "text" else list):
+        prompt = plain(held)
+        if kind == "text" or not prompt or isinstance(prompt[0], dict) == (kind == "chat"):
+            return prompt
+    raise PromptError("The page sent what is no prompt.", "Reload the page.")

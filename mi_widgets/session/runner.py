@@ -1,7 +1,7 @@
 """Runs jobs on the thread that made them: newest request wins, work yields to the loop, Stop stops.
 
 A job is a generator of `Step`. In a notebook it advances on the kernel's own event loop, between messages, so
-progress shows and a newer edit can replace it; without a loop (scripts, pytest) it runs at once. `flush` runs
+progress shows, a newer edit can replace it, and a job that matters more goes first; without a loop (scripts, pytest) it runs at once. `flush` runs
 what is pending now, for a cell that cannot wait for its own loop. Knows nothing of models or views.
 """
 
@@ -59,6 +59,9 @@ class Runner:
         self._pending: list[Job] = []
         self._current: Job | None = None
         self._driving = False
+        self._turn = threading.RLock()
+        #: The thread that is inside a step.
+        self._stepping: int | None = None
 
     @property
     def busy(self) -> bool:
@@ -89,12 +92,25 @@ class Runner:
             waiting, self._pending = self._pending, []
             for job in waiting:
                 self._close(job, replaced=False)
-            current = self._current
-            if current is not None:
-                current.cancelled = True
-                if not current.advancing and threading.get_ident() == self.owner:
-                    self._settle(current, replaced=False)
+            if self._current is not None:
+                self._cancel(self._current)
             self._changed.notify_all()  # a thread in `flush` may have waited for what was dropped
+
+    def drop(self, slot: str) -> None:
+        """Stop the job of this slot, running or waiting; others go on. From any thread."""
+        with self._changed:
+            for job in [waiting for waiting in self._pending if waiting.slot == slot]:
+                self._pending.remove(job)
+                self._close(job, replaced=False)
+            if self._current is not None and self._current.slot == slot:
+                self._cancel(self._current)
+            self._changed.notify_all()
+
+    def _cancel(self, current: Job) -> None:
+        """Stop the job whose turn it is: at once between two of its steps, else after the one that it is in."""
+        current.cancelled = True
+        if not current.advancing and threading.get_ident() == self.owner:
+            self._settle(current, replaced=False)
 
     def flush(self, timeout: float | None = None) -> None:
         """Run everything pending now, on the calling thread if it is the owner; else wait for the owner.
@@ -109,13 +125,12 @@ class Runner:
                     raise TimeoutError(f"still computing after {timeout} s")
             return
         while (job := self._take()) is not None:
-            if job.advancing:  # called from inside this very job: what is pending is being delivered
-                return
-            while self._advance(job, interruptible=True):
-                if deadline is not None and time.monotonic() > deadline:
-                    if self.loop is None:
-                        self.stop()
-                    raise TimeoutError(f"still computing after {timeout} s")
+            if job.advancing and self._stepping == threading.get_ident():
+                return  # called from inside this very job: what is pending is being delivered
+            if self._advance(job, interruptible=True) and deadline is not None and time.monotonic() > deadline:
+                if self.loop is None:
+                    self.stop()
+                raise TimeoutError(f"still computing after {timeout} s")
 
     # --- the loop's side -----------------------------------------------------------------------------
 
@@ -128,13 +143,13 @@ class Runner:
     async def _drive(self) -> None:
         try:
             await asyncio.sleep(TURN_SECONDS)  # edits that are queued already make this one stale
+            since = time.monotonic()
             while (job := self._take()) is not None:
-                since = time.monotonic()
-                while self._advance(job):
-                    if time.monotonic() - since > SLICE_SECONDS:
-                        await asyncio.sleep(TURN_SECONDS)
-                        since = time.monotonic()
-                await asyncio.sleep(0)
+                if not self._advance(job):
+                    await asyncio.sleep(0)
+                elif time.monotonic() - since > SLICE_SECONDS:
+                    await asyncio.sleep(TURN_SECONDS)
+                    since = time.monotonic()
         except asyncio.CancelledError:  # the loop is shutting down; `flush` still does what is left
             self._driving = False
             raise
@@ -145,13 +160,26 @@ class Runner:
                     self.loop.call_soon(self._start_driving)
 
     def _take(self) -> Job | None:
+        """The job whose turn it is; what matters more goes first, also between the steps of one that has begun."""
         with self._changed:
-            if self._current is None and self._pending:
+            current, ahead = self._current, self._pending[0] if self._pending else None
+            if ahead is not None and (current is None or _gives_way(current, ahead)):
                 self._current = self._pending.pop(0)
+                if current is not None:
+                    self._pending.insert(0, current)  # it goes on before all others of its kind
+                    self._pending.sort(key=lambda waiting: waiting.priority)
             return self._current
 
     def _advance(self, job: Job, interruptible: bool = False) -> bool:
         """One step of `job`; False when it is over. Ctrl-C stops the job, and is raised on if `interruptible`."""
+        with self._turn:  # without a loop several threads may wait for one session: they step in turns
+            outer, self._stepping = self._stepping, threading.get_ident()
+            try:
+                return self._step(job, interruptible)
+            finally:
+                self._stepping = outer
+
+    def _step(self, job: Job, interruptible: bool) -> bool:
         if job.finished:
             return False
         if job.cancelled:
@@ -203,3 +231,8 @@ class Runner:
         job.steps.close()
         job.finished = True
         job.stopped(replaced)
+
+
+def _gives_way(current: Job, ahead: Job) -> bool:
+    """Whether `ahead` may come before `current` goes on."""
+    return ahead.priority < current.priority and not current.advancing and not current.cancelled

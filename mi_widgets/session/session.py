@@ -16,11 +16,12 @@ import numpy as np
 import traitlets
 
 from mi_widgets.data import Selection, Tokens
-from mi_widgets.errors import Cancelled, MiWidgetsError
+from mi_widgets.errors import Cancelled, MiWidgetsError, PromptError
 from mi_widgets.session.cache import ActivationCache
 from mi_widgets.session.prompts import plain, plain_answer
-from mi_widgets.session.protocol import Answered, Need, Progress, SessionView, union_of_layers
+from mi_widgets.session.protocol import Answered, Need, Progress, ScoresListener, SessionView, union_of_layers
 from mi_widgets.session.runner import Job, Runner
+from mi_widgets.session.traits import Checked, SelectionTrait, Truth, refusing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 #: Default bound of the activation cache.
 CACHE_BYTES = 1_000_000_000
+#: The jobs of a session.
+PICTURES, SCORES = "pictures", "head scores"
 #: Prompts remembered for undo and the history menu.
 HISTORY = 50
 
@@ -52,12 +55,12 @@ class Session(traitlets.HasTraits):
         ModelError: not a TransformerLens model with attention heads.
     """
 
-    prompt = traitlets.Any(help="The prompt; setting it recomputes every view, once.")
+    prompt: Any = Checked(help="The prompt; setting it recomputes every view, once.")
     corrupt = traitlets.Any(None, allow_none=True, help="The second prompt.")
     answer = traitlets.Any(None, allow_none=True, help="The right next token.")
     foil = traitlets.Any(None, allow_none=True, help="The wrong next token.")
-    selection = traitlets.Instance(Selection, help="What the user points at.")
-    beyond_context = traitlets.Bool(False, help="Run rotary models past n_ctx.")
+    selection: Any = SelectionTrait(help="What the user points at.")
+    beyond_context = Truth(False, help="Run rotary models past n_ctx.")
 
     def __init__(
         self,
@@ -89,7 +92,9 @@ class Session(traitlets.HasTraits):
         #: Views that wait for a picture, and the run that is to make it.
         self._stale: dict[SessionView, int] = {}
         self._lock = threading.RLock()  # edits may come on a handler's thread
-        self._scores: tuple[Hashable, pd.DataFrame] | None = None
+        #: Of which weights and hooks, and the head scores or why there are none.
+        self._scores: tuple[Hashable, pd.DataFrame | Exception] | None = None
+        self._scores_listeners: list[ScoresListener] = []
         self._known: tuple[Any, ...] | None = None
         self._behind: set[SessionView] = set()
         super().__init__(
@@ -109,12 +114,21 @@ class Session(traitlets.HasTraits):
         return f"Session({self.info.label!r}, {self.prompt!r})"
 
     @traitlets.validate("prompt", "corrupt")
+    @refusing
     def _plain_prompt(self, proposal: Any) -> Any:
+        if proposal["value"] is None and proposal["trait"].name == "prompt":
+            raise PromptError("There is no prompt.", "Give text, token ids or chat messages.")
         return plain(proposal["value"])
 
     @traitlets.validate("answer", "foil")
+    @refusing
     def _plain_answer(self, proposal: Any) -> Any:
         return plain_answer(proposal["trait"].name, proposal["value"])
+
+    @traitlets.validate("selection")
+    @refusing
+    def _there(self, proposal: Any) -> Selection:
+        return proposal["value"].within(self.info.n_layers, self.info.n_heads)
 
     # --- what users call -----------------------------------------------------------------------------
 
@@ -185,8 +199,12 @@ class Session(traitlets.HasTraits):
             self._stale.pop(view, None)
             self._errors.pop(view, None)
             self._behind.discard(view)
-        if not self._stale and self.runner.busy:
-            self.runner.stop()
+        if not self._stale:
+            self.runner.drop(PICTURES)
+        if view in self._scores_listeners:
+            self._scores_listeners.remove(view)
+            if not self._scores_listeners:
+                self.runner.drop(SCORES)
 
     def compute(self, views: Sequence[SessionView]) -> None:
         """Make these views' pictures anew, together with those that wait already; replaces a running computation."""
@@ -204,7 +222,7 @@ class Session(traitlets.HasTraits):
             view.session_waits(Progress(run, 0, 0))
         self.runner.submit(
             Job(
-                slot="pictures",
+                slot=PICTURES,
                 steps=self._pictures(run),
                 failed=lambda error: self._fail(run, self._of(run), error),
                 stopped=lambda replaced: None if replaced else self._stopped(run),
@@ -217,23 +235,62 @@ class Session(traitlets.HasTraits):
 
         return tokenize(self.model, prompt, self.prepend_bos, self.beyond_context)
 
-    def head_scores(self) -> Generator[Any, None, pd.DataFrame | None]:
-        """The model's head scores, measured once and kept; None where they cannot be measured. A generator of steps."""
+    def head_scores(self) -> Generator[Any, None, None]:
+        """Measures the model's head scores, once for its weights and hooks as they are; `known_head_scores` has them
+        then. A generator of steps."""
         from mi_widgets.compute.head_scores import head_score_steps
 
+        if self.has_head_scores:
+            return
         known = self._fingerprint()
-        if self._scores is None or self._scores[0] != known:
-            try:
-                table = yield from head_score_steps(self.model)
-            except Exception:  # e.g. the user's own hooks fit the prompt only; the picture does not need these
-                return None
-            self._scores = (known, table)
-        return self._scores[1]
+        try:
+            found: pd.DataFrame | Exception = yield from head_score_steps(self.model)
+        except Exception as reason:  # e.g. the user's own hooks fit the prompt only; the picture does not need these
+            found = reason
+        self._scores = (known, found)
 
     @property
     def has_head_scores(self) -> bool:
-        """Whether `head_scores` is measured already, for the weights and hooks as they are."""
+        """Whether it is known, for the weights and hooks as they are, what `head_scores` finds."""
         return self._scores is not None and self._scores[0] == self._fingerprint()
+
+    def known_head_scores(self) -> tuple[pd.DataFrame | None, str]:
+        """The head scores that were measured last, or None; and why they could not be measured, or ""."""
+        found = None if self._scores is None else self._scores[1]
+        return (None, " ".join(explain(found))) if isinstance(found, Exception) else (found, "")
+
+    def measure_head_scores(self, listener: ScoresListener) -> None:
+        """Measure the head scores behind all pictures, and tell `listener`. One job serves all who ask."""
+        if listener not in self._scores_listeners:
+            self._scores_listeners.append(listener)
+        if len(self._scores_listeners) > 1:
+            return
+        started = time.perf_counter()
+
+        def stepped(step: Any) -> None:
+            left = (time.perf_counter() - started) / step.done * (step.total - step.done) if step.done else None
+            for one in list(self._scores_listeners):
+                one.scores_wait(step.done, step.total, left)
+
+        def ended(stopped: bool) -> None:
+            waiting, self._scores_listeners = self._scores_listeners, []
+            for one in waiting:
+                one.scores_end(stopped)
+
+        def steps() -> Generator[Any, None, None]:
+            yield from self.head_scores()
+            ended(stopped=False)
+
+        self.runner.submit(
+            Job(
+                slot=SCORES,
+                steps=steps(),
+                failed=lambda _error: ended(stopped=True),
+                stopped=lambda _replaced: ended(stopped=True),
+                stepped=stepped,
+                priority=2,
+            )
+        )
 
     def expected_seconds(self) -> float:
         """Estimated seconds of one pass over the present prompt; 0 for one that cannot be run."""
@@ -339,6 +396,8 @@ class Session(traitlets.HasTraits):
         union = tuple(dict.fromkeys(site for need in group for site in need.sites))
         try:
             return _answers(tokens, self._activations(tokens, group, union), group)
+        except MemoryError:
+            raise
         except Exception:
             kinds = dict.fromkeys(need.sites for need in group)
             if len(kinds) == 1:

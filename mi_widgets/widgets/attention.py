@@ -21,7 +21,7 @@ from mi_widgets.widgets.attention_page import frozen_parcels, heads_kept
 from mi_widgets.widgets.attention_source import resolved
 from mi_widgets.widgets.live import ComparedView
 from mi_widgets.widgets.recipe import attention_recipe
-from mi_widgets.widgets.view import STATIC
+from mi_widgets.widgets.view import page_source, status_value
 from mi_widgets.wire.attention_picture import AttentionPicture
 
 #: Head scores are measured before the first picture if that takes less than this, else after it.
@@ -52,8 +52,7 @@ class Attention(ComparedView):
 
     kind: ClassVar[str] = "attention"
     OPTIONS = OPTIONS
-    _esm = STATIC / "attention.js"
-    _css = STATIC / "attention.css"
+    _esm, _css = page_source("attention")
 
     def __init__(
         self,
@@ -82,7 +81,8 @@ class Attention(ComparedView):
         if (compare is not None and session is not None) or self._comparison is not None:
             chosen["show"] = options.get("show", "difference")
         self._scores = checked_scores(scores)
-        self._layers = None if layers is None else tuple(layers)
+        self._layers: tuple[int, ...] | None = None
+        self._notes: list[str] = []
         self._picture: AttentionPicture | None = None
         self._saved_show = "A"
         if session is not None:
@@ -93,7 +93,7 @@ class Attention(ComparedView):
         if session is not None:
             session.join(self)
         elif self._data is not None:
-            self._draw(0, [], scores_of_prompt(self._data, self._scores))
+            self._draw(0)
 
     # --- from what the user already has --------------------------------------------------------------
 
@@ -278,25 +278,40 @@ class Attention(ComparedView):
     def session_draws(self, progress: Progress, answers: dict[str, Answered]) -> Generator[Any, None, None]:
         """See `session.SessionView`."""
         assert self.session is not None
-        asked = self._asked  # the options may have changed since; then a newer run is on its way
+        session, asked = self.session, self._asked  # options may have changed since; then a newer run is on its way
         sides = {name: self._assembled(answer, asked["weighting"]) for name, answer in answers.items()}
-        later = not self.session.has_head_scores and self.session.scores_seconds() > QUICK_SECONDS
-        scores = None if later else (yield from self.session.head_scores())
+        if session.scores_seconds() <= QUICK_SECONDS:
+            yield from session.head_scores()
         self._data = sides["A"]
         self._comparison = AttentionComparison(sides["A"], sides["B"]) if "B" in sides else None
-        self._drawn = asked
+        self._drawn, self._notes = asked, list(progress.notes)
         self.last_error = None
-        self._draw(progress.run, progress.notes, self._all_scores(scores))
-        if later:
-            elapsed = self.status["elapsed_ms"]
-            scores = yield from self._measured(progress)
-            self._draw(progress.run, progress.notes, self._all_scores(scores), elapsed)
+        self._draw(progress.run)
+        if not session.has_head_scores:
+            session.measure_head_scores(self)
 
-    def _measured(self, progress: Progress) -> Generator[Any, None, pd.DataFrame | None]:
-        """The model's head scores, where they take long: with progress and Stop, the picture standing meanwhile."""
-        assert self.session is not None
-        about = f"measuring head scores, about {self.session.scores_seconds():.0f} s"
-        return (yield from self._told(self.session.head_scores(), progress.run, about))
+    def scores_wait(self, done: int, total: int, seconds: float | None) -> None:
+        """See `session.ScoresListener`. The picture stands meanwhile."""
+        about = "measuring head scores" + ("" if seconds is None else f", about {max(seconds, 1):.0f} s left")
+        if self._picture is not None and self.status["run"] == self._picture.run:
+            self._tell(self._picture.run, done, total, about)
+
+    def scores_end(self, stopped: bool) -> None:
+        """See `session.ScoresListener`."""
+        if self._picture is None:
+            return
+        run, status = self._picture.run, self.status
+        with self.hold_sync():
+            if stopped:
+                self.status = status_value("idle", run, message="Stopped: the heads have no scores of the model.")
+            else:
+                self._draw(run, self._elapsed_ms)
+            if status["run"] != run:  # a prompt that failed since: what is said of it stays
+                self.status = status
+
+    def _shape(self) -> tuple[int, int] | None:
+        held = None if self.session is not None else self._data
+        return super()._shape() if held is None else (max(held.layers) + 1, held.n_heads)
 
     def _assembled(self, answer: Answered, weighting: str) -> AttentionPatterns:
         """The patterns in an answer; views of one weighting share them, with what is derived from them."""
@@ -308,14 +323,12 @@ class Attention(ComparedView):
             ("attention", weighting), lambda: assemble(model, answer.tokens, answer.activations, weighting)
         )
 
-    def _all_scores(self, measured: pd.DataFrame | None) -> pd.DataFrame | None:
-        if measured is None:
-            return scores_of_prompt(self._data, self._scores) if self._data is not None else self._scores
-        return joined(measured, self._scores)
-
-    def _draw(self, run: int, notes: list[str], scores: pd.DataFrame | None, elapsed_ms: float | None = None) -> None:
+    def _draw(self, run: int, elapsed_ms: float | None = None) -> None:
         """Everything the picture needs, in one message."""
         assert self._data is not None
+        measured, why = (None, "") if self.session is None else self.session.known_head_scores()
+        notes = [*self._notes, *([f"No head scores of the model: {why}"] if why else [])]
+        scores = scores_of_prompt(self._data, self._scores) if measured is None else joined(measured, self._scores)
         self._picture = picture = AttentionPicture(
             self._data, self._comparison, run=run, scores=scores, notes=notes, live=self.session is not None
         )
@@ -332,7 +345,9 @@ class Attention(ComparedView):
             return layer in layers and head is not None and head < count
 
         chosen = self.selection
-        first = (chosen.layer, chosen.head) if exists(chosen.layer, chosen.head) else (layers[0], 0)
+        first = (chosen.layer if chosen.layer in layers else layers[0], 0)
+        if exists(chosen.layer, chosen.head):
+            first = (chosen.layer, chosen.head)
         return list(dict.fromkeys([first, *(pair for pair in chosen.heads if exists(*pair))]))  # type: ignore[arg-type]
 
     def _settle(self) -> None:

@@ -12,9 +12,10 @@ from typing import Any, ClassVar
 
 import traitlets
 
-from mi_widgets.errors import DataError
+from mi_widgets.errors import DataError, PromptError
 from mi_widgets.session import Progress, Session, explain
 from mi_widgets.session.prompts import from_wire, history_to_wire, plain, to_wire
+from mi_widgets.session.traits import Checked, Options, refusing
 from mi_widgets.widgets.options import OptionTable, options_from_wire
 from mi_widgets.widgets.view import View, status_value
 
@@ -27,6 +28,7 @@ TELL_SECONDS = 0.25
 #: How a trait that holds a prompt crosses.
 PROMPT_TRAIT: dict[str, Any] = {
     "sync": True,
+    "from_page": True,
     "to_json": lambda prompt, _view: to_wire(prompt),
     "from_json": lambda value, _view: from_wire(value),
     "echo_update": False,
@@ -46,12 +48,15 @@ class LiveView(View):
 
     OPTIONS: ClassVar[OptionTable]
 
-    prompt = traitlets.Any(None, allow_none=True).tag(**PROMPT_TRAIT)
+    prompt: Any = Checked(None).tag(**PROMPT_TRAIT)
     history = traitlets.List().tag(sync=True)
-    options = traitlets.Dict().tag(sync=True, from_json=options_from_wire, echo_update=False)
+    options: Any = Options().tag(sync=True, from_page=True, from_json=options_from_wire, echo_update=False)
 
     #: The result of the picture, kept by the subclass.
     _data: Any = None
+    _elapsed_ms = 0.0
+    #: When the page last heard how far a run is.
+    _told_at = 0.0
 
     def __init__(self, session: Session | None, *, options: dict[str, Any], **traits: Any) -> None:
         self._started = time.perf_counter()
@@ -88,24 +93,29 @@ class LiveView(View):
 
     def _put(self, run: int, picture: bytes, focus: bytes = b"", elapsed_ms: float | None = None) -> None:
         """Everything the picture needs, in one message."""
-        elapsed = 1000 * (time.perf_counter() - self._started) if elapsed_ms is None else elapsed_ms
+        self._elapsed_ms = 1000 * (time.perf_counter() - self._started) if elapsed_ms is None else elapsed_ms
         with self.hold_sync():
             self.picture = picture
             self.focus = focus
-            self.status = status_value("idle", run, elapsed_ms=round(elapsed, 1))
+            self.status = status_value("idle", run, elapsed_ms=round(self._elapsed_ms, 1))
 
     def _told(self, steps: Generator[Any, None, Any], run: int, about: str) -> Generator[Any, None, Any]:
         """`steps`, with the page told how far they are where they take long; returns what they return."""
-        told = time.perf_counter()
+        self._told_at = time.perf_counter()
         while True:
             try:
                 step = next(steps)
             except StopIteration as finished:
                 return finished.value
-            if step is not None and time.perf_counter() - told > TELL_SECONDS:
-                told = time.perf_counter()
-                self.status = status_value("computing", run, done=step.done, total=step.total, estimate=about)
+            if step is not None:
+                self._tell(run, step.done, step.total, about)
             yield step
+
+    def _tell(self, run: int, done: int, total: int, about: str) -> None:
+        """Tell the page how far the run is, not too often."""
+        if time.perf_counter() - self._told_at > TELL_SECONDS:
+            self._told_at = time.perf_counter()
+            self.status = status_value("computing", run, done=done, total=total, estimate=about)
 
     def _compute(self) -> None:
         """Make the picture anew, alone: other views do not change by it."""
@@ -166,10 +176,14 @@ class LiveView(View):
     # --- edits ---------------------------------------------------------------------------------------
 
     @traitlets.validate("prompt")
+    @refusing
     def _plain_prompt(self, proposal: Any) -> Any:
+        if proposal["value"] is None and self.session is not None:
+            raise PromptError("There is no prompt.", "Give text, token ids or chat messages.")
         return plain(proposal["value"])
 
     @traitlets.validate("options")
+    @refusing
     def _whole_options(self, proposal: Any) -> dict[str, Any]:
         current = self._trait_values.get("options") or self.OPTIONS.defaults
         return self.changed_options(current, dict(proposal["value"]))
@@ -208,6 +222,7 @@ class ComparedView(LiveView):
         return super()._frozen(run, picture, store, compare=to_wire(self._drawn.get("compare")), **own)
 
     @traitlets.validate("compare")
+    @refusing
     def _plain_compare(self, proposal: Any) -> Any:
         return plain(proposal["value"])
 

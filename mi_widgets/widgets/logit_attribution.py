@@ -17,12 +17,13 @@ from mi_widgets.data.integers import integer
 from mi_widgets.errors import AnswerError, DataError, ModelError
 from mi_widgets.session import Answered, Need, Progress
 from mi_widgets.session.prompts import plain_answer
+from mi_widgets.session.traits import refusing
 from mi_widgets.widgets.live import LiveView
 from mi_widgets.widgets.options import OptionTable
 from mi_widgets.widgets.recipe import recipe_lines
 from mi_widgets.widgets.refused import refused_token
 from mi_widgets.widgets.source import session_of
-from mi_widgets.widgets.view import STATIC
+from mi_widgets.widgets.view import page_source
 from mi_widgets.wire.attribution_picture import AttributionPicture
 
 #: Likely next tokens offered as answers.
@@ -52,7 +53,7 @@ OPTIONS = OptionTable(
 )
 
 #: How a trait that holds an answer crosses: text, an id, or null.
-ANSWER_TRAIT: dict[str, Any] = {"sync": True, "echo_update": False}
+ANSWER_TRAIT: dict[str, Any] = {"sync": True, "from_page": True, "echo_update": False}
 
 
 class LogitAttribution(LiveView):
@@ -76,12 +77,11 @@ class LogitAttribution(LiveView):
 
     kind: ClassVar[str] = "logit_attribution"
     OPTIONS = OPTIONS
-    _esm = STATIC / "logit_attribution.js"
-    _css = STATIC / "logit_attribution.css"
+    _esm, _css = page_source("logit_attribution")
 
     answer: Any = traitlets.Any(None, allow_none=True).tag(**ANSWER_TRAIT)
     foil: Any = traitlets.Any(None, allow_none=True).tag(**ANSWER_TRAIT)
-    refused = traitlets.Dict(None, allow_none=True).tag(sync=True)
+    refused = traitlets.Dict(default_value=None, allow_none=True).tag(sync=True)
 
     def __init__(
         self,
@@ -284,6 +284,7 @@ class LogitAttribution(LiveView):
     # --- edits ---------------------------------------------------------------------------------------
 
     @traitlets.validate("answer", "foil")
+    @refusing
     def _plain_answer(self, proposal: Any) -> Any:
         return plain_answer(proposal["trait"].name, proposal["value"])
 

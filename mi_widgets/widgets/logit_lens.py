@@ -21,7 +21,7 @@ from mi_widgets.widgets.live import ComparedView
 from mi_widgets.widgets.recipe import recipe_lines
 from mi_widgets.widgets.refused import refused_token
 from mi_widgets.widgets.source import session_of
-from mi_widgets.widgets.view import STATIC, RequestError
+from mi_widgets.widgets.view import RequestError, page_source
 from mi_widgets.wire.lens_picture import LensPicture
 
 #: Positions from which on a table is drawn two columns wide.
@@ -56,10 +56,9 @@ class LogitLens(ComparedView):
 
     kind: ClassVar[str] = "logit_lens"
     OPTIONS = OPTIONS
-    _esm = STATIC / "logit_lens.js"
-    _css = STATIC / "logit_lens.css"
+    _esm, _css = page_source("logit_lens")
 
-    refused = traitlets.Dict(None, allow_none=True).tag(sync=True)
+    refused = traitlets.Dict(default_value=None, allow_none=True).tag(sync=True)
 
     def __init__(
         self,

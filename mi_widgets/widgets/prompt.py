@@ -23,7 +23,7 @@ from mi_widgets.widgets.prompt_options import OPTIONS
 from mi_widgets.widgets.prompt_writing import Writing
 from mi_widgets.widgets.recipe import recipe_lines
 from mi_widgets.widgets.source import session_of
-from mi_widgets.widgets.view import STATIC, RequestError, status_value
+from mi_widgets.widgets.view import RequestError, page_source, status_value
 from mi_widgets.wire.prompt_picture import PromptPicture
 
 #: Candidates kept for each position, unless the view is told otherwise.
@@ -54,8 +54,7 @@ class Prompt(ComparedView):
 
     kind: ClassVar[str] = "prompt"
     OPTIONS = OPTIONS
-    _esm = STATIC / "prompt.js"
-    _css = STATIC / "prompt.css"
+    _esm, _css = page_source("prompt")
 
     written = traitlets.Int(0).tag(sync=True)
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import os
+import time
 import warnings
 from collections.abc import Generator, Sequence
 from pathlib import Path
@@ -20,9 +22,12 @@ from mi_widgets.data import Selection
 from mi_widgets.data import save as save_data
 from mi_widgets.errors import DataError, ExportError, MiWidgetsError
 from mi_widgets.session import Answered, Need, Progress, Session, explain
+from mi_widgets.session.traits import SelectionTrait, WholeNumber, refusing
 from mi_widgets.wire.messages import Answer, AnswerError, SelectionValue, StatusValue
 
 STATIC = Path(__file__).parent / "static"
+#: A render that does not answer a roll call within this long has left, and how often there is one.
+ANSWER_SECONDS, ROLL_SECONDS = 10.0, 60.0
 #: After this long without a new selection, the saved state catches up with the screen.
 SETTLE_SECONDS = 1.5
 #: Suffixes `save` knows, and who writes them.
@@ -36,6 +41,18 @@ class RequestError(MiWidgetsError):
     def __init__(self, code: str, message: str, hint: str = "") -> None:
         super().__init__(message, hint)
         self.code = code
+
+
+def page_source(name: str) -> tuple[Any, Any]:
+    """Code and style of a view's page side, for `_esm` and `_css`.
+
+    As text: anywidget watches files, with callbacks that keep every view ever made. Who works on the page side asks
+    for that by anywidget's own `ANYWIDGET_HMR=1`: then views follow the files.
+    """
+    files = STATIC / f"{name}.js", STATIC / f"{name}.css"
+    if os.environ.get("ANYWIDGET_HMR") == "1":
+        return files
+    return files[0].read_text(encoding="utf-8"), files[1].read_text(encoding="utf-8")
 
 
 def _selection_to_wire(selection: Selection, view: View) -> SelectionValue:
@@ -69,25 +86,31 @@ class View(anywidget.AnyWidget):
     session: Session | None = None
     _settle_timer: asyncio.TimerHandle | None = None
     _stamp = 0
+    _own_layout: Any = None
     #: No page shows the view any more; a view that was never shown (a script's) is not hidden.
     session_hidden = False
-    _present = 0
+    _called = float("-inf")
 
     session_id = traitlets.Unicode().tag(sync=True)
-    selection = traitlets.Instance(Selection).tag(
-        sync=True, to_json=_selection_to_wire, from_json=_selection_from_wire, echo_update=False
+    selection: Any = SelectionTrait().tag(
+        sync=True, from_page=True, to_json=_selection_to_wire, from_json=_selection_from_wire, echo_update=False
     )
     status = traitlets.Dict().tag(sync=True)
     picture = traitlets.Bytes(b"").tag(sync=True)
     # A name of the page's contract; ipywidgets has a method `focus()` of no use to a view.
     focus: Any = traitlets.Bytes(b"").tag(sync=True)  # pyright: ignore[reportIncompatibleMethodOverride]
     store = traitlets.Bytes(b"").tag(sync=True)
-    height = traitlets.Int(620, min=240, max=4000).tag(sync=True)
+    height = WholeNumber(620, min=240, max=4000).tag(sync=True, from_page=True)
+
+    #: Options of `frozen_state`: those of an offline page of this view.
+    PAGE_OPTIONS: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, session: Session | None, **traits: Any) -> None:
         self.session = session
         self.last_error: Exception | None = None
         self._requests: dict[int, dict[str, Any]] = {}
+        #: When each render that stands on a page was last heard, by its name.
+        self._renders: dict[str, float] = {}
         try:
             self._loop: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
         except RuntimeError:
@@ -100,6 +123,7 @@ class View(anywidget.AnyWidget):
             **traits,
         )
         self._stamp = self.newest_stamp
+        self._own_layout = self.layout
         if not self.session_id:
             self.session_id = self.model_id or ""
         self.on_msg(self._receive)
@@ -238,6 +262,8 @@ class View(anywidget.AnyWidget):
         if self._settle_timer is not None:
             self._settle_timer.cancel()
         super().close()
+        if self._own_layout is not None:
+            self._own_layout.close()  # ipywidgets makes one for each view, and keeps it
 
     # --- the session's side --------------------------------------------------------------------------
 
@@ -256,6 +282,8 @@ class View(anywidget.AnyWidget):
     def session_waits(self, progress: Progress) -> None:
         """See `session.SessionView`."""
         self.last_error = None
+        if self._renders and time.monotonic() - self._called > ROLL_SECONDS:
+            self._call_roll()
         self.status = status_value(
             "computing", progress.run, done=progress.done, total=progress.total, estimate=progress.estimate
         )
@@ -288,8 +316,16 @@ class View(anywidget.AnyWidget):
         """The newest stamp among linked views."""
         return max(view._stamp for view in self._linked())
 
+    def _shape(self) -> tuple[int, int] | None:
+        """Layers and heads that can be selected; None for any."""
+        return None if self.session is None else (self.session.info.n_layers, self.session.info.n_heads)
+
     @traitlets.validate("selection")
+    @refusing
     def _stamp_selection(self, proposal: Any) -> Selection:
+        shape = self._shape()
+        if shape is not None:
+            proposal["value"].within(*shape)
         # A selection set in Python is newer than any the page has sent; one from the page brings its own stamp.
         from_page = "selection" in self._property_lock
         fresh = proposal["value"] != self._trait_values.get("selection")
@@ -318,6 +354,25 @@ class View(anywidget.AnyWidget):
 
     # --- the page's side -----------------------------------------------------------------------------
 
+    def set_state(self, sync_data: Any) -> None:
+        """What a page has set (ipywidgets calls this), each value by itself: of a wrong one nothing is kept, the view
+        says so, and the page gets back what stands. What is the kernel's to say is passed over."""
+        own = sync_data if isinstance(sync_data, dict) else {}
+        taken, error = {}, None
+        for name in [name for name in own if name in self.keys and self.trait_metadata(name, "from_page")]:
+            try:
+                with self._lock_property(**{name: own[name]}):
+                    from_json = self.trait_metadata(name, "from_json", self._trait_from_json)
+                    self.traits()[name]._validate(self, from_json(own[name], self))
+                taken[name] = own[name]
+            except Exception as reason:  # whatever a page sends, nothing may raise in its message
+                error = reason
+                self.send_state(name)
+        if taken:
+            super().set_state(taken)
+        if error is not None:
+            self._complain(error)
+
     def _receive(self, _widget: Any, content: Any, _buffers: Any) -> None:
         kind = content.get("kind") if isinstance(content, dict) else None
         number = content.get("req", -1) if kind in {"cancel", "request"} else -1
@@ -326,10 +381,7 @@ class View(anywidget.AnyWidget):
         elif kind == "order":
             self._obey(content)
         elif kind in {"shown", "hidden"}:
-            self._present += 1 if kind == "shown" else -1
-            self.session_hidden = self._present <= 0
-            if not self.session_hidden and self.session is not None:
-                self.session.catch_up(self)
+            self._heard(str(content.get("render")), stands=kind == "shown")
         elif not isinstance(number, int):
             return  # an answer could not say what it answers
         elif kind == "cancel":
@@ -342,14 +394,45 @@ class View(anywidget.AnyWidget):
             else:
                 self._reply(number)
 
+    def _heard(self, render: str, stands: bool) -> None:
+        """A render stands on a page, or has left it."""
+        known = self._renders.pop(render, None) is not None
+        if stands:
+            self._renders[render] = time.monotonic()
+            if not known and len(self._renders) > 1:
+                self._call_roll()  # the page may have been reloaded: what stood on it cannot say that it has left
+        self._count()
+
+    def _call_roll(self) -> None:
+        """Ask every render whether it still stands; who does not answer has left."""
+        if self._loop is None or self._loop.is_closed() or not self._loop.is_running():
+            return
+        self._called = called = time.monotonic()
+        self.send({"kind": "roll_call"})
+
+        def count() -> None:
+            self._renders = {render: heard for render, heard in self._renders.items() if heard >= called}
+            self._count()
+
+        self._loop.call_soon_threadsafe(self._loop.call_later, ANSWER_SECONDS, count)
+
+    def _count(self) -> None:
+        self.session_hidden = not self._renders
+        if self._renders and self.session is not None:
+            self.session.catch_up(self)
+
     def _obey(self, order: dict[str, Any]) -> None:
         try:
             self._order(order)
         except Exception as error:  # nothing may raise in a message of the page; the view shows it
-            message, hint = explain(error)  # the picture is as current as before
-            # The same refusal twice would be no change, and the page would wait for an answer.
-            self.status = status_value("idle", int(self.status["run"]))
-            self.status = status_value("error", int(self.status["run"]), message=message, hint=hint)
+            self._complain(error)
+
+    def _complain(self, error: Exception) -> None:
+        """Show an error that leaves the picture as current as it was."""
+        message, hint = explain(error)
+        # The same refusal twice would be no change, and the page would wait for an answer.
+        self.status = status_value("idle", int(self.status["run"]))
+        self.status = status_value("error", int(self.status["run"]), message=message, hint=hint)
 
     def _reply(self, number: int) -> None:
         """Every request is answered, with data or with an error that says what to do."""

@@ -208,10 +208,28 @@ class TestSelection:
         view._settle()
         assert set(unpack(view.focus)[1]) == {"head/A/1.3", "head/A/0.2"}
 
-    def test_a_selection_of_a_head_that_is_not_there_shows_the_first(self, view):
-        view.selection = mw.Selection(layer=17, head=2)
+    @pytest.mark.parametrize(
+        "beyond", [mw.Selection(layer=17, head=2), mw.Selection(head=4), mw.Selection(heads=((0, 0), (2, 0)))], ids=str
+    )
+    def test_a_selection_of_what_the_model_lacks_is_refused(self, beyond, view):
+        view.selection = mw.Selection(layer=1, head=2)
+        for holder in (view, view.session):
+            with pytest.raises(DataError, match="does not exist"):
+                holder.selection = beyond
+            assert view.selection == view.session.selection == mw.Selection(layer=1, head=2)
+        from_page(view, selection={**beyond.to_dict(), "stamp": 99})
+        assert view.selection == view.session.selection == mw.Selection(layer=1, head=2)
+
+    def test_a_selection_of_a_layer_alone_shows_its_first_head(self, view):
+        view.selection = mw.Selection(layer=1)
         view._settle()
-        assert set(unpack(view.focus)[1]) == {"head/A/0.0"}
+        assert set(unpack(view.focus)[1]) == {"head/A/1.0"}
+
+    @pytest.mark.parametrize("wrong", [{}, None, (1, 2), {"layer": 1}], ids=repr)
+    def test_what_is_no_selection_is_refused_with_a_word_on_what_is(self, wrong, view):
+        for holder in (view, view.session):
+            with pytest.raises(DataError, match=r"mw.Selection\(layer=2, head=6\)"):
+                holder.selection = wrong
 
 
 class TestOptions:
