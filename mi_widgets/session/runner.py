@@ -1,8 +1,8 @@
 """Runs jobs on the thread that made them: newest request wins, work yields to the loop, Stop stops.
 
-A job is a generator of `Step`. In a notebook it advances on the kernel's own event loop, between messages, so
-progress shows, a newer edit can replace it, and a job that matters more goes first; without a loop (scripts, pytest) it runs at once. `flush` runs
-what is pending now, for a cell that cannot wait for its own loop. Knows nothing of models or views.
+A job is a generator of `Step`. In a notebook it advances on the kernel's own event loop, between messages, so progress
+shows, a newer edit can replace it, and a job that matters more goes first; without a loop (scripts, pytest) it runs at
+once. `flush` runs what is pending now, for a cell that cannot wait for its own loop. Knows nothing of models or views.
 """
 
 from __future__ import annotations
@@ -112,8 +112,12 @@ class Runner:
         if not current.advancing and threading.get_ident() == self.owner:
             self._settle(current, replaced=False)
 
-    def flush(self, timeout: float | None = None) -> None:
+    def flush(self, timeout: float | None = None, priority: int | None = None) -> None:
         """Run everything pending now, on the calling thread if it is the owner; else wait for the owner.
+
+        Args:
+            timeout: seconds.
+            priority: leave to the loop what matters less.
 
         Raises:
             TimeoutError: not done in `timeout` seconds; the work goes on if there is a loop.
@@ -127,6 +131,8 @@ class Runner:
         while (job := self._take()) is not None:
             if job.advancing and self._stepping == threading.get_ident():
                 return  # called from inside this very job: what is pending is being delivered
+            if priority is not None and job.priority > priority:
+                return
             if self._advance(job, interruptible=True) and deadline is not None and time.monotonic() > deadline:
                 if self.loop is None:
                     self.stop()

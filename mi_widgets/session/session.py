@@ -261,9 +261,10 @@ class Session(traitlets.HasTraits):
 
     def measure_head_scores(self, listener: ScoresListener) -> None:
         """Measure the head scores behind all pictures, and tell `listener`. One job serves all who ask."""
+        measuring = bool(self._scores_listeners)
         if listener not in self._scores_listeners:
             self._scores_listeners.append(listener)
-        if len(self._scores_listeners) > 1:
+        if measuring:
             return
         started = time.perf_counter()
 

@@ -1,4 +1,4 @@
-"""Traits that refuse with our own errors, which say what is wrong and what to do. Knows nothing of sessions or views."""
+"""Traits that refuse with our own errors, which say what to do. Knows nothing of sessions or views."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class SelectionTrait(traitlets.Instance):
     def error(self, obj: Any, value: Any, error: Any = None, info: Any = None) -> NoReturn:  # noqa: ARG002
         """Refuse `value`."""
         raise WrongValue(
-            f"{self.name}={value!r} is no selection.", "Give one, e.g. mw.Selection(layer=2, head=6); Selection() is none."
+            f"{self.name}={value!r} is no selection.", "Give mw.Selection(layer=2, head=6), or Selection() for none."
         )
 
 

@@ -52,6 +52,7 @@ class Attention(ComparedView):
 
     kind: ClassVar[str] = "attention"
     OPTIONS = OPTIONS
+    PAGE_OPTIONS = ("heads",)
     _esm, _css = page_source("attention")
 
     def __init__(
@@ -365,7 +366,6 @@ class Attention(ComparedView):
         return answer(self._picture, request)
 
     def _shown(self) -> AttentionPatterns | AttentionComparison:
-        self._flush()
         assert self._picture is not None
         return self._picture.shown(self.options["show"])
 

@@ -122,11 +122,11 @@ class LiveView(View):
         if self.session is not None:
             self.session.compute([self])
 
-    def _flush(self) -> None:
-        """Do pending work now; raises if there is still no picture."""
+    def _flush(self, priority: int | None = None) -> None:
+        """Do pending work now, as far as it has this priority; raises if there is still no picture."""
         if self.session is not None:
             self.session.catch_up(self)
-            self.session.runner.flush()
+            self.session.runner.flush(priority=priority)
         if self._data is None:
             raise self.last_error or DataError("nothing has been computed yet.", "Call view.wait().")
 
@@ -167,7 +167,7 @@ class LiveView(View):
         if waiting and session is not None and session.expected_seconds() > STILL_SECONDS:
             return ""  # the cell ends now, and the live view shows progress and Stop
         try:
-            self._flush()
+            self._flush(priority=0)  # the picture alone
         except Exception:
             return ""  # the live view shows the error; a still picture of nothing helps nobody
         self._settle()

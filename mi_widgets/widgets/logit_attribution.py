@@ -182,10 +182,8 @@ class LogitAttribution(LiveView):
             "LogitAttribution", "logit_attribution", self.session, drawn.get("prompt"), words, self.selection
         )
 
-    def frozen_state(self, **options: Any) -> dict[str, Any]:
-        """The state for an offline page; it takes no options."""
-        if options:
-            raise DataError(f"{', '.join(options)}: a page of an attribution has no such option.")
+    def frozen_state(self) -> dict[str, Any]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """The state for an offline page."""
         self._flush()
         assert self._picture is not None
         own = {"answer": self.answer, "foil": self.foil, "refused": None}

@@ -146,7 +146,7 @@ class LogitLens(ComparedView):
         """
         from mi_widgets.figures import logit_lens_figure
 
-        self._flush()
+        self._current()
         assert self._picture is not None
         shown: dict[str, Any] = {name: self.options[name] for name in ("color", "target", "palette")}
         if options.get("kind") == "curves":
@@ -173,10 +173,8 @@ class LogitLens(ComparedView):
         missing = [name for name in fitted if self.session is not None and not self._shipped(name)]
         return "".join(f"# {name}: the lens you fitted; give it as {name}=…\n" for name in missing) + lines
 
-    def frozen_state(self, **options: Any) -> dict[str, Any]:
-        """The state for an offline page, with every cell's top tokens; it takes no options."""
-        if options:
-            raise DataError(f"{', '.join(options)}: a page of a lens has no such option.")
+    def frozen_state(self) -> dict[str, Any]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """The state for an offline page, with every cell's top tokens."""
         self._flush()
         assert self._picture is not None
         return self._frozen(self._picture.run, self._picture.parcel(whole=True, live=False), refused=None)

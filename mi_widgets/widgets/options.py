@@ -9,7 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from mi_widgets.errors import DataError
+import numpy as np
+
+from mi_widgets.errors import DataError, choose
 
 
 def _anything(name: str, value: Any) -> Any:  # noqa: ARG001
@@ -37,12 +39,19 @@ class OptionTable:
         kept = {}
         for name, value in changes.items():
             if name not in self.defaults:
-                raise DataError(f"unknown option {name!r}.", f"Options are {', '.join(self.defaults)}.")
-            if name in self.choices and value not in self.choices[name]:
-                allowed = ", ".join(map(repr, self.choices[name]))
-                raise DataError(f"{name}={value!r} is unknown.", f"Choose one of {allowed}.")
-            kept[name] = self.check(name, value)
+                raise DataError(f"unknown option {name!r}.", choose(name, self.defaults, "Options are"))
+            kept[name] = self.check(name, self._chosen(name, value) if name in self.choices else value)
         return {**self.defaults, **current, **kept}
+
+    def _chosen(self, name: str, value: Any) -> Any:
+        """The choice that `value` is, whatever number type or kind of text it came in."""
+        for choice in self.choices[name]:
+            same = value is choice or (np.isscalar(value) and value == choice)
+            if same and isinstance(choice, bool) == isinstance(value, (bool, np.bool_)):
+                return choice
+        if isinstance(value, str):
+            raise DataError(f"{name}={value!r} is unknown.", choose(value, map(str, self.choices[name])))
+        raise DataError(f"{name}={value!r} is unknown.", f"Choose one of {', '.join(map(repr, self.choices[name]))}.")
 
     def words(self, options: dict[str, Any]) -> dict[str, Any]:
         """The options that differ from their defaults, as a recipe writes them."""

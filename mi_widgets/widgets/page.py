@@ -11,7 +11,8 @@ from typing import Any
 
 import ipywidgets
 
-from mi_widgets.errors import DataError
+from mi_widgets.data.integers import integer
+from mi_widgets.errors import DataError, choose
 from mi_widgets.export import FrozenView, offline_page, readable_size, write_page
 from mi_widgets.widgets.view import STATIC, View
 
@@ -25,7 +26,7 @@ class Dashboard(ipywidgets.GridBox):
     """
 
     def __init__(self, *views: View, columns: int = 2) -> None:
-        _check(views, columns)
+        columns = _check(views, columns)
         self.views = views
         self.columns = columns
         width = max(320, 960 // columns)
@@ -66,7 +67,10 @@ def save_html(path: str | Path, *views: View, columns: int = 1, title: str | Non
         views: made by this package.
         columns: how many side by side.
         title: of the page.
-        options: passed to every view's `frozen_state`, e.g. `heads=`.
+        options: of the views that know them, e.g. `heads=` of attention (`View.PAGE_OPTIONS`).
+
+    Raises:
+        DataError: no view knows an option.
     """
     page_of(views, path, title=title, columns=columns, **options)
     return Path(path)
@@ -74,10 +78,14 @@ def save_html(path: str | Path, *views: View, columns: int = 1, title: str | Non
 
 def page_of(views: Sequence[View], path: str | Path | None, *, title: str | None, columns: int, **options: Any) -> str:
     """The HTML of an offline page with these views; written to `path` if given."""
-    _check(views, columns)
+    columns = _check(views, columns)
+    known = list(dict.fromkeys(name for view in views for name in view.PAGE_OPTIONS))
+    for name in set(options) - set(known):
+        what = f"Pages of {'this view' if len(views) == 1 else 'these views'} have"
+        raise DataError(f"unknown option {name!r}.", choose(name, known, what) if known else f"{what} none.")
     kinds = dict.fromkeys(view.kind for view in views)
     html = offline_page(
-        [FrozenView(view.kind, view.frozen_state(**options)) for view in views],
+        [FrozenView(view.kind, view.frozen_state(**_known(view, options))) for view in views],
         title=title or "mi_widgets",
         columns=columns,
         css="\n".join(_static(f"{kind}.css") for kind in kinds),
@@ -92,15 +100,20 @@ def page_of(views: Sequence[View], path: str | Path | None, *, title: str | None
     return html
 
 
+def _known(view: View, options: dict[str, Any]) -> dict[str, Any]:
+    return {name: option for name, option in options.items() if name in view.PAGE_OPTIONS}
+
+
 def _static(name: str) -> str:
     return (STATIC / name).read_text(encoding="utf-8")
 
 
-def _check(views: Sequence[Any], columns: int) -> None:
+def _check(views: Sequence[Any], columns: Any) -> int:
     if not views:
         raise DataError("no view given.", "Name at least one.")
     strange = [type(view).__name__ for view in views if not isinstance(view, View)]
     if strange:
         raise DataError(f"{', '.join(strange)} is no view of mi_widgets.", "Give views such as mw.Attention(session).")
-    if columns < 1:
+    if integer("columns", columns) < 1:
         raise DataError(f"columns={columns}.", "Give at least 1.")
+    return int(columns)

@@ -195,10 +195,8 @@ class Prompt(ComparedView):
             words = {**{name: own[name] for name in own if own[name] not in (None, TOP_K)}, **words}
         return recipe_lines("Prompt", "prompt", self.session, self._drawn.get("prompt"), words, self.selection)
 
-    def frozen_state(self, **options: Any) -> dict[str, Any]:
-        """The state for an offline page; it takes no options."""
-        if options:
-            raise DataError(f"{', '.join(options)}: a page of a prompt has no such option.")
+    def frozen_state(self) -> dict[str, Any]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """The state for an offline page."""
         self._flush()
         assert self._picture is not None
         return self._frozen(self._picture.run, self._picture.parcel(live=False), written=self.written)

@@ -63,6 +63,8 @@ def _selection_from_wire(value: dict[str, Any], view: View) -> Selection:
     try:
         stamp = int(value.get("stamp") or 0)
         selection = Selection.from_dict(value)
+        if (shape := view._shape()) is not None:
+            selection.within(*shape)
     except (AttributeError, TypeError, ValueError, IndexError):  # DataError is a ValueError
         return view.selection
     if stamp < view.newest_stamp:  # Python or another view has chosen since; the page hears of it
@@ -164,7 +166,8 @@ class View(anywidget.AnyWidget):
         raise TypeError(f"{type(self).__name__} defines no recipe")
 
     def frozen_state(self, **options: Any) -> dict[str, Any]:  # noqa: ARG002
-        """The synchronised state as an offline page needs it: JSON values and bytes by trait name."""
+        """The synchronised state as an offline page needs it: JSON values and bytes by trait name. Takes what
+        `PAGE_OPTIONS` names."""
         raise TypeError(f"{type(self).__name__} defines no frozen state")
 
     def _answer(self, request: dict[str, Any]) -> bytes:  # noqa: ARG002
@@ -246,7 +249,7 @@ class View(anywidget.AnyWidget):
         Args:
             path: where to write it (its size is printed); only returned if None.
             title: of the page.
-            options: passed to `frozen_state`, e.g. `heads=`.
+            options: those of the view, e.g. `heads=` of attention.
 
         Returns:
             The HTML text.

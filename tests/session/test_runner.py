@@ -86,6 +86,52 @@ def test_jobs_of_other_slots_wait_their_turn():
     assert log == [("first", 0), ("first", 1), ("soon", 0), ("late", 0)]
 
 
+def test_a_job_that_matters_more_goes_first_between_the_steps_of_one_that_has_begun():
+    log, runner = Log(), Runner()
+
+    def submit_others(step):
+        if step == 1:
+            runner.submit(log.job("as late", steps=1, slot="as late", priority=1))
+            runner.submit(log.job("urgent", steps=2, slot="urgent"))
+
+    runner.submit(log.job("late", steps=4, slot="late", priority=1, body=submit_others))
+    urgent = [("urgent", 0), ("urgent", 1)]
+    assert log == [("late", 0), ("late", 1), *urgent, ("late", 2), ("late", 3), ("as late", 0)]
+
+
+def test_one_slot_is_dropped_and_the_others_go_on(in_loop):
+    async def main():
+        log, runner = Log(), Runner()
+        runner.submit(log.job("a", steps=1, slot="a"))
+        runner.submit(log.job("b", steps=1, slot="b"))
+        runner.drop("b")
+        runner.flush()
+        assert log == [("b", "stopped"), ("a", 0)]
+
+    in_loop(main)
+
+
+def test_several_threads_without_a_loop_step_one_job_in_turns():
+    log, runner = Log(), Runner()
+    started, inside = threading.Event(), []
+
+    def work(step):
+        started.set()
+        inside.append(step)
+        threading.Event().wait(0.002)
+
+    threads = [threading.Thread(target=runner.submit, args=(log.job("a", steps=20, body=work),))]
+    threads[0].start()
+    started.wait(30)
+    threads += [threading.Thread(target=runner.flush) for _ in range(4)]
+    for thread in threads[1:]:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert log == [("a", step) for step in range(20)]
+    assert inside == list(range(20))
+
+
 def test_stop_ends_the_job_after_its_step():
     log, runner = Log(), Runner()
     runner.submit(log.job("a", body=lambda step: runner.stop() if step == 1 else None))

@@ -438,7 +438,7 @@ class TestLeaving:
         assert set(blocks) == {f"A/{name}" for name in ("surprisal", "rank", "entropy", "top_ids", "top_probs")}
         json.dumps({name: value for name, value in state.items() if not isinstance(value, bytes)}, allow_nan=False)
         with pytest.raises(DataError, match="heads"):
-            view.frozen_state(heads="all")
+            view.to_html(heads="all")
 
     def test_one_offline_page(self, view, tmp_path, capsys):
         html = view.to_html(tmp_path / "page.html")
