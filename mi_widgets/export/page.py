@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mi_widgets.errors import DataError, ExportError
+from mi_widgets.errors import DataError
 from mi_widgets.version import __version__
 
 #: Inline script and blob modules run; every other source, and every request, is refused.
@@ -141,13 +141,13 @@ def write_page(path: str | Path, page: str) -> Path:
     """Write `page` to `path` as UTF-8.
 
     Raises:
-        ExportError: the folder does not exist.
+        ExportError: the file cannot be written; what stood there before stands as it was.
     """
-    path = Path(path)
-    if not path.parent.is_dir():
-        raise ExportError(f"the folder {path.parent} does not exist.", "Make it first.")
-    path.write_text(page, encoding="utf-8", newline="\n")
-    return path
+    from mi_widgets.data.files import replacing  # its room knows numpy, which a page needs not
+
+    with replacing(path) as beside:
+        beside.write_text(page, encoding="utf-8", newline="\n")
+    return Path(path)
 
 
 def readable_size(nbytes: int) -> str:

@@ -82,10 +82,10 @@ def test_a_refusal_is_seen_behind_the_error_of_a_writer_that_closes_its_file(tmp
 
 
 def test_a_refusal_from_before_the_writing_is_not_taken_for_one_of_the_disk(tmp_path):
-    with pytest.raises(ValueError, match="of the writer"):
-        try:
-            raise refusal(errno.ENOSPC)
-        except OSError:
+    try:
+        raise refusal(errno.ENOSPC)
+    except OSError:
+        with pytest.raises(ValueError, match="of the writer"):
             write_half(tmp_path / "result.npz", ValueError("of the writer"))
 
 
