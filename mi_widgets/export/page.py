@@ -88,6 +88,9 @@ def offline_page(
     """
     if not views:
         raise DataError("there is no view to put on the page.", "Give at least one.")
+    from mi_widgets.data.integers import integer  # as in `write_page`
+
+    columns = integer("columns", columns)
     if columns < 1:
         raise DataError(f"columns is {columns}.", "Give 1 or more.")
     needed = list(dict.fromkeys(view.module for view in views))
@@ -173,6 +176,8 @@ def _plain(value: Any, where: str) -> Any:
         return value if math.isfinite(value) else None
     if isinstance(value, (bytes, bytearray, memoryview)):
         return {"$gzip": _zipped(bytes(value))}
+    if hasattr(value, "item") and not getattr(value, "ndim", 1):  # one number of numpy's or torch's
+        return _plain(value.item(), where)
     if isinstance(value, Mapping):
         return {str(name): _plain(entry, f"{where}.{name}") for name, entry in value.items()}
     if isinstance(value, (list, tuple)):

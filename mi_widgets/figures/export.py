@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mi_widgets.data.files import replacing, writable_path
+from mi_widgets.data.integers import is_number
 from mi_widgets.errors import DataError, ExportError
 from mi_widgets.figures.pdf import exact_pdf
 from mi_widgets.figures.png import with_resolution
@@ -64,6 +65,9 @@ def save_figure(figure: go.Figure, path: str | Path, width_mm: float | str | Non
     suffix = path.suffix.lstrip(".").lower()
     if suffix not in SUFFIXES:
         raise DataError(f"cannot write a figure as {path.name!r}.", f"Choose a suffix of {', '.join(SUFFIXES)}.")
+    if not is_number(dpi) or not 10 <= dpi <= 4800:
+        raise DataError(f"dpi is {dpi!r}.", "Give 10 to 4800 pixels per inch; print wants 300.")
+    dpi = float(dpi)
     document = figure_html(figure).encode("utf-8") if suffix == "html" else _drawn(figure, path, suffix, width_mm, dpi)
     with replacing(path) as beside:
         beside.write_bytes(document)
