@@ -14,6 +14,8 @@ import numpy as np
 import pandas as pd
 
 from mi_widgets.data.alignment import Alignment, align
+from mi_widgets.data.arrays import as_float32, read_only
+from mi_widgets.data.integers import integer, integers, is_integer, number, place, text, truth, word
 from mi_widgets.data.tokens import Tokens
 from mi_widgets.errors import DataError
 
@@ -33,6 +35,9 @@ MAX_ROWS = 20_000_000
 @dataclass(frozen=True, eq=False)
 class AttentionPatterns:
     """Attention of one prompt, float32, as the model ran it.
+
+    Every array is read-only. `base`, which may be large, is taken as it is, without a copy, unless its type is another
+    (`patterns_from_arrays` copies what the user could still write to).
 
     Attributes:
         base: float32 `[layer, head, query, key]`: the pattern (rows sum to 1) or, for weighting `"scores"`, the
@@ -64,26 +69,45 @@ class AttentionPatterns:
     derived: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
-        if self.base.ndim != 4:
+        base = read_only(as_float32(self.base))
+        if base.ndim != 4:
             raise DataError(
-                f"patterns have shape {list(self.base.shape)}; they must be [layer, head, query, key].",
+                f"patterns have shape {list(base.shape)}; they must be [layer, head, query, key].",
                 "Stack the layers and drop the batch axis.",
             )
-        layers, heads, queries, keys = self.base.shape
+        layers, heads, queries, keys = base.shape
         if queries != keys:
             raise DataError(f"the query axis has {queries} entries and the key axis {keys}; they must be equal.")
         if len(self.tokens) != queries:
             raise DataError(f"{len(self.tokens)} tokens, but the query axis has {queries} entries.")
-        if self.weighting not in WEIGHTINGS:
-            raise DataError(f"unknown weighting {self.weighting!r}.", f"Choose one of {', '.join(WEIGHTINGS)}.")
-        object.__setattr__(self, "layers", tuple(self.layers) or tuple(range(layers)))
-        object.__setattr__(self, "windows", tuple(self.windows) or (None,) * layers)
-        if len(self.layers) != layers or len(self.windows) != layers:
+        values: dict[str, Any] = {
+            "base": base,
+            "layers": tuple(integers("layers", self.layers)) or tuple(range(layers)),
+            "windows": _windows(self.windows) or (None,) * layers,
+            "weighting": word("weighting", self.weighting, WEIGHTINGS),
+            "causal": truth("causal", self.causal),
+            "model": text("model", self.model),
+        }
+        if len(values["layers"]) != layers or len(values["windows"]) != layers:
             raise DataError(f"layers and windows need one entry for each of the {layers} rows of the layer axis.")
-        if len(set(self.layers)) != layers:
-            raise DataError(f"layers {list(self.layers)} name a layer twice.", "Give each its own number.")
-        if self.kv_heads is not None and (self.kv_heads < 1 or heads % self.kv_heads):
-            raise DataError(f"{heads} heads cannot share {self.kv_heads} key-value heads evenly.")
+        if any(window is not None and window < 1 for window in values["windows"]):
+            raise DataError(f"windows {list(values['windows'])} hold one below 1.", "Give None where there is none.")
+        if len(set(values["layers"])) != layers:
+            raise DataError(f"layers {list(values['layers'])} name a layer twice.", "Give each its own number.")
+        if self.kv_heads is not None:
+            values["kv_heads"] = integer("kv_heads", self.kv_heads)
+            if values["kv_heads"] < 1 or heads % values["kv_heads"]:
+                raise DataError(f"{heads} heads cannot share {values['kv_heads']} key-value heads evenly.")
+        if self.row_sum_error is not None:
+            values["row_sum_error"] = number("row_sum_error", self.row_sum_error, finite=False)
+        if self.key_weight is not None:
+            values["key_weight"] = as_float32(self.key_weight, own=True)
+            if values["key_weight"].shape != (layers, heads, keys):
+                raise DataError(
+                    f"key_weight has shape {list(values['key_weight'].shape)}; it must be [layer, head, key]."
+                )
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -97,7 +121,8 @@ class AttentionPatterns:
 
     @property
     def values(self) -> np.ndarray:
-        """float32 `[layer, head, query, key]` under the weighting; a new array where there is a key weight."""
+        """float32 `[layer, head, query, key]` under the weighting: read-only, or a new array where there is a key
+        weight."""
         return self.base if self.key_weight is None else self.base * self.key_weight[:, :, None, :]
 
     @cached_property
@@ -114,7 +139,7 @@ class AttentionPatterns:
         per_key = self.of_base("high", lambda: np.fmax.reduce(self.base, axis=2))
         if self.key_weight is not None:
             per_key = per_key * self.key_weight  # a key weight is a norm: the largest pattern stays largest
-        return np.fmax.reduce(per_key, axis=2)
+        return read_only(np.fmax.reduce(per_key, axis=2))
 
     def of_base(self, name: Hashable, make: Callable[[], Any]) -> Any:
         """What `make` finds in `base` alone, found once for all patterns that share it."""
@@ -128,15 +153,14 @@ class AttentionPatterns:
         Raises:
             DataError: that layer is not among those computed.
         """
+        layer = integer("layer", layer)
         if layer not in self.layers:
             raise DataError(f"layer {layer} is not in this result.", f"It holds layers {list(self.layers)}.")
         return self.layers.index(layer)
 
     def head(self, layer: int, head: int) -> np.ndarray:
         """float32 `[query, key]` of one head under the weighting, by the model's layer number."""
-        row = self.row(layer)
-        if not 0 <= head < self.n_heads:
-            raise DataError(f"head {head} does not exist.", f"Layers have heads 0 to {self.n_heads - 1}.")
+        row, head = self.row(layer), place("head", head, self.n_heads)
         base = self.base[row, head]
         return base if self.key_weight is None else base * self.key_weight[row, head][None, :]
 
@@ -155,10 +179,10 @@ class AttentionPatterns:
             masked: also the cells that the mask forbids.
 
         Raises:
-            DataError: more than 20 million rows; choose layers or heads.
+            DataError: no such layer or head, or more than 20 million rows; choose layers or heads.
         """
-        chosen_layers = list(self.layers if layers is None else layers)
-        chosen_heads = list(range(self.n_heads) if heads is None else heads)
+        chosen_layers, chosen_heads = _chosen(self, layers, heads)
+        masked = truth("masked", masked)
         masks = {layer: np.ones(self.shape[2:], bool) if masked else self.allowed(layer) for layer in chosen_layers}
         count = sum(int(mask.sum()) for mask in masks.values()) * len(chosen_heads)
         if count > MAX_ROWS:
@@ -205,9 +229,7 @@ class AttentionPatterns:
     @classmethod
     def restore(cls, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> AttentionPatterns:
         """The record that `header` and `arrays` describe."""
-        values = {**header, "tokens": Tokens.from_dict(header["tokens"])}
-        values["layers"], values["windows"] = tuple(values["layers"]), tuple(values["windows"])
-        return cls(**arrays, **values)  # type: ignore[arg-type]
+        return cls(**arrays, **{**header, "tokens": Tokens.from_dict(header["tokens"])})  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, eq=False)
@@ -259,8 +281,7 @@ class AttentionComparison:
         rows_a, rows_b = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
         columns = np.array([column_of[pair] for pair in pairs], dtype=int)
         labels_a, labels_b = np.array(self.a.tokens.strings, object), np.array(self.b.tokens.strings, object)
-        chosen_heads = list(range(self.a.n_heads) if heads is None else heads)
-        chosen_layers = list(self.a.layers if layers is None else layers)
+        chosen_layers, chosen_heads = _chosen(self.a, layers, heads)
         if len(pairs) ** 2 * len(chosen_heads) * len(chosen_layers) > 2 * MAX_ROWS:
             raise DataError("the table would have over 20 million rows.", "Choose layers=[…] or heads=[…].")
         for layer in chosen_layers:
@@ -323,6 +344,21 @@ def reads_outside(layer: np.ndarray, causal: bool, window: int | None) -> bool:
     return bool((held.any(axis=0) & forbidden).any())
 
 
+def _windows(windows: Any) -> tuple[int | None, ...]:
+    """One window or None for each layer, as plain ints."""
+    if isinstance(windows, str) or not hasattr(windows, "__iter__"):
+        raise DataError(f"windows={windows!r} is no list.", "Give one window, or one or None for each layer.")
+    return tuple(None if window is None else integer("windows", window) for window in windows)
+
+
+def _chosen(patterns: AttentionPatterns, layers: Any, heads: Any) -> tuple[list[int], list[int]]:
+    """The layers and heads of a table; all of them for None."""
+    return (
+        list(patterns.layers) if layers is None else integers("layers", layers),
+        list(range(patterns.n_heads)) if heads is None else integers("heads", heads),
+    )
+
+
 def patterns_from_arrays(
     patterns: Any,
     tokens: Tokens | Sequence[Any] | None = None,
@@ -334,7 +370,8 @@ def patterns_from_arrays(
     weighting: str = "pattern",
     model: str = "",
 ) -> AttentionPatterns:
-    """Patterns the user already has, from numpy, torch or nested lists.
+    """Patterns the user already has, from numpy, torch or nested lists. They are copied where they could still be
+    written to, so that later edits in place change no result; read-only arrays of float32 are taken as they are.
 
     Args:
         patterns: `[layer, head, query, key]`; also `[head, query, key]` (one layer), `[query, key]` (one head),
@@ -350,7 +387,8 @@ def patterns_from_arrays(
     Raises:
         DataError: a wrong shape (the message names the axis), infinite values, or a non-number type.
     """
-    array = as_float32(patterns)
+    weighting = word("weighting", weighting, WEIGHTINGS)
+    array = as_float32(patterns, own=True)
     if array.ndim == 5 and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim == 5:
@@ -374,9 +412,9 @@ def patterns_from_arrays(
     reads_later = queries > 1 and any(reads_outside(layer, True, None) for layer in array)
     if causal is None:
         causal = queries > 1 and not reads_later
-    elif causal and reads_later:
+    elif truth("causal", causal) and reads_later:
         raise DataError("patterns read later positions (key > query), so they are not causal.", "Leave causal= out.")
-    per_layer = (windows,) * count if windows is None or isinstance(windows, int) else tuple(windows)
+    per_layer = _windows((windows,) * count if windows is None or is_integer(windows) else windows)
     for row, window in enumerate(per_layer[:count]):
         if window is not None and (window < 1 or reads_outside(array[row], causal, window)):
             raise DataError(
@@ -388,7 +426,7 @@ def patterns_from_arrays(
     return AttentionPatterns(
         base=np.ascontiguousarray(array),
         tokens=Tokens.of(tokens, queries),
-        layers=tuple(layers) if layers is not None else tuple(range(count)),
+        layers=() if layers is None else integers("layers", layers),  # type: ignore[arg-type]
         weighting=weighting,
         causal=causal,
         windows=per_layer,
@@ -396,25 +434,3 @@ def patterns_from_arrays(
         row_sum_error=error,
         model=model,
     )
-
-
-def as_float32(values: Any) -> np.ndarray:
-    """numpy float32 from numpy, torch (any device and dtype) or nested lists of them, without importing torch.
-
-    Raises:
-        DataError: not numbers, or ragged.
-    """
-    if hasattr(values, "detach"):
-        values = values.detach().float().cpu().numpy()
-    elif isinstance(values, (list, tuple)) and any(
-        hasattr(entry, "detach") or (isinstance(entry, (list, tuple)) and entry and hasattr(entry[0], "detach"))
-        for entry in values
-    ):
-        values = [as_float32(entry) for entry in values]
-    try:
-        array = np.asarray(values)
-        if array.dtype.kind not in "fiub":
-            raise TypeError(str(array.dtype))
-        return array.astype(np.float32, copy=False)
-    except (TypeError, ValueError) as reason:
-        raise DataError(f"cannot read the values as numbers ({reason}).", "Give one numeric array.") from None

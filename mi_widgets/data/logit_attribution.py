@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mi_widgets.data.arrays import as_float32, as_integers
+from mi_widgets.data.integers import integer, number, place, text, word
 from mi_widgets.data.tokens import Tokens
 from mi_widgets.errors import DataError
 
@@ -60,7 +62,8 @@ class LogitAttribution:
     """Direct attribution of a logit difference (or of one logit) at one position, in logits.
 
     The parts are parallel: entry `part` of each of `part_kinds`, `part_layers`, `part_heads`, `part_neurons` and
-    `contribution`, from the embedding to the output. They sum to `difference` up to `residue`.
+    `contribution`, from the embedding to the output. They sum to `difference` up to `residue`. Arrays are read-only,
+    and the record's own.
 
     Attributes:
         tokens: the prompt, one entry per position.
@@ -114,21 +117,32 @@ class LogitAttribution:
     model: str = ""
 
     def __post_init__(self) -> None:
-        if self.by not in SPLITS:
-            raise DataError(f"unknown split by={self.by!r}.", f"Choose one of {', '.join(SPLITS)}.")
-        if not 0 <= self.position < len(self.tokens):
-            raise DataError(f"position {self.position} does not exist.", f"The prompt has {len(self.tokens)} tokens.")
-        count = len(self.part_kinds)
+        plain: dict[str, Any] = {
+            "by": word("split by", self.by, SPLITS),
+            "position": place("position", self.position, len(self.tokens)),
+            "answer": integer("answer", self.answer),
+            "foil": None if self.foil is None else integer("foil", self.foil),
+            "part_kinds": tuple(word("kind of part", kind, PART_KINDS) for kind in self.part_kinds),
+            "difference": number("difference", self.difference, finite=False),
+            "foil_string": None if self.foil_string is None else text("foil_string", self.foil_string),
+        }
+        for name in ("answer_string", "why_no_heads", "why_no_sources", "model"):
+            plain[name] = text(name, getattr(self, name))
         for name in ("part_layers", "part_heads", "part_neurons"):
-            object.__setattr__(self, name, np.asarray(getattr(self, name), np.int32))
-        object.__setattr__(self, "contribution", np.asarray(self.contribution, np.float32))
+            plain[name] = as_integers(name, getattr(self, name), np.int32)
+        for name in ("contribution", "mlps", "heads", "sources"):
+            held = getattr(self, name)
+            plain[name] = None if held is None else as_float32(held, own=True)
+        for name in ("tolerance", "max_error"):
+            held = getattr(self, name)
+            plain[name] = None if held is None else number(name, held, finite=False)
+        for name, value in plain.items():
+            object.__setattr__(self, name, value)
+        count = len(self.part_kinds)
         for name in ("part_layers", "part_heads", "part_neurons", "contribution"):
             shape = getattr(self, name).shape
             if shape != (count,):
                 raise DataError(f"{name} has shape {list(shape)}; it must be [part] of {count} parts.")
-        unknown = sorted(set(self.part_kinds) - set(PART_KINDS))
-        if unknown:
-            raise DataError(f"unknown kind of part {unknown[0]!r}.", f"There are {', '.join(PART_KINDS)}.")
         if self.mlps.ndim != 1:
             raise DataError(f"mlps has shape {list(self.mlps.shape)}; it must be [layer].")
         if self.heads is not None and (self.heads.ndim != 2 or len(self.heads) != len(self.mlps)):
@@ -165,7 +179,12 @@ class LogitAttribution:
         return "logit" if self.foil is None else "logit difference"
 
     def label(self, part: int) -> str:
-        """One line for a part: `"L3 H7"`, `"L3 attention"`, `"L3 neuron 512"`, `"embedding"`."""
+        """One line for a part: `"L3 H7"`, `"L3 attention"`, `"L3 neuron 512"`, `"embedding"`.
+
+        Raises:
+            DataError: no such part.
+        """
+        part = place("part", part, len(self.part_kinds))
         kind, layer = self.part_kinds[part], int(self.part_layers[part])
         if kind == "head":
             return f"L{layer} H{int(self.part_heads[part])}"
@@ -187,8 +206,7 @@ class LogitAttribution:
         Raises:
             DataError: an unknown order.
         """
-        if sort not in SORTS:
-            raise DataError(f"unknown order {sort!r}.", f"Choose one of {', '.join(SORTS)}.")
+        sort = word("order", sort, SORTS)
         if sort == "model":
             return list(range(len(self.part_kinds)))
         return np.argsort(-np.abs(self.contribution), kind="stable").tolist()
@@ -200,7 +218,11 @@ class LogitAttribution:
         Args:
             most: parts shown by themselves, chosen by magnitude; all if None.
             sort: their order, as in `order`; the rest stands after them.
+
+        Raises:
+            DataError: an unknown order, or `most` is no whole number.
         """
+        most = None if most is None else integer("most", most)
         by_size = self.order("size")
         kept = by_size if most is None else by_size[: max(0, most)]
         shown = sorted(kept) if sort == "model" else [part for part in self.order(sort) if part in set(kept)]
@@ -238,8 +260,8 @@ class LogitAttribution:
             DataError: sources are not known, or no such head.
         """
         chosen = self._sources(layer, head)
-        layers = range(self.n_layers) if layer is None else [layer]
-        heads = range(self.n_heads) if head is None else [head]
+        layers = range(self.n_layers) if layer is None else [integer("layer", layer)]
+        heads = range(self.n_heads) if head is None else [integer("head", head)]
         parts = np.array(
             [(one, other, place) for one in layers for other in heads for place in range(len(self.tokens))]
         )
@@ -259,7 +281,7 @@ class LogitAttribution:
         Raises:
             DataError: sources are not known, or no such head.
         """
-        return self._sources(layer, head)[0, 0]
+        return self._sources(integer("layer", layer), integer("head", head))[0, 0]
 
     def _sources(self, layer: int | None, head: int | None) -> np.ndarray:
         if self.sources is None:
@@ -267,11 +289,9 @@ class LogitAttribution:
                 f"the sources of heads are not known: {self.why_no_sources or 'they were not computed'}",
                 "Show the heads themselves.",
             )
-        for name, value, count in (("layer", layer, self.n_layers), ("head", head, self.n_heads)):
-            if value is not None and not 0 <= value < count:
-                raise DataError(f"{name} {value} does not exist.", f"There are {name}s 0 to {count - 1}.")
-        rows = slice(None) if layer is None else slice(layer, layer + 1)
-        return self.sources[rows, slice(None) if head is None else slice(head, head + 1)]
+        rows = range(self.n_layers) if layer is None else [place("layer", layer, self.n_layers)]
+        heads = range(self.n_heads) if head is None else [place("head", head, self.n_heads)]
+        return self.sources[rows[0] : rows[-1] + 1, heads[0] : heads[-1] + 1]
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The arrays that `save` writes."""

@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mi_widgets.data.arrays import Names, as_float32, as_integers
+from mi_widgets.data.integers import integer, integers, is_integer, number, text, word
 from mi_widgets.data.tokens import Tokens
-from mi_widgets.errors import DataError
+from mi_widgets.errors import DataError, choose
 
 #: Which vectors a lens can read, in the order in which a block makes them.
 STREAMS = ("resid_pre", "attn_out", "resid_mid", "mlp_out", "resid_post")
@@ -25,6 +27,8 @@ MOST_TARGETS = 8
 CELLS = ("entropy", "kl", "change", "final_rank", "next_prob", "next_rank")
 #: Arrays with an axis of their own behind row and position.
 TOPS, PINS = ("top_ids", "top_probs"), ("target_probs", "target_ranks")
+#: Arrays of whole numbers: ids, and ranks, of which -1 is none.
+WHOLE = ("top_ids", "target_ids", "final_rank", "next_rank", "target_ranks")
 #: `to_pandas` refuses longer tables than this.
 MAX_ROWS = 20_000_000
 
@@ -33,6 +37,9 @@ MAX_ROWS = 20_000_000
 class LogitLens:
     """A lens on one prompt: every row is one vector of the residual stream at every position, read as the model reads
     its last one (nostalgebraist 2020; tuned lens: Belrose et al. 2023). The last row is the model's own output.
+
+    Arrays are read-only, and the record's own. Where a row is no number (NaN), so are its probabilities and
+    divergences, and its ranks are -1.
 
     Attributes:
         tokens: the whole prompt as run.
@@ -83,25 +90,37 @@ class LogitLens:
     model: str = ""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "positions", tuple(self.positions) or tuple(range(len(self.tokens))))
-        object.__setattr__(self, "layers", tuple(self.layers))
-        object.__setattr__(self, "streams", tuple(self.streams))
-        cells = (len(self.layers), len(self.positions))
-        for name, kind in (("target_probs", np.float32), ("target_ranks", np.int32)):
-            if getattr(self, name) is None:
-                object.__setattr__(self, name, np.zeros((*cells, len(self.target_ids)), kind))
-        if len(self.streams) != cells[0]:
-            raise DataError(f"{len(self.streams)} streams for {cells[0]} rows.", "Give one for each row.")
-        if not 0 < len(set(self.positions)) == cells[1] or not set(self.positions) <= set(range(len(self.tokens))):
-            raise DataError(
-                f"positions {list(self.positions)} are not distinct positions of {len(self.tokens)} tokens."
-            )
-        unknown = [stream for stream in self.streams if stream not in STREAMS]
-        if unknown or self.lens not in LENSES:
-            raise DataError(
-                f"unknown stream {unknown[0]!r}." if unknown else f"unknown lens {self.lens!r}.",
-                f"Choose one of {', '.join(STREAMS if unknown else LENSES)}.",
-            )
+        layers, streams = tuple(integers("layers", self.layers)), tuple(self.streams)
+        positions = tuple(integers("positions", self.positions)) or tuple(range(len(self.tokens)))
+        cells = (len(layers), len(positions))
+        plain = {
+            "layers": layers,
+            "streams": streams,
+            "positions": positions,
+            "lens": word("lens", self.lens, LENSES),
+            "max_error": None if self.max_error is None else number("max_error", self.max_error, finite=False),
+            "d_vocab": integer("d_vocab", self.d_vocab),
+            "model": text("model", self.model),
+            "names": Names(self.names),
+        }
+        for name, value in plain.items():
+            object.__setattr__(self, name, value)
+        for name in (*TOPS, *CELLS, "target_ids", *PINS):
+            held = getattr(self, name)
+            if held is None:
+                held = np.zeros((*cells, len(self.target_ids)), np.int32 if name in WHOLE else np.float32)
+            held = as_integers(name, held, np.int32) if name in WHOLE else as_float32(held, own=True)
+            object.__setattr__(self, name, held)
+        if len(streams) != cells[0]:
+            raise DataError(f"{len(streams)} streams for {cells[0]} rows.", "Give one for each row.")
+        if not cells[0]:
+            raise DataError("there is no row.", "Give at least the model's output.")
+        if not 0 < len(set(positions)) == cells[1] or not set(positions) <= set(range(len(self.tokens))):
+            raise DataError(f"positions {list(positions)} are not distinct positions of {len(self.tokens)} tokens.")
+        for stream in streams:
+            word("stream", stream, STREAMS)
+        if self.target_ids.ndim != 1:
+            raise DataError(f"target_ids has shape {list(self.target_ids.shape)}; it must be [target].")
         if self.top_ids.ndim != 3 or not self.top_ids.shape[-1]:
             raise DataError(
                 f"top_ids has shape {list(self.top_ids.shape)}; it must be [row, position, k], k at least 1."
@@ -140,8 +159,9 @@ class LogitLens:
         Raises:
             DataError: no such row.
         """
-        for row, (number, stream) in enumerate(zip(self.layers, self.streams, strict=True)):
-            if number == layer and stream == self.stream:
+        layer = integer("layer", layer)
+        for row, (own, stream) in enumerate(zip(self.layers, self.streams, strict=True)):
+            if own == layer and stream == self.stream:
                 return row
         raise DataError(f"layer {layer} is not in this result.", f"It holds {self.stream} of {list(self.layers)}.")
 
@@ -151,6 +171,7 @@ class LogitLens:
         Raises:
             DataError: that position is not in this result.
         """
+        position = integer("position", position)
         wanted = position + len(self.tokens) if position < 0 else position
         if wanted not in self.positions:
             raise DataError(f"position {position} is not in this result.", f"It holds {list(self.positions)}.")
@@ -163,14 +184,15 @@ class LogitLens:
             DataError: it is not pinned.
         """
         for index, pinned in enumerate(self.target_ids.tolist()):
-            if token == pinned or token == self.name(pinned):
+            if token == self.name(pinned) if isinstance(token, str) else is_integer(token) and token == pinned:
                 return index
         pinned_names = [self.name(pinned) for pinned in self.target_ids.tolist()]
         raise DataError(f"{token!r} is not pinned.", f"Pinned are {pinned_names}; give it as a target.")
 
     def name(self, token: int) -> str:
         """Display string of a token id."""
-        return self.names.get(int(token), str(token))
+        token = integer("token", token)
+        return self.names.get(token, str(token))
 
     def targets(self, ids: Any) -> LogitLens:
         """The same result with only these pinned tokens, in this order.
@@ -178,7 +200,7 @@ class LogitLens:
         Raises:
             DataError: one of them is not pinned.
         """
-        kept = [self.target(int(token)) for token in ids]
+        kept = [self.target(token) for token in integers("targets", ids)]
         return replace(
             self,
             target_ids=self.target_ids[kept],
@@ -198,8 +220,8 @@ class LogitLens:
             DataError: another `by`, or more than 20 million rows.
         """
         depth = {"cell": 1, "top": self.top_k, "target": len(self.target_ids)}
-        if by not in depth:
-            raise DataError(f"unknown by={by!r}.", f"Choose one of {', '.join(depth)}.")
+        if not isinstance(by, str) or by not in depth:
+            raise DataError(f"unknown by={by!r}.", choose(by, depth))
         rows, columns = self.shape
         if rows * columns * depth[by] > MAX_ROWS:
             raise DataError(f"the table would have {rows * columns * depth[by]:,} rows.", 'Take by="cell".')

@@ -13,6 +13,8 @@ import numpy as np
 import pandas as pd
 
 from mi_widgets.data.alignment import align
+from mi_widgets.data.arrays import as_float32
+from mi_widgets.data.integers import is_integer, word
 from mi_widgets.data.logit_lens import CELLS, LogitLens
 from mi_widgets.data.tokens import Tokens
 from mi_widgets.errors import DataError
@@ -25,8 +27,8 @@ class LogitLensComparison:
     Attributes:
         a: the first prompt, or lens.
         b: the second.
-        kl: float32 `[row, column]`, nats: KL(A‖B) of the whole distributions of a cell; NaN in a column that only one
-            side has. Columns are those of `pairs`.
+        kl: float32 `[row, column]`, nats, read-only: KL(A‖B) of the whole distributions of a cell; NaN in a column that
+            only one side has. Columns are those of `pairs`.
     """
 
     a: LogitLens
@@ -38,6 +40,7 @@ class LogitLensComparison:
             raise DataError("A and B must read the same rows: the same streams of the same layers.")
         if self.a.target_ids.tolist() != self.b.target_ids.tolist():
             raise DataError("A and B must have the same pinned tokens.")
+        object.__setattr__(self, "kl", as_float32(self.kl, own=True))
         shape = (len(self.a.layers), len(self.pairs))
         if self.kl.shape != shape:
             raise DataError(f"kl has shape {list(self.kl.shape)}; it must be [row, column] = {list(shape)}.")
@@ -80,6 +83,8 @@ class LogitLensComparison:
             DataError: an unknown name, or no such pinned token.
         """
         values = [cell_values(side, name, target).astype(np.float32) for side in (self.a, self.b)]
+        if name.endswith("rank"):  # -1 is no rank
+            values = [np.where(side < 0, np.nan, side) for side in values]
         columns, in_a, in_b = self._shared
         out = np.full(self.shape, np.nan, np.float32)
         out[:, columns] = values[0][:, in_a] - values[1][:, in_b]
@@ -150,14 +155,12 @@ def cell_values(lens: LogitLens, name: str, target: int | None = None) -> np.nda
     Raises:
         DataError: an unknown name, or no such pinned token.
     """
+    name = word("quantity", name, ("probability", *CELLS, "target_probability", "target_rank"))
     if name == "probability":
         return lens.top_probs[..., 0]
     if name in CELLS:
         return getattr(lens, name)
-    if name not in ("target_probability", "target_rank"):
-        known = ("probability", *CELLS, "target_probability", "target_rank")
-        raise DataError(f"unknown quantity {name!r}.", f"Choose one of {', '.join(known)}.")
-    if target is None or not 0 <= target < len(lens.target_ids):
+    if not is_integer(target) or not 0 <= target < len(lens.target_ids):  # type: ignore[operator]
         raise DataError("there is no such pinned token.", "Pin one: targets=[…].")
     return (lens.target_probs if name == "target_probability" else lens.target_ranks)[..., target]  # type: ignore[index]
 

@@ -15,7 +15,8 @@ import numpy as np
 import pandas as pd
 
 from mi_widgets.data.alignment import Alignment, align
-from mi_widgets.data.attention import as_float32
+from mi_widgets.data.arrays import Names, as_float32, as_integers, read_only
+from mi_widgets.data.integers import integer, number, text, truth, word
 from mi_widgets.data.tokens import Tokens
 from mi_widgets.errors import DataError
 
@@ -28,7 +29,8 @@ class NextTokens:
     """What a model expected at each position of one prompt, and how far what came was expected.
 
     `log_prob`, `surprisal` and `rank` of a position are of the token that stands there, given those before it;
-    `entropy` and the candidates of a position are of the distribution over the token after it.
+    `entropy` and the candidates of a position are of the distribution over the token after it. Arrays are read-only,
+    and the record's own. Where the model gave no number (NaN), ranks are -1.
 
     Attributes:
         tokens: the prompt, one entry per position.
@@ -58,6 +60,15 @@ class NextTokens:
 
     def __post_init__(self) -> None:
         count = len(self.tokens)
+        for name in ("log_prob", "entropy", "top_probs"):
+            object.__setattr__(self, name, as_float32(getattr(self, name), own=True))
+        for name in ("rank", "top_ids"):
+            object.__setattr__(self, name, as_integers(name, getattr(self, name), np.int32))
+        object.__setattr__(self, "names", Names(self.names))
+        if self.max_error is not None:
+            object.__setattr__(self, "max_error", number("max_error", self.max_error, finite=False))
+        object.__setattr__(self, "d_vocab", integer("d_vocab", self.d_vocab))
+        object.__setattr__(self, "model", text("model", self.model))
         for name in ("log_prob", "rank", "entropy"):
             shape = getattr(self, name).shape
             if shape != (count,):
@@ -86,7 +97,7 @@ class NextTokens:
         chat template) count unless `special` is False.
         """
         counted = ~np.isnan(self.log_prob)
-        return counted if special else counted & ~np.array(self.tokens.special, bool)
+        return counted if truth("special", special) else counted & ~np.array(self.tokens.special, bool)
 
     def total_log_prob(self, special: bool = True) -> float:
         """Sum of the tokens' log-probabilities over the `scored` positions, nats: log p(prompt | its first token)."""
@@ -111,7 +122,7 @@ class NextTokens:
         Raises:
             DataError: the prompt has no such position.
         """
-        count = len(self.tokens)
+        count, position = len(self.tokens), integer("position", position)
         if not -count <= position < count:
             raise DataError(f"position {position} does not exist.", f"The prompt has positions 0 to {count - 1}.")
         return position % count
@@ -135,7 +146,7 @@ class NextTokens:
         `candidates` position, token, place (0 is the likeliest), candidate, candidate_id, probability.
         """
         count = len(self.tokens)
-        if candidates:
+        if truth("candidates", candidates):
             ids = self.top_ids.ravel().tolist()
             return pd.DataFrame(
                 {
@@ -213,15 +224,15 @@ class NextTokensComparison:
     def column(self, side: str) -> np.ndarray:
         """float32 `[column]`, bits: the surprisal of side `"A"` or `"B"` on the aligned columns, NaN where that side
         has no token."""
-        values, pick = (self.a.surprisal, 0) if side == "A" else (self.b.surprisal, 1)
+        values, pick = (self.a.surprisal, 0) if word("side", side, "AB") == "A" else (self.b.surprisal, 1)
         places = [pair[pick] for pair in self.alignment.pairs]
         return np.array([np.nan if place is None else values[place] for place in places], np.float32)
 
     @cached_property
     def difference(self) -> np.ndarray:
-        """float32 `[column]`, bits: surprisal A − B; negative where A's token was the more expected, NaN where only
-        one side has a scored token."""
-        return self.column("A") - self.column("B")
+        """float32 `[column]`, bits, read-only: surprisal A − B; negative where A's token was the more expected, NaN
+        where only one side has a scored token."""
+        return read_only(self.column("A") - self.column("B"))
 
     def total_difference(self, special: bool = True) -> float:
         """Bits: total surprisal of A − that of B, over every scored token of each, aligned or not. Negative where the
@@ -304,6 +315,16 @@ class Continuation:
     model: str = ""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "ids", as_integers("ids", self.ids))
+        object.__setattr__(self, "log_probs", as_float32(self.log_probs, own=True))
+        object.__setattr__(self, "strings", tuple(text("strings", string) for string in self.strings))
+        for name in ("temperature", "top_p"):
+            object.__setattr__(self, name, number(name, getattr(self, name)))
+        object.__setattr__(self, "seed", integer("seed", self.seed))
+        object.__setattr__(self, "ended", truth("ended", self.ended))
+        object.__setattr__(self, "model", text("model", self.model))
+        if self.ids.ndim != 1 or self.log_probs.ndim != 1:
+            raise DataError("ids and log_probs must be [token].")
         if not len(self.ids) == len(self.strings) == len(self.log_probs):
             raise DataError("ids, strings and log_probs must have one entry for each token.")
 
@@ -380,9 +401,9 @@ def next_tokens_from_logits(
         record = Tokens(record.ids, tuple(str(vocabulary[token]) for token in record.ids.tolist()))
     if not np.isfinite(array.max(-1)).all():
         raise DataError("logits hold values that are not numbers, or infinite ones.")
-    if top_k < 1:
+    if integer("top_k", top_k) < 1:
         raise DataError(f"top_k={top_k!r}.", "Keep at least one candidate.")
-    kept = min(int(top_k), d_vocab)
+    kept = min(integer("top_k", top_k), d_vocab)
     log_prob, rank = np.full(count, np.nan, np.float32), np.full(count, -1, np.int32)
     entropy = np.empty(count, np.float32)
     top_ids, top_probs = np.empty((count, kept), np.int32), np.empty((count, kept), np.float32)

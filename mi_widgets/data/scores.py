@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from mi_widgets.data.attention import AttentionPatterns
+from mi_widgets.data.integers import is_integer
 from mi_widgets.errors import DataError
 
 PROMPT_BASIS = "Measured on this prompt."
@@ -75,16 +76,36 @@ def _weight_on(base: np.ndarray, cells: np.ndarray) -> np.ndarray:
 
 
 def checked_scores(scores: pd.DataFrame | None) -> pd.DataFrame | None:
-    """The user's table, if it can sort heads."""
+    """The user's table, if it can sort heads: layer and head as int64, missing numbers (pandas' NA) as NaN.
+
+    Raises:
+        DataError: no table with one row for each head.
+    """
     if scores is None:
         return None
     if not isinstance(scores, pd.DataFrame) or not {"layer", "head"} <= set(scores.columns):
         raise DataError("scores must be a DataFrame with columns layer and head.", "One row per head.")
-    if not all(pd.api.types.is_integer_dtype(scores[name]) for name in ("layer", "head")):
-        raise DataError("the columns layer and head of scores must be whole numbers.", "One row per head.")
-    if scores.duplicated(["layer", "head"]).any():
+    if not scores.columns.is_unique:
+        twice = scores.columns[scores.columns.duplicated()][0]
+        raise DataError(f"scores has several columns {twice!r}.", "Give each a name of its own.")
+    table = scores.copy()
+    for name in ("layer", "head"):
+        column = scores[name]
+        if column.isna().any():
+            row = int(np.flatnonzero(column.isna())[0])
+            raise DataError(f"the column {name} of scores has no value in row {row}.", "Give one row per head.")
+        if not (pd.api.types.is_integer_dtype(column) or all(is_integer(value) for value in column)):
+            raise DataError("the columns layer and head of scores must be whole numbers.", "One row per head.")
+        table[name] = column.to_numpy(np.int64)
+    for name in scores.columns.difference(["layer", "head"]):
+        column = scores[name]
+        if pd.api.types.is_complex_dtype(column):
+            raise DataError(f"the score column {name!r} holds complex numbers.", "Give real ones.")
+        if pd.api.types.is_numeric_dtype(column) and pd.api.types.is_extension_array_dtype(column):
+            table[name] = column.to_numpy(np.float64, na_value=np.nan)
+    if table.duplicated(["layer", "head"]).any():
         raise DataError("scores has several rows for one head.", "Give one row per layer and head.")
-    return scores
+    return table
 
 
 def joined(measured: pd.DataFrame, given: pd.DataFrame | None) -> pd.DataFrame:

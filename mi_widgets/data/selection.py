@@ -5,9 +5,12 @@ Knows nothing of how it is drawn or sent.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from mi_widgets.data.integers import is_integer, is_number
 from mi_widgets.errors import DataError
 
 
@@ -74,19 +77,20 @@ class Selection:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Selection:
-        """The selection in `values`; names it does not know are passed over (pages may be newer)."""
+        """The selection in `values`; names it does not know are passed over (pages may be newer).
+
+        Raises:
+            DataError: no dict, or a value that is none of a selection.
+        """
+        if not isinstance(values, Mapping):
+            raise DataError(f"a selection is no {type(values).__name__}.", "Give names and values.")
         known = {field.name for field in fields(cls)}
-        kept = {name: value for name, value in values.items() if name in known and value is not None}
-        if "heads" in kept:
-            kept["heads"] = tuple((pair[0], pair[1]) for pair in kept["heads"])
-        return cls(**kept)
+        return cls(**{name: value for name, value in values.items() if name in known and value is not None})
 
 
 def _whole_number(name: str, value: Any) -> int:
-    """`value` as an int from 0, whatever number type it came in."""
-    try:
-        if isinstance(value, (bool, str)) or int(value) != value or value < 0:
-            raise ValueError
-    except (TypeError, ValueError, OverflowError):
-        raise DataError(f"selection.{name} is {value!r}.", "Give a whole number from 0, or None.") from None
+    """`value` as an int from 0, whatever number type it came in; a row of a table may give 2.0."""
+    whole = is_integer(value) or (is_number(value) and math.isfinite(value) and float(value).is_integer())
+    if not whole or value < 0:
+        raise DataError(f"selection.{name} is {value!r}.", "Give a whole number from 0, or None.")
     return int(value)

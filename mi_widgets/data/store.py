@@ -14,6 +14,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from mi_widgets.data.attention import AttentionComparison, AttentionPatterns
+from mi_widgets.data.files import replacing
 from mi_widgets.data.logit_attribution import LogitAttribution
 from mi_widgets.data.logit_lens import LogitLens
 from mi_widgets.data.logit_lens_comparison import LogitLensComparison
@@ -37,12 +38,20 @@ KINDS: dict[str, Any] = {
 
 
 def save(data: Any, path: str | Path) -> Path:
-    """Write `data` to `path` as npz. Arrays keep their dtype; read back with `load`."""
-    header = {"kind": type(data).__name__, "schema": SCHEMA, **data.header()}
-    path = Path(path)
-    with path.open("wb") as file:  # a file object, or numpy would add a suffix of its own
+    """Write `data` to `path` as npz. Arrays keep their dtype; read back with `load`.
+
+    Raises:
+        DataError: `data` is no result of this package.
+        ExportError: the file cannot be written; what stood there before stands as it was.
+    """
+    kind = type(data).__name__
+    if KINDS.get(kind) is not type(data):
+        raise DataError(f"a {kind} is no result that can be saved.", f"There are {', '.join(KINDS)}.")
+    header = {"kind": kind, "schema": SCHEMA, **data.header()}
+    # A file object, or numpy would add a suffix of its own.
+    with replacing(path) as beside, beside.open("wb") as file:
         np.savez_compressed(file, header=np.array(json.dumps(header)), **data.arrays())
-    return path
+    return Path(path)
 
 
 def load(path: str | Path) -> Any:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from mi_widgets.data.arrays import read_only
 from mi_widgets.data.attention import AttentionComparison, AttentionPatterns
 
 
@@ -15,12 +16,12 @@ def thumbnails(data: AttentionPatterns | AttentionComparison, side: int) -> np.n
 
     Each cell is the largest value of its patch (of largest magnitude for a comparison), NaN passed over where the
     patch holds any number; so the largest of all stays what it was. Patches above the diagonal of causal patterns
-    are 0. Patterns that are small already are returned as they are.
+    are 0. Patterns that are small already are returned as they are; all thumbnails of patterns are read-only.
     """
     if isinstance(data, AttentionPatterns):
         kept: dict[int, np.ndarray] = data.__dict__.setdefault("_thumbnails", {})  # views share the patterns, and these
         if side not in kept:
-            kept[side] = _largest(data, starts(data.shape[2], side))
+            kept[side] = read_only(_largest(data, starts(data.shape[2], side)))
         return kept[side]
     first = starts(len(data.alignment), side)
     # Head by head: the full difference of all heads is never held at once.

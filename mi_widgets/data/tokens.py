@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from numbers import Integral
 from typing import Any
 
 import numpy as np
 
+from mi_widgets.data.arrays import as_integers
+from mi_widgets.data.integers import is_integer, place, text, truth
 from mi_widgets.errors import DataError
 
 
@@ -20,7 +21,7 @@ class Tokens:
     """The positions of one prompt, exactly as run (BOS included where it was run).
 
     Attributes:
-        ids: int64 `[position]`, token ids; -1 where a token has no id (plain data).
+        ids: int64 `[position]`, token ids, read-only; -1 where a token has no id (plain data).
         strings: display strings, one per position, leading spaces kept. A piece of a character that is split
             over tokens shows as its bytes, e.g. `⟨E2⟩`.
         special: one bool per position, True for BOS and other special tokens.
@@ -35,7 +36,7 @@ class Tokens:
     text: str | None = None
 
     def __post_init__(self) -> None:
-        ids = np.asarray(self.ids, dtype=np.int64)
+        ids = as_integers("ids", self.ids)
         if ids.ndim != 1:
             raise DataError(f"ids has shape {list(ids.shape)}; it must be [position].")
         if len(self.strings) != len(ids):
@@ -45,9 +46,15 @@ class Tokens:
         object.__setattr__(self, "ids", ids)
         object.__setattr__(self, "strings", tuple(whole(str(string)) for string in self.strings))
         if self.text is not None:
-            object.__setattr__(self, "text", whole(self.text))
-        object.__setattr__(self, "special", tuple(self.special) or (False,) * len(ids))
-        object.__setattr__(self, "spans", tuple(self.spans) or ((-1, -1),) * len(ids))
+            object.__setattr__(self, "text", whole(text("text", self.text)))
+        special = tuple(truth("special", one) for one in self.special)
+        object.__setattr__(self, "special", special or (False,) * len(ids))
+        spans = as_integers("spans", list(self.spans) or np.full((len(ids), 2), -1))
+        if spans.ndim != 2 or spans.shape[1] != 2:
+            raise DataError(
+                f"spans has shape {list(spans.shape)}; it must be [position, 2].", "Give (start, end) each."
+            )
+        object.__setattr__(self, "spans", tuple((start, end) for start, end in spans.tolist()))
         for name in ("special", "spans"):
             if len(getattr(self, name)) != len(ids):
                 raise DataError(f"{name} has {len(getattr(self, name))} entries for {len(ids)} positions.")
@@ -66,11 +73,15 @@ class Tokens:
         else:
             if isinstance(tokens, str):
                 raise DataError("tokens is one string.", "Give a list with one string for each position.")
-            listed = list(tokens.tolist() if hasattr(tokens, "tolist") else tokens)  # type: ignore[union-attr]
+            if not hasattr(tokens, "__iter__"):
+                raise DataError(f"tokens={tokens!r} is no list.", "Give a list with one token for each position.")
+            listed = tokens.tolist() if hasattr(tokens, "tolist") else tokens  # type: ignore[union-attr]
+            listed = list(listed) if hasattr(listed, "__iter__") else [listed]  # an array of no axis is one token
             if len(listed) == 1 and isinstance(listed[0], (list, tuple)):
                 listed = list(listed[0])  # [1, position], as model.to_tokens gives it
-            if listed and all(isinstance(token, Integral) and not isinstance(token, bool) for token in listed):
-                record = cls(np.array(listed), tuple(str(token) for token in listed))
+            if listed and all(is_integer(token) for token in listed):
+                ids = as_integers("tokens", listed)
+                record = cls(ids, tuple(str(token) for token in ids.tolist()))
             else:
                 record = cls(np.full(len(listed), -1), tuple(str(token) for token in listed))
         if len(record) != count:
@@ -102,7 +113,12 @@ class Tokens:
         return [visible(string) for string in self.strings]
 
     def upto(self, position: int) -> Tokens:
-        """The prompt that ends with `position`: with its text as far as that is known to end there."""
+        """The prompt that ends with `position`: with its text as far as that is known to end there.
+
+        Raises:
+            DataError: the prompt has no such position.
+        """
+        position = place("position", position, len(self))
         count = position + 1
         if count == len(self):
             return self
@@ -124,10 +140,10 @@ class Tokens:
     def from_dict(cls, values: dict[str, Any]) -> Tokens:
         """The record that `to_dict` wrote."""
         return cls(
-            np.array(values["ids"], dtype=np.int64),
+            values["ids"],
             tuple(values["strings"]),
             tuple(values["special"]),
-            tuple((span[0], span[1]) for span in values["spans"]),
+            tuple(values["spans"]),
             values["text"],
         )
 

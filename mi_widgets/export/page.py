@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mi_widgets.errors import DataError, ExportError
+from mi_widgets.errors import DataError
 from mi_widgets.version import __version__
 
 #: Inline script and blob modules run; every other source, and every request, is refused.
@@ -88,6 +88,9 @@ def offline_page(
     """
     if not views:
         raise DataError("there is no view to put on the page.", "Give at least one.")
+    from mi_widgets.data.integers import integer  # as in `write_page`
+
+    columns = integer("columns", columns)
     if columns < 1:
         raise DataError(f"columns is {columns}.", "Give 1 or more.")
     needed = list(dict.fromkeys(view.module for view in views))
@@ -141,13 +144,13 @@ def write_page(path: str | Path, page: str) -> Path:
     """Write `page` to `path` as UTF-8.
 
     Raises:
-        ExportError: the folder does not exist.
+        ExportError: the file cannot be written; what stood there before stands as it was.
     """
-    path = Path(path)
-    if not path.parent.is_dir():
-        raise ExportError(f"the folder {path.parent} does not exist.", "Make it first.")
-    path.write_text(page, encoding="utf-8", newline="\n")
-    return path
+    from mi_widgets.data.files import replacing  # its room knows numpy, which a page needs not
+
+    with replacing(path) as beside:
+        beside.write_text(page, encoding="utf-8", newline="\n")
+    return Path(path)
 
 
 def readable_size(nbytes: int) -> str:
@@ -173,6 +176,8 @@ def _plain(value: Any, where: str) -> Any:
         return value if math.isfinite(value) else None
     if isinstance(value, (bytes, bytearray, memoryview)):
         return {"$gzip": _zipped(bytes(value))}
+    if hasattr(value, "item") and not getattr(value, "ndim", 1):  # one number of numpy's or torch's
+        return _plain(value.item(), where)
     if isinstance(value, Mapping):
         return {str(name): _plain(entry, f"{where}.{name}") for name, entry in value.items()}
     if isinstance(value, (list, tuple)):

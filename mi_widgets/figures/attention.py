@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from mi_widgets.data import AttentionComparison
+from mi_widgets.data.integers import text, truth, word
 from mi_widgets.data.thumbnails import allowed_cells
 from mi_widgets.errors import DataError
 from mi_widgets.figures import labels as printed
@@ -35,7 +36,7 @@ from mi_widgets.figures.labels import TokenAxis
 from mi_widgets.figures.legend import Legend
 from mi_widgets.figures.scale import MASKED, MISSING, ColorScale
 from mi_widgets.figures.sheet import HOVER_ONLY, Box, Sheet
-from mi_widgets.figures.style import LABEL_PT, MIN_PT, MONO, TITLE_PT, TOKEN_PT, inks, pt, px, width_in_mm
+from mi_widgets.figures.style import LABEL_PT, MIN_PT, MONO, TITLE_PT, TOKEN_PT, height_in_px, inks, pt, px, width_in_mm
 from mi_widgets.figures.wall import wall_figure
 
 if TYPE_CHECKING:
@@ -103,12 +104,9 @@ def attention_figure(
         DataError: an unknown option, a head that the data lacks, or a size too small to draw in.
     """
     patterns = patterns_of(data)
-    if kind not in KINDS:
-        raise DataError(f"unknown kind {kind!r}.", f"Choose one of {', '.join(KINDS)}.")
+    kind = word("kind", kind, KINDS)
     width = px(width_in_mm(width_mm))
-    if height_mm is not None and not 15 <= height_mm <= 2000:
-        raise DataError(f"height_mm is {height_mm!r}.", "Give 15 to 2000 millimetres, or None.")
-    height = None if height_mm is None else px(height_mm)
+    height = height_in_px(height_mm)
     outlined = None
     if kind == "wall" and layer is not None and head is not None and heads is None:
         outlined = chosen_heads(data, layer, head, None)[0]
@@ -118,8 +116,8 @@ def attention_figure(
         raise DataError(
             f"the result holds {len(pairs)} heads.", 'Say which (layer=…, head=… or heads=[…]), or ask for kind="wall".'
         )
-    chosen = ranked(data, pairs, scores, sort, descending)
-    bounds = value_bounds(data, None if shared_range and zrange is None else pairs)
+    chosen = ranked(data, pairs, scores, sort, truth("descending", descending))
+    bounds = value_bounds(data, None if truth("shared_range", shared_range) and zrange is None else pairs)
     colors, clipped = color_scale(data, bounds, scale=scale, palette=palette, theme=theme, zrange=zrange)
     headline = title_lines(title, width)
     if kind == "wall":
@@ -129,10 +127,15 @@ def attention_figure(
 
 
 def title_lines(title: str | None, width: float) -> list[str]:
-    """`title` broken into lines that fit `width` pixels, as plotly markup."""
-    if not title or not title.strip():
+    """`title` broken into lines that fit `width` pixels, as plotly markup.
+
+    Raises:
+        DataError: it is no text.
+    """
+    words = "" if title is None else text("title", title).split()
+    if not words:
         return []
-    flat = printed.prose(" ".join(title.split()), 400)
+    flat = printed.prose(" ".join(words), 400)
     return [printed.markup(line) for line in textwrap.wrap(flat, max(10, int(width / (0.55 * pt(TITLE_PT)))))]
 
 
@@ -275,8 +278,8 @@ def _headline_height(headline: list[str]) -> float:
 
 
 def _headline(sheet: Sheet, headline: list[str]) -> None:
-    for line, text in enumerate(headline):
-        sheet.text(EDGE, EDGE + (line + 0.5) * pt(TITLE_PT) * LINE, text, pt(TITLE_PT))
+    for line, words in enumerate(headline):
+        sheet.text(EDGE, EDGE + (line + 0.5) * pt(TITLE_PT) * LINE, words, pt(TITLE_PT))
 
 
 def _hover(

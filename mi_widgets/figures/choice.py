@@ -5,7 +5,7 @@ Knows nothing of plotly.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -14,8 +14,10 @@ import pandas as pd
 from mi_widgets import color
 from mi_widgets.data import AttentionComparison, AttentionPatterns, Tokens, prompt_scores
 from mi_widgets.data.attention import UNITS
-from mi_widgets.errors import DataError
-from mi_widgets.figures.scale import ColorScale
+from mi_widgets.data.integers import integer, place, word
+from mi_widgets.data.scores import checked_scores
+from mi_widgets.errors import DataError, choose
+from mi_widgets.figures.scale import ColorScale, low_and_high
 from mi_widgets.figures.style import inks
 
 Attention: TypeAlias = AttentionPatterns | AttentionComparison
@@ -66,18 +68,22 @@ def chosen_heads(
     if heads is not None:
         if layer is not None or head is not None:
             raise DataError("both heads and layer or head were given.", "Name the heads one way.")
-        pairs = [(int(one), int(other)) for one, other in heads]
+        try:
+            pairs = [(integer("layer", one), integer("head", other)) for one, other in heads]
+        except (TypeError, ValueError):  # DataError is a ValueError: both say the same
+            raise DataError(f"heads is {heads!r}.", "Give (layer, head) pairs.") from None
         if not pairs:
             raise DataError("heads is empty.", "Give at least one (layer, head) pair.")
     else:
+        layer = None if layer is None else integer("layer", layer)
+        head = None if head is None else integer("head", head)
         pairs = [pair for pair in every_head(data) if layer in (None, pair[0]) and head in (None, pair[1])]
         if not pairs:
             pairs = [(patterns_of(data).layers[0] if layer is None else layer, head or 0)]
     patterns = patterns_of(data)
     for one, other in pairs:
         patterns.row(one)
-        if not 0 <= other < patterns.n_heads:
-            raise DataError(f"head {other} does not exist.", f"Layers have heads 0 to {patterns.n_heads - 1}.")
+        place("head", other, patterns.n_heads)
     return pairs
 
 
@@ -106,10 +112,11 @@ def ranked(
         if isinstance(data, AttentionComparison):
             raise DataError("a comparison has no head scores of its own.", "Pass scores, a table with layer and head.")
         scores = prompt_scores(data)
-    absent = [name for name in ("layer", "head", sort) if name not in scores.columns]
-    if absent:
-        named = ", ".join(str(name) for name in scores.columns if name not in ("layer", "head"))
-        raise DataError(f"scores has no column {absent[0]!r}.", f"It has {named}.")
+    scores = checked_scores(scores)
+    assert scores is not None
+    named = [str(name) for name in scores.columns if name not in ("layer", "head")]
+    if not isinstance(sort, Hashable) or sort not in scores.columns:
+        raise DataError(f"scores has no column {sort!r}.", choose(sort, named, "It has"))
     if not pd.api.types.is_numeric_dtype(scores[sort]):
         raise DataError(f"the score column {sort!r} holds no numbers.")
     value_of = {
@@ -179,15 +186,10 @@ def color_scale(
     """
     low, high = bounds
     signed = isinstance(data, AttentionComparison)
-    if palette not in (*color.SEQUENTIAL, color.DIVERGING):
-        raise DataError(f"unknown palette {palette!r}.", f"Choose one of {', '.join(color.SEQUENTIAL)}.")
+    if palette != color.DIVERGING:
+        word("palette", palette, color.SEQUENTIAL)
     if zrange is not None:
-        try:
-            first, last = (float(bound) for bound in zrange)
-        except (TypeError, ValueError):
-            raise DataError(f"zrange is {zrange!r}.", "Give two numbers, (low, high).") from None
-        if not first < last:
-            raise DataError(f"zrange is {zrange!r}.", "Give (low, high) with low < high.")
+        first, last = low_and_high(zrange)
     elif signed:
         first, last = -max(abs(low), abs(high)), max(abs(low), abs(high))
     else:

@@ -19,6 +19,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mi_widgets.data.files import replacing, writable_path
+from mi_widgets.data.integers import is_number
 from mi_widgets.errors import DataError, ExportError
 from mi_widgets.figures.pdf import exact_pdf
 from mi_widgets.figures.png import with_resolution
@@ -56,38 +58,43 @@ def save_figure(figure: go.Figure, path: str | Path, width_mm: float | str | Non
 
     Raises:
         DataError: unknown suffix.
-        ExportError: no browser, no kaleido, no such folder, or the browser failed.
+        ExportError: no browser, no kaleido, the browser failed, or the file cannot be written; what stood there before
+            stands as it was.
     """
-    path = Path(path)
+    path = writable_path(path)
     suffix = path.suffix.lstrip(".").lower()
     if suffix not in SUFFIXES:
         raise DataError(f"cannot write a figure as {path.name!r}.", f"Choose a suffix of {', '.join(SUFFIXES)}.")
-    if not path.parent.is_dir():
-        raise ExportError(f"the folder {path.parent} does not exist.", "Make it first.")
-    if suffix == "html":
-        path.write_text(figure_html(figure), encoding="utf-8")
-        return path
+    if not is_number(dpi) or not 10 <= dpi <= 4800:
+        raise DataError(f"dpi is {dpi!r}.", "Give 10 to 4800 pixels per inch; print wants 300.")
+    dpi = float(dpi)
+    document = figure_html(figure).encode("utf-8") if suffix == "html" else _drawn(figure, path, suffix, width_mm, dpi)
+    with replacing(path) as beside:
+        beside.write_bytes(document)
+    return path
+
+
+def _drawn(figure: go.Figure, path: Path, suffix: str, width_mm: float | str | None, dpi: float) -> bytes:
+    """The file that the browser makes of `figure`."""
     layout: Any = figure.layout
     width, height = layout.width or 700, layout.height or 500
     page_mm = mm(width) if width_mm is None else width_in_mm(width_mm)
     zoom = px(page_mm) / width
     size = (page_mm, mm(height * zoom))
     if suffix == "svg":
-        path.write_bytes(exact_svg(_render(figure, "svg", width, height, 1), *size))
-    elif suffix == "png":
+        return exact_svg(_render(figure, "svg", width, height, 1), *size)
+    if suffix == "png":
         scale = zoom * dpi / 96
         across, down = round(width * scale) / scale, round(height * scale) / scale  # no half pixel at the edge
-        path.write_bytes(with_resolution(_render(figure, "png", across, down, scale), dpi))
-    else:
-        # Chromium rounds a page down by up to a point: print a little more at the right and the bottom, then cut.
-        spare = math.ceil(3 / zoom)
-        document = _render(figure, "pdf", round(width) + spare, round(height) + spare, zoom, spare)
-        try:
-            document = exact_pdf(document, *size)
-        except ExportError as reason:  # a usable page, a millimetre too large, is better than none
-            warnings.warn(f"{path.name}: {reason} The page is up to 1 mm larger than asked.", stacklevel=2)
-        path.write_bytes(document)
-    return path
+        return with_resolution(_render(figure, "png", across, down, scale), dpi)
+    # Chromium rounds a page down by up to a point: print a little more at the right and the bottom, then cut.
+    spare = math.ceil(3 / zoom)
+    document = _render(figure, "pdf", round(width) + spare, round(height) + spare, zoom, spare)
+    try:
+        return exact_pdf(document, *size)
+    except ExportError as reason:  # a usable page, a millimetre too large, is better than none
+        warnings.warn(f"{path.name}: {reason} The page is up to 1 mm larger than asked.", stacklevel=3)
+        return document
 
 
 def find_browser() -> str | None:
@@ -149,7 +156,7 @@ def exact_svg(svg: bytes, width_mm: float, height_mm: float) -> bytes:
     # Plotly draws a random name for the figure and one for each trace. Only tags are searched, never text: a token
     # that happens to look like such a name stays.
     drawn = re.search(r'<defs id="defs-([0-9a-f]{6})"', text)
-    named = re.compile(rf'(\bid="[a-z]+-?|url\(#[a-z]+-?){drawn[1]}' if drawn else "$^")
+    named = re.compile(rf'(\bid="[a-z]+-?|url\(#[a-z]+-?){drawn[1]}' if drawn else "($^)")
     traced = re.compile(r'^(<g class="trace [a-z]+) trace[0-9a-f]{6}"')
     text = re.sub(r"<[^<>]+>", lambda tag: traced.sub(r'\1"', named.sub(r"\g<1>figure", tag[0])), text)
     return text.encode("utf-8")

@@ -13,6 +13,7 @@ import numpy as np
 
 from mi_widgets import color
 from mi_widgets.data import LogitLens
+from mi_widgets.data.integers import word
 from mi_widgets.errors import DataError
 from mi_widgets.figures import labels as printed
 from mi_widgets.figures.amounts import amount, even_ticks
@@ -56,9 +57,7 @@ def curves_figure(
         height: of the sheet in pixels; follows from the width if None.
         theme: `"light"` or `"dark"`.
     """
-    if chart not in CHARTS:
-        raise DataError(f"unknown chart {chart!r}.", f"Choose one of {', '.join(CHARTS)}.")
-    rank = chart == "rank"
+    rank = word("chart", chart, CHARTS) == "rank"
     if rank and not len(drawn.lens.target_ids):
         raise DataError("no token is pinned, so no ranks are known.", "Compute the lens with targets=[…].")
     curves, after, high = _curves(drawn, rank, position)

@@ -15,10 +15,11 @@ import numpy as np
 
 from mi_widgets import color
 from mi_widgets.data import LogitLens, LogitLensComparison
+from mi_widgets.data.integers import integers, place, word
 from mi_widgets.data.logit_lens_comparison import cell_values
 from mi_widgets.errors import DataError
 from mi_widgets.figures import labels as printed
-from mi_widgets.figures.scale import ColorScale
+from mi_widgets.figures.scale import ColorScale, low_and_high
 from mi_widgets.figures.style import inks
 
 Lens: TypeAlias = LogitLens | LogitLensComparison
@@ -91,8 +92,11 @@ class Drawn:
             raise DataError(f"a {type(data).__name__} is no lens.", "Make one with compute.logit_lens(model, prompt).")
         lens = data if isinstance(data, LogitLens) else data.a
         last = len(lens.layers) - 1
-        rows = list(range(last + 1)) if layers is None else sorted({*(lens.row(layer) for layer in layers), last})
-        held = [lens.column(position) for position in positions] if positions is not None else None
+        rows, held = list(range(last + 1)), None
+        if layers is not None:
+            rows = sorted({*(lens.row(layer) for layer in integers("layers", layers)), last})
+        if positions is not None:
+            held = [lens.column(position) for position in integers("positions", positions)]
         if isinstance(data, LogitLens):
             columns = list(range(len(lens.positions))) if held is None else held
         else:
@@ -203,15 +207,14 @@ def field_of(
     Raises:
         DataError: an unknown option, or a token that is not pinned.
     """
-    if by not in UNITS:
-        raise DataError(f"unknown color {by!r}.", f"Choose one of {', '.join(UNITS)}.")
+    by = word("color", by, UNITS)
     pinned = by.startswith("target_")
-    place = _place(drawn.lens, target) if pinned else None
-    name = printed.token_label(drawn.lens.name(drawn.lens.target_ids[place]), 20) if place is not None else ""
+    index = _index(drawn.lens, target) if pinned else None
+    name = printed.token_label(drawn.lens.name(drawn.lens.target_ids[index]), 20) if index is not None else ""
     pick = np.ix_(drawn.rows, drawn.columns)
     paper = inks(theme).paper
     if isinstance(drawn.data, LogitLensComparison):
-        values = drawn.data.difference("target_probability", place) if pinned else drawn.data.kl
+        values = drawn.data.difference("target_probability", index) if pinned else drawn.data.kl
         high = _largest([values]) or (0.01 if pinned else 1.0)
         unit = f"p({name}): A − B" if pinned else "KL(A ‖ B) (nats)"
         alone = np.array([None in pair for pair in drawn.data.pairs])
@@ -219,7 +222,7 @@ def field_of(
         none, rank, transform = "no counterpart", False, "linear" if pinned else "sqrt"
     else:
         rank = by in RANKS
-        values = cell_values(drawn.lens, by, place).astype(np.float64)
+        values = cell_values(drawn.lens, by, index).astype(np.float64)
         allowed = np.ones(values.shape, bool)
         if by == "change":
             allowed[0] = False
@@ -244,15 +247,13 @@ def field_of(
     return Field(shown, allowed, scale, clipped, unit, none, rank)
 
 
-def _place(lens: LogitLens, target: int | str) -> int:
+def _index(lens: LogitLens, target: int | str) -> int:
     """The place of a pinned token, given by place or string."""
     if not len(lens.target_ids):
         raise DataError("no token is pinned.", "Compute the lens with targets=[…].")
     if isinstance(target, str):
         return lens.target(target)
-    if not 0 <= target < len(lens.target_ids):
-        raise DataError(f"target {target} does not exist.", f"Pinned are 0 to {len(lens.target_ids) - 1}.")
-    return target
+    return place("target", target, len(lens.target_ids))
 
 
 def _largest(arrays: Sequence[np.ndarray]) -> float:
@@ -261,12 +262,9 @@ def _largest(arrays: Sequence[np.ndarray]) -> float:
 
 
 def _range(zrange: tuple[float, float], signed: bool, rank: bool) -> tuple[float, float]:
-    try:
-        low, high = (float(bound) for bound in zrange)
-    except (TypeError, ValueError):
-        raise DataError(f"zrange is {zrange!r}.", "Give two numbers, (low, high).") from None
-    if not low < high or (rank and low != 0):
-        raise DataError(f"zrange is {zrange!r}.", "Give (low, high) with low < high; ranks begin at 0.")
+    low, high = low_and_high(zrange)
+    if rank and low != 0:
+        raise DataError(f"zrange is {zrange!r}.", "Give (0, high): ranks begin at 0.")
     if signed:
         return -max(abs(low), abs(high)), max(abs(low), abs(high))
     return (0.0, rank_place(high)) if rank else (low, high)

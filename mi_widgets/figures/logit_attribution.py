@@ -15,6 +15,7 @@ import numpy as np
 
 from mi_widgets import color
 from mi_widgets.data import AttributionRow, LogitAttribution
+from mi_widgets.data.integers import integer, place, word
 from mi_widgets.data.logit_attribution import RESIDUE
 from mi_widgets.errors import DataError
 from mi_widgets.figures import labels as printed
@@ -29,6 +30,7 @@ from mi_widgets.figures.style import (
     SANS,
     TITLE_PT,
     TOKEN_PT,
+    height_in_px,
     inks,
     pt,
     px,
@@ -93,15 +95,13 @@ def logit_attribution_figure(
         raise DataError(
             f"a {type(data).__name__} is no attribution.", "Make one with compute.logit_attribution(model, …)."
         )
-    if kind not in KINDS:
-        raise DataError(f"unknown kind {kind!r}.", f"Choose one of {', '.join(KINDS)}.")
+    kind = word("kind", kind, KINDS)
+    top = integer("top", top)
     if top < 1:
         raise DataError(f"top is {top!r}.", "Draw at least one part.")
-    if height_mm is not None and not 15 <= height_mm <= 2000:
-        raise DataError(f"height_mm is {height_mm!r}.", "Give 15 to 2000 millimetres, or None.")
     inks(theme)
     width = px(width_in_mm(width_mm))
-    height = None if height_mm is None else px(height_mm)
+    height = height_in_px(height_mm)
     page = Page(data, title_lines(title, width), width, height, theme)
     if kind == "map":
         from mi_widgets.figures.attribution_map import map_figure
@@ -164,10 +164,7 @@ def chosen_head(data: LogitAttribution, layer: int | None, head: int | None, nee
             return None
         largest = np.unravel_index(int(np.argmax(np.abs(np.nan_to_num(data.heads)))), data.heads.shape)
         return int(largest[0]), int(largest[1])
-    for name, value, count in (("layer", layer, data.n_layers), ("head", head, data.n_heads)):
-        if not 0 <= value < count:
-            raise DataError(f"{name} {value} does not exist.", f"There are {name}s 0 to {count - 1}.")
-    return layer, head
+    return place("layer", layer, data.n_layers), place("head", head, data.n_heads)
 
 
 def heading(data: LogitAttribution) -> str:
@@ -238,8 +235,8 @@ def _sources(page: Page, chosen: tuple[int, int], top: int) -> go.Figure:
     values = data.head_sources(*chosen)[: data.position + 1]
     largest = sorted(np.argsort(-np.abs(values), kind="stable")[:top].tolist())
     bars = [
-        Bar(f"{printed.token_label(data.tokens.strings[place], 24)} {place}", 0.0, float(values[place]))
-        for place in largest
+        Bar(f"{printed.token_label(data.tokens.strings[position], 24)} {position}", 0.0, float(values[position]))
+        for position in largest
     ]
     others = np.delete(values, largest)
     if len(others):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mi_widgets.data.integers import truth, word
 from mi_widgets.errors import DataError
 from mi_widgets.figures import labels as printed
 from mi_widgets.figures.amounts import amount
@@ -20,7 +21,19 @@ from mi_widgets.figures.legend import Legend
 from mi_widgets.figures.lens_field import Drawn, Field, Lens, field_of
 from mi_widgets.figures.scale import MASKED, MISSING
 from mi_widgets.figures.sheet import HOVER_ONLY, Box, Sheet
-from mi_widgets.figures.style import LABEL_PT, MIN_PT, MONO, TITLE_PT, TOKEN_PT, ink_on, inks, pt, px, width_in_mm
+from mi_widgets.figures.style import (
+    LABEL_PT,
+    MIN_PT,
+    MONO,
+    TITLE_PT,
+    TOKEN_PT,
+    height_in_px,
+    ink_on,
+    inks,
+    pt,
+    px,
+    width_in_mm,
+)
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -89,12 +102,9 @@ def logit_lens_figure(
     Raises:
         DataError: an unknown option, a layer, position or pinned token that the data lacks, or a size too small.
     """
-    if kind not in KINDS:
-        raise DataError(f"unknown kind {kind!r}.", f"Choose one of {', '.join(KINDS)}.")
+    kind = word("kind", kind, KINDS)
     width = px(width_in_mm(width_mm))
-    if height_mm is not None and not 15 <= height_mm <= 2000:
-        raise DataError(f"height_mm is {height_mm!r}.", "Give 15 to 2000 millimetres, or None.")
-    height = None if height_mm is None else px(height_mm)
+    height = height_in_px(height_mm)
     inks(theme)
     headline = title_lines(title, width)
     if kind == "curves":
@@ -103,7 +113,7 @@ def logit_lens_figure(
         return curves_figure(Drawn.of(data, layers), chart, position, headline, width, height, theme)
     drawn = Drawn.of(data, layers, positions)
     field = field_of(drawn, color, target, palette=palette, theme=theme, zrange=zrange)
-    return _table(drawn, field, headline, width, height, text)
+    return _table(drawn, field, headline, width, height, truth("text", text))
 
 
 def headline_height(headline: list[str]) -> float:

@@ -15,6 +15,7 @@ import numpy as np
 
 from mi_widgets import color
 from mi_widgets.data import NextTokens, NextTokensComparison
+from mi_widgets.data.integers import integer, word
 from mi_widgets.data.next_tokens import BIT
 from mi_widgets.errors import DataError
 from mi_widgets.figures import labels as printed
@@ -22,7 +23,7 @@ from mi_widgets.figures.amounts import amount, even_ticks
 from mi_widgets.figures.attention import title_lines
 from mi_widgets.figures.labels import TokenAxis
 from mi_widgets.figures.sheet import Box, Sheet
-from mi_widgets.figures.style import LABEL_PT, MIN_PT, MONO, TITLE_PT, TOKEN_PT, inks, pt, px, width_in_mm
+from mi_widgets.figures.style import LABEL_PT, MIN_PT, MONO, TITLE_PT, TOKEN_PT, height_in_px, inks, pt, px, width_in_mm
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -83,15 +84,12 @@ def next_tokens_figure(
         raise DataError(
             f"a {type(data).__name__} is no result of next_tokens.", "Make one with compute.next_tokens(model, prompt)."
         )
-    if kind not in KINDS:
-        raise DataError(f"unknown kind {kind!r}.", f"Choose one of {', '.join(KINDS)}.")
+    kind = word("kind", kind, KINDS)
     if kind == "difference" and not isinstance(data, NextTokensComparison):
         raise DataError("a difference needs two prompts.", "Give a NextTokensComparison, or another kind.")
-    if height_mm is not None and not 15 <= height_mm <= 2000:
-        raise DataError(f"height_mm is {height_mm!r}.", "Give 15 to 2000 millimetres, or None.")
     inks(theme)
     width = px(width_in_mm(width_mm))
-    height = None if height_mm is None else px(height_mm)
+    height = height_in_px(height_mm)
     page = _Page(width, height, title_lines(title, width), theme)
     if kind == "candidates":
         return _candidates(data, position, top, page)
@@ -161,10 +159,10 @@ def candidate_places(data: Expected, position: int) -> list[tuple[NextTokens, in
     if isinstance(data, NextTokens):
         return [(data, data.position(position))]
     first = (data.a, data.a.position(position))
-    if position < 0:
+    if integer("position", position) < 0:
         return [first, (data.b, data.b.position(position))]
     for in_a, in_b in data.alignment.pairs:
-        if in_a == position and in_b is not None:
+        if in_a == first[1] and in_b is not None:
             return [first, (data.b, in_b)]
     raise DataError(f"position {position} of A has no counterpart in B.", "Give one that has, or -1 for both ends.")
 
@@ -363,6 +361,7 @@ def _range(series: list[np.ndarray]) -> tuple[float, float]:
 
 
 def _candidates(data: Expected, position: int, top: int, page: _Page) -> go.Figure:
+    top = integer("top", top)
     if top < 1:
         raise DataError(f"top={top!r}.", "Draw at least one candidate.")
     names, probabilities, bounds = candidate_rows(data, position, top)

@@ -12,7 +12,7 @@ import numpy as np
 from mi_widgets import color
 from mi_widgets.data import NextTokens
 from mi_widgets.data.next_tokens import BIT
-from mi_widgets.errors import DataError
+from mi_widgets.errors import DataError, choose
 from mi_widgets.figures import labels as printed
 from mi_widgets.figures.canvas import Canvas, PngCanvas, Rect, SvgCanvas
 from mi_widgets.figures.next_tokens import SIDES, Expected, candidate_places, candidate_rows, digits, summary
@@ -82,8 +82,8 @@ def _values(one: NextTokens, by: str) -> np.ndarray:
 
 
 def _scale(data: Expected, by: str, theme: str) -> ColorScale:
-    if by not in COLORS:
-        raise DataError(f"by={by!r} is unknown.", f"Choose one of {', '.join(COLORS)}.")
+    if not isinstance(by, str) or by not in COLORS:
+        raise DataError(f"by={by!r} is unknown.", choose(by, COLORS))
     sides = (data,) if isinstance(data, NextTokens) else (data.a, data.b)
     values = np.concatenate([_values(one, by) for one in sides])
     finite = values[np.isfinite(values)]

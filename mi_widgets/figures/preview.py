@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mi_widgets import color
+from mi_widgets.data.integers import integer
 from mi_widgets.data.thumbnails import allowed_cells, allowed_patches, any_cell, reduced, starts, thumbnails
 from mi_widgets.figures import labels as printed
 from mi_widgets.figures.canvas import Canvas, PngCanvas, Rect, SvgCanvas
@@ -111,7 +112,7 @@ def _picture(
     layers, heads = patterns.layers, patterns.n_heads
     if len(layers) * heads == 1:
         layer, head = layers[0], 0
-    focused = None if layer is None or head is None else (layer, head)
+    focused = None if layer is None or head is None else (integer("layer", layer), integer("head", head))
     values = None if focused is None else data.head(*focused)  # raises for a head that does not exist
     room = 720 if focused is None else 350
     pitch = min(room / heads, 96, max(6, 460 / len(layers)))

@@ -10,10 +10,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from mi_widgets import color
+from mi_widgets.data.integers import number, word
 from mi_widgets.errors import DataError
 from mi_widgets.figures.amounts import amount
 
@@ -22,6 +24,21 @@ SCALES = ("linear", "sqrt", "log")
 LOG_FLOOR = 1e-4
 #: Codes behind the 256 palette rows: forbidden by the mask, not a number, paper.
 MASKED, MISSING, PAPER = 256, 257, 258
+
+
+def low_and_high(zrange: Any) -> tuple[float, float]:
+    """A range of colours that the user gave, as floats.
+
+    Raises:
+        DataError: it is no pair of finite numbers, the smaller first.
+    """
+    try:
+        low, high = (number("zrange", bound) for bound in zrange)
+    except (TypeError, ValueError):  # DataError is a ValueError: all say the same
+        raise DataError(f"zrange is {zrange!r}.", "Give two numbers, (low, high).") from None
+    if not low < high:
+        raise DataError(f"zrange is {zrange!r}.", "Give (low, high) with low < high.")
+    return low, high
 
 
 @dataclass(frozen=True)
@@ -50,11 +67,8 @@ class ColorScale:
     paper: str = "#ffffff"
 
     def __post_init__(self) -> None:
-        if self.transform not in SCALES:
-            raise DataError(f"unknown scale {self.transform!r}.", f"Choose one of {', '.join(SCALES)}.")
-        known = (*color.SEQUENTIAL, color.DIVERGING)
-        if self.palette not in known:
-            raise DataError(f"unknown palette {self.palette!r}.", f"Choose one of {', '.join(known)}.")
+        word("scale", self.transform, SCALES)
+        word("palette", self.palette, (*color.SEQUENTIAL, color.DIVERGING))
         if not (math.isfinite(self.low) and math.isfinite(self.high)) or self.high < self.low:
             raise DataError(f"the colour range {self.low} to {self.high} is empty.", "Give zrange=(low, high).")
         if self.signed or self.low < 0:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mi_widgets.errors import DataError
+from mi_widgets.data.integers import is_number, word
+from mi_widgets.errors import DataError, choose
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -68,9 +69,7 @@ def inks(theme: str) -> Inks:
     Raises:
         DataError: no such theme.
     """
-    if theme not in INKS:
-        raise DataError(f"unknown theme {theme!r}.", f"Choose one of {', '.join(INKS)}.")
-    return INKS[theme]
+    return INKS[word("theme", theme, INKS)]
 
 
 def ink_on(fill: str) -> str:
@@ -89,11 +88,24 @@ def width_in_mm(width_mm: float | str) -> float:
     """
     if isinstance(width_mm, str):
         if width_mm not in WIDTHS_MM:
-            raise DataError(f"unknown width {width_mm!r}.", f"Give millimetres or one of {', '.join(WIDTHS_MM)}.")
+            raise DataError(f"unknown width {width_mm!r}.", choose(width_mm, WIDTHS_MM, "Give millimetres or one of"))
         return WIDTHS_MM[width_mm]
-    if not 20 <= width_mm <= 1000:
+    if not is_number(width_mm) or not 20 <= width_mm <= 1000:
         raise DataError(f"width_mm is {width_mm!r}.", "Give 20 to 1000 millimetres; a single column is 83.")
     return float(width_mm)
+
+
+def height_in_px(height_mm: float | None) -> float | None:
+    """A height given in millimetres as pixels; None for as high as needed.
+
+    Raises:
+        DataError: outside 15 to 2000 mm.
+    """
+    if height_mm is None:
+        return None
+    if not is_number(height_mm) or not 15 <= height_mm <= 2000:
+        raise DataError(f"height_mm is {height_mm!r}.", "Give 15 to 2000 millimetres, or None.")
+    return px(float(height_mm))
 
 
 @cache

@@ -20,6 +20,7 @@ import traitlets
 
 from mi_widgets.data import Selection
 from mi_widgets.data import save as save_data
+from mi_widgets.data.files import replacing, writable_path
 from mi_widgets.errors import DataError, ExportError, MiWidgetsError
 from mi_widgets.session import Answered, Need, Progress, Session, explain
 from mi_widgets.session.traits import SelectionTrait, WholeNumber, refusing
@@ -219,9 +220,10 @@ class View(anywidget.AnyWidget):
 
         Raises:
             DataError: another suffix.
-            ExportError: a figure without a browser to draw it, or parquet without pyarrow.
+            ExportError: a figure without a browser to draw it, parquet without pyarrow, or a file that cannot be
+                written; what stood there before stands as it was.
         """
-        path = Path(path)
+        path = writable_path(path)
         suffix = path.suffix.lower()
         if suffix in FIGURES:
             from mi_widgets.figures import save_figure
@@ -232,8 +234,6 @@ class View(anywidget.AnyWidget):
             raise DataError(f"width_mm is for figures, not for {suffix}.", f"Use one of {', '.join(sorted(FIGURES))}.")
         if suffix == ".html":
             self.to_html(path, **options)
-        elif not path.parent.is_dir():
-            raise ExportError(f"the folder {path.parent} does not exist.", "Make it first.")
         elif suffix in TABLES:
             _write_table(self.to_pandas(**options), path)
         elif suffix == ".npz":
@@ -470,10 +470,11 @@ def status_value(state: str, run: int, **values: Any) -> StatusValue:
 
 
 def _write_table(table: Any, path: Path) -> None:
-    if path.suffix.lower() == ".csv":
-        table.to_csv(path, index=False, encoding="utf-8")
-        return
     try:
-        table.to_parquet(path, index=False)
+        with replacing(path) as beside:
+            if path.suffix.lower() == ".csv":
+                table.to_csv(beside, index=False, encoding="utf-8")
+            else:
+                table.to_parquet(beside, index=False)
     except ImportError as reason:
         raise ExportError("parquet files need pyarrow.", 'Install it: pip install "mi_widgets[parquet]"') from reason

@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from made_patterns import with_cells
 
 from mi_widgets import color
 from mi_widgets.data import AttentionComparison, prompt_scores
@@ -85,9 +86,7 @@ def test_dark_theme_takes_the_dark_palette_and_paper(make_patterns, story, tmp_p
 
 @pytest.mark.browser
 def test_nan_has_its_own_look_and_its_own_line_in_the_legend(make_patterns, story, tmp_path, printer, colors_at):
-    patterns = make_patterns(1, 1, story)
-    patterns.base[0, 0, 5, 2] = np.nan
-    figure = attention_figure(patterns)
+    figure = attention_figure(with_cells(make_patterns(1, 1, story), (0, 0, 5, 2), np.nan))
     seen = drawn(figure, tmp_path, colors_at, 15)
     assert seen[5, 2] == color.MISSING["light"].lower()
     assert seen[5, 3] not in (color.MISSING["light"].lower(), color.MASKED["light"].lower())
@@ -164,7 +163,7 @@ def test_tokens_are_never_markup(make_patterns, hostile):
 
 def test_one_range_over_all_heads_unless_asked_otherwise(make_patterns, story):
     patterns = make_patterns(2, 2, story)
-    patterns.base[0, 0] *= 0.5
+    patterns = with_cells(patterns, (0, 0), patterns.base[0, 0] * 0.5)
     top = [figure.layout.yaxis2.ticktext[-1] for figure in (
         attention_figure(patterns, layer=0, head=0), attention_figure(patterns, layer=0, head=0, shared_range=False)
     )]  # fmt: skip
@@ -281,8 +280,7 @@ def test_what_is_no_attention_is_refused():
 
 def test_all_zero_and_all_nan_patterns_are_drawn(make_patterns, story):
     for value in (0.0, np.nan):
-        patterns = make_patterns(1, 1, story)
-        patterns.base[:] = value
+        patterns = with_cells(make_patterns(1, 1, story), ..., value)
         for kind in ("matrix", "wall"):
             for scale in ("linear", "sqrt", "log"):
                 assert attention_figure(patterns, kind=kind, scale=scale).layout.width > 0

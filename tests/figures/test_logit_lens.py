@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import numpy as np
@@ -404,8 +405,9 @@ def test_very_many_cells_become_one_sharp_image(make_lens, decode_png, embedded_
 
 def test_numbers_that_are_not_there_have_the_look_of_missing_ones(make_lens, story):
     lens = make_lens(story)
-    lens.entropy[1, 2] = np.nan
-    figure = logit_lens_figure(lens, color="entropy")
+    entropy = lens.entropy.copy()
+    entropy[1, 2] = np.nan
+    figure = logit_lens_figure(replace(lens, entropy=entropy), color="entropy")
     assert "no value" in {note.text for note in figure.layout.annotations}
 
 

@@ -7,6 +7,7 @@ import xml.etree.ElementTree as ElementTree
 
 import numpy as np
 import pytest
+from made_patterns import with_cells
 
 from mi_widgets import color
 from mi_widgets.data import AttentionComparison
@@ -71,8 +72,8 @@ def test_thumbnails_keep_the_largest_value_of_each_patch(make_patterns):
 
 def test_thumbnails_pass_over_nan_and_keep_patches_of_nothing_else(make_patterns):
     patterns = make_patterns(1, 1, [str(position) for position in range(20)])
-    patterns.base[0, 0, 10:12, 4:6] = np.nan
-    patterns.base[0, 0, 19, 0] = np.nan
+    patterns = with_cells(patterns, (0, 0, slice(10, 12), slice(4, 6)), np.nan)
+    patterns = with_cells(patterns, (0, 0, 19, 0), np.nan)
     tiles = thumbnails(patterns, 10)
     assert np.isnan(tiles[0, 0, 5, 2])
     assert tiles[0, 0, 9, 0] == np.nanmax(patterns.base[0, 0, 18:, :2])

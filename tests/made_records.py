@@ -1,0 +1,95 @@
+"""One small record of every kind that can be saved, from arrays that anyone may have."""
+
+from __future__ import annotations
+
+import numpy as np
+from made_patterns import softmax
+
+from mi_widgets.data import (
+    AttentionComparison,
+    Continuation,
+    LogitAttribution,
+    LogitLens,
+    LogitLensComparison,
+    NextTokensComparison,
+    Tokens,
+    next_tokens_from_logits,
+    patterns_from_arrays,
+)
+
+STRINGS = ("<bos>", " a", " b", " c")
+
+
+def tokens(strings=STRINGS):
+    return Tokens(np.arange(len(strings)), strings, (True,) + (False,) * (len(strings) - 1), text="".join(strings))
+
+
+def patterns(seed=0, **changes):
+    return patterns_from_arrays(softmax(count=4, seed=seed), tokens(), windows=4, model="tiny", **changes)
+
+
+def lens(seed=0, **changes):
+    draw = np.random.default_rng(seed)
+    cells = (3, 4)
+    values = {
+        "tokens": tokens(),
+        "layers": (0, 1, 2),
+        "streams": ("resid_post",) * 3,
+        "top_ids": draw.integers(0, 20, (*cells, 2)),
+        "top_probs": draw.random((*cells, 2)).astype(np.float32),
+        **{name: draw.random(cells).astype(np.float32) for name in ("entropy", "kl", "change", "next_prob")},
+        **{name: draw.integers(0, 20, cells).astype(np.int32) for name in ("final_rank", "next_rank")},
+        "target_ids": np.array([4, 7], np.int32),
+        "target_probs": draw.random((*cells, 2)).astype(np.float32),
+        "target_ranks": draw.integers(0, 20, (*cells, 2)).astype(np.int32),
+        "names": {token: f" t{token}" for token in range(20)},
+        "d_vocab": 20,
+        "model": "tiny",
+    }
+    return LogitLens(**{**values, **changes})
+
+
+def attribution(**changes):
+    values = {
+        "tokens": tokens(),
+        "position": 3,
+        "answer": 1,
+        "answer_string": " a",
+        "foil": 2,
+        "foil_string": " b",
+        "by": "head",
+        "part_kinds": ("embedding", "head", "head", "mlp", "norm bias"),
+        "part_layers": np.array([-1, 0, 0, 0, -1], np.int32),
+        "part_heads": np.array([-1, 0, 1, -1, -1], np.int32),
+        "part_neurons": np.full(5, -1, np.int32),
+        "contribution": np.array([0.5, -2.0, 1.25, 3.0, 0.0625], np.float32),
+        "difference": 2.8125,
+        "mlps": np.array([3.0], np.float32),
+        "heads": np.array([[-2.0, 1.25]], np.float32),
+        "sources": np.arange(8, dtype=np.float32).reshape(1, 2, 4),
+        "model": "tiny",
+    }
+    return LogitAttribution(**{**values, **changes})
+
+
+def expected(seed=0, **changes):
+    logits = np.random.default_rng(seed).normal(size=(4, 20)).astype(np.float32)
+    return next_tokens_from_logits(logits, tokens(), top_k=3, model="tiny", **changes)
+
+
+def continuation(**changes):
+    values = {"prompt": tokens(), "ids": np.array([4, 7]), "strings": (" d", " e"), "log_probs": np.array([-0.5, -2])}
+    return Continuation(**{**values, "text": " d e", **changes})
+
+
+#: By class name: how to make one.
+RECORDS = {
+    "AttentionPatterns": patterns,
+    "AttentionComparison": lambda: AttentionComparison(patterns(), patterns(1)),
+    "LogitLens": lens,
+    "LogitLensComparison": lambda: LogitLensComparison(lens(), lens(1), np.ones((3, 4), np.float32)),
+    "LogitAttribution": attribution,
+    "NextTokens": expected,
+    "NextTokensComparison": lambda: NextTokensComparison(expected(), expected(1)),
+    "Continuation": continuation,
+}
