@@ -10,6 +10,7 @@ from collections.abc import Hashable
 
 import numpy as np
 
+from mi_widgets.data.integers import integer
 from mi_widgets.errors import DataError
 
 
@@ -27,8 +28,8 @@ class ActivationCache:
 
     @limit_bytes.setter
     def limit_bytes(self, limit: int) -> None:
-        if limit < 0:
-            raise DataError(f"cache limit {limit} is negative.", "Give bytes, 0 for no cache.")
+        if integer("cache_limit", limit) < 0:
+            raise DataError(f"cache_limit={limit} is negative.", "Give bytes, 0 for no cache.")
         self._limit = int(limit)
         self._trim()
 

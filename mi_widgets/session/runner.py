@@ -14,6 +14,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from typing import Any
 
+from mi_widgets.data.integers import number
 from mi_widgets.errors import Cancelled
 
 #: Work goes on this long before the loop gets its turn.
@@ -122,6 +123,7 @@ class Runner:
         Raises:
             TimeoutError: not done in `timeout` seconds; the work goes on if there is a loop.
         """
+        timeout = None if timeout is None else number("timeout", timeout)
         deadline = None if timeout is None else time.monotonic() + timeout
         if threading.get_ident() != self.owner and self.loop is not None and self.loop.is_running():
             with self._changed:

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 import traitlets
 
 from mi_widgets.data import Selection
-from mi_widgets.data.integers import is_integer
+from mi_widgets.data.integers import is_integer, truth
 from mi_widgets.errors import DataError, MiWidgetsError
 
 
@@ -41,7 +41,7 @@ class WholeNumber(traitlets.Int):
 
     def validate(self, obj: Any, value: Any) -> int:
         """`value` as an int."""
-        if not is_integer(value) or not (self.min or 0) <= int(value) <= (self.max or int(value)):
+        if not is_integer(value) or not self.min <= int(value) <= self.max:
             self.error(obj, value)
         return int(value)
 
@@ -53,15 +53,12 @@ class WholeNumber(traitlets.Int):
 class Truth(traitlets.Bool):
     """True or False, numpy's too."""
 
-    def validate(self, obj: Any, value: Any) -> bool:
+    def validate(self, obj: Any, value: Any) -> bool:  # noqa: ARG002
         """`value` as a bool."""
-        if type(value).__name__ not in {"bool", "bool_"}:
-            self.error(obj, value)
-        return bool(value)
-
-    def error(self, obj: Any, value: Any, error: Any = None, info: Any = None) -> NoReturn:  # noqa: ARG002
-        """Refuse `value`."""
-        raise WrongValue(f"{self.name}={value!r}.", "Give True or False.")
+        try:
+            return truth(str(self.name), value)
+        except DataError as reason:
+            raise WrongValue(reason.message, reason.hint) from None
 
 
 class Options(traitlets.Dict):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from mi_widgets.data import WEIGHTINGS
+from mi_widgets.data.integers import number
 from mi_widgets.errors import DataError
 from mi_widgets.widgets.options import OptionTable
 
@@ -37,9 +37,7 @@ DEFAULTS: dict[str, Any] = {
 def _checked(name: str, value: Any) -> Any:
     if name in {"sort", "filter"} and not (value is None or isinstance(value, str)):
         raise DataError(f"{name}={value!r} is no column name.", "Give a score column's name, or None.")
-    if name == "filter_min" and not (isinstance(value, (int, float)) and math.isfinite(value)):
-        raise DataError(f"filter_min={value!r} is no number.")
-    return value
+    return number(name, value) if name == "filter_min" else value
 
 
 OPTIONS = OptionTable(DEFAULTS, CHOICES, _checked, computed=frozenset({"weighting"}))

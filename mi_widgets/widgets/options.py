@@ -9,8 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
+from mi_widgets.data.integers import truth, word
 from mi_widgets.errors import DataError, choose
 
 
@@ -44,14 +43,11 @@ class OptionTable:
         return {**self.defaults, **current, **kept}
 
     def _chosen(self, name: str, value: Any) -> Any:
-        """The choice that `value` is, whatever number type or kind of text it came in."""
-        for choice in self.choices[name]:
-            same = value is choice or (np.isscalar(value) and value == choice)
-            if same and isinstance(choice, bool) == isinstance(value, (bool, np.bool_)):
-                return choice
-        if isinstance(value, str):
-            raise DataError(f"{name}={value!r} is unknown.", choose(value, map(str, self.choices[name])))
-        raise DataError(f"{name}={value!r} is unknown.", f"Choose one of {', '.join(map(repr, self.choices[name]))}.")
+        """The choice that `value` is, whatever type it came in."""
+        choices = self.choices[name]
+        if isinstance(choices[0], bool):
+            return truth(name, value)
+        return None if value is None and None in choices else word(name, value, filter(None, choices))
 
     def words(self, options: dict[str, Any]) -> dict[str, Any]:
         """The options that differ from their defaults, as a recipe writes them."""

@@ -11,7 +11,8 @@ from typing import Any
 
 import ipywidgets
 
-from mi_widgets.data.integers import integer
+from mi_widgets.data.files import writable_path
+from mi_widgets.data.integers import integer, text
 from mi_widgets.errors import DataError, choose
 from mi_widgets.export import FrozenView, offline_page, readable_size, write_page
 from mi_widgets.widgets.view import STATIC, View
@@ -51,7 +52,7 @@ class Dashboard(ipywidgets.GridBox):
 
     def save(self, path: str | Path, **options: Any) -> Path:
         """Write the offline page (`.html`)."""
-        if Path(path).suffix.lower() not in {".html", ".htm"}:
+        if writable_path(path).suffix.lower() not in {".html", ".htm"}:
             raise DataError("a dashboard is saved as .html.", "Save one view's figure: view.save('figure.pdf').")
         self.to_html(path, **options)
         return Path(path)
@@ -83,10 +84,13 @@ def page_of(views: Sequence[View], path: str | Path | None, *, title: str | None
     for name in set(options) - set(known):
         what = f"Pages of {'this view' if len(views) == 1 else 'these views'} have"
         raise DataError(f"unknown option {name!r}.", choose(name, known, what) if known else f"{what} none.")
+    title = "mi_widgets" if title is None else text("title", title)
+    if path is not None:
+        path = writable_path(path)  # before the long work
     kinds = dict.fromkeys(view.kind for view in views)
     html = offline_page(
         [FrozenView(view.kind, view.frozen_state(**_known(view, options))) for view in views],
-        title=title or "mi_widgets",
+        title=title,
         columns=columns,
         css="\n".join(_static(f"{kind}.css") for kind in kinds),
         modules={kind: _static(f"{kind}.js") for kind in kinds},

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
+from mi_widgets.data.integers import integer, number
 from mi_widgets.errors import DataError
 from mi_widgets.widgets.options import OptionTable
 
@@ -14,16 +14,13 @@ MOST_TOKENS = 1000
 
 def _checked(name: str, value: Any) -> Any:
     if name in {"temperature", "top_p"}:
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-            raise DataError(f"{name}={value!r} is no number.")
+        value = number(name, value)
         if name == "temperature" and value < 0:
             raise DataError(f"temperature={value!r}.", "Give 0 (greedy) or more; 1 is the model's own distribution.")
         if name == "top_p" and not 0 < value <= 1:
             raise DataError(f"top_p={value!r}.", "Give a probability above 0, up to 1 (the whole vocabulary).")
-        return float(value)
     if name in {"seed", "length"}:
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise DataError(f"{name}={value!r} is no whole number.")
+        value = integer(name, value)
         if name == "seed" and not 0 <= value < 2**53:  # what a page can count to
             raise DataError(f"seed={value!r}.", "Give a whole number from 0.")
         if name == "length" and not 1 <= value <= MOST_TOKENS:
