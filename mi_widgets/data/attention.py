@@ -92,6 +92,8 @@ class AttentionPatterns:
             raise DataError(f"layers and windows need one entry for each of the {layers} rows of the layer axis.")
         if any(window is not None and window < 1 for window in values["windows"]):
             raise DataError(f"windows {list(values['windows'])} hold one below 1.", "Give None where there is none.")
+        if min(values["layers"], default=0) < 0:
+            raise DataError(f"layers {list(values['layers'])} hold one below 0.", "Layers count from 0.")
         if len(set(values["layers"])) != layers:
             raise DataError(f"layers {list(values['layers'])} name a layer twice.", "Give each its own number.")
         if self.kv_heads is not None:

@@ -107,14 +107,18 @@ class LogitLens:
             object.__setattr__(self, name, value)
         for name in (*TOPS, *CELLS, "target_ids", *PINS):
             held = getattr(self, name)
+            if held is None and len(self.target_ids):
+                raise DataError(f"{name} is missing.", "Give it for every pinned token.")
             if held is None:
                 held = np.zeros((*cells, len(self.target_ids)), np.int32 if name in WHOLE else np.float32)
             held = as_integers(name, held, np.int32) if name in WHOLE else as_float32(held, own=True)
             object.__setattr__(self, name, held)
         if len(streams) != cells[0]:
             raise DataError(f"{len(streams)} streams for {cells[0]} rows.", "Give one for each row.")
-        if not cells[0]:
-            raise DataError("there is no row.", "Give at least the model's output.")
+        if not cells[0] or min(layers) < 0:
+            raise DataError(f"layers are {list(layers)}.", "Give one for each row, counted from 0.")
+        if self.d_vocab < 0:
+            raise DataError(f"d_vocab is {self.d_vocab}.", "Give the size of the vocabulary, or 0.")
         if not 0 < len(set(positions)) == cells[1] or not set(positions) <= set(range(len(self.tokens))):
             raise DataError(f"positions {list(positions)} are not distinct positions of {len(self.tokens)} tokens.")
         for stream in streams:

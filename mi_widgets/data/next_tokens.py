@@ -68,6 +68,8 @@ class NextTokens:
         if self.max_error is not None:
             object.__setattr__(self, "max_error", number("max_error", self.max_error, finite=False))
         object.__setattr__(self, "d_vocab", integer("d_vocab", self.d_vocab))
+        if self.d_vocab < 0:
+            raise DataError(f"d_vocab is {self.d_vocab}.", "Give the size of the vocabulary, or 0.")
         object.__setattr__(self, "model", text("model", self.model))
         for name in ("log_prob", "rank", "entropy"):
             shape = getattr(self, name).shape

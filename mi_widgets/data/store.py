@@ -6,15 +6,16 @@ Knows nothing of what the arrays mean; each kind describes itself by `header()` 
 from __future__ import annotations
 
 import json
+import math
+import zipfile
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 
 from mi_widgets.data.attention import AttentionComparison, AttentionPatterns
 from mi_widgets.data.files import replacing
+from mi_widgets.data.integers import integer
 from mi_widgets.data.logit_attribution import LogitAttribution
 from mi_widgets.data.logit_lens import LogitLens
 from mi_widgets.data.logit_lens_comparison import LogitLensComparison
@@ -22,6 +23,8 @@ from mi_widgets.data.next_tokens import Continuation, NextTokens, NextTokensComp
 from mi_widgets.errors import DataError
 
 SCHEMA = 1
+#: Packed bytes unpack to at most so many times as many (deflate's limit is 1032).
+UNPACKED = 1100
 KINDS: dict[str, Any] = {
     kind.__name__: kind
     for kind in (
@@ -58,15 +61,57 @@ def load(path: str | Path) -> Any:
     """The result that `save` wrote.
 
     Raises:
-        DataError: not such a file, or written by a newer version.
+        DataError: not such a file, damaged, or written by a newer version. A file that is not there is a
+            FileNotFoundError too.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            header = json.loads(str(file["header"]))
-            arrays = {name: file[name] for name in file.files if name != "header"}
-        kind, schema = header.pop("kind"), int(header.pop("schema"))
-    except (KeyError, ValueError, TypeError, AttributeError, EOFError, BadZipFile, UnpicklingError) as reason:
-        raise DataError(f"{path} holds no result of mi_widgets ({reason}).") from None
-    if kind not in KINDS or schema > SCHEMA:
+        header, arrays = _read(Path(path))
+        kind, schema = header.pop("kind"), integer("schema", header.pop("schema"))
+    except FileNotFoundError:
+        raise MissingFileError(f"there is no file {path}.", "Look at the path.") from None
+    except Exception as reason:  # zip, zlib, numpy and JSON have each their own for what is damaged
+        said = str(reason) or type(reason).__name__
+        raise DataError(f"{path} holds no result of mi_widgets ({said}).") from None
+    if not isinstance(kind, str) or kind not in KINDS or schema > SCHEMA:
         raise DataError(f"{path} was written by a newer mi_widgets ({kind}, schema {schema}).", "Update mi_widgets.")
-    return KINDS[kind].restore(header, arrays)
+    try:
+        return KINDS[kind].restore(header, arrays)
+    except Exception as reason:  # what is missing, of another type or shape than the others, or too much
+        said = reason.message if isinstance(reason, DataError) else f"{type(reason).__name__}: {reason}"
+        raise DataError(f"{path} holds a damaged {kind}: {said}", "Save the result again.") from None
+
+
+class MissingFileError(DataError, FileNotFoundError):
+    """A file that is not there."""
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Header and arrays of a file. Nothing is unpacked that is not what it says, so that a damaged size asks for no
+    more memory than the file can hold."""
+    whole = path.stat().st_size
+    with zipfile.ZipFile(path) as archive:
+        arrays = {}
+        for entry in archive.infolist():
+            if entry.file_size > UNPACKED * min(entry.compress_size, whole) + 1000:
+                raise ValueError(f"{entry.filename} cannot be as large as it says")
+            with archive.open(entry) as file:
+                _check_array(file, entry)
+            with archive.open(entry) as file:
+                arrays[entry.filename.removesuffix(".npy")] = np.lib.format.read_array(file, allow_pickle=False)
+    header = json.loads(str(arrays.pop("header")))
+    if not isinstance(header, dict):
+        raise ValueError(f"its header is a {type(header).__name__}")
+    return header, arrays
+
+
+def _check_array(file: Any, entry: zipfile.ZipInfo) -> None:
+    """Raise ValueError unless an array of the zip is of a plain type, and as large as its shape says."""
+    version = np.lib.format.read_magic(file)
+    if version not in {(1, 0), (2, 0)}:
+        raise ValueError(f"{entry.filename} is of npy version {version}")
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(file)
+    if dtype.kind not in "fiubU":
+        raise ValueError(f"{entry.filename} is of type {dtype}")
+    if any(size < 0 for size in shape) or file.tell() + math.prod(shape) * dtype.itemsize != entry.file_size:
+        raise ValueError(f"{entry.filename} is not of the shape {list(shape)} that it says")

@@ -57,7 +57,8 @@ def map_figure(page: Page, outlined: tuple[int, int] | None) -> go.Figure:
     with_mlps = bool(np.isfinite(data.mlps).any())
     columns = heads + (GAP + 1 if with_mlps else 0)
     codes = colors.codes(data.heads)
-    legend = Legend(colors, "contribution (logits)", clipped, False, bool((codes == MISSING).any()))
+    missing = bool((codes == MISSING).any()) or (with_mlps and bool(np.isnan(data.mlps).any()))
+    legend = Legend(colors, "contribution (logits)", clipped, False, missing)
     left = EDGE + pt(LABEL_PT) * 1.4 + pt(2.5) + len(str(layers - 1)) * 0.6 * pt(MIN_PT)
     below = pt(2.5) + pt(MIN_PT) * LINE + pt(LABEL_PT) * 1.5 + EDGE
     pitch = min((page.width - left - legend.width()) / columns, px(9))

@@ -15,22 +15,25 @@ from mi_widgets.data import LogitAttribution
 from mi_widgets.figures import labels as printed
 from mi_widgets.figures.attribution_map import contribution_scale
 from mi_widgets.figures.canvas import Canvas, PngCanvas, SvgCanvas
+from mi_widgets.figures.legend import NO_VALUE
 from mi_widgets.figures.logit_attribution import (
     SIGNS,
     Bar,
     bar_numbers,
+    bounds_of,
     chosen_head,
     heading,
     sides,
     waterfall,
 )
-from mi_widgets.figures.scale import ColorScale
+from mi_widgets.figures.scale import MISSING, ColorScale
 from mi_widgets.figures.style import inks
 
 WIDTH = 760
 #: Models of very many layers are cut off below this.
 MOST_HEIGHT = 1600
 _LEFT, _LINE, _TALL = 12.0, 17.0, 11.0
+DOES_NOT_HOLD = "The parts do not sum to the model's own number: see the residue."
 
 
 def attribution_preview_svg(
@@ -114,7 +117,8 @@ def _draw(
     if mapped:
         bottom = max(bottom, _map(canvas, data, chosen_head(data, layer, head, needed=False), colors, 492.0, 84.0))
     if not data.holds:
-        canvas.text(_LEFT, bottom + 14, "The parts do not sum to the model's own number: see the residue.", 11)
+        why = "Not every part is a number." if math.isnan(data.residue) else DOES_NOT_HOLD
+        canvas.text(_LEFT, bottom + 14, why, 11)
         bottom += 20
     return math.ceil(bottom + 8)
 
@@ -126,8 +130,7 @@ def _waterfall(canvas: Canvas, bars: Sequence[Bar], colors: ColorScale, top: flo
     labels = [printed.prose(bar.label, 22) for bar in bars]
     numbers = bar_numbers(bars)
     start = _LEFT + printed.widest(labels, size) + 8
-    low = min(0.0, *(min(bar.start, bar.end) for bar in bars))
-    high = max(0.0, *(max(bar.start, bar.end) for bar in bars))
+    low, high = bounds_of(bars)
     room = max(printed.columns(text) for text in numbers) * 7 + 8.0
     left = start + (room if any(bar.size < 0 for bar in bars) else 0.0)
     across = _LEFT + width - left - room
@@ -136,9 +139,12 @@ def _waterfall(canvas: Canvas, bars: Sequence[Bar], colors: ColorScale, top: flo
         y = top + row * _LINE
         first, last = sorted((left + (bar.start - low) * logit, left + (bar.end - low) * logit))
         fill = ink.quiet if bar.whole else colors.hex(SIGNS[bar.size >= 0])
+        if bar.missing:
+            first, fill = left + (bar.start - low) * logit, colors.hex(MISSING)
+            last = first + 6.0
         canvas.frames([(first, y, max(1.0, last - first), _TALL)], fill, 1, fill)
         canvas.text(start - 6, y + _TALL - 1, label, size, anchor="end")
-        if bar.size >= 0:
+        if not bar.size < 0:
             canvas.text(last + 5, y + _TALL - 1, number, 10, fill=ink.quiet)
         else:
             canvas.text(first - 4, y + _TALL - 1, number, 10, anchor="end", fill=ink.quiet)
@@ -185,4 +191,9 @@ def _map(
     for where, label in colors.ticks(3, contribution_scale(data, colors.theme)[1]):
         canvas.text(left + where * 150, bar + 19, label, 10, anchor="middle")
     canvas.text(left + 178, bar + 8, "logits", 11)
+    shown = np.concatenate([data.heads.ravel(), data.mlps]) if with_mlps else data.heads
+    if np.isnan(shown).any():
+        canvas.frames([(left, bar + 28, 10, 10)], ink.line, 0.6, colors.hex(MISSING))
+        canvas.text(left + 15, bar + 37, NO_VALUE, 11)
+        return bar + 44
     return bar + 24

@@ -14,6 +14,8 @@ from mi_widgets.figures.labels import columns
 
 #: The characters there are, in the order of the table; the last stands for every other.
 CHARACTERS = "".join(chr(point) for point in range(32, 127)) + "·→…−×‖≤≥∅⟨⟩↵⇥␍□"
+#: Drawn as another that looks like it at this size.
+ALIKE = str.maketrans("–—", "−−")
 WIDTH, HEIGHT = 7, 13
 
 _BITS = (
@@ -49,7 +51,7 @@ def line_of(text: str) -> np.ndarray:
     table = _table()
     known = {character: place for place, character in enumerate(CHARACTERS)}
     pieces = []
-    for character in text:
+    for character in text.translate(ALIKE):
         width = columns(character)
         if width:
             glyph = table[known.get(character, len(CHARACTERS) - 1)]

@@ -12,6 +12,8 @@ from mi_widgets.figures.scale import MASKED, MISSING, ColorScale
 from mi_widgets.figures.sheet import Box, Sheet
 from mi_widgets.figures.style import HAIRLINE_PT, LABEL_PT, MIN_PT, inks, pt, px
 
+#: What cells without a number are called.
+NO_VALUE = "no value"
 GAP, BAR, SWATCH = px(2.5), px(2.4), px(2.2)
 #: Average advance of the sans face, in ems, for reserving room.
 _ADVANCE = 0.56
@@ -53,7 +55,7 @@ class Legend:
         """The bar and the swatches at `left` (the picture's right edge), `height` pixels in all."""
         ink = inks(sheet.theme)
         rows = [
-            entry for entry in ((MASKED, self.masked_as, self.masked), (MISSING, "no value", self.missing)) if entry[2]
+            entry for entry in ((MASKED, self.masked_as, self.masked), (MISSING, NO_VALUE, self.missing)) if entry[2]
         ]
         bar = Box(left + GAP, top, BAR, max(px(9), min(px(42), height - len(rows) * _ROW)))
         ticks = self.scale.ticks(max(2, round(bar.height / px(5))), self.clipped)

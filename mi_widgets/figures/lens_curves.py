@@ -17,6 +17,7 @@ from mi_widgets.data.integers import word
 from mi_widgets.errors import DataError
 from mi_widgets.figures import labels as printed
 from mi_widgets.figures.amounts import amount, even_ticks
+from mi_widgets.figures.legend import NO_VALUE, SWATCH
 from mi_widgets.figures.lens_field import Drawn, brief, rank_place
 from mi_widgets.figures.logit_lens import EDGE, LINE, draw_headline, headline_height
 from mi_widgets.figures.sheet import Box, Sheet
@@ -35,7 +36,7 @@ LEGEND_LETTERS = 16
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """One token of one side: float64 `[row]`, probability or rank; NaN where it is not known."""
+    """One token of one side: float64 `[row]`, probability or rank; NaN where it is not known, or no number."""
 
     index: int
     side: str
@@ -60,12 +61,12 @@ def curves_figure(
     rank = word("chart", chart, CHARTS) == "rank"
     if rank and not len(drawn.lens.target_ids):
         raise DataError("no token is pinned, so no ranks are known.", "Compute the lens with targets=[…].")
-    curves, after, high = _curves(drawn, rank, position)
+    curves, lost, after, high = _curves(drawn, rank, position)
     ink = inks(theme)
     top = EDGE + px(0.8) + headline_height(headline) + pt(LABEL_PT) * LINE
     both = len({curve.side for curve in curves}) > 1
     names = [printed.token_label(curve.name, LEGEND_LETTERS) + (f" ({curve.side})" if both else "") for curve in curves]
-    beside = px(7) + max((printed.columns(name) for name in names), default=0) * printed.ADVANCE * pt(TOKEN_PT) + EDGE
+    beside = px(7) + printed.widest([*names, NO_VALUE] if lost else names, pt(TOKEN_PT)) + EDGE
     ticks = _rank_ticks(high) if rank else [(value, amount(value)) for value in even_ticks(0.0, high, 5)]
     left = EDGE + pt(LABEL_PT) * 1.4 + pt(2.5) + max(len(label) for _, label in ticks) * 0.6 * pt(MIN_PT)
     below = pt(2.5) + pt(MIN_PT) * LINE + pt(LABEL_PT) * 1.5 + EDGE
@@ -106,8 +107,14 @@ def curves_figure(
             "gridwidth": pt(HAIRLINE_PT),
         },
     )
+    _mark_lost(sheet, lost, xref, yref)
     sheet.traces += [_line(curve, labels, rank, xref, yref, ink.paper) for curve in curves]
     _legend(sheet, curves, names, box, ink.paper)
+    if lost:
+        under = min(box.top + (len(curves) + 0.3) * pt(TOKEN_PT) * 1.5, box.bottom - SWATCH)
+        swatch = Box(box.right + px(1.2), under, SWATCH, SWATCH)
+        sheet.rectangle(swatch, color.MISSING[theme], ink.line, pt(HAIRLINE_PT))
+        sheet.text(swatch.right + px(0.8), swatch.top + SWATCH / 2, NO_VALUE, pt(MIN_PT))
     sheet.text(
         EDGE + pt(LABEL_PT) * 0.6, box.top + box.height / 2, chart, pt(LABEL_PT), xanchor="center", textangle=-90,
         color=ink.quiet,
@@ -117,27 +124,56 @@ def curves_figure(
     return sheet.figure()
 
 
-def _curves(drawn: Drawn, rank: bool, position: int) -> tuple[list[Curve], str, float]:
-    """The curves, what stands at the position, and the largest value of the whole result, at which the axis ends."""
+def _mark_lost(sheet: Sheet, lost: list[int], xref: str, yref: str) -> None:
+    """A band in the colour of missing values over each row without numbers: a gap alone says that a token is not
+    kept."""
+    for row in lost:
+        sheet.shapes.append(
+            {
+                "type": "rect",
+                "xref": xref,
+                "yref": f"{yref} domain",
+                "layer": "below",
+                "x0": row - 0.5,
+                "x1": row + 0.5,
+                "y0": 0,
+                "y1": 1,
+                "fillcolor": color.MISSING[sheet.theme],
+                "line": {"width": 0},
+            }
+        )
+
+
+def _curves(drawn: Drawn, rank: bool, position: int) -> tuple[list[Curve], list[int], str, float]:
+    """The curves, the rows in which the model or a lens gave no numbers, what stands at the position, and the largest
+    value of the whole result, at which the axis ends."""
     column = drawn.lens.column(position)
     place = column if isinstance(drawn.data, LogitLens) else [pair[0] for pair in drawn.data.pairs].index(column)
     one = Drawn(drawn.data, drawn.rows, [place])
-    curves, high = [], 0.0
+    curves, high, lost = [], 0.0, np.zeros(len(drawn.rows), bool)
     for side, (lens, places) in one.sides.items():
         at = places[0]
+        if at is not None:
+            lost |= np.isnan(lens.top_probs[drawn.rows, at, 0])
         for index, token in enumerate(lens.target_ids.tolist()):
-            values = (lens.target_ranks if rank else lens.target_probs)[..., index]  # type: ignore[index]
-            high = max(high, float(np.nanmax(values)))
+            values = (lens.target_ranks if rank else lens.target_probs)[..., index].astype(np.float64)  # type: ignore[index]
+            values[values < 0] = np.nan  # no rank
+            high = max(high, _largest(values))
             if at is not None:
-                curves.append(Curve(index, side, lens.name(token), values[drawn.rows, at].astype(np.float64)))
+                curves.append(Curve(index, side, lens.name(token), values[drawn.rows, at]))
         if not len(lens.target_ids) and at is not None:
-            likeliest = lens.top_ids[-1, at, :LIKELIEST].tolist()
+            likeliest = [token for token in lens.top_ids[-1, at, :LIKELIEST].tolist() if token >= 0]
             for index, token in enumerate(likeliest):
                 known = [_known(lens, row, at, token) for row in drawn.rows]
                 curves.append(Curve(index, side, lens.name(token), np.array(known)))
-                high = max(high, float(np.nanmax(curves[-1].values)))
+                high = max(high, _largest(curves[-1].values))
     where = drawn.lens.positions[column]
-    return curves, f"{printed.token_label(one.column_strings[0], 24)} (position {where})", _round_up(high, rank)
+    name = printed.token_label(one.column_strings[0], 24)
+    return curves, np.flatnonzero(lost).tolist(), f"{name} (position {where})", _round_up(high, rank)
+
+
+def _largest(values: np.ndarray) -> float:
+    return float(np.fmax.reduce(values, axis=None, initial=0.0))
 
 
 def _known(lens: LogitLens, row: int, at: int, token: int) -> float:

@@ -141,15 +141,13 @@ class Drawn:
         return [self.lens.tokens.strings[self.lens.positions[column]] for column in self.columns]
 
     def texts(self, most: int) -> list[list[str]]:
-        """The top token of each cell, at most `most` columns wide; `A→B` where two sides differ."""
+        """The top token of each cell, at most `most` columns wide; `A→B` where two sides differ, `–` where there is
+        none because the probabilities are no numbers."""
         found = []
         for row in self.rows:
             line = []
             for column in range(len(self.columns)):
-                tops = [
-                    "∅" if places[column] is None else lens.name(int(lens.top_ids[row, places[column], 0]))
-                    for lens, places in self.sides.values()
-                ]
+                tops = [_top(lens, row, places[column]) for lens, places in self.sides.values()]
                 whole = tops[0] if len(set(tops)) == 1 else "→".join(tops)
                 line.append(printed.token_label(whole, most))
             found.append(line)
@@ -226,8 +224,8 @@ def field_of(
         allowed = np.ones(values.shape, bool)
         if by == "change":
             allowed[0] = False
-        if by == "next_rank":
-            allowed = values >= 0
+        if by == "next_rank":  # elsewhere -1 says that the model gave no numbers
+            allowed[:, np.array(drawn.lens.positions) == len(drawn.lens.tokens) - 1] = False
         if rank:
             values = np.log10(1 + np.where(values < 0, np.nan, values))
         high = 1.0 if by == "probability" else _largest([values])
@@ -245,6 +243,13 @@ def field_of(
     spare = 1e-6 * max(abs(low), abs(high))
     clipped = (bool((finite < low - spare).any()), bool((finite > high + spare).any()))
     return Field(shown, allowed, scale, clipped, unit, none, rank)
+
+
+def _top(lens: LogitLens, row: int, place: int | None) -> str:
+    """The top token of one cell of one side."""
+    if place is None:
+        return "∅"
+    return "–" if np.isnan(lens.top_probs[row, place, 0]) else lens.name(lens.top_ids[row, place, 0])
 
 
 def _index(lens: LogitLens, target: int | str) -> int:

@@ -5,6 +5,7 @@ Takes `data`, gives a plotly figure. Knows nothing of models, torch or the scree
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from mi_widgets.errors import DataError
 from mi_widgets.figures import labels as printed
 from mi_widgets.figures.amounts import amount, amounts, even_ticks
 from mi_widgets.figures.attention import title_lines
+from mi_widgets.figures.legend import NO_VALUE
 from mi_widgets.figures.sheet import Box, Sheet
 from mi_widgets.figures.style import (
     HAIRLINE_PT,
@@ -119,7 +121,7 @@ def logit_attribution_figure(
 
 @dataclass(frozen=True)
 class Bar:
-    """One row: from `start` to `end`, logits. `whole` is the sum of the others."""
+    """One row: from `start` to `end`, logits; `end` is NaN where it is no number. `whole` is the sum of the others."""
 
     label: str
     start: float
@@ -131,13 +133,19 @@ class Bar:
         """Signed length."""
         return self.end - self.start
 
+    @property
+    def missing(self) -> bool:
+        """It has no length."""
+        return math.isnan(self.end)
+
 
 def waterfall(data: LogitAttribution, rows: Sequence[AttributionRow]) -> list[Bar]:
-    """The rows one after the other, each from where the last one ended, and the whole below them."""
+    """The rows one after the other, each from where the last one ended, and the whole below them. Rows that are no
+    numbers move nothing."""
     bars, at = [], 0.0
     for row in rows:
         bars.append(Bar(row.label, at, at + row.contribution))
-        at += row.contribution
+        at = at if bars[-1].missing else bars[-1].end
     return [*bars, Bar(data.quantity, 0.0, data.difference, whole=True)]
 
 
@@ -145,8 +153,15 @@ def bar_numbers(bars: Sequence[Bar]) -> list[str]:
     """The number beside each bar; a residue keeps its digits however small it is."""
     texts = amounts([bar.size for bar in bars])
     return [
-        amount(bar.size, plus=True) if bar.label == RESIDUE else text for bar, text in zip(bars, texts, strict=True)
+        NO_VALUE if bar.missing else amount(bar.size, plus=True) if bar.label == RESIDUE else text
+        for bar, text in zip(bars, texts, strict=True)
     ]
+
+
+def bounds_of(bars: Sequence[Bar]) -> tuple[float, float]:
+    """The smallest and the largest end of the bars, zero between them."""
+    ends = [end for bar in bars for end in (bar.start, bar.end) if not math.isnan(end)]
+    return min(0.0, *ends, 0.0), max(0.0, *ends, 0.0)
 
 
 def chosen_head(data: LogitAttribution, layer: int | None, head: int | None, needed: bool) -> tuple[int, int] | None:
@@ -297,7 +312,7 @@ def _bars(page: Page, bars: list[Bar], unit: str, steps: bool = False, mono: boo
             "orientation": "h",
             "y": list(range(len(bars))),
             "base": [bar.start for bar in bars],
-            "x": [bar.size for bar in bars],
+            "x": [None if bar.missing else bar.size for bar in bars],
             "width": _BAR,
             "marker": {
                 "color": [ink.quiet if bar.whole else toward if bar.size >= 0 else against for bar in bars],
@@ -313,28 +328,39 @@ def _bars(page: Page, bars: list[Bar], unit: str, steps: bool = False, mono: boo
         }
     )
     if steps:
-        sheet.shapes += [_joint(row, bar.end, xref, yref, ink.line) for row, (bar, _) in enumerate(pairwise(bars))]
+        sheet.shapes += [
+            _joint(row, bar.start if bar.missing else bar.end, xref, yref, ink.line)
+            for row, (bar, _) in enumerate(pairwise(bars))
+        ]
     for row, (bar, text) in enumerate(zip(bars, numbers, strict=True)):
-        rightwards = bar.size >= 0
-        end = box.left + (bar.end - low) / (high - low) * box.width + (px(0.7) if rightwards else -px(0.7))
+        rightwards = bar.missing or bar.size >= 0
         middle = box.top + (row + 0.5) * pitch
+        end = box.left + ((bar.start if bar.missing else bar.end) - low) / (high - low) * box.width
+        if bar.missing:  # a low mark in the colour of missing values: no number is not zero
+            stub = Box(end, middle - _BAR * pitch / 2, px(1.2), _BAR * pitch)
+            sheet.rectangle(stub, color.MISSING[page.theme], color.MISSING[page.theme], 0)
+            end = stub.right
+        end += px(0.7) if rightwards else -px(0.7)
         tone = ink.text if bar.whole else ink.quiet
         sheet.text(end, middle, text, pt(MIN_PT), xanchor="left" if rightwards else "right", color=tone)
     under = box.bottom + pt(2.5) + pt(MIN_PT) * LINE + pt(LABEL_PT) * 0.6
     name = unit if data.holds else f"{unit}; residue {amount(data.residue, plus=True)}: the parts do not sum up"
+    if math.isnan(data.residue):
+        name = f"{unit}; some missing"
     sheet.text(box.left + box.width / 2, under, name, pt(LABEL_PT), xanchor="center", color=ink.quiet)
     return sheet.figure()
 
 
 def _span(bars: list[Bar], numbers: list[str], width: float) -> tuple[float, float]:
     """The axis: every bar, zero, and room for the number at each bar's end."""
-    low = min(0.0, *(min(bar.start, bar.end) for bar in bars))
-    high = max(0.0, *(max(bar.start, bar.end) for bar in bars))
+    low, high = bounds_of(bars)
     if low == high:
         high = 1.0
-    room = [len(text) * 0.6 * pt(MIN_PT) + px(1.4) for text in numbers]
-    right = max((size for size, bar in zip(room, bars, strict=True) if bar.size >= 0), default=px(1))
+    room = [
+        len(text) * 0.6 * pt(MIN_PT) + px(2.6 if bar.missing else 1.4) for text, bar in zip(numbers, bars, strict=True)
+    ]
     left = max((size for size, bar in zip(room, bars, strict=True) if bar.size < 0), default=px(1))
+    right = max((size for size, bar in zip(room, bars, strict=True) if not bar.size < 0), default=px(1))
     logits = (high - low) / max(width - left - right, px(6))
     return low - left * logits, high + right * logits
 

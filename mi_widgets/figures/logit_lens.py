@@ -269,7 +269,7 @@ def _listed(drawn: Drawn, row: int, column: int) -> list[str]:
     lines = []
     for side, (lens, places) in drawn.sides.items():
         place = places[column]
-        if place is None:
+        if place is None or np.isnan(lens.top_probs[row, place, 0]):
             continue
         for token, probability in zip(
             lens.top_ids[row, place, :LISTED], lens.top_probs[row, place, :LISTED], strict=True

@@ -22,6 +22,7 @@ from mi_widgets.figures import labels as printed
 from mi_widgets.figures.amounts import amount, even_ticks
 from mi_widgets.figures.attention import title_lines
 from mi_widgets.figures.labels import TokenAxis
+from mi_widgets.figures.legend import NO_VALUE
 from mi_widgets.figures.sheet import Box, Sheet
 from mi_widgets.figures.style import LABEL_PT, MIN_PT, MONO, TITLE_PT, TOKEN_PT, height_in_px, inks, pt, px, width_in_mm
 
@@ -136,17 +137,32 @@ def columns_of(data: Expected, kind: str) -> tuple[Sequence[str], list[np.ndarra
 def candidate_rows(data: Expected, position: int, top: int) -> tuple[list[str], np.ndarray, list[float]]:
     """Token strings, probabilities `[series, candidate]` and for each series the bound below which it keeps nothing.
 
-    Two prompts show the likeliest of either; NaN where a token is not among the candidates that side holds.
+    Two prompts show the likeliest of either; NaN where a token is not among the candidates that side holds. A side
+    whose probabilities are no numbers has a bound of NaN; where none has any, there is one row, named "–".
     """
     held = [
-        dict(zip(side.top_ids[row].tolist(), side.top_probs[row].tolist(), strict=True))
+        {
+            token: probability
+            for token, probability in zip(side.top_ids[row].tolist(), side.top_probs[row].tolist(), strict=True)
+            if not math.isnan(probability)
+        }
         for side, row in candidate_places(data, position)
     ]
+    if not any(held):
+        return ["–"], np.full((len(held), 1), np.nan), [math.nan] * len(held)
     wanted = {token for one in held for token in list(one)[:top]}
     order = sorted(wanted, key=lambda token: -max(one.get(token, 0.0) for one in held))[:top]
     names = data.names if isinstance(data, NextTokens) else {**data.a.names, **data.b.names}
     probabilities = np.array([[one.get(token, np.nan) for token in order] for one in held])
-    return [names.get(token, str(token)) for token in order], probabilities, [min(one.values()) for one in held]
+    bounds = [min(one.values(), default=math.nan) for one in held]
+    return [names.get(token, str(token)) for token in order], probabilities, bounds
+
+
+def candidate_text(probability: float, bound: float) -> str:
+    """The number beside a candidate: its probability, or below which it lies."""
+    if not math.isnan(probability):
+        return digits(probability)
+    return NO_VALUE if math.isnan(bound) else f"≤ {digits(bound)}"
 
 
 def candidate_places(data: Expected, position: int) -> list[tuple[NextTokens, int]]:
@@ -230,9 +246,7 @@ def _bars(data: Expected, kind: str, page: _Page) -> go.Figure:
     count = len(strings)
     gaps = any(bool(np.isnan(values).any()) for values in series)
     sides = tuple(zip(SIDES, "AB", strict=True)) if len(series) == 2 else ()
-    page = replace(
-        page, caption=summary(data), key=sides + (((color.MISSING[page.theme], "no value"),) if gaps else ())
-    )
+    page = replace(page, caption=summary(data), key=sides + (((color.MISSING[page.theme], NO_VALUE),) if gaps else ()))
     sizes = (pt(TOKEN_PT), pt(MIN_PT))
     left = EDGE + pt(LABEL_PT) * 1.4 + pt(MIN_PT) * 2.6
     across = page.width - left - EDGE
@@ -386,8 +400,8 @@ def _candidates(data: Expected, position: int, top: int, page: _Page) -> go.Figu
             raise DataError(f"{count} candidates do not fit {page.height * 25.4 / 96:.0f} mm.", "Give more height_mm.")
     height = page.height if page.height is not None else page.top + pitch * count + below + EDGE
     sheet = page.sheet(height)
-    high = float(np.nanmax(probabilities))
-    high = 1.0 if high > 0.75 else high
+    high = float(np.fmax.reduce(probabilities, axis=None, initial=0.0))
+    high = high if 0 < high <= 0.75 else 1.0
     box = Box(left, page.top, page.width - left - right, pitch * count)
     ticks = even_ticks(0, high, 4)
     xref, yref = sheet.add_axes(
@@ -431,7 +445,11 @@ def _candidates(data: Expected, position: int, top: int, page: _Page) -> go.Figu
         for place, value in enumerate(row.tolist()):
             middle = box.top + (place + 0.5 - 0.38 + (index + 0.5) * wide) * pitch
             end = box.left + (0 if math.isnan(value) else value / high) * box.width
-            text = f"≤ {digits(bounds[index])}" if math.isnan(value) else digits(value)
+            if math.isnan(bounds[index]):
+                stub = Box(box.left, middle - wide * pitch / 2, px(1.2), wide * pitch)
+                sheet.rectangle(stub, color.MISSING[page.theme], color.MISSING[page.theme], 0)
+                end = stub.right
+            text = candidate_text(value, bounds[index])
             sheet.text(end + px(0.8), middle, text, pt(MIN_PT), color=ink.quiet)
     under = box.bottom + pt(2.5) + pt(MIN_PT) * LINE + pt(LABEL_PT) * 0.6
     sheet.text(box.left + box.width / 2, under, "probability", pt(LABEL_PT), xanchor="center", color=ink.quiet)

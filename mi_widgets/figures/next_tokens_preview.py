@@ -15,7 +15,15 @@ from mi_widgets.data.next_tokens import BIT
 from mi_widgets.errors import DataError, choose
 from mi_widgets.figures import labels as printed
 from mi_widgets.figures.canvas import Canvas, PngCanvas, Rect, SvgCanvas
-from mi_widgets.figures.next_tokens import SIDES, Expected, candidate_places, candidate_rows, digits, summary
+from mi_widgets.figures.legend import NO_VALUE
+from mi_widgets.figures.next_tokens import (
+    SIDES,
+    Expected,
+    candidate_places,
+    candidate_rows,
+    candidate_text,
+    summary,
+)
 from mi_widgets.figures.scale import MISSING, ColorScale
 from mi_widgets.figures.style import ink_on, inks
 
@@ -23,6 +31,8 @@ WIDTH = 760
 #: More lines of tokens than this are counted, not drawn.
 MOST_LINES = 14
 CANDIDATES = 8
+#: Why the first token has no colour.
+FIRST = f"{NO_VALUE}: nothing stands before it"
 #: What the colour says, and its legend.
 COLORS = {
     "surprisal": "surprisal (bits)",
@@ -103,16 +113,17 @@ def _draw(canvas: Canvas, data: Expected, position: int, by: str, title: str, co
     canvas.text(_LEFT, 38, printed.prose(summary(data), 100), 11, fill=ink.quiet)
     top = 54.0
     places = candidate_places(data, position)
-    gap = False
+    gaps: list[list[int]] = []
     for index, (one, place) in enumerate(places):
         left = _LEFT
         if len(places) == 2:
             canvas.text(_LEFT, top + 13, "AB"[index], 12, fill=SIDES[index])
             left += 18
         top = _strip(canvas, one, place, by, colors, left, top) + 6
-        gap |= by not in {"none", "entropy"} and bool(np.isnan(_values(one, by)).any())
+        gaps.append(np.flatnonzero(np.isnan(_values(one, by))).tolist() if by != "none" else [])
     if by != "none":
-        top = _bar(canvas, colors, COLORS[by], gap, top + 6)
+        why = "" if not any(gaps) else NO_VALUE if any(gap not in ([], [0]) for gap in gaps) else FIRST
+        top = _bar(canvas, colors, COLORS[by], why, top + 6)
     return math.ceil(_candidates(canvas, data, position, colors, top + 8))
 
 
@@ -146,8 +157,9 @@ def _strip(canvas: Canvas, one: NextTokens, place: int, by: str, colors: ColorSc
     return top + (line + 1) * _LINE
 
 
-def _bar(canvas: Canvas, colors: ColorScale, unit: str, gap: bool, top: float) -> float:
-    """A colour bar that lies down, with true values at its ticks; returns the bottom edge."""
+def _bar(canvas: Canvas, colors: ColorScale, unit: str, gap: str, top: float) -> float:
+    """A colour bar that lies down, with true values at its ticks, and `gap` beside the colour of missing values;
+    returns the bottom edge."""
     line = inks(colors.theme).line
     width = 220.0
     canvas.cells(np.arange(color.STEPS)[None, :].astype(np.uint16), colors, (_LEFT, top, width, 10))
@@ -158,7 +170,7 @@ def _bar(canvas: Canvas, colors: ColorScale, unit: str, gap: bool, top: float) -
     if gap:
         at = _LEFT + width + 30 + printed.columns(unit) * 7
         canvas.frames([(at, top, 10, 10)], line, 0.6, colors.hex(MISSING))
-        canvas.text(at + 15, top + 9, "no value: nothing stands before it", 11)
+        canvas.text(at + 15, top + 9, gap, 11)
     return top + 28
 
 
@@ -176,16 +188,18 @@ def _candidates(canvas: Canvas, data: Expected, position: int, colors: ColorScal
     shown = [printed.token_label(name, 24) for name in names]
     left = _LEFT + max(60.0, printed.widest(shown, size)) + 6
     room, each = 360.0, 14.0
-    high = float(np.nanmax(probabilities))
+    high = float(np.fmax.reduce(probabilities, axis=None, initial=0.0)) or 1.0
     for row, label in enumerate(shown):
         tall = each * len(probabilities)
         canvas.text(left - 6, top + tall / 2 + 4, label, size, anchor="end", mono=True)
         for index, value in enumerate(probabilities[:, row].tolist()):
-            across = 1.0 if math.isnan(value) else max(1.0, room * value / high)
+            lost = math.isnan(bounds[index])
+            across = 6.0 if lost else 1.0 if math.isnan(value) else max(1.0, room * value / high)
             middle = top + (index + 0.5) * each
-            if not math.isnan(value):
-                canvas.frames([(left, middle - 4.5, across, 9)], SIDES[index], 1, SIDES[index])
-            text = f"≤ {digits(bounds[index])}" if math.isnan(value) else digits(value)
+            if lost or not math.isnan(value):
+                fill = colors.hex(MISSING) if lost else SIDES[index]
+                canvas.frames([(left, middle - 4.5, across, 9)], fill, 1, fill)
+            text = candidate_text(value, bounds[index])
             canvas.text(left + across + 6, middle + 4, text, 10, fill=ink.quiet)
         top += tall + 4
     return top + 10
