@@ -14,6 +14,9 @@ import numpy as np
 
 from mi_widgets.errors import DataError
 
+#: How a token that is none (id -1 among likeliest tokens) is named.
+MISSING = "–"
+
 
 @dataclass(frozen=True, eq=False)
 class Tokens:
