@@ -6,6 +6,7 @@ Pure: model and tokens in, `AttentionPatterns` out. Knows nothing of sessions, w
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -99,20 +100,30 @@ def patterns_from_cache(cache: Any, tokens: Any = None, layers: Iterable[int] | 
         raise DataError(f"the cache holds {arrays[0].shape[0]} prompts.", "Show one at a time: cache one prompt.")
     model = getattr(cache, "model", None)
     if model is None:
-        return patterns_from_arrays(arrays, tokens, layers=layers)
+        return _checked(patterns_from_arrays(arrays, tokens, layers=layers))
     info = describe(model)
     record = Tokens.of(tokens, arrays[0].shape[-1])
     if (record.ids >= 0).all():
         ids = record.ids.tolist()
         record = Tokens(record.ids, tuple(token_strings(model.tokenizer if has_tokenizer(model) else None, ids)))
-    return patterns_from_arrays(
-        arrays,
-        record,
-        layers=layers,
-        kv_heads=info.kv_heads,
-        windows=tuple(info.windows[layer] for layer in layers),
-        model=info.label,
+    return _checked(
+        patterns_from_arrays(
+            arrays,
+            record,
+            layers=layers,
+            kv_heads=info.kv_heads,
+            windows=tuple(info.windows[layer] for layer in layers),
+            model=info.label,
+        ),
+        has_sinks(model, layers),
     )
+
+
+def _checked(patterns: AttentionPatterns, sinks: bool = False) -> AttentionPatterns:
+    """Patterns of a cache with the self-check of a run: there NaN is never a mask."""
+    error = _row_sum_error(patterns.base, sinks)
+    where = "" if np.isfinite(error) else "in the cache"
+    return replace(patterns, row_sum_error=error, sinks=sinks, not_finite=where)
 
 
 def check_weighting(weighting: str) -> None:
