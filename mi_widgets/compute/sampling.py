@@ -227,13 +227,13 @@ def check_room(model: Any, tokens: Tokens, n_tokens: int, beyond_context: bool =
 
 def check_sampling(n_tokens: int, temperature: float, top_p: float, seed: int) -> None:
     """Raise DataError for options that mean nothing."""
-    if not is_integer(n_tokens) or n_tokens < 1:
+    if not is_integer(n_tokens) or int(n_tokens) < 1:
         raise DataError(f"n_tokens={n_tokens!r}.", "Write at least one token.")
     if not _number(temperature) or temperature < 0:
         raise DataError(f"temperature={temperature!r}.", "Give 0 (greedy) or more; 1 is the model's own distribution.")
     if not _number(top_p) or not 0 < top_p <= 1:
         raise DataError(f"top_p={top_p!r}.", "Give a probability above 0, up to 1 (the whole vocabulary).")
-    if not is_integer(seed) or not 0 <= seed < 2**63:
+    if not is_integer(seed) or not 0 <= int(seed) < 2**63:
         raise DataError(f"seed={seed!r}.", "Give a whole number from 0.")
 
 
