@@ -9,7 +9,9 @@ import contextlib
 import io
 import json
 import logging
+import threading
 import warnings
+import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +38,8 @@ class ModelInfo:
         d_vocab: size of the vocabulary.
         n_ctx: positions it was made for, or None.
         learned_positions: it has a position table and cannot run beyond `n_ctx` at all.
-        causal: no position reads a later one.
+        causal: no position reads a later one, as far as the configuration says; False for encoders and
+            encoder-decoders, which read their whole input.
         windows: per layer the sliding window in positions, or None.
         d_model: width of the residual stream.
     """
@@ -81,10 +84,16 @@ def describe(model: Any) -> ModelInfo:
         d_vocab=int(cfg.d_vocab),
         n_ctx=int(cfg.n_ctx) if getattr(cfg, "n_ctx", None) else None,
         learned_positions=getattr(cfg, "positional_embedding_type", None) in {"standard", "shortformer"},
-        causal=getattr(cfg, "attention_dir", "causal") == "causal",
+        causal=getattr(cfg, "attention_dir", "causal") == "causal" and not _reads_whole_input(model),
         windows=_windows(model, cfg, n_layers),
         d_model=int(cfg.d_model),
     )
+
+
+def _reads_whole_input(model: Any) -> bool:
+    """Whether it is an encoder-decoder, whose decoder is causal but reads what the encoder made of the whole prompt."""
+    config = getattr(getattr(model, "original_model", None), "config", None)
+    return bool(getattr(config, "is_encoder_decoder", False))
 
 
 def _windows(model: Any, cfg: Any, n_layers: int) -> tuple[int | None, ...]:
@@ -116,9 +125,25 @@ def modules_of(model: Any) -> list[Any]:
     return list(found.values())
 
 
+_LOCKS: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
+_LOCKS_LOCK = threading.Lock()
+
+
+def lock_of(model: Any) -> Any:
+    """The re-entrant lock of a model, a context manager: whoever hooks it, runs its modules or sets its flags holds it.
+
+    Two threads inside one model would read each other's hooks and flags. Bridges that wrap the same Hugging Face model
+    share its lock. It is never held across a `yield`.
+    """
+    inner = getattr(model, "original_model", None)
+    with _LOCKS_LOCK:
+        return _LOCKS.setdefault(model if inner is None else inner, threading.RLock())
+
+
 def in_training(model: Any) -> bool:
     """Whether any part of the model is in training mode."""
-    return any(module.training for module in modules_of(model))
+    with lock_of(model):  # a pass on another thread evaluates it meanwhile
+        return any(module.training for module in modules_of(model))
 
 
 def in_half_precision(model: Any) -> bool:
@@ -131,18 +156,19 @@ def fingerprint(model: Any) -> tuple[Any, ...]:
 
     Edits through `.data` go unseen (torch does not count them): call `Session.refresh()` after those.
     """
-    tensors = (*model.parameters(), *model.buffers())
-    weights = tuple(
-        (tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version, tensor.dtype) for tensor in tensors
-    )
-    # Torch numbers its hooks and never reuses a number; ids of handle objects come back after a removal.
-    hooks = tuple(
-        (place, number)
-        for place, module in enumerate(modules_of(model))
-        for table in (module._forward_pre_hooks, module._forward_hooks)
-        for number, function in table.items()
-        if hasattr(module, "fwd_hooks") or not _of_libraries(function)
-    )
+    with lock_of(model):  # a pass on another thread has hooks of its own there
+        tensors = (*model.parameters(), *model.buffers())
+        weights = tuple(
+            (tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version, tensor.dtype) for tensor in tensors
+        )
+        # Torch numbers its hooks and never reuses a number; ids of handle objects come back after a removal.
+        hooks = tuple(
+            (place, number)
+            for place, module in enumerate(modules_of(model))
+            for table in (module._forward_pre_hooks, module._forward_hooks)
+            for number, function in table.items()
+            if hasattr(module, "fwd_hooks") or not _of_libraries(function)
+        )
     return hash(weights), hash(hooks), bool(getattr(model, "compatibility_mode", False))
 
 

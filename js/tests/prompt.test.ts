@@ -7,7 +7,8 @@ import type { PromptState } from "../src/core/wire.gen";
 import view from "../src/widgets/prompt/index";
 import { makeLook, valueOf } from "../src/widgets/prompt/looks";
 import { PromptView } from "../src/widgets/prompt/model";
-import { figures, verdict } from "../src/widgets/prompt/words";
+import type { Side } from "../src/widgets/prompt/picture";
+import { figures, totalsOf, verdict } from "../src/widgets/prompt/words";
 import { FakeModel } from "./fake_model";
 import { A, B, comparedState, EQUAL_PAIRS, promptPicture, promptState, SHORT, SHORT_PAIRS, type Written } from "./prompt_state";
 import { cleanups, rendered, useStage } from "./stage";
@@ -126,6 +127,11 @@ test("nothing is ordered without a kernel, over a picture of an earlier prompt, 
 });
 
 // ---- the view ----------------------------------------------------------------------------------------------------
+
+test("totals that are no numbers are said to be none", () => {
+  const side = { count: 4, totals: { total: null, scored: 2, perplexity: null } } as unknown as Side;
+  expect(totalsOf(side, false)).toEqual(["4 tokens", "no totals: numbers are not finite"]);
+});
 
 test("the prompt as run is there, with its totals in words and the likeliest next tokens", async () => {
   const root = show(new FakeModel(promptState()));

@@ -6,11 +6,15 @@ Tokenizes, runs no model. Knows nothing of what the answer is for.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterable
 from functools import cached_property
-from numbers import Integral
 from typing import Any
 
+import numpy as np
+
 from mi_widgets.data import Tokens
+from mi_widgets.data.integers import is_integer
+from mi_widgets.data.tokens import MISSING
 from mi_widgets.errors import AnswerError
 from mi_widgets.models import Prompt, has_tokenizer, token_strings, tokenize
 
@@ -60,13 +64,20 @@ def token_string(model: Any, token: int) -> str:
     return token_strings(model.tokenizer if has_tokenizer(model) else None, [token])[0]
 
 
+def named(model: Any, tokens: Iterable[Any]) -> dict[int, str]:
+    """Display string of each of these token ids; of -1, which is no token, a dash."""
+    ids = np.unique(np.fromiter(tokens, np.int64)).tolist()
+    strings = token_strings(model.tokenizer if has_tokenizer(model) else None, [token for token in ids if token >= 0])
+    return dict(zip(ids, [*([MISSING] if ids and ids[0] < 0 else []), *strings], strict=True))
+
+
 def _given_id(model: Any, answer: Any, role: str) -> int:
     value = answer
     if hasattr(value, "tolist"):  # numpy and torch numbers, also in arrays that hold just one
         value = value.tolist()
         while isinstance(value, list) and len(value) == 1:
             value = value[0]
-    if not isinstance(value, Integral) or isinstance(value, bool):
+    if not is_integer(value):
         raise AnswerError(f"The {role} is {answer!r}.", "Give one token as text or as its id.")
     token, count = int(value), int(model.cfg.d_vocab)
     if not 0 <= token < count:

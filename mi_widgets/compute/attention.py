@@ -6,12 +6,14 @@ Pure: model and tokens in, `AttentionPatterns` out. Knows nothing of sessions, w
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 
 from mi_widgets.compute.forward import PATTERN, SCORES, Activations, Reader, forward
+from mi_widgets.compute.not_finite import not_finite
 from mi_widgets.data import AttentionPatterns, Tokens
 from mi_widgets.data.attention import WEIGHTINGS, patterns_from_arrays, reads_outside
 from mi_widgets.data.integers import integers
@@ -43,7 +45,7 @@ def attention_patterns(
     """Attention of every head on one prompt.
 
     Weightings:
-        `"pattern"`: softmax weights as run; rows sum to 1.
+        `"pattern"`: softmax weights as run; rows sum to 1 (to less where the architecture has attention sinks).
         `"scores"`: what the softmax saw (after scaling, position terms and soft-cap), NaN where masked.
         `"value"`: weight × ‖v‖, the norm of the value vector read.
         `"output"`: ‖weight × v·W_O‖, the norm of what the read writes to the residual stream (Kobayashi et al.
@@ -89,7 +91,7 @@ def patterns_from_cache(cache: Any, tokens: Any = None, layers: Iterable[int] | 
             "the cache holds no attention patterns.",
             'Make it with names_filter=lambda name: name.endswith("attn.hook_pattern").',
         )
-    layers = held if layers is None else list(layers)
+    layers = held if layers is None else integers("layers", layers)
     if not set(layers) <= set(held) or not layers:
         raise DataError(f"the cache lacks layers {sorted(set(layers) - set(held))}.", f"It holds {held}.")
     arrays = [cache[f"blocks.{layer}.{PATTERN}"] for layer in layers]
@@ -98,20 +100,30 @@ def patterns_from_cache(cache: Any, tokens: Any = None, layers: Iterable[int] | 
         raise DataError(f"the cache holds {arrays[0].shape[0]} prompts.", "Show one at a time: cache one prompt.")
     model = getattr(cache, "model", None)
     if model is None:
-        return patterns_from_arrays(arrays, tokens, layers=layers)
+        return _checked(patterns_from_arrays(arrays, tokens, layers=layers))
     info = describe(model)
     record = Tokens.of(tokens, arrays[0].shape[-1])
     if (record.ids >= 0).all():
         ids = record.ids.tolist()
         record = Tokens(record.ids, tuple(token_strings(model.tokenizer if has_tokenizer(model) else None, ids)))
-    return patterns_from_arrays(
-        arrays,
-        record,
-        layers=layers,
-        kv_heads=info.kv_heads,
-        windows=tuple(info.windows[layer] for layer in layers),
-        model=info.label,
+    return _checked(
+        patterns_from_arrays(
+            arrays,
+            record,
+            layers=layers,
+            kv_heads=info.kv_heads,
+            windows=tuple(info.windows[layer] for layer in layers),
+            model=info.label,
+        ),
+        has_sinks(model, layers),
     )
+
+
+def _checked(patterns: AttentionPatterns, sinks: bool = False) -> AttentionPatterns:
+    """Patterns of a cache with the self-check of a run: there NaN is never a mask."""
+    error = _row_sum_error(patterns.base, sinks)
+    where = "" if np.isfinite(error) else "in the cache"
+    return replace(patterns, row_sum_error=error, sinks=sinks, not_finite=where)
 
 
 def check_weighting(weighting: str) -> None:
@@ -148,7 +160,8 @@ def readers_for(weighting: str) -> dict[str, Reader]:
         # Every query would cost as much as the pass itself; a layer whose scores are not these differs everywhere.
         count = scores.shape[-2]
         rows = list(range(count - 1, -1, -max(1, count // CHECKED_QUERIES)))
-        error = float((scores[..., rows, :].float().softmax(-1) - pattern[..., rows, :].float()).abs().max())
+        difference = scores[..., rows, :].float().softmax(-1) - pattern[..., rows, :].float()
+        error = float(difference.nan_to_num(0.0).abs().max())  # what is not finite is said in the result
         if error > SOFTMAX_TOLERANCE:
             raise ModelError(
                 f"the scores that can be read are not what this architecture's softmax sees (their softmax differs "
@@ -160,13 +173,15 @@ def readers_for(weighting: str) -> dict[str, Reader]:
 
 
 def assemble(model: Any, tokens: Tokens, activations: Activations, weighting: str) -> AttentionPatterns:
-    """Patterns from activations of `SITES[weighting]`; shares their memory.
+    """Patterns from activations of `SITES[weighting]`; shares their memory. Where numbers are not finite they are
+    missing in the result, which says where that began: for this alone the model is run again.
 
     Raises:
         ModelError: weights that cannot be read, or shapes that are no attention of this prompt.
     """
     info = describe(model)
-    base = activations.arrays[SCORES if weighting == "scores" else PATTERN]
+    scores = weighting == "scores"
+    base = activations.arrays[SCORES if scores else PATTERN]
     count = len(tokens)
     if base.ndim != 4 or base.shape[2:] != (count, count):
         raise ModelError(
@@ -174,34 +189,61 @@ def assemble(model: Any, tokens: Tokens, activations: Activations, weighting: st
             "positions.",
             "It cannot be shown as patterns.",
         )
-    if weighting == "scores":
-        # Masks are -inf, or the lowest number of the model's own type. In place, layer by layer: a mask costs no copy.
-        lowest = max(np.finfo(np.float32).min, torch.finfo(_dtype(model)).min) / 2
-        for scores in base:
-            scores[scores <= lowest] = np.nan
-        error = None
-        causal, windows = _masks(base, info, activations.layers)
-    else:
-        if "pattern" not in activations.known:  # three weightings rest on the same patterns
-            activations.known["pattern"] = (_row_sum_error(base), *_masks(base, info, activations.layers))
-        error, causal, windows = activations.known["pattern"]
-    kv_heads = info.kv_heads if info.kv_heads and base.shape[1] % info.kv_heads == 0 else None
-    key_weight = None
-    if weighting in {"value", "output"}:
-        key_weight = _key_weight(model, activations, base.shape[1], weighting)
+    # three weightings rest on the same patterns
+    kept = activations.known.setdefault("scores" if scores else "pattern", {})
+    if not kept:
+        kept |= _scores_kept(base) if scores else _patterns_kept(base, has_sinks(model, activations.layers))
+        kept["masks"] = _masks(kept["base"], info, activations.layers)
+    causal, windows = kept["masks"]
+    heads = base.shape[1]
+    key_weight = _key_weight(model, activations, heads, weighting) if weighting in {"value", "output"} else None
+    finite = kept["finite"]
+    if key_weight is not None and not np.isfinite(key_weight).all():
+        finite, key_weight = False, np.where(np.isfinite(key_weight), key_weight, np.float32(np.nan))
     return AttentionPatterns(
-        base=base,
+        base=kept["base"],
         tokens=tokens,
         layers=activations.layers,
         weighting=weighting,
         key_weight=key_weight,
         causal=causal,
         windows=windows,
-        kv_heads=kv_heads,
-        row_sum_error=error,
+        kv_heads=info.kv_heads if info.kv_heads and heads % info.kv_heads == 0 else None,
+        row_sum_error=kept["error"],
+        sinks=kept["sinks"],
+        not_finite="" if finite else not_finite(model, tokens.ids, activations.known),
         model=info.label,
-        derived=activations.known.setdefault("scores" if weighting == "scores" else "derived", {}),
+        derived=kept["derived"],
     )
+
+
+def _scores_kept(base: np.ndarray) -> dict[str, Any]:
+    """What follows from scores as `forward` keeps them, whichever result is made of them: +inf is no number."""
+    derived: dict[Any, Any] = {"high": np.fmax.reduce(base, axis=2)}  # `AttentionPatterns` wants it anyway
+    finite = not np.isposinf(derived["high"]).any()
+    if not finite:
+        base, derived = np.where(np.isposinf(base), np.float32(np.nan), base), {}
+    return {"base": base, "error": None, "sinks": False, "finite": finite, "derived": derived}
+
+
+def _patterns_kept(base: np.ndarray, sinks: bool) -> dict[str, Any]:
+    """The same for patterns. A sum of a row tells of every NaN and ±inf in it, so that no second walk is needed."""
+    error = _row_sum_error(base, sinks)
+    finite = bool(np.isfinite(error))
+    if not finite:
+        base, error = np.where(np.isfinite(base), base, np.float32(np.nan)), float("nan")
+    return {"base": base, "error": error, "sinks": sinks, "finite": finite, "derived": {}}
+
+
+def has_sinks(model: Any, layers: Iterable[int]) -> bool:
+    """Whether any of these layers has attention sinks (GPT-OSS): a learned number beside the keys of each row, which
+    takes a share of the softmax that no key gets. Told by the parameter, not by the model's name."""
+    for layer in layers:
+        attention = getattr(model.blocks[layer], "attn", None)
+        inner = getattr(attention, "original_component", None)
+        if getattr(inner, "sinks", None) is not None:
+            return True
+    return False
 
 
 def _masks(base: np.ndarray, info: ModelInfo, layers: tuple[int, ...]) -> tuple[bool, tuple[int | None, ...]]:
@@ -215,14 +257,17 @@ def _masks(base: np.ndarray, info: ModelInfo, layers: tuple[int, ...]) -> tuple[
     return causal, windows
 
 
-def _dtype(model: Any) -> torch.dtype:
-    dtype = next(model.parameters()).dtype
-    return dtype if dtype.is_floating_point else torch.float32
+def _row_sum_error(base: np.ndarray, sinks: bool) -> float:
+    """Largest |Σ_key − 1|, or with sinks the most by which a sum leaves 0…1; NaN where a sum is not finite.
 
-
-def _row_sum_error(base: np.ndarray) -> float:
-    """Largest |Σ_key − 1|, layer by layer so that no second copy is made."""
-    return max(float(np.abs(layer.sum(-1) - 1).max()) for layer in base)
+    Layer by layer, so that no second copy is made."""
+    errors = []
+    with np.errstate(invalid="ignore", over="ignore"):
+        for layer in base:
+            sums = layer.sum(-1)
+            errors.append(np.maximum(sums - 1, -sums).max() if sinks else np.abs(sums - 1).max())
+    worst = float(np.max(errors))  # numpy's maximum, since Python's would pass over NaN
+    return max(0.0, worst) if np.isfinite(worst) else float("nan")
 
 
 def _key_weight(model: Any, activations: Activations, heads: int, weighting: str) -> np.ndarray:

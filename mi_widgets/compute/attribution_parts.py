@@ -14,6 +14,7 @@ from mi_widgets.compute.final_reading import Reading, Stream
 from mi_widgets.compute.forward import PATTERN
 from mi_widgets.compute.writes import Written, head_write, neuron_write
 from mi_widgets.errors import DataError, ModelError
+from mi_widgets.models import lock_of
 
 MIXED, VALUES, NEURONS = "attn.hook_z", "attn.hook_v", "mlp.hook_post"
 
@@ -121,7 +122,9 @@ def heads_of(model: Any, stream: Stream, reading: Reading) -> tuple[list[Written
     found = []
     for layer, (units, added) in enumerate(zip(mixed, stream.attention, strict=True)):
         try:
-            found.append(head_write(model.blocks[layer], units.ravel(), added, reading.direction, stream.tolerance))
+            with lock_of(model):  # a norm of the model's is asked
+                write = head_write(model.blocks[layer], units.ravel(), added, reading.direction, stream.tolerance)
+            found.append(write)
         except ModelError as reason:
             return None, f"in layer {layer}, {reason.message}"
         except Exception as reason:  # quantised or fused weights refuse in their own ways
@@ -171,7 +174,9 @@ def neurons_of(model: Any, stream: Stream, reading: Reading) -> list[Written]:
     for layer, added in enumerate(stream.mlps):
         try:
             block = model.blocks[layer]
-            found.append(neuron_write(block, units[layer], added, reading.direction, stream.tolerance))
+            with lock_of(model):
+                write = neuron_write(block, units[layer], added, reading.direction, stream.tolerance)
+            found.append(write)
         except ModelError as reason:
             raise ModelError(f"in layer {layer}, {reason.message}", 'Use by="component".') from reason
     return found

@@ -12,6 +12,8 @@ import torch
 BLOCK = 128
 #: Numbers of a chunk of logits: 32 MB. Larger blocks are mapped anew by the system each time, which costs a fifth.
 CHUNK = 8_000_000
+#: Below every log-probability that is not −inf.
+LOWEST = -1e30
 
 
 def rows_at_once(d_vocab: int) -> int:
@@ -62,11 +64,23 @@ def ranks(logits: torch.Tensor, of: torch.Tensor, scratch: torch.Tensor) -> torc
 def divergence(p: torch.Tensor, log_p: torch.Tensor, log_q: torch.Tensor, scratch: torch.Tensor) -> torch.Tensor:
     """float32 `[row]`, nats: KL(p‖q) = Σ p (log p − log q), of distributions `[row, d_vocab]`.
 
-    Summing the differences, not the difference of two sums, keeps small values exact. `scratch` is overwritten.
+    Summing the differences, not the difference of two sums, keeps small values exact. NaN where p or q is no
+    distribution, or the divergence infinite. `scratch` is overwritten.
     """
-    return torch.sub(log_p, log_q, out=scratch).mul_(p).sum(-1).clamp_(min=0.0)
+    found = torch.sub(log_p, log_q, out=scratch).mul_(p).sum(-1).clamp_(min=0.0)
+    if not bool(found.isfinite().all()):
+        forbidden = found.isnan() & ~p.amax(-1).isnan()  # a logit of −inf: 0 · −∞ counts as 0
+        terms = p[forbidden] * (log_p[forbidden].clamp(min=LOWEST) - log_q[forbidden])
+        found[forbidden] = torch.where(p[forbidden] == 0, 0.0, terms).sum(-1)
+        found[found.isinf()] = torch.nan
+    return found
 
 
 def entropies(p: torch.Tensor, log_p: torch.Tensor, scratch: torch.Tensor) -> torch.Tensor:
-    """float32 `[row]`, nats: −Σ p log p of distributions `[row, d_vocab]`. `scratch` is overwritten."""
-    return torch.mul(p, log_p, out=scratch).sum(-1).neg_()
+    """float32 `[row]`, nats: −Σ p log p of distributions `[row, d_vocab]`, NaN of a row that is none. `scratch` is
+    overwritten."""
+    found = torch.mul(p, log_p, out=scratch).sum(-1).neg_()
+    forbidden = found.isnan() & ~p.amax(-1).isnan() if bool(found.isnan().any()) else None
+    if forbidden is not None and bool(forbidden.any()):  # a logit of −inf: 0 · −∞ counts as 0
+        found[forbidden] = -(p[forbidden] * log_p[forbidden].clamp(min=LOWEST)).sum(-1)
+    return found

@@ -14,8 +14,14 @@ import torch
 
 from mi_widgets.compute.forward import Activations, at_position, take_position
 from mi_widgets.compute.readout import Readout
+from mi_widgets.compute.rounding import additions, explained
 from mi_widgets.compute.writes import tolerance_of
 from mi_widgets.errors import DataError, ModelError
+
+
+class NotFiniteError(ArithmeticError):
+    """NaN or ±inf where the final stream is read; caught by `logit_attribution`, which says where that began."""
+
 
 ATTENTION, MLP, SCALE = "hook_attn_out", "hook_mlp_out", "ln_final.hook_scale"
 FIRST, EMBEDDING, POSITIONS = "blocks.0.hook_resid_pre", "hook_embed", "hook_pos_embed"
@@ -69,13 +75,15 @@ class Stream:
         for name, array in (("stream", first), ("attention", attention), ("MLPs", self.mlps)):
             if array is not None and array.shape[-1] != d_model:
                 raise ModelError(f"{name} of this architecture have {array.shape[-1]} numbers, not {d_model}.")
+        if not all(np.isfinite(array).all() for array in (first, last, attention, self.mlps) if array is not None):
+            raise NotFiniteError
         parts = first + attention.sum(0) + (0.0 if self.mlps is None else self.mlps.sum(0))
         error = float(np.linalg.norm(parts - last)) / max(float(np.linalg.norm(last)), 1e-30)
         if not error <= self.tolerance:  # also where it is not a number
             raise ModelError(
                 "the residual stream of this model is not the sum of its embedding, attention and MLPs "
                 f"(they are off by {100 * error:.2g} %).",
-                "It cannot be attributed to them; hooks of your own that edit it do the same.",
+                "It cannot be attributed to them; norms between them do that, and hooks of your own that edit it.",
             )
         shares = self.at(EMBEDDING), self.at(POSITIONS)
         self.embeddings: tuple[np.ndarray, ...] = ()
@@ -143,11 +151,13 @@ def reading_of(model: Any, stream: Stream, answer: int, foil: int | None) -> Rea
     b_U = readout.b_U
     known = [token for token in (answer, foil) if token is not None]
     difference = apart(logits)
+    if not np.isfinite(difference):
+        raise NotFiniteError
     bound = 1e-4 * max(1.0, abs(difference))
-    if stream.dtype not in (torch.float32, torch.float64):  # logits and each sum in the stream are rounded there
-        magnitude = max(abs(float(raw[token])) for token in known) + float(np.abs(stream.attention @ direction).max())
-        rounding = torch.finfo(stream.dtype).eps if stream.dtype.is_floating_point else 2.0**-7
-        bound = max(bound, 8 * rounding * magnitude)
+    if stream.dtype not in (torch.float32, torch.float64):
+        steps = additions(stream.first, stream.attention, stream.mlps)
+        normed, read = direction * stream.last, np.array([raw[token] for token in known])
+        bound = max(bound, explained(stream.dtype, steps, normed, factor * read, direction))
     return Reading(
         direction=direction,
         norm_bias=factor * float(bias @ column) if bias.any() else None,
@@ -165,6 +175,8 @@ def _norm_scale(stream: Stream, readout: Readout, last: torch.Tensor, gain: np.n
     scale = 1.0 if cached is None else float(cached.reshape(-1)[0])
     centred = stream.last - stream.last.mean() if readout.centred else stream.last
     normalized = readout.normalized(last)[0].float().cpu().double().numpy()
+    if not np.isfinite(normalized).all():
+        raise NotFiniteError
     error = float(np.linalg.norm(gain * centred / scale + bias - normalized))
     if not error <= stream.tolerance * float(np.linalg.norm(normalized)):
         raise ModelError(

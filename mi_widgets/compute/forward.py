@@ -1,22 +1,26 @@
 """The only file that runs the user's model: one forward pass, chosen activations, nothing left behind.
 
 Activations arrive on the CPU in float32, stacked over layers as they are produced, so that beside the bare pass
-there is exactly one copy. Knows nothing of what they are for.
+there is exactly one copy, which is read-only. Knows nothing of what they are for.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
-from mi_widgets.compute.output import is_output, kept_output
+from mi_widgets.compute.ahead import Ahead
+from mi_widgets.compute.output import complete, foretells, is_output, kept_output
+from mi_widgets.compute.undisturbed import OwnHook, take_away, train_again, without_gradients
 from mi_widgets.errors import ModelError
-from mi_widgets.models import modules_of
+from mi_widgets.models import lock_of, modules_of
 
 #: Called in the pass with (row of the layer axis, activation without its batch axis, in its own dtype and device).
 Reader = Callable[[int, torch.Tensor], None]
@@ -58,7 +62,9 @@ class Activations:
         layers: model layer number of each row.
         arrays: by site. A hook of every block (`"attn.hook_pattern"`): float32 `[layer, …]`, the activation's own
             axes without batch. A hook that stands once (`"ln_final.hook_scale"`): float32, its own axes without
-            batch. What is kept of the model's output (`output.OUTPUT_SITES`, `LAST_LOGITS`): as described there.
+            batch. What is kept of the model's output (`output.OUTPUT_SITES`, `LAST_LOGITS`): as described there. In
+            attention scores NaN is what the mask forbids, and +inf what the model itself has no finite number for.
+            All are read-only, for views and caches share them.
         was_training: the model was in training mode and was put back into it.
         known: what has been found out about the arrays, so that several results from them need not do it again.
     """
@@ -67,6 +73,10 @@ class Activations:
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
     was_training: bool = False
     known: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        for array in self.arrays.values():
+            array.flags.writeable = False
 
     def only(self, layers: tuple[int, ...] | None) -> Activations:
         """These layers alone; itself if it holds no others."""
@@ -85,8 +95,8 @@ class Activations:
 class _Stack:
     """Collects one site over the layers into one preallocated array."""
 
-    def __init__(self, site: str, rows: int) -> None:
-        self.site, self.rows = site, rows
+    def __init__(self, site: str, rows: int, lowest: float) -> None:
+        self.site, self.rows, self._lowest = site, rows, lowest
         self.filled: set[int] = set()
         self.array: torch.Tensor | None = None
 
@@ -101,7 +111,9 @@ class _Stack:
                 f"{list(self.array.shape[1:])} and {list(activation.shape)}.",
                 "Show layers of one shape at a time: layers=[…].",
             )
-        self.array[row].copy_(activation)  # one copy: device to CPU, any dtype to float32
+        kept = self.array[row].copy_(activation)  # one copy: device to CPU, any dtype to float32
+        if self.site.partition("@")[0] == SCORES:
+            _mask(kept, self._lowest)
         self.filled.add(row)
 
     def result(self, with_layers: bool) -> np.ndarray:
@@ -110,6 +122,15 @@ class _Stack:
         return self.array.numpy() if with_layers else self.array[0].numpy()
 
 
+def _mask(scores: torch.Tensor, lowest: float) -> None:
+    """In place, NaN for what the mask forbids; first +inf for what is NaN already, so that the two can be told apart.
+    Masks are −inf, or the lowest number of the model's own type."""
+    if bool(scores.amax(-1).isnan().any()):
+        scores.masked_fill_(scores.isnan(), torch.inf)
+    scores.masked_fill_(scores <= lowest, torch.nan)
+
+
+@without_gradients
 def forward(
     model: Any,
     ids: np.ndarray,
@@ -119,8 +140,8 @@ def forward(
 ) -> Activations:
     """Run the model once, in evaluation mode and without gradients.
 
-    Hooks of the user's own stay active. Hooks, training flags, gradients and weights are as before afterwards,
-    also after an exception.
+    Hooks of the user's own stay active, and what they raise is raised. Hooks, training flags, gradients and weights
+    are as before afterwards, also after an exception. A pass on another thread is waited for.
 
     Args:
         model: a TransformerBridge.
@@ -135,40 +156,34 @@ def forward(
         Activations with one array for each site.
 
     Raises:
-        ModelError: a site that this architecture does not have, or whose hook never fired.
+        ModelError: a site that this architecture does not have, or whose hook never fired; or next tokens asked of a
+            model that has read them.
     """
     chosen = tuple(range(int(model.cfg.n_layers)) if layers is None else layers)
+    lowest = max(torch.finfo(torch.float32).min, torch.finfo(_dtype(model)).min) / 2
     hooked = [site for site in sites if not is_output(site)]
-    stacks = {site: _Stack(site, len(chosen) if in_block(site) else 1) for site in hooked}
+    stacks = {site: _Stack(site, len(chosen) if in_block(site) else 1, lowest) for site in hooked}
     watched: list[str] = list(dict.fromkeys([*hooked, *(readers or {})]))
-    hooks = []
+    hooks: list[tuple[str, OwnHook]] = []
     for site in watched:
         takers = [taker for taker in (stacks.get(site), (readers or {}).get(site)) if taker is not None]
         name = site.partition("@")[0]
-        if in_block(site):
-            hooks += [(f"blocks.{layer}.{name}", _hook(row, takers)) for row, layer in enumerate(chosen)]
-        else:
-            hooks.append((name, _hook(0, takers)))
+        for row, at in enumerate([f"blocks.{layer}.{name}" for layer in chosen] if in_block(site) else [name]):
+            hooks += [(at, OwnHook(partial(taker, row))) for taker in takers]
     wanted = [site for site in sites if is_output(site)]
+    ahead = Ahead(model) if foretells(wanted) else None
+    hooks += ahead.hooks() if ahead is not None else []
     output: dict[str, np.ndarray] = {}
-    tokens = torch.as_tensor(ids, dtype=torch.long)[None].to(_input_device(model))
-    with evaluating(model) as was_training, torch.no_grad():
-        try:
-            logits = model.run_with_hooks(tokens, fwd_hooks=hooks, return_type="logits" if wanted else None)
-            if wanted:
-                output = kept_output(logits[0], tokens[0], wanted)
-        except (ValueError, KeyError) as reason:
-            if "hook" not in str(reason).lower():
-                raise
-            raise ModelError(
-                f"this architecture has no {' or '.join(sites)} ({reason}).", "Choose another weighting or view."
-            ) from reason
+    tokens = torch.tensor(np.asarray(ids), dtype=torch.long)[None].to(_input_device(model))
+    with lock_of(model):
+        logits, was_training = _run(model, tokens, hooks, bool(wanted))
+        if wanted:
+            output = kept_output(logits[0], tokens[0], wanted)
+        if ahead is not None:
+            ahead.check(complete(output))
     for site, stack in stacks.items():
         if len(stack.filled) != stack.rows:
-            raise ModelError(
-                f"{site} was not computed in {stack.rows - len(stack.filled)} of {stack.rows} layers.",
-                "This architecture's attention cannot be read there; choose layers=[…] that have it.",
-            )
+            raise _unread(site, stack)
     return Activations(
         layers=chosen,
         arrays={site: stack.result(in_block(site)) for site, stack in stacks.items()}
@@ -177,12 +192,54 @@ def forward(
     )
 
 
-def _hook(row: int, takers: list[Reader]) -> Callable[..., None]:
-    def read(activation: torch.Tensor, hook: Any = None) -> None:  # noqa: ARG001 (TransformerLens names it)
-        for taker in takers:
-            taker(row, activation[0].detach())
+def _run(model: Any, tokens: torch.Tensor, hooks: list[tuple[str, OwnHook]], logits: bool) -> tuple[Any, bool]:
+    """The pass itself: the logits (or None), and whether the model was in training mode."""
+    known = model.hook_dict
+    absent = [name for name, _ in hooks if name not in known]
+    if absent:
+        sites = dict.fromkeys(re.sub(r"^blocks\.\d+\.", "", name) for name in absent)
+        raise ModelError(f"this architecture has no {' or '.join(sites)}.", "Choose another weighting or view.")
+    points = {id(known[name]): known[name] for name, _ in hooks}.values()
+    training = [module for module in modules_of(model) if module.training]
+    level = getattr(model, "context_level", 0)
+    try:
+        try:
+            for module in training:
+                module.training = False
+            kind = "logits" if logits else None
+            return model.run_with_hooks(tokens, fwd_hooks=hooks, return_type=kind), bool(training)
+        finally:
+            _restore(model, training, points, level)
+    finally:
+        _restore(model, training, points, level)
 
-    return read
+
+def _restore(model: Any, training: list[torch.nn.Module], points: Iterable[Any], level: int) -> None:
+    """Flags and hooks as they were; may be called again. TransformerLens takes its hooks away itself, unless a Ctrl-C
+    comes just then."""
+    train_again(training)
+    if any(isinstance(getattr(held, "user_hook", None), OwnHook) for point in points for held in point.fwd_hooks):
+        model.context_level = level
+    take_away(points)
+
+
+def _unread(site: str, stack: _Stack) -> ModelError:
+    """That the hook is there and was never called."""
+    if not in_block(site):
+        return ModelError(
+            f"{site} was not computed in the pass.", "This architecture does not call that hook; choose another view."
+        )
+    what = "attention" if site.startswith("attn.") else "residual stream" if "resid" in site else "blocks"
+    return ModelError(
+        f"{site} was not computed in {stack.rows - len(stack.filled)} of {stack.rows} layers.",
+        f"The {what} of this architecture cannot be read there; choose layers=[…] that have it.",
+    )
+
+
+def _dtype(model: Any) -> torch.dtype:
+    """The number type that the model computes in."""
+    dtype = next(iter(model.parameters())).dtype
+    return dtype if dtype.is_floating_point else torch.float32
 
 
 def _input_device(model: Any) -> torch.device:
@@ -190,30 +247,3 @@ def _input_device(model: Any) -> torch.device:
     with contextlib.suppress(AttributeError, NotImplementedError):
         return model.original_model.get_input_embeddings().weight.device
     return next(model.parameters()).device
-
-
-@contextlib.contextmanager
-def evaluating(model: Any) -> Iterator[bool]:
-    """Evaluation mode for the pass; every module's own flag is put back afterwards. Yields whether any was
-    in training mode."""
-    training = [module for module in modules_of(model) if module.training]
-    try:
-        for module in training:
-            module.training = False
-        yield bool(training)
-    finally:
-        _train_again(training)
-
-
-def _train_again(modules: list[torch.nn.Module]) -> None:
-    """Set every flag; a Ctrl-C meanwhile is heard when all stand."""
-    interrupted: KeyboardInterrupt | None = None
-    while True:
-        try:
-            for module in modules:
-                module.training = True
-            break
-        except KeyboardInterrupt as reason:
-            interrupted = reason
-    if interrupted is not None:
-        raise interrupted

@@ -12,7 +12,9 @@ import pandas as pd
 
 from mi_widgets.compute.attention import PATTERN
 from mi_widgets.compute.forward import forward
+from mi_widgets.compute.not_finite import not_finite
 from mi_widgets.compute.step import Step, Steps, run
+from mi_widgets.data.integers import integer
 from mi_widgets.errors import ModelError
 from mi_widgets.models import describe, has_tokenizer
 
@@ -38,7 +40,7 @@ def head_scores(model: Any, seed: int = 0, progress: bool = False) -> pd.DataFra
         `induction`: from the second copy to the token after the first occurrence (Olsson et al. 2022);
         `entropy`: mean entropy of the rows, in bits;
         `first_token`: from every position but the first to position 0.
-        `attrs["basis"]` says what was measured.
+        `attrs["basis"]` says what was measured. Scores of numbers that are not finite are NaN, and it says so.
 
     Raises:
         ModelError: a context or vocabulary too small to repeat anything.
@@ -60,14 +62,17 @@ def head_score_steps(model: Any, seed: int = 0) -> Steps[pd.DataFrame]:
             f"{len(vocabulary)} tokens.",
             "Sort by scores of the prompt itself instead.",
         )
-    draw = np.random.default_rng(seed)
+    draw = np.random.default_rng(integer("seed", seed))
     sums: dict[str, np.ndarray] = {}
-    n_heads = info.n_heads
+    n_heads, where = info.n_heads, ""
     for sequence in range(SEQUENCES):
         yield Step(sequence, SEQUENCES)
         half = draw.choice(vocabulary, room, replace=room > len(vocabulary))
         ids = np.concatenate([[bos] if bos is not None else [], half, half]).astype(np.int64)
-        pattern = forward(model, ids, (PATTERN,)).arrays[PATTERN]
+        found = forward(model, ids, (PATTERN,))
+        pattern = found.arrays[PATTERN]
+        if not where and not np.isfinite(pattern.sum()):
+            where = not_finite(model, ids, found.known)
         n_heads = pattern.shape[1]
         for name, grid in _scores(pattern, room, start=len(ids) - room).items():
             sums[name] = sums.get(name, 0) + grid / SEQUENCES
@@ -77,18 +82,20 @@ def head_score_steps(model: Any, seed: int = 0) -> Steps[pd.DataFrame]:
     )
     table.attrs["basis"] = (
         f"Measured on {SEQUENCES} random sequences of {room} tokens, each repeated once (seed {seed})."
-    )
+    ) + (f" Numbers of this model are not finite {where}; scores made from them are missing." if where else "")
     return table
 
 
 def _scores(pattern: np.ndarray, room: int, start: int) -> dict[str, np.ndarray]:
     """Each score as `[layer, head]`, from `pattern` `[layer, head, query, key]` whose second copy begins at `start`."""
     second = np.arange(start, start + room)
-    logs = np.log2(np.where(pattern == 0, 1.0, pattern))  # NaN, where half precision overflowed, stays NaN
-    return {
+    with np.errstate(invalid="ignore"):
+        logs = np.log2(np.where(pattern == 0, 1.0, pattern))  # NaN, where half precision overflowed, stays NaN
+    found = {
         "previous_token": np.diagonal(pattern, -1, axis1=2, axis2=3).mean(-1),
         "duplicate_token": pattern[:, :, second, second - room].mean(-1),
         "induction": pattern[:, :, second, second - room + 1].mean(-1),
         "entropy": -(pattern * logs).sum(-1).mean(-1),
         "first_token": pattern[:, :, 1:, 0].mean(-1),
     }
+    return {name: np.where(np.isfinite(grid), grid, np.nan) for name, grid in found.items()}

@@ -13,15 +13,17 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from mi_widgets.compute.answers import named
 from mi_widgets.compute.distributions import divergence, entropies, largest, ranks, rows_at_once
 from mi_widgets.compute.forward import Activations
 from mi_widgets.compute.lens_rows import check_positions, lens_name, transported
+from mi_widgets.compute.not_finite import LOGITS, not_finite
 from mi_widgets.compute.readout import Readout
 from mi_widgets.data import LogitLens, Tokens
-from mi_widgets.data.integers import integer
+from mi_widgets.data.integers import integer, integers
 from mi_widgets.data.logit_lens import MOST_TARGETS
 from mi_widgets.errors import DataError
-from mi_widgets.models import describe, has_tokenizer, token_strings
+from mi_widgets.models import describe
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +45,7 @@ class Side:
 
 def checked_targets(targets: Sequence[int], d_vocab: int) -> list[int]:
     """The ids, each once, in order. DataError for more than eight, or one outside the vocabulary."""
-    wanted = list(dict.fromkeys(int(token) for token in targets))
+    wanted = list(dict.fromkeys(integers("targets", targets)))
     if len(wanted) > MOST_TARGETS:
         raise DataError(f"{len(wanted)} pinned tokens.", f"Pin at most {MOST_TARGETS}.")
     outside = [token for token in wanted if not 0 <= token < d_vocab]
@@ -151,7 +153,7 @@ class LensReader:
                 self._put("change", row, places, divergence(p, log_p, before, scratch))
             before = log_p
             yield Read(row, p, log_p, scratch)
-        self._found["kl"][last, places] = 0.0
+        self._found["kl"][last, places] = np.where(self._found["top_ids"][last, places, 0] < 0, np.nan, 0.0)
         if before is not None:
             self._found["change"][last, places] = self._found["kl"][last - 1, places]
         yield Read(last, final_p, final_log_p, scratch)
@@ -175,16 +177,25 @@ class LensReader:
         # The last position has no next token: any stands in for it, and its numbers are left out below.
         watched = torch.cat([top, following.clamp(min=0)[:, None], targets], dim=1)
         order, probs = ranks(logits, logits.gather(1, watched), scratch), p.gather(1, watched)
+        found = p.gather(1, ids)
+        # One NaN or +inf among the logits leaves NaN everywhere in p, and no token likelier than another.
+        lost = found[:, 0].isnan()
+        ids, order = (torch.where(lost[:, None], -1, values) for values in (ids, order))
         self._put("top_ids", row, places, ids)
-        self._put("top_probs", row, places, p.gather(1, ids))
+        self._put("top_probs", row, places, found)
         self._put("entropy", row, places, entropies(p, log_p, scratch))
-        self._put("final_rank", row, places, order[:, 0])
+        self._put("final_rank", row, places, torch.where(self._without_top(places, lost, row), -1, order[:, 0]))
         self._put("target_probs", row, places, probs[:, 2:])
         self._put("target_ranks", row, places, order[:, 2:])
         known = (following >= 0).cpu().numpy()
         self._found["next_prob"][row, places[known]] = probs[:, 1].cpu().numpy()[known]
         self._found["next_rank"][row, places[known]] = order[:, 1].cpu().numpy()[known]
         return top
+
+    def _without_top(self, places: np.ndarray, lost: torch.Tensor, row: int) -> torch.Tensor:
+        """bool `[position]`: where the model's own output has no likeliest token."""
+        own = self._found["top_ids"][-1, places, 0] < 0  # the last row is read first
+        return torch.from_numpy(own).to(lost.device) if row < len(self._rows) - 1 else lost
 
     def _put(self, name: str, row: int, places: np.ndarray, values: torch.Tensor) -> None:
         self._found[name][row, places] = values.cpu().numpy()
@@ -195,7 +206,8 @@ class LensReader:
         if "output.top_logits" not in arrays:
             return
         positions = [self.positions[place] for place in places]
-        ids = torch.as_tensor(arrays["output.top_ids"][positions].astype(np.int64), device=logits.device)
+        kept = np.maximum(arrays["output.top_ids"][positions], 0).astype(np.int64)  # -1 where nothing is finite
+        ids = torch.as_tensor(kept, device=logits.device)
         wanted = torch.from_numpy(arrays["output.top_logits"][positions])
         error = (logits.gather(1, ids).cpu() - wanted).abs().max()
         # numpy's maximum, since Python's would pass over NaN.
@@ -205,19 +217,29 @@ class LensReader:
     def result(self) -> LogitLens:
         """All that was read."""
         info, found, tokens = describe(self._model), self._found, self._side.tokens
-        used = np.unique(np.concatenate([found["top_ids"].ravel(), tokens.ids, self._targets])).astype(int).tolist()
-        strings = token_strings(self._model.tokenizer if has_tokenizer(self._model) else None, used)
         checked = "output.top_logits" in self._side.activations.arrays
         return LogitLens(
             tokens=tokens,
             layers=tuple(layer for _, layer in self._rows),
             streams=tuple(stream for stream, _ in self._rows),
             target_ids=np.array(self._targets, np.int32),
-            names=dict(zip(used, strings, strict=True)),
+            names=named(self._model, [*np.unique(found["top_ids"]), *tokens.ids, *self._targets]),
             positions=self.positions,
             lens=lens_name(self._side.lens),
             max_error=self._difference / self._largest if checked else None,
             d_vocab=self.readout.d_vocab,
             model=info.label,
+            not_finite=self._not_finite(),
             **found,
         )
+
+    def _not_finite(self) -> str:
+        """Where numbers stop being finite: in the model, or in what a lens makes of a row; "" if nowhere."""
+        lost = (self._found["top_ids"][..., 0] < 0).any(axis=1)
+        if not lost.any():
+            return ""
+        if lost[-1]:
+            return not_finite(self._model, self._side.tokens.ids, self._side.activations.known)
+        stream, layer = self._rows[int(lost.argmax())]
+        where = not_finite(self._model, self._side.tokens.ids, self._side.activations.known)
+        return f"in the lens's logits of {stream} at layer {layer}" if where == LOGITS else where

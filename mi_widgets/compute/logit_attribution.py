@@ -7,10 +7,10 @@ biases (Elhage et al. 2021; Wang et al. 2022). Knows nothing of sessions, widget
 
 from __future__ import annotations
 
-from numbers import Integral
 from typing import Any
 
 import numpy as np
+import torch
 
 from mi_widgets.compute.answers import resolve, token_string
 from mi_widgets.compute.attribution_parts import (
@@ -31,12 +31,18 @@ from mi_widgets.compute.final_reading import (
     OUTPUT,
     POSITIONS,
     SCALE,
+    NotFiniteError,
+    Reading,
     Stream,
     last_site,
     reading_of,
 )
 from mi_widgets.compute.forward import PATTERN, Activations, at_position, forward
+from mi_widgets.compute.not_finite import not_finite, refusal
+from mi_widgets.compute.readout import Readout
+from mi_widgets.compute.rounding import units_explained
 from mi_widgets.data import LogitAttribution, Tokens
+from mi_widgets.data.integers import is_integer
 from mi_widgets.data.logit_attribution import SPLITS
 from mi_widgets.errors import DataError, ModelError
 from mi_widgets.models import Prompt, describe, tokenize
@@ -79,7 +85,7 @@ def logit_attribution(
     Raises:
         AnswerError: an answer or foil that is no single token.
         PromptError: a prompt that cannot be run.
-        ModelError: an architecture whose logits or layers do not split so.
+        ModelError: an architecture whose logits or layers do not split so, or numbers that are not finite.
         DataError: an unknown split, a position that does not exist, or a foil equal to the answer.
     """
     check_split(by)
@@ -117,6 +123,7 @@ def attribution_sites(model: Any, by: str, position: int, count: int, heads: boo
     """
     check_split(by)
     place = check_position(position, count)
+    Readout(model)  # refuses what is no sum of blocks that one norm and one matrix read
     info, known = describe(model), model.hook_dict
     layers = range(info.n_layers)
 
@@ -162,7 +169,8 @@ def attribute(
     by: str = "component",
     top: int = TOP,
 ) -> LogitAttribution:
-    """The attribution from activations of `attribution_sites`; no forward pass.
+    """The attribution from activations of `attribution_sites`; no forward pass (but to say where numbers that are not
+    finite began).
 
     Args:
         model: a TransformerBridge; only its final norm, unembedding and output weights are read.
@@ -175,32 +183,35 @@ def attribute(
         top: neurons shown by themselves.
 
     Raises:
-        ModelError: parts that do not make up what the model computed.
+        ModelError: parts that do not make up what the model computed, or numbers that are not finite.
         DataError: an unknown split, a position that does not exist, or a foil equal to the answer.
     """
     check_split(by)
     place = check_position(position, len(tokens))
     if answer == foil:
         raise DataError("the answer and the foil are the same token.", "Choose another foil, or none.")
-    if isinstance(top, bool) or not isinstance(top, Integral) or top < 0:
+    if not is_integer(top) or top < 0:
         raise DataError(f"top is {top!r}.", "Give a number of neurons, 0 or more.")
-    stream = Stream(model, activations, place)
-    reading = reading_of(model, stream, answer, foil)
+    try:
+        stream = Stream(model, activations, place)
+        reading = reading_of(model, stream, answer, foil)
+    except NotFiniteError:  # of NaN there is no difference, and nothing to split
+        raise refusal(not_finite(model, tokens.ids, activations.known)) from None
     n_heads = describe(model).n_heads
     heads, why_no_heads = heads_of(model, stream, reading)
     if by == "head" and heads is None:
         raise ModelError(f"the heads of this model cannot be told apart: {why_no_heads}", 'Use by="component".')
     sources, why_no_sources = sources_of(stream, heads, n_heads, len(tokens), why_no_heads)
     neurons = neurons_of(model, stream, reading) if by == "neuron" else []
-    parts = parts_of(by, stream, reading, heads, neurons, top, n_heads)
+    parts = parts_of(by, stream, reading, heads, neurons, int(top), n_heads)
     n_layers = len(stream.attention)
     mlps = np.full(n_layers, np.nan) if stream.mlps is None else stream.mlps @ reading.direction
     return LogitAttribution(
         tokens=tokens,
         position=place,
-        answer=answer,
+        answer=int(answer),
         answer_string=token_string(model, answer),
-        foil=foil,
+        foil=None if foil is None else int(foil),
         foil_string=None if foil is None else token_string(model, foil),
         by=by,
         part_kinds=tuple(parts.kinds),
@@ -214,10 +225,18 @@ def attribute(
         sources=sources,
         why_no_heads=why_no_heads,
         why_no_sources=why_no_sources,
-        tolerance=reading.tolerance,
+        tolerance=reading.tolerance + _split_rounding(stream, reading, by),
         max_error=reading.max_error,
         model=describe(model).label,
     )
+
+
+def _split_rounding(stream: Stream, reading: Reading, by: str) -> float:
+    """What more rounding explains where attention or MLPs are split: their own sums are rounded by themselves."""
+    split = stream.attention if by == "head" else stream.mlps if by == "neuron" else None
+    if split is None or stream.dtype in (torch.float32, torch.float64):
+        return 0.0
+    return units_explained(stream.dtype, split, reading.direction)
 
 
 def check_split(by: str) -> None:
@@ -228,7 +247,7 @@ def check_split(by: str) -> None:
 
 def check_position(position: int, count: int) -> int:
     """`position` counted from the start; DataError if the prompt has no such position."""
-    if isinstance(position, bool) or not isinstance(position, Integral) or not -count <= position < count:
+    if not is_integer(position) or not -count <= position < count:
         raise DataError(f"position {position!r} does not exist.", f"The prompt has positions 0 to {count - 1}.")
     return int(position) % count
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from mi_widgets.compute.answers import resolve
+from mi_widgets.compute.answers import named, resolve
 from mi_widgets.compute.attention import check_layers
 from mi_widgets.compute.distributions import divergence, ranks
 from mi_widgets.compute.forward import Activations, forward
@@ -25,7 +25,7 @@ from mi_widgets.data import LogitLens, LogitLensComparison, Tokens
 from mi_widgets.data.integers import is_integer
 from mi_widgets.data.logit_lens_comparison import paired
 from mi_widgets.errors import DataError
-from mi_widgets.models import Prompt, has_tokenizer, token_strings, tokenize
+from mi_widgets.models import Prompt, tokenize
 
 
 def logit_lens(
@@ -236,13 +236,12 @@ def target_steps(
         if token in held:
             probs[..., place] = data.target_probs[..., held[token]]  # type: ignore[index]
             found[..., place] = data.target_ranks[..., held[token]]  # type: ignore[index]
-    named = token_strings(model.tokenizer if has_tokenizer(model) else None, fresh)
     result = replace(
         data,
         target_ids=np.array(wanted, np.int32),
         target_probs=probs,
         target_ranks=found,
-        names=data.names | dict(zip(fresh, named, strict=True)),
+        names=data.names | named(model, fresh),
     )
     if not fresh:
         yield Step(1, 1)
@@ -263,11 +262,13 @@ def target_steps(
         for row in range(len(rows)):
             logits = reader.logits(row, places)
             own = logits[:, ids]
-            top = torch.as_tensor(data.top_ids[row, places, :1].astype(np.int64), device=logits.device)
+            tops = data.top_ids[row, places, :1].astype(np.int64)
+            top = torch.as_tensor(np.maximum(tops, 0), device=logits.device)
             # The top token's probability is known: it says what the logits are relative to.
             share = (own - logits.gather(1, top)).exp().cpu().numpy() * data.top_probs[row, places, :1]
             probs[row, places[:, None], columns] = share
-            found[row, places[:, None], columns] = ranks(logits, own, reader.scratch(len(places))).cpu().numpy()
+            order = ranks(logits, own, reader.scratch(len(places))).cpu().numpy()
+            found[row, places[:, None], columns] = np.where(tops < 0, -1, order)
             done += 1
             known = bool(head) and chunk == 0 and row == len(rows) - 1
             partial = replace(result, target_probs=probs.copy(), target_ranks=found.copy()) if known else None

@@ -5,16 +5,18 @@ Reads the model's own output only (`compute/output.py`). Knows nothing of sessio
 
 from __future__ import annotations
 
-from numbers import Integral
 from typing import Any
 
 import numpy as np
 
+from mi_widgets.compute.answers import named
 from mi_widgets.compute.forward import Activations, forward
+from mi_widgets.compute.not_finite import hint, not_finite
 from mi_widgets.compute.output import KEPT, OUTPUT_SITES
 from mi_widgets.data import NextTokens, Tokens
+from mi_widgets.data.integers import is_integer
 from mi_widgets.data.next_tokens import agreement
-from mi_widgets.errors import DataError
+from mi_widgets.errors import DataError, ModelError
 from mi_widgets.models import Prompt, describe, has_tokenizer, token_strings, tokenize
 
 
@@ -33,6 +35,7 @@ def next_tokens(model: Any, prompt: Prompt, top_k: int = 10, prepend_bos: bool |
 
     Raises:
         PromptError: a prompt that cannot be run.
+        ModelError: a model whose positions read later ones: they have no probability given those before.
         DataError: another `top_k`.
     """
     check_top_k(top_k)
@@ -46,7 +49,8 @@ def next_token_sites() -> tuple[str, ...]:
 
 
 def read_next_tokens(model: Any, tokens: Tokens, activations: Activations, top_k: int = 10) -> NextTokens:
-    """`NextTokens` from activations of `next_token_sites()`; runs nothing.
+    """`NextTokens` from activations of `next_token_sites()`; runs nothing, but where logits are not finite the model,
+    to say where that began.
 
     Args:
         model: names the tokens.
@@ -65,10 +69,9 @@ def read_next_tokens(model: Any, tokens: Tokens, activations: Activations, top_k
     log_prob = np.full(len(tokens), np.nan, np.float32)
     log_prob[1:] = (found["next_logit"] - normalizer)[:-1]
     rank = np.full(len(tokens), -1, np.int32)
-    rank[1:] = found["next_rank"][:-1]
+    rank[1:] = np.nan_to_num(found["next_rank"][:-1], nan=-1)
+    finite = bool(np.isfinite(normalizer).all())
     info = describe(model)
-    used = np.unique(np.concatenate([top_ids.ravel(), tokens.ids])).tolist()
-    strings = token_strings(model.tokenizer if has_tokenizer(model) else None, used)
     return NextTokens(
         tokens=tokens,
         log_prob=log_prob,
@@ -76,10 +79,11 @@ def read_next_tokens(model: Any, tokens: Tokens, activations: Activations, top_k
         entropy=found["entropy"],
         top_ids=top_ids,
         top_probs=probabilities[:, :top_k].copy(),  # not a view that keeps all of them alive
-        names=dict(zip(used, strings, strict=True)),
+        names=named(model, [*np.unique(top_ids), *tokens.ids]),
         max_error=agreement(tokens.ids, log_prob, found["top_ids"], probabilities),
         d_vocab=info.d_vocab,
         model=info.label,
+        not_finite="" if finite else not_finite(model, tokens.ids, activations.known),
     )
 
 
@@ -91,15 +95,20 @@ def likeliest(model: Any, activations: Activations, position: int, count: int) -
         activations: of `next_token_sites()`.
         position: in the prompt; negative counts from the end.
         count: how many.
+
+    Raises:
+        ModelError: logits that are not finite: none is the largest.
     """
     logits = activations.arrays["output.top_logits"][position, :count]
     probabilities = np.exp(logits - activations.arrays["output.normalizer"][position])
     ids = activations.arrays["output.top_ids"][position, :count].tolist()
+    if ids and ids[0] < 0:
+        raise ModelError("the model's logits at this position are not finite.", hint())
     strings = token_strings(model.tokenizer if has_tokenizer(model) else None, ids)
     return list(zip(ids, strings, probabilities.tolist(), strict=True))
 
 
 def check_top_k(top_k: int) -> None:
     """Raise DataError unless `top_k` is a number of candidates that is kept."""
-    if not isinstance(top_k, Integral) or isinstance(top_k, bool) or not 1 <= top_k <= KEPT:
+    if not is_integer(top_k) or not 1 <= top_k <= KEPT:
         raise DataError(f"top_k={top_k!r}.", f"Keep 1 to {KEPT} candidates for each position.")

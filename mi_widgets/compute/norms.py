@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from mi_widgets.compute.undisturbed import without_gradients
+
 
 @dataclass(frozen=True)
 class Affine:
@@ -36,6 +38,7 @@ class Affine:
         return read - read.mean() if self.centred else read
 
 
+@without_gradients
 def probed(norm: Callable[[torch.Tensor], torch.Tensor], like: torch.Tensor) -> Affine:
     """Centring, gain and bias of a norm, found by asking it: right also where its code adds 1 to the weight (Gemma).
 
@@ -46,11 +49,10 @@ def probed(norm: Callable[[torch.Tensor], torch.Tensor], like: torch.Tensor) -> 
     d_model = like.shape[0]
     # No entry near the mean, and so large that the norm's epsilon is lost in it.
     probe = 100.0 * (1.0 - 2.0 * (torch.arange(d_model) % 2))
-    with torch.no_grad():
-        plus, minus, shifted = (
-            norm(row.to(like.device, like.dtype)[None, None])[0, 0].float().cpu().double()
-            for row in (probe, -probe, probe + 3)
-        )
+    plus, minus, shifted = (
+        norm(row.to(like.device, like.dtype)[None, None])[0, 0].float().cpu().double()
+        for row in (probe, -probe, probe + 3)
+    )
     centred = bool(torch.allclose(plus, shifted, rtol=1e-2, atol=1e-3 * float(plus.abs().max() + 1e-9)))
     probe = probe.double()
     unit = probe - probe.mean() if centred else probe

@@ -18,7 +18,8 @@ KEPT = 50
 #: Each a site of `compute.forward`. `top_ids` int64 and `top_logits` float32 `[position, KEPT]`, likeliest first;
 #: `normalizer` float32 `[position]`: log of the sum of exp(logit), so that log p = logit − normalizer, in nats;
 #: `entropy` float32 `[position]` in nats; `next_logit`, `next_rank` float32 `[position]`: of the token that stands at
-#: the next position (rank 0 is the likeliest; only strictly larger logits count), NaN at the last.
+#: the next position (rank 0 is the likeliest; only strictly larger logits count), NaN at the last. Where logits are not
+#: finite everything is NaN, and `top_ids` -1.
 OUTPUT_SITES = (
     "output.top_ids",
     "output.top_logits",
@@ -34,6 +35,18 @@ LAST_LOGITS = "output.last_logits"
 def is_output(site: str) -> bool:
     """Whether `site` is kept of the model's output, not read by a hook."""
     return site in OUTPUT_SITES or site == LAST_LOGITS
+
+
+def foretells(sites: Sequence[str]) -> bool:
+    """Whether any of `sites` says what comes next, which only a model that has not read it can say."""
+    return bool({"output.next_logit", "output.next_rank", LAST_LOGITS} & set(sites))
+
+
+def complete(found: dict[str, np.ndarray]) -> bool:
+    """Whether every position of kept output has a distribution, as far as that was kept."""
+    normalizer, last = found.get("output.normalizer"), found.get(LAST_LOGITS)
+    every = normalizer is None or bool(np.isfinite(normalizer).all())
+    return every and (last is None or bool(np.isfinite(last.max())))
 
 
 def kept_output(logits: torch.Tensor, ids: torch.Tensor, sites: Sequence[str]) -> dict[str, np.ndarray]:
@@ -75,4 +88,9 @@ def summarised(logits: torch.Tensor, ids: torch.Tensor) -> dict[str, np.ndarray]
     found = {site: torch.cat(values).numpy() for site, values in parts.items()}
     for site in ("output.next_logit", "output.next_rank"):
         found[site][-1] = np.nan
+    # One NaN or +inf among the logits of a position leaves it without a distribution: no token is the likeliest.
+    lost = ~np.isfinite(found["output.normalizer"])
+    if lost.any():
+        for site, values in found.items():
+            values[lost] = -1 if site == "output.top_ids" else np.nan
     return found

@@ -14,7 +14,9 @@ import numpy as np
 import torch
 
 from mi_widgets.compute.norms import Affine, probed
+from mi_widgets.compute.undisturbed import without_gradients
 from mi_widgets.errors import ModelError
+from mi_widgets.models import lock_of
 
 #: Modules of some Bridges between the last block and the logits that `ln_final` and `unembed` do not include.
 BETWEEN = {"mlm_head", "prediction_head", "project_out", "hc_head", "sigma_map", "classifier_ln"}
@@ -34,18 +36,20 @@ class Readout:
         modules = set(getattr(model, "_modules", None) or {})
         name = getattr(model.cfg, "model_name", None) or type(model).__name__
         if {"encoder_blocks", "decoder_blocks"} & modules or getattr(model, "unembed", None) is None:
-            raise ModelError(f"{name} does not unembed one residual stream.", "Lenses read decoder-only models.")
+            raise ModelError(
+                f"{name} does not unembed one residual stream.", "Lenses and attributions read decoder-only models."
+            )
         if BETWEEN & modules:
             raise ModelError(
                 f"{name} has {', '.join(sorted(BETWEEN & modules))} before its logits.",
-                "A lens would not read the stream as this model does.",
+                "A lens or an attribution would not read the stream as this model does.",
             )
         if any(not getattr(block, "hook_out_is_single_residual_stream", True) for block in model.blocks):
-            raise ModelError(f"{name} carries several residual streams.", "Lenses read models with one.")
+            raise ModelError(f"{name} carries several residual streams.", "Views of it need one.")
         self._model = model
         self._norm = getattr(model, "ln_final", None)
         if self._norm is None and getattr(model.cfg, "normalization_type", None) is not None:
-            raise ModelError(f"the final norm of {name} is not known.", "Lenses need it to read the stream rightly.")
+            raise ModelError(f"the final norm of {name} is not known.", "The stream cannot be read without it.")
         if not self._unembedding.is_floating_point():
             raise ModelError(f"the unembedding of {name} is quantised.", "Load it in float16, bfloat16 or float32.")
 
@@ -63,12 +67,12 @@ class Readout:
     def _unembedding(self) -> torch.Tensor:
         return self._model.W_U  # [d_model, d_vocab], a view
 
-    @torch.no_grad()
+    @without_gradients
     def normalized(self, stream: torch.Tensor) -> torch.Tensor:
         """`[row, d_model]` after the final norm, its statistics taken from each row itself."""
         return self._normalized(stream)
 
-    @torch.no_grad()
+    @without_gradients
     def logits(self, stream: torch.Tensor) -> torch.Tensor:
         """float32 `[row, d_vocab]` of `stream` `[row, d_model]`: norm, unembedding, bias, output transform."""
         return self.transformed(self._raw_logits(stream))
@@ -77,12 +81,16 @@ class Readout:
         """The same with its graph, for whoever takes gradients with respect to what `stream` was made from."""
         return self.transformed(self._raw_logits(stream))
 
-    @torch.no_grad()
+    @without_gradients
     def raw_logits(self, stream: torch.Tensor) -> torch.Tensor:
         """The same before the output transform, in the model's dtype."""
         return self._raw_logits(stream)
 
     def _normalized(self, stream: torch.Tensor) -> torch.Tensor:
+        with lock_of(self._model):  # the norm has hook points, which a pass on another thread listens to
+            return self._through_norm(stream)
+
+    def _through_norm(self, stream: torch.Tensor) -> torch.Tensor:
         dtype = self._unembedding.dtype
         if self._norm is None:
             return stream.to(self.device, dtype)

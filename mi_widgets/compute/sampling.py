@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from numbers import Integral
 from typing import Any
 
 import numpy as np
 import torch
 
 from mi_widgets.compute.forward import forward
+from mi_widgets.compute.not_finite import LOGITS, not_finite, refusal
 from mi_widgets.compute.output import LAST_LOGITS
 from mi_widgets.compute.step import Step, Steps, run
 from mi_widgets.data import Continuation, Tokens
-from mi_widgets.errors import DataError, ModelError, PromptError
+from mi_widgets.data.integers import is_integer
+from mi_widgets.errors import DataError, PromptError
 from mi_widgets.models import Prompt, describe, has_tokenizer, token_strings, tokenize
 
 #: Sums of probabilities that differ by less than this are the same: what double precision adds over a vocabulary.
@@ -58,6 +59,7 @@ def sample(
 
     Raises:
         PromptError: a prompt that cannot be run, or no room for so many tokens; the message says how many fit.
+        ModelError: a model whose positions read later ones, or whose logits are not finite.
         DataError: an option out of range.
     """
     tokens = tokenize(model, prompt, prepend_bos, beyond_context)
@@ -80,12 +82,15 @@ def sample_steps(
     Nothing is run before the first step is asked for, but options out of range raise there.
     """
     check_sampling(n_tokens, temperature, top_p, seed)
+    n_tokens, temperature, top_p, seed = int(n_tokens), float(temperature), float(top_p), int(seed)
     check_room(model, tokens, n_tokens, beyond_context)
-    generator = torch.Generator(device="cpu").manual_seed(int(seed))
+    generator = torch.Generator(device="cpu").manual_seed(seed)
     ends = end_ids(model) if stop_at_eos else frozenset()
     ids, new, log_probs = tokens.ids, [], []
     while len(new) < n_tokens and not (new and new[-1] in ends):
         logits = forward(model, ids, (LAST_LOGITS,), ()).arrays[LAST_LOGITS]
+        if not np.isfinite(logits.max()):  # of NaN the largest is NaN too
+            raise refusal(not_finite(model, ids))
         chosen = draw(nucleus(logits, temperature, top_p), generator)
         new.append(chosen)
         log_probs.append(_log_softmax(logits)[chosen])
@@ -98,9 +103,9 @@ def sample_steps(
         strings=tuple(token_strings(tokenizer, new)),
         log_probs=np.array(log_probs, np.float32),
         text=None if tokenizer is None else _new_text(tokenizer, tokens.ids.tolist(), new),
-        temperature=float(temperature),
-        top_p=float(top_p),
-        seed=int(seed),
+        temperature=temperature,
+        top_p=top_p,
+        seed=seed,
         ended=bool(new) and new[-1] in ends,
         model=describe(model).label,
     )
@@ -123,6 +128,7 @@ def nucleus(logits: Any, temperature: float = 1.0, top_p: float = 1.0) -> np.nda
         ModelError: logits that are not numbers.
     """
     check_sampling(1, temperature, top_p, 0)
+    temperature, top_p = float(temperature), float(top_p)
     log_probs = _log_softmax(logits)
     if temperature == 0:
         probabilities = np.zeros_like(log_probs)
@@ -221,24 +227,20 @@ def check_room(model: Any, tokens: Tokens, n_tokens: int, beyond_context: bool =
 
 def check_sampling(n_tokens: int, temperature: float, top_p: float, seed: int) -> None:
     """Raise DataError for options that mean nothing."""
-    if not _whole(n_tokens) or n_tokens < 1:
+    if not is_integer(n_tokens) or int(n_tokens) < 1:
         raise DataError(f"n_tokens={n_tokens!r}.", "Write at least one token.")
     if not _number(temperature) or temperature < 0:
         raise DataError(f"temperature={temperature!r}.", "Give 0 (greedy) or more; 1 is the model's own distribution.")
     if not _number(top_p) or not 0 < top_p <= 1:
         raise DataError(f"top_p={top_p!r}.", "Give a probability above 0, up to 1 (the whole vocabulary).")
-    if not _whole(seed) or not 0 <= seed < 2**63:
+    if not is_integer(seed) or not 0 <= int(seed) < 2**63:
         raise DataError(f"seed={seed!r}.", "Give a whole number from 0.")
-
-
-def _whole(value: Any) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def _number(value: Any) -> bool:
     try:
-        return not isinstance(value, (bool, str)) and math.isfinite(value)
-    except TypeError:
+        return type(value).__name__ not in {"bool", "bool_", "str", "str_"} and math.isfinite(value)
+    except (TypeError, ValueError, RuntimeError):
         return False
 
 
@@ -263,9 +265,7 @@ def _log_softmax(logits: Any) -> np.ndarray:
         raise DataError(f"logits have shape {list(values.shape)}; they must be [d_vocab].")
     top = values.max()
     if not math.isfinite(top):  # of NaN the largest is NaN too
-        raise ModelError(
-            "the model's logits are not numbers.", "Look for overflow: half precision, or an edited weight."
-        )
+        raise refusal(LOGITS)
     shifted = values - top
     return shifted - math.log(np.exp(shifted).sum())
 

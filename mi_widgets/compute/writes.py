@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from mi_widgets.compute.norms import probed
+from mi_widgets.compute.undisturbed import without_gradients
 from mi_widgets.errors import ModelError
 
 #: How far a sum may be from what the model added, relative to its length, by the model's number type.
@@ -43,6 +44,7 @@ class Written:
     has_bias: bool
 
 
+@without_gradients
 def written(
     units: np.ndarray,
     weight: torch.Tensor,
@@ -75,8 +77,7 @@ def written(
     if weight.ndim != 2 or weight.shape != (len(units), len(added)):
         raise ModelError(f"{what} have weights {list(weight.shape)}, not [{len(units)}, {len(added)}].")
     wide = weight.float()
-    with torch.no_grad():
-        total = torch.from_numpy(np.ascontiguousarray(units, np.float32)).to(wide.device) @ wide
+    total = torch.from_numpy(np.ascontiguousarray(units, np.float32)).to(wide.device) @ wide
     total = total.cpu().double().numpy()
     constant = np.zeros_like(total) if bias is None else bias.detach().float().cpu().double().numpy()
     affine = None if norm is None else probed(norm, weight[0])
@@ -88,8 +89,7 @@ def written(
     if not error <= tolerance:  # also where it is not a number
         raise ModelError(f"{what} do not sum to what the layer adds (they are off by {100 * error:.2g} %).")
     back = scale * (direction if affine is None else affine.direction(direction))
-    with torch.no_grad():
-        worth = (wide @ torch.from_numpy(back.astype(np.float32)).to(wide.device)).cpu().double().numpy()
+    worth = (wide @ torch.from_numpy(back.astype(np.float32)).to(wide.device)).cpu().double().numpy()
     return Written(
         contribution=units.astype(np.float64) * worth,
         worth=worth,

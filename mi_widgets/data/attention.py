@@ -51,7 +51,11 @@ class AttentionPatterns:
         windows: for each layer the sliding window in positions (a query reads the last `window` positions,
             itself included), or None.
         kv_heads: number of key-value heads; query head `h` reads KV head `h // (heads // kv_heads)`.
-        row_sum_error: largest `|Σ_key pattern − 1|` over all rows, the self-check, or None where it does not apply.
+        row_sum_error: largest `|Σ_key pattern − 1|` over all rows, the self-check, or None where it does not apply;
+            with `sinks` the most by which a sum leaves 0…1. NaN where a row holds what is no number.
+        sinks: rows sum to less than 1, because the softmax of the architecture has attention sinks beside the keys.
+        not_finite: "" where every number is finite; else where in the model that ended, e.g. `"from layer 1 on
+            (attention scores)"`. Such numbers are NaN here.
         model: the model's name, or "".
         derived: what follows from `base` alone, kept for all patterns that share it under other weightings.
     """
@@ -67,6 +71,8 @@ class AttentionPatterns:
     row_sum_error: float | None = None
     model: str = ""
     derived: dict[Any, Any] = field(default_factory=dict, repr=False)
+    sinks: bool = False
+    not_finite: str = ""
 
     def __post_init__(self) -> None:
         base = read_only(as_float32(self.base))
@@ -225,6 +231,8 @@ class AttentionPatterns:
             "windows": list(self.windows),
             "kv_heads": self.kv_heads,
             "row_sum_error": self.row_sum_error,
+            "sinks": self.sinks,
+            "not_finite": self.not_finite,
             "model": self.model,
         }
 

@@ -65,6 +65,8 @@ class LogitLens:
         max_error: the self-check: largest difference between the last row's logits and those the model gave, of its
             likeliest tokens, relative to the largest of these logits; None where it was not made.
         d_vocab: size of the vocabulary.
+        not_finite: "" where every number is finite; else where in the model that ended. Such cells have NaN, and -1 for
+            ids and ranks.
         model: the model's name, or "".
     """
 
@@ -88,6 +90,7 @@ class LogitLens:
     max_error: float | None = None
     d_vocab: int = 0
     model: str = ""
+    not_finite: str = ""
 
     def __post_init__(self) -> None:
         layers, streams = tuple(integers("layers", self.layers)), tuple(self.streams)
@@ -279,6 +282,7 @@ class LogitLens:
             "lens": self.lens,
             "max_error": self.max_error,
             "d_vocab": self.d_vocab,
+            "not_finite": self.not_finite,
             "model": self.model,
         }
 

@@ -44,6 +44,8 @@ class NextTokens:
             has among the candidates of the position before (of the 50 likeliest where a model was run); None where
             none was among them.
         d_vocab: size of the vocabulary.
+        not_finite: "" where every number is finite; else where in the model that ended. Then `log_prob`, `entropy` and
+            `top_probs` are NaN and `rank` and `top_ids` -1 where there is no number, and there are no totals.
         model: the model's name, or "".
     """
 
@@ -57,6 +59,7 @@ class NextTokens:
     max_error: float | None = None
     d_vocab: int = 0
     model: str = ""
+    not_finite: str = ""
 
     def __post_init__(self) -> None:
         count = len(self.tokens)
@@ -102,7 +105,10 @@ class NextTokens:
         return counted if truth("special", special) else counted & ~np.array(self.tokens.special, bool)
 
     def total_log_prob(self, special: bool = True) -> float:
-        """Sum of the tokens' log-probabilities over the `scored` positions, nats: log p(prompt | its first token)."""
+        """Sum of the tokens' log-probabilities over the `scored` positions, nats: log p(prompt | its first token); NaN
+        where numbers are not finite."""
+        if self.not_finite:
+            return math.nan
         return float(self.log_prob[self.scored(special)].sum(dtype=np.float64))
 
     def total_surprisal(self, special: bool = True) -> float:
@@ -184,6 +190,7 @@ class NextTokens:
             "names": {str(token): string for token, string in self.names.items()},
             "max_error": self.max_error,
             "d_vocab": self.d_vocab,
+            "not_finite": self.not_finite,
             "model": self.model,
         }
 

@@ -15,6 +15,9 @@ from mi_widgets.data.arrays import as_integers
 from mi_widgets.data.integers import is_integer, place, text, truth
 from mi_widgets.errors import DataError
 
+#: How a token that is none (id -1 among likeliest tokens) is named.
+MISSING = "–"
+
 
 @dataclass(frozen=True, eq=False)
 class Tokens:

@@ -15,6 +15,7 @@ from mi_widgets.data import Alignment, AttentionComparison, AttentionPatterns, T
 from mi_widgets.data.attention import UNITS
 from mi_widgets.data.thumbnails import thumbnails
 from mi_widgets.wire.blocks import Block, value_range
+from mi_widgets.wire.checks import finite_checks, worst
 from mi_widgets.wire.messages import (
     AttentionManifest,
     CheckValue,
@@ -142,11 +143,14 @@ def score_columns(scores: pd.DataFrame, patterns: AttentionPatterns) -> list[Sco
 
 def checks(*sides: AttentionPatterns) -> list[CheckValue]:
     """The self-checks that stand on the face of the view; the worst of the prompts shown."""
-    errors = [side.row_sum_error for side in sides if side.row_sum_error is not None]
-    if not errors:
-        return []
-    error = max(errors)
-    return [{"label": "rows sum to 1", "ok": error <= ROW_SUM_TOLERANCE, "detail": f"max error {error:.1e}"}]
+    found = finite_checks(*(side.not_finite for side in sides))
+    error = worst(side.row_sum_error for side in sides)
+    if error is not None:
+        sinks = any(side.sinks for side in sides)
+        label = "rows sum to at most 1 (attention sinks take the rest)" if sinks else "rows sum to 1"
+        detail = f"max error {error:.1e}" if error == error else "a row sums to no number"
+        found.append({"label": label, "ok": error <= ROW_SUM_TOLERANCE, "detail": detail})
+    return found
 
 
 def thumbnail_side(heads: int, causal: bool) -> int:

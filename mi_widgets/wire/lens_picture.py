@@ -5,6 +5,7 @@ Takes `data` once, gives manifest and blocks as they are asked for. Knows nothin
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -13,7 +14,7 @@ from mi_widgets.data import LogitLens, LogitLensComparison
 from mi_widgets.errors import DataError
 from mi_widgets.wire.attention import token_table
 from mi_widgets.wire.blocks import Block, pack
-from mi_widgets.wire.checks import output_check
+from mi_widgets.wire.checks import finite_checks, output_check
 from mi_widgets.wire.messages import CheckValue, TokenName
 from mi_widgets.wire.view_messages import LensCompare, LensManifest, LensRows
 
@@ -150,11 +151,13 @@ class LensPicture:
         }
 
     def _checks(self) -> list[CheckValue]:
-        checks: list[CheckValue] = []
+        checks = finite_checks(*(lens.not_finite for lens in self.sides.values()))
         for side, lens in self.sides.items():
             if lens.max_error is not None:
                 where = f" ({side})" if len(self.sides) > 1 else ""
-                detail = f"max relative error {lens.max_error:.0e}" if lens.max_error else "exactly"
+                detail = "exactly" if lens.max_error == 0 else f"max relative error {lens.max_error:.0e}"
+                if math.isnan(lens.max_error):
+                    detail = "no numbers to compare"
                 checks.append(output_check(f"last row = the model's output{where}", lens.max_error, self.half, detail))
         return checks
 

@@ -14,6 +14,7 @@ from mi_widgets.data import NextTokens, NextTokensComparison
 from mi_widgets.data.next_tokens import BIT
 from mi_widgets.wire.attention import token_table
 from mi_widgets.wire.blocks import Block, pack
+from mi_widgets.wire.checks import finite_checks, worst
 from mi_widgets.wire.messages import CheckValue, TokenName
 from mi_widgets.wire.view_messages import PromptManifest, PromptSide
 
@@ -106,17 +107,12 @@ class PromptPicture:
         return [{"id": token, "string": string} for token, string in sorted(names.items())]
 
     def _checks(self) -> list[CheckValue]:
-        errors = [side.max_error for side in self.sides.values() if side.max_error is not None]
-        if not errors:
-            return []
-        error = max(errors)
-        return [
-            {
-                "label": "tokens and candidates agree",
-                "ok": error <= TOLERANCE,
-                "detail": f"max error {error:.0e}",
-            }
-        ]
+        checks = finite_checks(*(side.not_finite for side in self.sides.values()))
+        error = worst(side.max_error for side in self.sides.values())
+        if error is not None:
+            label, detail = "tokens and candidates agree", f"max error {error:.0e}"
+            checks.append({"label": label, "ok": error <= TOLERANCE, "detail": detail})
+        return checks
 
     def _own_notes(self) -> list[str]:
         notes = []
@@ -141,9 +137,9 @@ def _side(side: NextTokens) -> PromptSide:
     """Totals over every token but the first; the perplexity of none is sent as 0."""
     return {
         "tokens": token_table(side.tokens),
-        "total": _number(side.total_surprisal()),
+        "total": None if side.not_finite else _number(side.total_surprisal()),
         "scored": int(side.scored().sum()),
-        "perplexity": _number(side.perplexity()),
+        "perplexity": None if side.not_finite else _number(side.perplexity()),
     }
 
 

@@ -220,12 +220,13 @@ class AttributionState(TypedDict):
 
 
 class PromptSide(TypedDict):
-    """Totals of one prompt, in bits: over its `scored` tokens (the first has nothing before it)."""
+    """Totals of one prompt, in bits: over its `scored` tokens (the first has nothing before it); null where numbers are
+    not finite."""
 
     tokens: TokenTable
-    total: float
+    total: float | None
     scored: int
-    perplexity: float
+    perplexity: float | None
 
 
 class PromptManifest(TypedDict):

@@ -10,6 +10,7 @@ import tiny_oracle
 import torch
 
 from mi_widgets import compute
+from mi_widgets.compute.attention import patterns_from_cache
 from mi_widgets.errors import DataError, ModelError
 from mi_widgets.models import load_model
 
@@ -221,3 +222,50 @@ def test_an_unknown_weighting_lists_the_known_ones(model):
 def test_what_is_no_model_is_refused(thing):
     with pytest.raises(ModelError, match="not a TransformerLens model"):
         compute.attention_patterns(thing, IDS)
+
+
+@pytest.fixture(scope="module")
+def with_sinks(tmp_path_factory):
+    """A tiny GPT-OSS, whose softmax has a learned sink beside the keys."""
+    import tiny_models
+    import transformers
+
+    folder = tmp_path_factory.mktemp("gpt-oss")
+    config = transformers.GptOssConfig(
+        hidden_size=32, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, head_dim=8, vocab_size=128,
+        intermediate_size=48, num_local_experts=2, num_experts_per_tok=1, sliding_window=5, max_position_embeddings=64,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    transformers.GptOssForCausalLM(config).save_pretrained(folder)
+    tiny_models.tokenizer().save_pretrained(folder)
+    return load_model(folder)
+
+
+def test_rows_of_a_model_with_sinks_sum_to_less_than_1_and_it_is_said(with_sinks):
+    from mi_widgets.wire.attention import checks
+
+    found = compute.attention_patterns(with_sinks, [5, 6, 7, 8, 9])
+    assert found.sinks and found.values.sum(-1).max() < 1.0 and found.row_sum_error == 0.0
+    assert [(check["label"], check["ok"]) for check in checks(found)] == [
+        ("rows sum to at most 1 (attention sinks take the rest)", True)
+    ]
+    _, cache = with_sinks.run_with_cache(torch.tensor([[5, 6, 7, 8, 9]]))
+    assert patterns_from_cache(cache).sinks
+
+
+def test_rows_of_a_model_with_sinks_that_sum_to_more_than_1_fail(with_sinks):
+    from mi_widgets.wire.attention import checks
+
+    with_sinks.add_hook("blocks.1.attn.hook_pattern", lambda pattern, hook: pattern * 3)
+    try:
+        found = compute.attention_patterns(with_sinks, [5, 6, 7, 8, 9])
+    finally:
+        with_sinks.reset_hooks()
+    assert not checks(found)[0]["ok"]
+
+
+def test_nan_in_a_cache_fails_its_check():
+    pattern = torch.full((1, 2, 4, 4), 0.25)
+    pattern[0, 1, 2] = torch.nan
+    found = patterns_from_cache({"blocks.0.attn.hook_pattern": pattern})
+    assert found.not_finite == "in the cache" and np.isnan(found.row_sum_error)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 import torch
 from model_state import state_of
 
 from mi_widgets import compute
-from mi_widgets.compute.forward import forward
+from mi_widgets.compute.attention import assemble
+from mi_widgets.compute.forward import PATTERN, SCORES, forward
 from mi_widgets.errors import ModelError
-from mi_widgets.models import modules_of
+from mi_widgets.models import load_model, modules_of, tokenize
 
 IDS = np.arange(3, 15)
 
@@ -116,3 +119,72 @@ def test_ctrl_c_while_flags_are_set_leaves_none_behind(value, model):
         del kind.__setattr__
     assert not left
     assert [module.training for module in modules_of(model)] == before
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyError, TypeError])
+def test_an_error_in_the_users_hook_is_the_users_own(error, model):
+    def wrong(value, hook):
+        raise error("my hook is wrong")
+
+    model.add_hook("blocks.0.hook_resid_pre", wrong)
+    for ask in (compute.attention_patterns, compute.next_tokens, compute.logit_lens):
+        with pytest.raises(error, match="my hook is wrong") as raised:
+            ask(model, IDS)
+        assert type(raised.value) is error
+
+
+def test_a_residual_stream_that_is_never_called_is_named_as_such(tmp_path):
+    import tiny_models
+    import transformers
+
+    config = transformers.OpenAIGPTConfig(n_embd=32, n_layer=2, n_head=4, n_positions=64, vocab_size=128)
+    transformers.OpenAIGPTLMHeadModel(config).save_pretrained(tmp_path)
+    tiny_models.tokenizer().save_pretrained(tmp_path)
+    model = load_model(tmp_path)
+    with pytest.raises(ModelError, match="residual stream") as refused:
+        compute.logit_lens(model, IDS)
+    assert "attention" not in str(refused.value)
+
+
+@pytest.mark.filterwarnings("error")
+def test_all_arrays_of_a_pass_are_read_only_and_no_result_writes_into_them(model):
+    sites = ("attn.hook_pattern", "attn.hook_attn_scores", "attn.hook_v", "hook_resid_post", "output.top_logits")
+    kept = forward(model, IDS, sites)
+    before = {site: array.copy() for site, array in kept.arrays.items()}
+    assert not any(array.flags.writeable for array in kept.arrays.values())
+    tokens = tokenize(model, IDS)
+    for weighting in ("pattern", "scores", "value", "output"):
+        found = assemble(model, tokens, kept, weighting)
+        assert found.base.base is kept.arrays[SCORES if weighting == "scores" else PATTERN].base
+    for site, array in kept.only((1,)).arrays.items():
+        assert not array.flags.writeable, site
+    for site, array in before.items():
+        assert np.array_equal(kept.arrays[site], array, equal_nan=True)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", ["attention_patterns", "next_tokens", "logit_lens", "logit_attribution", "sample"])
+def test_read_only_ids_and_arrays_draw_no_warning(name, model):
+    ids = IDS.copy()
+    ids.flags.writeable = False
+    given = {"logit_attribution": (9, 8), "sample": (2,)}.get(name, ())
+    getattr(compute, name)(model, ids, *given)
+
+
+def test_scores_are_masked_as_they_are_kept(model):
+    scores = forward(model, IDS, (SCORES,)).arrays[SCORES]
+    masked = np.triu(np.ones((len(IDS), len(IDS)), bool), 1)
+    assert np.isnan(scores[:, :, masked]).all() and np.isfinite(scores[:, :, ~masked]).all()
+
+
+def test_hooks_act_on_the_thread_that_set_them(model):
+    from mi_widgets.compute.undisturbed import OwnHook
+
+    seen = []
+    hook = OwnHook(seen.append)
+    thread = threading.Thread(target=hook, args=(torch.zeros(1, 2),))
+    thread.start()
+    thread.join()
+    assert seen == []
+    hook(torch.zeros(1, 2))
+    assert len(seen) == 1

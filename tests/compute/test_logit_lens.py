@@ -126,7 +126,7 @@ def test_half_precision_is_read_as_the_half_precision_model_reads(architecture, 
     lens = compute.logit_lens(model, IDS, targets=TARGETS, top_k=5)
     activations = forward(model, IDS, ("hook_resid_post",)).arrays["hook_resid_post"]
     # The same vectors through Hugging Face's bfloat16 norm and head, so that only the reading is compared.
-    rows = lens_oracle.read(hugging, torch.from_numpy(activations))
+    rows = lens_oracle.read(hugging, torch.tensor(activations))
     check(lens, rows, IDS, TARGETS, tolerance=1e-2)
     # And against the whole model: hidden states of two half precision runs differ by a few roundings.
     whole = lens_oracle.numbers(lens_oracle.logits(hugging, IDS, "resid_post"), IDS, TARGETS)

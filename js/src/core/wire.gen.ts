@@ -469,13 +469,14 @@ export interface AttributionState {
 }
 
 /**
- * Totals of one prompt, in bits: over its `scored` tokens (the first has nothing before it).
+ * Totals of one prompt, in bits: over its `scored` tokens (the first has nothing before it); null where numbers are
+ * not finite.
  */
 export interface PromptSide {
   tokens: TokenTable;
-  total: number;
+  total: number | null;
   scored: number;
-  perplexity: number;
+  perplexity: number | null;
 }
 
 /**

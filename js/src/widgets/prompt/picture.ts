@@ -146,6 +146,6 @@ export class PromptPicture implements Pictured {
 
   /** Total surprisal of A − that of B in bits, aligned or not. */
   get totalDifference(): number {
-    return this.b ? this.a.totals.total - this.b.totals.total : NaN;
+    return (this.a.totals.total ?? NaN) - (this.b?.totals.total ?? NaN);
   }
 }

@@ -11,9 +11,10 @@ export function plural(count: number, noun: string): string {
 
 /** "12 tokens, BOS prepended · 38.2143 bits over 11 scored · perplexity 11.0932". */
 export function totalsOf(side: Side, prepended: boolean): string[] {
-  const { total, scored, perplexity } = side.totals;
+  const { total, scored } = side.totals, perplexity = side.totals.perplexity ?? NaN;
   const parts = [`${plural(side.count, "token")}${prepended ? ", BOS prepended" : ""}`];
-  if (!scored) parts.push("none scored: nothing stands before the first token");
+  if (total === null) parts.push("no totals: numbers are not finite");
+  else if (!scored) parts.push("none scored: nothing stands before the first token");
   else parts.push(`${bits(total)} over ${plural(scored, "scored token")}`, `perplexity ${perplexity >= ENDLESS ? "∞" : exact(perplexity)}`);
   return parts;
 }

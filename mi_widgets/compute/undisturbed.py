@@ -1,0 +1,83 @@
+"""Computing with the user's model and leaving nothing behind: gradients off, modes put back, hooks taken away.
+
+A Ctrl-C may come anywhere, also while something is put back. So everything is put back twice over, by functions that
+may be called again, in a `finally` inside a `finally` of the very function that changed it; what a context manager of
+Python's own would put back is lost when the interrupt comes as its exit begins. Runs no model.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, ParamSpec, TypeVar
+
+import torch
+
+Given = ParamSpec("Given")
+Result = TypeVar("Result")
+
+#: Sets the mode of this thread in one step that no Ctrl-C can come between; `torch.set_grad_enabled` is Python code.
+set_gradients = torch._C._set_grad_enabled
+
+
+def without_gradients(function: Callable[Given, Result]) -> Callable[Given, Result]:
+    """`function` without a graph; the mode of the calling thread is as before afterwards, also after Ctrl-C."""
+
+    @functools.wraps(function)
+    def run(*given: Given.args, **named: Given.kwargs) -> Result:
+        before = torch.is_grad_enabled()
+        try:
+            try:
+                set_gradients(False)
+                return function(*given, **named)
+            finally:
+                set_gradients(before)
+        finally:
+            set_gradients(before)
+
+    return run
+
+
+def train_again(modules: Sequence[torch.nn.Module]) -> None:
+    """Set every module's own flag; a Ctrl-C meanwhile is heard when all stand."""
+    interrupted: KeyboardInterrupt | None = None
+    while True:
+        try:
+            for module in modules:
+                module.training = True
+            break
+        except KeyboardInterrupt as reason:
+            interrupted = reason
+    if interrupted is not None:
+        raise interrupted
+
+
+class OwnHook:
+    """A hook of ours. It acts on the thread that made it alone: a pass of the user's on another is theirs.
+
+    Args:
+        act: called with the activation of the one prompt, without its batch axis and without a graph.
+    """
+
+    def __init__(self, act: Callable[[torch.Tensor], None]) -> None:
+        self._act, self._thread = act, threading.get_ident()
+
+    def __call__(self, activation: torch.Tensor, hook: Any = None) -> None:  # noqa: ARG002
+        """As TransformerLens calls it."""
+        if threading.get_ident() == self._thread:
+            self._act(activation[0].detach())
+
+
+def take_away(points: Iterable[Any]) -> None:
+    """Remove every `OwnHook` that still hangs on these hook points, however far it had been put there."""
+    for point in points:
+        point.fwd_hooks[:] = [held for held in point.fwd_hooks if not isinstance(_inner(held), OwnHook)]
+        for number, function in list(point._forward_hooks.items()):
+            cells = getattr(function, "__closure__", None) or ()
+            if any(isinstance(cell.cell_contents, OwnHook) for cell in cells):
+                del point._forward_hooks[number]
+
+
+def _inner(held: Any) -> Any:
+    return getattr(held, "user_hook", None)
