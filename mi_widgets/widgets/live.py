@@ -29,7 +29,6 @@ PROMPT_TRAIT: dict[str, Any] = {
     "sync": True,
     "to_json": lambda prompt, _view: to_wire(prompt),
     "from_json": lambda value, _view: from_wire(value),
-    "echo_update": False,
 }
 
 
@@ -48,7 +47,7 @@ class LiveView(View):
 
     prompt = traitlets.Any(None, allow_none=True).tag(**PROMPT_TRAIT)
     history = traitlets.List().tag(sync=True)
-    options = traitlets.Dict().tag(sync=True, from_json=options_from_wire, echo_update=False)
+    options = traitlets.Dict().tag(sync=True, from_json=options_from_wire)
 
     #: The result of the picture, kept by the subclass.
     _data: Any = None

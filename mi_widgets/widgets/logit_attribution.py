@@ -52,7 +52,7 @@ OPTIONS = OptionTable(
 )
 
 #: How a trait that holds an answer crosses: text, an id, or null.
-ANSWER_TRAIT: dict[str, Any] = {"sync": True, "echo_update": False}
+ANSWER_TRAIT: dict[str, Any] = {"sync": True}
 
 
 class LogitAttribution(LiveView):

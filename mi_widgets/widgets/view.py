@@ -75,7 +75,7 @@ class View(anywidget.AnyWidget):
 
     session_id = traitlets.Unicode().tag(sync=True)
     selection = traitlets.Instance(Selection).tag(
-        sync=True, to_json=_selection_to_wire, from_json=_selection_from_wire, echo_update=False
+        sync=True, to_json=_selection_to_wire, from_json=_selection_from_wire
     )
     status = traitlets.Dict().tag(sync=True)
     picture = traitlets.Bytes(b"").tag(sync=True)
