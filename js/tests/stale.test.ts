@@ -66,7 +66,7 @@ describe.each(EVERY_VIEW)("$name", ({ view, state, picture, words, compared }) =
     await settle();
     expect([root.dataset["state"], said(root)]).toEqual(["frozen", STALE]);
     expect(root.querySelector(".miw-frozen")!.textContent).toBe(
-      "The kernel is gone; this is the last picture. Restart the kernel, run the cells above first, then this one.",
+      "The kernel is gone. Restart it, run the cells above first, then this one.",
     );
     expect(root.querySelector<HTMLTextAreaElement>("textarea.miw-prompt")!.value).toBe("another");
   });

@@ -42,7 +42,7 @@ export class StatusBar {
       this.progress.setAttribute("aria-valuenow", String(Math.round(share * 100)));
     }
     const parts: Node[] = [];
-    if (line.frozen) parts.push(h("span", { class: "miw-frozen" }, line.frozen));
+    if (line.frozen) parts.push(h("span", { class: "miw-frozen", "data-tip": line.frozen }, line.frozen));
     if (computing) parts.push(h("span", {}, computing.text));
     for (const part of line.parts) {
       const mark = part.kind === "check" ? "✓ " : part.kind === "failed" ? "✗ " : "";

@@ -37,7 +37,7 @@ export function statusLine(view: AnyView): StatusLine {
   if (!computing && status.state === "idle" && status.message) parts.push({ text: status.message, tip: status.hint });
   const frozen =
     liveness === "gone"
-      ? `The kernel is gone${manifest ? "; this is the last picture" : ""}. Restart the kernel, run the cells above first, then this one.`
+      ? "The kernel is gone. Restart it, run the cells above first, then this one."
       : liveness === "frozen"
         ? manifest
           ? "Saved picture: no kernel."
