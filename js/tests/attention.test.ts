@@ -230,8 +230,28 @@ test("a kernel that went away leaves the last picture and says what to do", asyn
   model.emit("comm_live_update");
   await settle();
   expect(root.dataset["state"]).toBe("frozen");
-  expect(root.querySelector(".miw-status")!.textContent).toContain("The kernel is gone; this is the last picture. Run the cell again to go on.");
+  expect(root.querySelector(".miw-status")!.textContent).toContain("The kernel is gone. Restart it, run the cells above first, then this one.");
   expect(root.querySelectorAll(".miw-token")).toHaveLength(5);
+});
+
+test("a block that is asked for when the kernel goes is said to be missing, and asked for again once the kernel is back", async () => {
+  const model = new FakeModel(syntheticState(WORDS, { focus: new DataView(new ArrayBuffer(0)) })) as FakeModel & { comm_live?: boolean };
+  const root = show(model);
+  await settle(200);
+  expect(model.requests("heads")).toHaveLength(1);
+  model.comm_live = false;
+  model.emit("comm_live_update");
+  await settle(5000);
+  expect(root.querySelector(".miw-error")!.textContent).toContain("The kernel is gone.");
+  expect(model.requests("heads")).toHaveLength(1);
+  model.comm_live = true;
+  model.emit("comm_live_update");
+  await settle(5000);
+  expect(model.requests("heads")).toHaveLength(2);
+  const buffer = packed([headPiece(0, 0, WORDS.length, () => 0.25)], null);
+  model.answer({ req: model.requests("heads")[1]!["req"], nbytes: buffer.byteLength }, [buffer]);
+  await settle();
+  expect(root.querySelector<HTMLElement>(".miw-error")!.hidden).toBe(true);
 });
 
 test("a reopened notebook whose view the host marks as disconnected shows a saved picture", async () => {
@@ -296,7 +316,7 @@ test("a render that starts disconnected is shown once the host connects it, and 
   expect(model.sent).toEqual([]);
   el.className = "";
   await settle();
-  expect(model.sent).toContainEqual({ kind: "shown" });
+  expect(model.sent).toContainEqual({ kind: "shown", render: expect.any(String) });
   model.send = () => {
     throw new Error("closed");
   };

@@ -123,3 +123,32 @@ test("a view rendered outside a page that is dark already takes the page's ink w
   await settle();
   expect(papers).toEqual(["#fff", "#111"]);
 });
+
+test("a render says by its name that it stands: at first, when asked, when its page wakes, when the kernel is back", async () => {
+  const model = state() as FakeModel & { comm_live?: boolean };
+  show(model);
+  show(model);
+  const names = (kind: string): unknown[] => model.sent.splice(0).filter((message) => message["kind"] === kind).map((message) => message["render"]);
+  const both = names("shown");
+  expect(new Set(both).size).toBe(2);
+  model.emit("msg:custom", { kind: "roll_call" }, []);
+  await settle();
+  expect(names("shown")).toEqual(both);
+  document.dispatchEvent(new Event("visibilitychange"));
+  expect(names("shown")).toEqual(both);
+  model.comm_live = false;
+  model.emit("comm_live_update");
+  await settle();
+  document.dispatchEvent(new Event("visibilitychange"));
+  expect(names("shown")).toEqual([]);
+  model.comm_live = true;
+  model.emit("comm_live_update");
+  await settle();
+  expect(names("shown")).toEqual(both);
+  cleanups.shift()!();
+  cleanups.shift()!();
+  expect(names("hidden")).toEqual(both);
+  model.emit("msg:custom", { kind: "roll_call" }, []);
+  await settle();
+  expect(model.sent).toEqual([]);
+});

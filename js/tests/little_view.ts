@@ -38,7 +38,8 @@ export class Little extends Linked<LittleState, LittleOptions, LittlePicture> {
     if (!parcel) return;
     const manifest = parcel.manifest as LittlePicture["manifest"] & { run: number; word: string };
     this.notice.value = null;
-    this.picture.value = { run: manifest.run, word: manifest.word, manifest };
+    const prompts = [{ ids: [], strings: [], special: [], spans: [], text: manifest.word }];
+    this.picture.value = { run: manifest.run, word: manifest.word, prompts, manifest };
   }
 }
 

@@ -172,6 +172,26 @@ test("rows in sight are fetched whole once the picture stands, and never for the
   expect(model.requests("rows")).toHaveLength(1);
 });
 
+test("rows that are asked for when the kernel goes are said to be missing, and asked for again once it is back", async () => {
+  const { root, ...shown } = show({ whole: false });
+  const model = shown.model as FakeModel & { comm_live?: boolean };
+  await settle(500);
+  expect(model.requests("rows")).toHaveLength(1);
+  model.comm_live = false;
+  model.emit("comm_live_update");
+  await settle(5000);
+  expect(root.querySelector(".miw-error")!.textContent).toContain("The kernel is gone.");
+  expect(model.requests("rows")).toHaveLength(1);
+  model.comm_live = true;
+  model.emit("comm_live_update");
+  await settle(5000);
+  expect(model.requests("rows")).toHaveLength(2);
+  const buffer = lensRows([2, 1, 0], 4);
+  model.answer({ req: model.requests("rows")[1]!["req"], nbytes: buffer.byteLength }, [buffer]);
+  await settle();
+  expect(root.querySelector<HTMLElement>(".miw-error")!.hidden).toBe(true);
+});
+
 test("rows that the kernel does not give are not asked for again", async () => {
   const { model, root } = show({ whole: false });
   await settle(300);

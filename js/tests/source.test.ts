@@ -151,3 +151,102 @@ test("a closed source listens to nothing", () => {
   expect(model.listening).toBe(0);
   expect(vi.getTimerCount()).toBe(0);
 });
+
+test("requests that are pending when the kernel goes are rejected, and so is what is asked after; not the next ping", async () => {
+  const model = new FakeModel({}) as FakeModel & { comm_live?: boolean };
+  const live = source(model);
+  const answer = live.request(asked);
+  live.expectKernel(() => false, true);
+  model.comm_live = false;
+  model.emit("comm_live_update");
+  await expect(answer).rejects.toMatchObject({ reason: { message: "The kernel is gone.", hint: expect.stringContaining("run the cells above first") } });
+  await expect(live.request(asked)).rejects.toMatchObject({ reason: { message: "The kernel is gone." } });
+  expect([live.overdue.value, vi.getTimerCount(), model.requests("heads").length]).toEqual([null, 0, 1]);
+  live.expectKernel(() => false);
+  model.answer({ req: model.requests("ping").at(-1)!["req"] });
+  expect(live.liveness.value).toBe("live");
+});
+
+test("what waits for an answer is overdue after a second, and silent after eight; an edit stays one", async () => {
+  const model = new FakeModel({});
+  const live = source(model);
+  live.expectKernel(() => false, true);
+  await vi.advanceTimersByTimeAsync(900);
+  expect(live.overdue.value).toBeNull();
+  await vi.advanceTimersByTimeAsync(200);
+  expect(live.overdue.value).toEqual({ how: "waiting", edit: true });
+  live.expectKernel(() => false);
+  await vi.advanceTimersByTimeAsync(7000);
+  expect(live.overdue.value).toEqual({ how: "silent", edit: true });
+  model.answer({ req: -1 });
+  expect([live.overdue.value, vi.getTimerCount()]).toEqual([null, 0]);
+});
+
+test("an edit after the question is asked for anew: the first answer says nothing of it", async () => {
+  const model = new FakeModel({});
+  const live = source(model);
+  live.expectKernel(() => false, true);
+  live.expectKernel(() => false, true);
+  live.expectKernel(() => false);
+  expect(model.requests("ping")).toHaveLength(1);
+  model.answer({ req: model.requests("ping")[0]!["req"] });
+  expect(model.requests("ping")).toHaveLength(2);
+  await vi.advanceTimersByTimeAsync(1000);
+  expect(live.overdue.value).toEqual({ how: "waiting", edit: true });
+  model.answer({ req: model.requests("ping")[1]!["req"] });
+  expect([live.overdue.value, vi.getTimerCount(), model.requests("ping").length]).toEqual([null, 0, 2]);
+});
+
+test("without a connection an edit is known to be unsent at once, also while an earlier run is computed", async () => {
+  const model = new FakeModel({});
+  const kernel = { status: "busy", connectionStatus: "connecting" };
+  model.widget_manager = { kernel };
+  const live = source(model);
+  live.expectKernel(() => true, true);
+  expect(live.overdue.value).toEqual({ how: "unsent", edit: true });
+  await vi.advanceTimersByTimeAsync(20000);
+  expect([live.overdue.value?.how, live.silent.value, live.liveness.value]).toEqual(["unsent", false, "live"]);
+  Object.assign(kernel, { status: "idle", connectionStatus: "connected" });
+  await vi.advanceTimersByTimeAsync(1000);
+  expect(live.overdue.value).toBeNull(); // the run is computed, as the status says
+});
+
+test("a kernel that runs a cell is waited for, and never silent", async () => {
+  const model = new FakeModel({});
+  model.widget_manager = { kernel: { status: "busy" } };
+  const live = source(model);
+  live.expectKernel(() => false, true);
+  await vi.advanceTimersByTimeAsync(60000);
+  expect(live.overdue.value).toEqual({ how: "waiting", edit: true });
+});
+
+test("a roll call is heard", () => {
+  const model = new FakeModel({});
+  const live = source(model);
+  model.emit("msg:custom", { kind: "roll_call" }, []);
+  expect(live.rollCalls.value).toBe(1);
+});
+
+test("the echo of a value that this page has replaced undoes nothing; what follows it, and what Python sets, arrives", async () => {
+  const model = new FakeModel({ prompt: "" });
+  const live = source(model);
+  const heard: unknown[] = [];
+  live.observe(["prompt"], () => heard.push(live.get("prompt")));
+  const settled = async (value: unknown, ms: number): Promise<unknown[]> => {
+    model.set("prompt", value);
+    await vi.advanceTimersByTimeAsync(ms);
+    return heard.splice(0);
+  };
+  live.set("prompt", "a");
+  live.set("prompt", "ab");
+  await vi.advanceTimersByTimeAsync(0);
+  expect(heard.splice(0)).toEqual(["ab"]);
+  expect(await settled("a", 100)).toEqual([]); // an echo, late
+  expect(await settled("ab", 0)).toEqual(["ab"]); // and its successor
+  expect(await settled("a", 100)).toEqual([]);
+  expect(await settled("ab", 400)).toEqual(["ab", "ab"]);
+  expect(await settled("set in Python", 0)).toEqual(["set in Python"]);
+  expect(await settled("a", 400)).toEqual(["a"]); // it stays: someone set it again
+  live.close();
+  expect(vi.getTimerCount()).toBe(0);
+});

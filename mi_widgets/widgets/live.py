@@ -31,7 +31,6 @@ PROMPT_TRAIT: dict[str, Any] = {
     "from_page": True,
     "to_json": lambda prompt, _view: to_wire(prompt),
     "from_json": lambda value, _view: from_wire(value),
-    "echo_update": False,
 }
 
 
@@ -50,7 +49,7 @@ class LiveView(View):
 
     prompt: Any = Checked(None).tag(**PROMPT_TRAIT)
     history = traitlets.List().tag(sync=True)
-    options: Any = Options().tag(sync=True, from_page=True, from_json=options_from_wire, echo_update=False)
+    options: Any = Options().tag(sync=True, from_page=True, from_json=options_from_wire)
 
     #: The result of the picture, kept by the subclass.
     _data: Any = None

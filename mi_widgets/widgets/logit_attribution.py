@@ -53,7 +53,7 @@ OPTIONS = OptionTable(
 )
 
 #: How a trait that holds an answer crosses: text, an id, or null.
-ANSWER_TRAIT: dict[str, Any] = {"sync": True, "from_page": True, "echo_update": False}
+ANSWER_TRAIT: dict[str, Any] = {"sync": True, "from_page": True}
 
 
 class LogitAttribution(LiveView):

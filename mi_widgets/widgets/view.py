@@ -96,7 +96,7 @@ class View(anywidget.AnyWidget):
 
     session_id = traitlets.Unicode().tag(sync=True)
     selection: Any = SelectionTrait().tag(
-        sync=True, from_page=True, to_json=_selection_to_wire, from_json=_selection_from_wire, echo_update=False
+        sync=True, from_page=True, to_json=_selection_to_wire, from_json=_selection_from_wire
     )
     status = traitlets.Dict().tag(sync=True)
     picture = traitlets.Bytes(b"").tag(sync=True)

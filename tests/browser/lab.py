@@ -88,8 +88,9 @@ class Notebook:
     """
 
     def __init__(self, server: LabServer, browser: Browser, name: str, viewport: tuple[int, int], options: Any) -> None:
-        self.server, self.name = server, name
+        self.server, self.name, self.options = server, name, options
         self.kernel_ended = False
+        self.tabs: list[Notebook] = []
         self.errors: list[str] = []
         self.external: list[str] = []
         self.page: Page = browser.new_page(viewport={"width": viewport[0], "height": viewport[1]}, **options)
@@ -187,6 +188,16 @@ class Notebook:
             self.page.wait_for_timeout(50)
         raise TimeoutError("the notebook was not saved within 30 s")
 
+    def another_tab(self) -> Notebook:
+        """The same notebook in a second tab of the browser, on the same kernel; it closes with this one."""
+        size = self.page.viewport_size or {"width": 1300, "height": 1000}
+        assert self.page.context.browser is not None
+        tab = Notebook(self.server, self.page.context.browser, self.name, (size["width"], size["height"]), self.options)
+        tab.errors, tab.external = self.errors, self.external
+        self.tabs.append(tab)
+        return tab
+
     def close(self) -> None:
-        """Close the page."""
-        self.page.close()
+        """Close the page, and other tabs on it."""
+        for page in (*self.tabs, self):
+            page.page.close()

@@ -1,7 +1,9 @@
 /**
  * The page's own way to link views of one session: selection and hover reach every view at once, with or without a
- * kernel. Views of other sessions hear nothing. Messages are window events, so that people's own scripts can listen.
+ * kernel; so does the word that an edit is still on its way. Views of other sessions hear nothing. Messages are window
+ * events, so that people's own scripts can listen.
  */
+import type { Overdue } from "./source";
 import type { SelectionValue } from "./wire.gen";
 
 /** What the pointer is over; positions are those of prompt A. */
@@ -18,6 +20,8 @@ export const NO_HOVER: HoverValue = { layer: null, head: null, query: null, key:
 interface Channels {
   selection: SelectionValue;
   hover: HoverValue;
+  /** What became of an edit in the view that says so; null once the kernel has it. */
+  edit: Overdue | null;
 }
 
 export interface BusDetail<Value> {
@@ -47,11 +51,11 @@ export class Bus {
   }
 
   /** Hears what other views of the session say. Returns the way to stop. */
-  subscribe<Name extends keyof Channels>(name: Name, heard: (value: Channels[Name]) => void): () => void {
+  subscribe<Name extends keyof Channels>(name: Name, heard: (value: Channels[Name], origin: string) => void): () => void {
     const listener = (event: Event): void => {
       const detail = (event as CustomEvent<BusDetail<Channels[Name]>>).detail;
       if (!detail || detail.session !== this.session() || detail.origin === this.origin) return;
-      heard(detail.value);
+      heard(detail.value, detail.origin);
     };
     this.target.addEventListener(`miw:${name}`, listener);
     return () => this.target.removeEventListener(`miw:${name}`, listener);

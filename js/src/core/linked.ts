@@ -3,10 +3,12 @@
  * it. A view extends this with its own picture. Knows nothing of the DOM or of any particular picture.
  */
 import { Bus, NO_HOVER, type HoverValue } from "./bus";
+import { mayBeOf } from "./prompt";
+import { RequestFailed } from "./requests";
 import { changed, isNewer, NOTHING } from "./selection";
 import { computed, Signal, type Readable, type Scope } from "./signal";
-import type { DataSource, Liveness } from "./source";
-import type { CheckValue, PromptValue, SelectionValue, State as RunState, StatusValue } from "./wire.gen";
+import type { DataSource, Liveness, Overdue } from "./source";
+import type { CheckValue, PromptValue, RefusedToken, SelectionValue, State as RunState, StatusValue, TokenTable } from "./wire.gen";
 
 /** The traits that views share; a view may lack the optional ones. */
 export interface LinkedState {
@@ -20,9 +22,11 @@ export interface LinkedState {
   history?: PromptValue[];
 }
 
-/** What must be known of any picture: its run, and what the status line says of it. */
+/** What must be known of any picture: its run, the prompts it is of, and what the status line says of it. */
 export interface Pictured {
   readonly run: number;
+  /** Its own prompt, and where it compares two, the second; whatever is asked for now. */
+  readonly prompts: TokenTable[];
   readonly manifest: {
     model: string;
     checks: CheckValue[];
@@ -38,6 +42,12 @@ export interface Notice {
   hint: string;
 }
 
+/** What was asked of the kernel, here or in a linked view, and has had no answer for a while. */
+export interface Unanswered {
+  how: Overdue;
+  what: "edit" | "linked edit" | "data";
+}
+
 /** What is particular to one kind of view. */
 export interface Kind<Options> {
   defaults: Options;
@@ -49,7 +59,7 @@ export interface Kind<Options> {
 
 /** Any view, whatever its options and its picture: what the frame and the prompts see of it. */
 export interface AnyView {
-  readonly source: { readonly liveness: Readable<Liveness>; readonly silent: Readable<boolean>; stop(): void };
+  readonly source: { readonly liveness: Readable<Liveness>; stop(): void };
   readonly scope: Scope;
   readonly options: Readable<object>;
   readonly status: Readable<StatusValue>;
@@ -60,7 +70,9 @@ export interface AnyView {
   readonly height: Readable<number>;
   readonly notice: Signal<Notice | null>;
   readonly waiting: Readable<boolean>;
+  readonly unanswered: Readable<Unanswered | null>;
   readonly state: Readable<RunState>;
+  readonly stale: Readable<boolean>;
   readonly canCompute: Readable<boolean>;
   setPrompt(which: "prompt" | "compare", value: PromptValue | null): void;
 }
@@ -96,7 +108,11 @@ export abstract class Linked<State extends LinkedState, Options extends object, 
   readonly remote = new Signal<HoverValue>(NO_HOVER);
   readonly bus: Bus;
   readonly #kind: Kind<Options>;
+  /** Edits in linked views that the kernel has not answered, by view. */
+  readonly #edits = new Signal<ReadonlyMap<string, Overdue>>(new Map());
   #pointing = false;
+  /** What was last said of a request that failed. */
+  #failure: Notice | null = null;
 
   constructor(
     readonly source: DataSource<State>,
@@ -120,6 +136,7 @@ export abstract class Linked<State extends LinkedState, Options extends object, 
     scope.add(source.observe(names, (changedNames) => this.#read(changedNames)));
     scope.add(this.bus.subscribe("selection", (value) => this.#adopt(value)));
     scope.add(this.bus.subscribe("hover", (value) => (this.remote.value = value)));
+    this.#shareEdits();
     // Linked views must not keep pointing at what a view that is gone pointed at.
     scope.add(() => {
       if (this.#pointing) this.bus.publish("hover", NO_HOVER);
@@ -131,6 +148,24 @@ export abstract class Linked<State extends LinkedState, Options extends object, 
   readonly state: Readable<RunState> = computed(() => {
     if (this.source.liveness.value !== "live") return "frozen";
     return this.status.value.state;
+  });
+
+  /** The picture is not of the last run, or not of the prompt in sight, and no other one is on its way. */
+  readonly stale: Readable<boolean> = computed(() => {
+    const picture = this.picture.value;
+    if (!picture) return false;
+    const { state, run } = this.status.value;
+    if (this.source.liveness.value === "live") return state !== "computing" && run > picture.run;
+    return run > picture.run || !mayBeOf(picture.prompts, this.prompt.value, this.compare.value);
+  });
+
+  readonly unanswered: Readable<Unanswered | null> = computed(() => {
+    if (this.source.liveness.value !== "live") return null;
+    const own = this.source.overdue.value;
+    if (own?.edit) return { how: own.how, what: "edit" };
+    const [elsewhere] = this.#edits.value.values();
+    if (elsewhere) return { how: elsewhere, what: "linked edit" };
+    return own && { how: own.how, what: "data" };
   });
 
   /** Other prompts and options can be asked of the kernel. */
@@ -169,11 +204,49 @@ export abstract class Linked<State extends LinkedState, Options extends object, 
   }
 
   /** The kernel has to answer now; if it stays silent, the status line says so. */
-  expectKernel(): void {
-    this.source.expectKernel(() => this.status.peek().state === "computing");
+  expectKernel(edit = true): void {
+    this.source.expectKernel(() => this.status.peek().state === "computing", edit);
+  }
+
+  /** Says why a request failed; with null, that one succeeded, which takes back that and not what others have said. */
+  report(reason: unknown): void {
+    // A stale request is answered by the newer picture, which is on its way.
+    if (reason instanceof RequestFailed && reason.reason.code === "stale") return;
+    const held = this.#failure;
+    if (reason === null) this.#failure = null;
+    else if (reason instanceof RequestFailed) this.#failure = { message: reason.reason.message, hint: reason.reason.hint };
+    else {
+      console.error(reason);
+      this.#failure = { message: reason instanceof Error ? reason.message : String(reason), hint: "Run the cell again, or report this." };
+    }
+    if (this.#failure || (held && this.notice.peek() === held)) this.notice.value = this.#failure;
   }
 
   // ---- within ----------------------------------------------------------------------------------------------------
+
+  /** Linked views say of each other's edits that they are still on their way. */
+  #shareEdits(): void {
+    const { bus, scope, source } = this;
+    let said: Overdue | null = null;
+    const say = (how: Overdue | null): void => {
+      if (how === said) return;
+      said = how;
+      bus.publish("edit", how);
+    };
+    scope.effect(() => {
+      const overdue = source.overdue.value;
+      say(overdue?.edit ? overdue.how : null);
+    });
+    scope.add(() => say(null));
+    scope.add(
+      bus.subscribe("edit", (how, origin) => {
+        const edits = new Map(this.#edits.peek());
+        if (how) edits.set(origin, how);
+        else edits.delete(origin);
+        this.#edits.value = edits;
+      }),
+    );
+  }
 
   #read(names: Set<string>): void {
     const { source } = this;
@@ -195,4 +268,9 @@ export abstract class Linked<State extends LinkedState, Options extends object, 
   #adopt(offered: SelectionValue | null | undefined): void {
     if (offered && isNewer(offered, this.selection.peek())) this.selection.value = { ...NOTHING, ...offered };
   }
+}
+
+/** What a view's `refused` says; notebooks saved by earlier versions hold `{}` where no word was refused. */
+export function refusal(value: Partial<RefusedToken> | null | undefined): RefusedToken | null {
+  return value?.text === undefined ? null : { role: "target", pieces: [], offers: [], ...value, text: value.text };
 }

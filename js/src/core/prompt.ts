@@ -1,5 +1,6 @@
 /** Prompts as people type them: text, token ids as "[1, 2, 3]", or chat messages. Knows nothing of editors. */
-import type { PromptValue } from "./wire.gen";
+import { clipped, visible } from "./tokens";
+import type { PromptValue, TokenTable } from "./wire.gen";
 
 export type PromptKind = "text" | "ids" | "chat";
 
@@ -26,6 +27,30 @@ export function samePrompt(left: PromptValue | null, right: PromptValue | null):
     promptText(left) === promptText(right) &&
     JSON.stringify(left.messages ?? null) === JSON.stringify(right.messages ?? null)
   );
+}
+
+/** A prompt's text on one line, for menus and captions. */
+export function promptLine(text: string, length: number): string {
+  return clipped(visible(text).replaceAll("·", " "), length);
+}
+
+/** What was run, as text. */
+export function textOf({ text, strings }: TokenTable): string {
+  return text ?? strings.join("");
+}
+
+/**
+ * Whether a picture of the prompts `of` may be one of these: false only where it certainly is not. What a chat template
+ * or the lack of a tokenizer hides cannot be told.
+ */
+export function mayBeOf(of: TokenTable[], prompt: PromptValue | null, compare: PromptValue | null): boolean {
+  const may = (table: TokenTable | undefined, asked: PromptValue | null): boolean => {
+    if (!table || !asked) return true;
+    const kind = kindOf(asked);
+    if (kind === "ids") return table.ids.length === asked.ids?.length && table.ids.every((id, at) => id === asked.ids![at]);
+    return kind === "chat" || table.text === null || table.text === asked.text;
+  };
+  return may(of[0], prompt) && may(of[1], compare) && (of.length < 2 || !prompt || compare !== null);
 }
 
 /** Token ids from "[1, 2, 3]" or "1 2 3"; a sentence that says what is wrong where they are none. */

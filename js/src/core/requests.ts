@@ -88,13 +88,21 @@ export class Requests {
     return true;
   }
 
+  /** Nobody is left to answer: whoever waits hears `reason`. */
+  fail(reason: AnswerError): void {
+    for (const pending of this.#emptied()) pending.reject(new RequestFailed(reason));
+  }
+
   close(): void {
-    for (const [req, pending] of [...this.#pending]) {
-      this.#pending.delete(req);
-      pending.forget();
-      this.send({ kind: "cancel", req });
-      pending.reject(aborted());
-    }
+    for (const req of this.#pending.keys()) this.send({ kind: "cancel", req });
+    for (const pending of this.#emptied()) pending.reject(aborted());
+  }
+
+  #emptied(): Pending[] {
+    const all = [...this.#pending.values()];
+    this.#pending.clear();
+    for (const pending of all) pending.forget();
+    return all;
   }
 }
 

@@ -65,7 +65,7 @@ export interface Readable<T> {
 export function computed<T>(make: () => T): Readable<T> {
   const followers = new Set<Follower>();
   let fresh = false;
-  let value: T;
+  let outcome: { value: T } | { reason: unknown };
   const self: Follower = {
     sources: new Set(),
     stale() {
@@ -78,9 +78,15 @@ export function computed<T>(make: () => T): Readable<T> {
     if (!fresh) {
       // Set first: a change made while making the value must be able to mark it stale again.
       fresh = true;
-      value = follow(self, make);
+      try {
+        outcome = { value: follow(self, make) };
+      } catch (reason) {
+        outcome = { reason };
+      }
     }
-    return value;
+    // What failed fails for every reader, until something that it is made of changes.
+    if ("reason" in outcome) throw outcome.reason;
+    return outcome.value;
   };
   return {
     get value() {
@@ -119,18 +125,37 @@ export function effect(body: () => void, timing: Timing = soon): () => void {
   };
 }
 
-/** Everything that must end when a view is closed. */
+/**
+ * Everything that must end when a view is closed. What throws within is told to whoever follows `fault`, and in the
+ * console; all else goes on.
+ */
 export class Scope {
   #endings: (() => void)[] = [];
   #ended = false;
+  #failing = new Signal<ReadonlyMap<unknown, unknown>>(new Map());
+
+  /** What failed last and has not run through since; null where all is well. */
+  readonly fault: Readable<unknown> = computed(() => [...this.#failing.value.values()].at(-1) ?? null);
 
   add(ending: () => void): void {
     if (this.#ended) ending();
     else this.#endings.push(ending);
   }
 
+  /** `body` for someone who calls it later: what it throws is this scope's fault until it runs through again. */
+  guard<Values extends unknown[]>(body: (...values: Values) => void): (...values: Values) => void {
+    return (...values) => {
+      try {
+        body(...values);
+        this.#tell(body, null);
+      } catch (reason) {
+        this.#tell(body, reason ?? new Error("unknown"));
+      }
+    };
+  }
+
   effect(body: () => void, timing?: Timing): void {
-    this.add(effect(body, timing));
+    this.add(effect(this.guard(body), timing));
   }
 
   listen<Name extends keyof HTMLElementEventMap>(
@@ -139,8 +164,9 @@ export class Scope {
     listener: (event: HTMLElementEventMap[Name]) => void,
     options?: AddEventListenerOptions,
   ): void {
-    target.addEventListener(name, listener as EventListener, options);
-    this.add(() => target.removeEventListener(name, listener as EventListener, options));
+    const guarded = this.guard(listener) as EventListener;
+    target.addEventListener(name, guarded, options);
+    this.add(() => target.removeEventListener(name, guarded, options));
   }
 
   get ended(): boolean {
@@ -150,5 +176,19 @@ export class Scope {
   end(): void {
     this.#ended = true;
     for (const ending of this.#endings.splice(0).reverse()) ending();
+  }
+
+  #tell(who: unknown, reason: unknown): void {
+    const held = this.#failing.peek();
+    if (this.#ended || (reason === null && !held.has(who))) return;
+    // Who shows faults may fail too: the same one twice is no news, or it would go on for ever.
+    if (reason !== null && String(held.get(who)) === String(reason)) return;
+    const failing = new Map(held);
+    failing.delete(who);
+    if (reason !== null) {
+      failing.set(who, reason);
+      console.error(reason);
+    }
+    this.#failing.value = failing;
   }
 }

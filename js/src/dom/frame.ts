@@ -3,18 +3,22 @@
  * state, its sizes, and the word that a run's picture is complete. Knows nothing of what the view draws.
  */
 import type { AnyView, LinkedState } from "../core/linked";
+import { promptLine, textOf } from "../core/prompt";
 import { Scope, Signal, type Readable } from "../core/signal";
 import type { Theme } from "../core/scale";
 import { ModelSource, type WidgetModel } from "../core/source";
 import { followConnection } from "./connection";
 import { h } from "./element";
 import { StatusBar } from "./status";
-import { statusLine } from "./status_line";
+import { faultNotice, statusLine } from "./status_line";
 import { followTheme, readInk, type Ink } from "./theme";
 import { Tooltip } from "./tooltip";
 
 /** Below this width the parts of a view stand under each other. */
 export const NARROW = 620;
+
+/** So much of a stale picture's prompt is named, in characters. */
+const NAMED = 160;
 
 /** What anywidget hands to a view's module. */
 export interface RenderArguments<State> {
@@ -39,7 +43,11 @@ export function framed<State extends LinkedState>(
   return {
     render(given) {
       const frame = new Frame(name, given, narrow);
-      build(frame);
+      try {
+        build(frame);
+      } catch (reason) {
+        frame.fail(reason);
+      }
       return () => frame.scope.end();
     },
   };
@@ -60,6 +68,8 @@ export class Frame<State extends LinkedState> {
   /** Grows whenever the root or the body may have another size. */
   readonly #measured = new Signal(0);
   readonly #empty = h("div", { class: "miw-empty" });
+  /** What a picture is of that is not of what was asked for last. */
+  readonly #own = h("div", { class: "miw-own", hidden: true, "data-tip": "The last good picture: what was asked for since was not computed" });
   readonly #status: StatusBar;
 
   readonly #least: number;
@@ -76,17 +86,13 @@ export class Frame<State extends LinkedState> {
     this.#announcePresence();
     this.theme = followTheme(scope, this.root, el);
     this.ink = new Signal(readInk(this.root));
-    const inkAgain = (): void => {
-      const ink = readInk(this.root);
-      if (JSON.stringify(ink) !== JSON.stringify(this.ink.peek())) this.ink.value = ink;
-    };
     scope.effect(() => {
       void this.theme.value;
-      inkAgain();
+      this.#inkAgain();
     });
     // A view is often rendered before it stands in the page, where its style sheet says nothing yet: the theme may be
     // known by then, and the colours of its lines not.
-    requestAnimationFrame(() => !scope.ended && inkAgain());
+    requestAnimationFrame(() => !scope.ended && this.#inkAgain());
     this.tooltip = new Tooltip(scope, this.root);
     this.#status = new StatusBar(scope, () => this.source.stop());
     this.#measureAlways();
@@ -101,7 +107,7 @@ export class Frame<State extends LinkedState> {
     const { root, scope } = this;
     const status = this.#status;
     this.body.append(...body);
-    root.prepend(...above, status.progress, status.error, this.body, this.#empty, status.element, this.announcer);
+    root.prepend(...above, status.progress, status.error, this.#own, this.body, this.#empty, status.element, this.announcer);
     root.append(...popovers);
     scope.effect(() => (root.style.height = `${view.height.value}px`));
     scope.effect(() => (root.dataset["state"] = view.state.value));
@@ -110,9 +116,29 @@ export class Frame<State extends LinkedState> {
       const picture = view.picture.value;
       this.body.hidden = !picture;
       this.#empty.hidden = !!picture;
-      const { state } = view.status.value;
-      this.#empty.textContent = state === "computing" ? "Computing the first picture …" : state === "error" ? "" : "No picture yet.";
+      const { message } = view.status.value;
+      const nothing = { computing: "Computing the first picture …", idle: message ? "Stopped before the first picture." : "No picture yet.", error: "No picture yet.", frozen: "No picture was made." };
+      this.#empty.textContent = nothing[view.state.value];
     });
+    scope.effect(() => {
+      const picture = view.picture.value;
+      const stale = view.stale.value && picture !== null;
+      if (stale) root.dataset["stale"] = "true";
+      else delete root.dataset["stale"];
+      this.#own.hidden = !stale;
+      this.#own.replaceChildren(...(stale ? ownPrompts(picture.prompts.map(textOf)) : []));
+      this.#inkAgain();
+    });
+  }
+
+  /** The view could not be built as a whole; it says so where it can. */
+  fail(reason: unknown): void {
+    this.scope.guard(() => {
+      throw reason;
+    })();
+    if (this.#status.error.isConnected) return;
+    this.root.append(this.#status.error);
+    this.#status.show({ parts: [], computing: null, errors: [faultNotice(reason)], frozen: "" });
   }
 
   /**
@@ -120,6 +146,7 @@ export class Frame<State extends LinkedState> {
    * width that the host gives and the fixed height: never the content, which follows them.
    */
   fit(view: AnyView, also: () => void, place: () => void): void {
+    const placed = this.scope.guard(place);
     this.scope.effect(() => {
       void this.#measured.value;
       void view.picture.value;
@@ -128,10 +155,11 @@ export class Frame<State extends LinkedState> {
       void view.compare.value;
       void view.notice.value;
       void view.status.value;
+      void view.stale.value;
       also();
       // After the other effects of this turn have changed the page.
       queueMicrotask(() => {
-        if (view.picture.peek() && !this.body.hidden) place();
+        if (view.picture.peek() && !this.body.hidden) placed();
       });
     });
   }
@@ -159,19 +187,36 @@ export class Frame<State extends LinkedState> {
     });
   }
 
-  /** A live kernel hears once that this render is here, and once that it has left. */
+  /**
+   * A live kernel hears that this render is here: at first, and whenever it asks or may have lost it, which a page that
+   * was asleep and a connection that was broken do not tell. And it hears once that it has left.
+   */
   #announcePresence(): void {
     const { scope, source } = this;
     const render = crypto.getRandomValues(new Uint32Array(2)).join("-");
     let announced = false;
-    scope.effect(() => {
-      if (announced || source.liveness.value !== "live") return;
+    const announce = (): void => {
+      if (source.liveness.peek() !== "live") return;
       announced = true;
       source.announce("shown", render);
+    };
+    scope.effect(() => {
+      void source.rollCalls.value;
+      void source.liveness.value;
+      announce();
+    });
+    scope.listen(document, "visibilitychange", () => {
+      if (document.visibilityState === "visible") announce();
     });
     scope.add(() => {
       if (announced) source.announce("hidden", render);
     });
+  }
+
+  #inkAgain(): void {
+    // As it is within the body: a stale picture has its own.
+    const ink = readInk(this.body.isConnected ? this.body : this.root);
+    if (JSON.stringify(ink) !== JSON.stringify(this.ink.peek())) this.ink.value = ink;
   }
 
   #measureAlways(): void {
@@ -183,10 +228,17 @@ export class Frame<State extends LinkedState> {
       root.classList.toggle("miw-narrow", own < this.#least);
       this.#measured.value = this.#measured.peek() + 1;
     };
-    const watcher = new ResizeObserver(measure);
+    const watcher = new ResizeObserver(scope.guard(measure));
     watcher.observe(root);
     watcher.observe(this.body);
     scope.add(() => watcher.disconnect());
     requestAnimationFrame(measure);
   }
+}
+
+/** "Picture of: …", with both prompts where two are compared. */
+function ownPrompts(texts: string[]): Node[] {
+  const text = (whole: string): HTMLElement => h("code", {}, h("bdi", {}, promptLine(whole, NAMED)));
+  const sides = texts.length > 1 ? texts.flatMap((whole, at) => [h("span", { class: "miw-side" }, "AB"[at]!), text(whole)]) : texts.map(text);
+  return [h("span", { class: "miw-own-word" }, "Picture of:"), ...sides];
 }

@@ -4,9 +4,9 @@ import { h } from "./element";
 
 export interface StatusLine {
   /** Sentences and self-checks; a check that failed says so. */
-  parts: { text: string; tip?: string; kind?: "check" | "failed" | "quiet" }[];
+  parts: { text: string; tip?: string; kind?: "check" | "failed" | "quiet" | "late" }[];
   computing: { done: number; total: number; text: string } | null;
-  error: { message: string; hint: string } | null;
+  errors: { message: string; hint: string }[];
   frozen: string;
 }
 
@@ -28,10 +28,10 @@ export class StatusBar {
     const key = JSON.stringify(line);
     if (key === this.#shown) return;
     this.#shown = key;
-    const { computing, error } = line;
-    this.error.hidden = !error;
+    const { computing, errors } = line;
+    this.error.hidden = !errors.length;
     this.error.replaceChildren(
-      ...(error ? [h("strong", {}, error.message), error.hint ? h("span", {}, ` ${error.hint}`) : null].filter((part) => part !== null) : []),
+      ...errors.map(({ message, hint }) => h("div", {}, h("strong", {}, message), hint ? h("span", {}, ` ${hint}`) : null)),
     );
     this.progress.hidden = !computing;
     this.#stop.hidden = !computing;
@@ -42,7 +42,7 @@ export class StatusBar {
       this.progress.setAttribute("aria-valuenow", String(Math.round(share * 100)));
     }
     const parts: Node[] = [];
-    if (line.frozen) parts.push(h("span", { class: "miw-frozen" }, line.frozen));
+    if (line.frozen) parts.push(h("span", { class: "miw-frozen", "data-tip": line.frozen }, line.frozen));
     if (computing) parts.push(h("span", {}, computing.text));
     for (const part of line.parts) {
       const mark = part.kind === "check" ? "✓ " : part.kind === "failed" ? "✗ " : "";

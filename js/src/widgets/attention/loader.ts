@@ -4,8 +4,7 @@
  */
 import { Signal } from "../../core/signal";
 import type { Parcel } from "../../core/blocks";
-import type { Notice } from "../../core/linked";
-import { RequestFailed, type Asked } from "../../core/requests";
+import type { Asked } from "../../core/requests";
 import type { Show } from "../../core/wire.gen";
 import type { Explorer, Head } from "./explorer";
 
@@ -22,8 +21,6 @@ export class Loader {
   #explorer: Explorer;
   #flights = new Set<Flight>();
   #failed = new Set<string>();
-  /** What this loader reported last. */
-  #reported: Notice | null = null;
   #dwell = 0;
   #patience = 0;
   /** Nothing that could be fetched is missing. */
@@ -33,11 +30,15 @@ export class Loader {
     this.#explorer = explorer;
     const { scope } = explorer;
     let selected = explorer.selection.peek();
+    let wasLive = true;
     scope.effect(() => {
       const picture = explorer.picture.value;
       const show = explorer.show.value;
       const hovered = explorer.hoverHead.value;
       const live = explorer.source.liveness.value === "live";
+      // What failed because the kernel was gone may be asked for again once it is back.
+      if (live && !wasLive) this.#failed.clear();
+      wasLive = live;
       void explorer.heads.version.value;
       const heads = [explorer.focused.value, explorer.locked.value, ...explorer.overlaid.value];
       if (explorer.selection.value !== selected) {
@@ -121,40 +122,25 @@ export class Loader {
   ): void {
     const flight: Flight = { names, abort: new AbortController() };
     this.#flights.add(flight);
-    const { source, status } = this.#explorer;
-    source.request(asked, flight.abort.signal).then(
-      (parcel) => {
-        this.#flights.delete(flight);
-        this.#report(null);
-        if (this.#explorer.picture.peek()?.run === run) arrived(parcel);
-        this.#settle();
-      },
-      (reason: unknown) => {
-        this.#flights.delete(flight);
-        if (reason instanceof DOMException && reason.name === "AbortError") return this.#settle();
+    const explorer = this.#explorer;
+    explorer.source
+      .request(asked, flight.abort.signal)
+      .then((parcel) => {
+        explorer.report(null);
+        if (explorer.picture.peek()?.run === run) arrived(parcel);
+      })
+      .catch((reason: unknown) => {
+        if (reason instanceof DOMException && reason.name === "AbortError") return;
         for (const name of names) this.#failed.add(name);
-        // A stale request is answered by the newer picture, which is on its way.
-        const stale = reason instanceof RequestFailed && reason.reason.code === "stale";
-        if (!stale) {
-          this.#report(
-            reason instanceof RequestFailed
-              ? { message: reason.reason.message, hint: reason.reason.hint }
-              : { message: reason instanceof Error ? reason.message : String(reason), hint: "" },
-          );
-        }
+        explorer.report(reason);
+      })
+      .finally(() => {
+        this.#flights.delete(flight);
         this.#settle();
-      },
-    );
-    source.expectKernel(() => status.peek().state === "computing");
+      });
+    explorer.expectKernel(false);
     window.clearTimeout(this.#patience);
-    this.#patience = window.setTimeout(() => (this.#explorer.waiting.value = this.#flights.size > 0), PATIENCE_MS);
-  }
-
-  /** A success takes back what was reported, but not what others have to say. */
-  #report(notice: Notice | null): void {
-    const { notice: shown } = this.#explorer;
-    if (notice || (this.#reported && shown.peek() === this.#reported)) shown.value = notice;
-    this.#reported = notice;
+    this.#patience = window.setTimeout(() => (explorer.waiting.value = this.#flights.size > 0), PATIENCE_MS);
   }
 
   #settle(): void {

@@ -5,7 +5,7 @@
 import type { Block, Parcel } from "../../core/blocks";
 import { attentionMask, pairedMask, patchMask, type Mask } from "../../core/grid";
 import { makePositions, type Positions } from "../../core/positions";
-import type { AttentionManifest, Show } from "../../core/wire.gen";
+import type { AttentionManifest, Show, TokenTable } from "../../core/wire.gen";
 
 export class Picture {
   readonly atlases = new Map<Show, Block>();
@@ -19,6 +19,11 @@ export class Picture {
 
   get run(): number {
     return this.manifest.run;
+  }
+
+  get prompts(): TokenTable[] {
+    const { tokens, compare } = this.manifest;
+    return compare ? [tokens, compare.tokens] : [tokens];
   }
 
   addAtlases(parcel: Parcel): void {

@@ -3,7 +3,7 @@
  * pointed at on the chart and on the map of heads, and how both answer to each other. Knows nothing of the DOM.
  */
 import { openParcel } from "../../core/blocks";
-import { Linked } from "../../core/linked";
+import { Linked, refusal } from "../../core/linked";
 import { EMPTY_POSITIONS, type Positions } from "../../core/positions";
 import { makeMapping, type Mapping, type Theme } from "../../core/scale";
 import { computed, Signal, type Readable, type Scope } from "../../core/signal";
@@ -214,7 +214,7 @@ export class Attribution extends Linked<AttributionState, AttributionOptions, At
     const { source } = this;
     if (names.has("answer")) this.answer.value = source.get("answer") ?? null;
     if (names.has("foil")) this.foil.value = source.get("foil") ?? null;
-    if (names.has("refused")) this.refused.value = source.get("refused") ?? null;
+    if (names.has("refused")) this.refused.value = refusal(source.get("refused"));
     const parcel = names.has("picture") ? openParcel(source.get("picture")) : null;
     if (!parcel?.manifest) return;
     this.notice.value = null;

@@ -5,7 +5,7 @@
 import { decode, type Parcel } from "../../core/blocks";
 import type { Precision } from "../../core/format";
 import { makePositions, type Positions } from "../../core/positions";
-import type { AttributionManifest } from "../../core/wire.gen";
+import type { AttributionManifest, TokenTable } from "../../core/wire.gen";
 
 export interface Head {
   layer: number;
@@ -59,6 +59,10 @@ export class AttributionPicture {
 
   get run(): number {
     return this.manifest.run;
+  }
+
+  get prompts(): TokenTable[] {
+    return [this.manifest.tokens];
   }
 
   /** Columns of the map: the heads, and one for the MLPs where there are any. */

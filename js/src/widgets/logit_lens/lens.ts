@@ -3,7 +3,7 @@
  * colours that follow from the options. Its parts read its signals and call its actions. Knows nothing of the DOM.
  */
 import { openParcel } from "../../core/blocks";
-import { Linked } from "../../core/linked";
+import { Linked, refusal } from "../../core/linked";
 import type { Theme } from "../../core/scale";
 import { computed, Signal, type Readable, type Scope } from "../../core/signal";
 import type { DataSource } from "../../core/source";
@@ -186,7 +186,7 @@ export class Lens extends Linked<LensState, LensOptions, LensPicture> {
   // ---- within ----------------------------------------------------------------------------------------------------
 
   protected take(names: Set<string>): void {
-    if (names.has("refused")) this.refused.value = this.source.get("refused") ?? null;
+    if (names.has("refused")) this.refused.value = refusal(this.source.get("refused"));
     if (names.has("picture")) this.#readPicture();
     for (const name of ["store", "focus"] as const) {
       const parcel = names.has(name) ? openParcel(this.source.get(name)) : null;

@@ -2,7 +2,6 @@
  * Fetches the whole top k of the rows in sight after the picture is drawn, so that the pointer never waits for the
  * kernel. The locked row comes first; what failed is not asked for again in the same run.
  */
-import { RequestFailed } from "../../core/requests";
 import { Signal, type Readable } from "../../core/signal";
 import type { Lens } from "./lens";
 import type { Side } from "./picture";
@@ -27,12 +26,16 @@ export class Loader {
     this.#lens = lens;
     this.#sight = sight;
     const { scope } = lens;
+    let wasLive = true;
     scope.effect(() => {
+      const live = lens.canCompute.value;
+      // What failed because the kernel was gone may be asked for again once it is back.
+      if (live && !wasLive) this.#failed.clear();
+      wasLive = live;
       void lens.picture.value;
       void lens.arrived.value;
       void lens.sides.value;
       void lens.cell.value;
-      void lens.canCompute.value;
       void sight.value;
       window.clearTimeout(this.#rest);
       const wanted = this.#wanted();
@@ -84,21 +87,19 @@ export class Loader {
       for (const row of rows) for (const side of sides) if (!picture.hasRow(side, row)) this.#failed.add(`${picture.run}/${side}/${row}`);
       lens.arrived.value = lens.arrived.peek() + 1;
     };
-    lens.source.request({ want: "rows", run: picture.run, heads: [], sides, show: lens.show.peek(), rows }, flight.signal).then(
-      (parcel) => {
+    lens.source
+      .request({ want: "rows", run: picture.run, heads: [], sides, show: lens.show.peek(), rows }, flight.signal)
+      .then((parcel) => {
+        lens.report(null);
         if (parcel) picture.feed(parcel);
-        landed();
-      },
-      (reason: unknown) => {
-        if (flight.signal.aborted) return;
-        landed();
-        // A stale request is answered by the newer picture, which is on its way.
-        if (reason instanceof RequestFailed && reason.reason.code !== "stale") {
-          lens.notice.value = { message: reason.reason.message, hint: reason.reason.hint };
-        }
-      },
-    );
-    lens.expectKernel();
+      })
+      .catch((reason: unknown) => {
+        if (!flight.signal.aborted) lens.report(reason);
+      })
+      .finally(() => {
+        if (!flight.signal.aborted) landed();
+      });
+    lens.expectKernel(false);
     window.clearTimeout(this.#patience);
     this.#patience = window.setTimeout(() => (lens.waiting.value = this.#flight !== null), PATIENCE_MS);
   }

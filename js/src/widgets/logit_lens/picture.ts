@@ -5,7 +5,7 @@
 import { decode, type Block, type Parcel } from "../../core/blocks";
 import type { Precision } from "../../core/format";
 import { makePositions, type Positions } from "../../core/positions";
-import type { LensManifest, LensRows, Show } from "../../core/wire.gen";
+import type { LensManifest, LensRows, Show, TokenTable } from "../../core/wire.gen";
 
 export type Side = "A" | "B";
 export type Stream = LensManifest["streams"][number];
@@ -90,6 +90,11 @@ export class LensPicture {
 
   get run(): number {
     return this.manifest.run;
+  }
+
+  get prompts(): TokenTable[] {
+    const { tokens, compare } = this.manifest;
+    return compare?.what === "prompt" ? [tokens, compare.tokens] : [tokens];
   }
 
   get sides(): Side[] {

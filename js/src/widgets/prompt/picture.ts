@@ -6,7 +6,7 @@ import { decode, type Block, type Parcel } from "../../core/blocks";
 import type { Precision } from "../../core/format";
 import type { Pictured } from "../../core/linked";
 import { makePositions, type Positions } from "../../core/positions";
-import type { PromptManifest, PromptSide } from "../../core/wire.gen";
+import type { PromptManifest, PromptSide, TokenTable } from "../../core/wire.gen";
 
 export type SideName = "A" | "B";
 
@@ -126,6 +126,10 @@ export class PromptPicture implements Pictured {
 
   get run(): number {
     return this.manifest.run;
+  }
+
+  get prompts(): TokenTable[] {
+    return this.manifest.sides.map(({ tokens }) => tokens);
   }
 
   side(name: SideName): Side | null {

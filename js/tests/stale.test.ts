@@ -1,0 +1,144 @@
+// @vitest-environment jsdom
+/** A picture that is not of what was asked for says so in every view: after an error, after Stop, and without a kernel. */
+import { describe, expect, test, vi } from "vitest";
+import { mayBeOf } from "../src/core/prompt";
+import type { PromptValue } from "../src/core/wire.gen";
+import attention from "../src/widgets/attention/index";
+import { EVERY_VIEW, status } from "./every_view";
+import { FakeModel } from "./fake_model";
+import { rendered, useStage } from "./stage";
+import { packed, syntheticManifest, syntheticState } from "./synthetic";
+
+useStage({ clientWidth: 900, offsetWidth: 900, offsetHeight: 300 });
+
+const settle = (ms = 100): Promise<unknown> => vi.advanceTimersByTimeAsync(ms);
+const text = (value: string) => ({ kind: "text", text: value });
+
+/** What the view says of its picture: stale or not, its own prompt where it is named, and how many ticks it has. */
+function said(root: HTMLElement): { stale: string | undefined; of: string | null; ticks: number } {
+  const own = root.querySelector<HTMLElement>(".miw-own")!;
+  const ticks = [...root.querySelectorAll(".miw-status-check")].filter((part) => part.textContent!.includes("✓"));
+  return { stale: root.dataset["stale"], of: own.hidden ? null : own.textContent, ticks: ticks.length };
+}
+
+const CURRENT = { stale: undefined, of: null, ticks: 1 };
+
+describe.each(EVERY_VIEW)("$name", ({ view, state, picture, words, compared }) => {
+  const STALE = { stale: "true", of: `Picture of:${words}`, ticks: 0 };
+
+  test.each([
+    ["an error", status("error", 2, { message: "The prompt is too long.", hint: "Shorten it." })],
+    ["Stop", status("idle", 2, { message: "Stopped. The picture is of the last finished run." })],
+  ])("after %s the old picture is stale; the next good one is not", async (_, ended) => {
+    const model = new FakeModel(state());
+    const root = rendered(view, model);
+    await settle();
+    expect(said(root)).toEqual(CURRENT);
+    model.set("prompt", text("another"));
+    model.set("status", status("computing", 2));
+    await settle();
+    expect(said(root)).toEqual({ ...CURRENT, ticks: 0 });
+    model.set("status", ended);
+    await settle();
+    expect(said(root)).toEqual(STALE);
+    model.set("picture", picture(3));
+    model.set("status", status("idle", 3));
+    await settle();
+    expect(said(root)).toEqual(CURRENT);
+  });
+
+  test("an error about something else than a run takes nothing from the picture", async () => {
+    const model = new FakeModel(state());
+    const root = rendered(view, model);
+    model.set("status", status("error", 1, { message: "There is no room for 20 tokens." }));
+    await settle();
+    expect(said(root)).toEqual(CURRENT);
+  });
+
+  test("a kernel that dies in mid-pass leaves a picture that names its own prompt", async () => {
+    const model = new FakeModel(state()) as FakeModel & { comm_live?: boolean };
+    const root = rendered(view, model);
+    await settle();
+    model.set("prompt", text("another"));
+    model.set("status", status("computing", 2));
+    model.comm_live = false;
+    model.emit("comm_live_update");
+    await settle();
+    expect([root.dataset["state"], said(root)]).toEqual(["frozen", STALE]);
+    expect(root.querySelector(".miw-frozen")!.textContent).toBe(
+      "The kernel is gone. Restart it, run the cells above first, then this one.",
+    );
+    expect(root.querySelector<HTMLTextAreaElement>("textarea.miw-prompt")!.value).toBe("another");
+  });
+
+  test("saved in mid-pass it is stale; saved at rest it is not", async () => {
+    expect(said(rendered(view, new FakeModel(state({ status: status("computing", 2) }), false)))).toEqual(STALE);
+    expect(said(rendered(view, new FakeModel(state({ status: status("frozen", 1) }), false)))).toEqual(CURRENT);
+  });
+
+  test("a linked view's edit that has no answer is said here too, and no longer once it has one", async () => {
+    const [here, there] = [new FakeModel(state()), new FakeModel(state())];
+    const [root, other] = [rendered(view, here), rendered(view, there)];
+    await settle();
+    const area = root.querySelector<HTMLTextAreaElement>("textarea.miw-prompt")!;
+    area.value = "another";
+    area.dispatchEvent(new KeyboardEvent("keydown", { key: "Enter", bubbles: true, cancelable: true }));
+    const line = (of: HTMLElement): string => of.querySelector(".miw-status-late")?.textContent ?? "";
+    await settle(900);
+    expect([line(root), line(other)]).toEqual(["", ""]);
+    await settle(200);
+    expect([line(root), line(other)]).toEqual(["edit not answered yet: waiting for the kernel …", "edit in a linked view not answered yet: waiting for the kernel …"]);
+    await settle(8000);
+    expect([line(root), line(other)]).toEqual(["edit not computed: the kernel does not answer (busy?)", "edit in a linked view not computed: the kernel does not answer (busy?)"]);
+    here.answer({ req: here.requests("ping")[0]!["req"] });
+    await settle();
+    expect([line(root), line(other)]).toEqual(["", ""]);
+  });
+
+  if (!compared) return;
+
+  test("where two prompts are compared both are named", async () => {
+    const model = new FakeModel(state({ picture: compared.picture(1), compare: text("B"), status: status("error", 2, { message: "Too long." }) }));
+    const root = rendered(view, model);
+    await settle();
+    expect(said(root)).toEqual({ stale: "true", of: `Picture of:A${words}B${compared.words}`, ticks: 0 });
+  });
+});
+
+test("a check that failed is still said of a stale picture", async () => {
+  const manifest = { ...syntheticManifest(["<bos>", "a"], 1), checks: [{ label: "rows sum to 1", ok: false, detail: "max error 0.2" }] };
+  const root = rendered(attention, new FakeModel(syntheticState(["<bos>", "a"], { picture: packed([], manifest), status: status("error", 2) as never })));
+  await settle();
+  expect([root.dataset["stale"], root.querySelector(".miw-status-failed")!.textContent]).toEqual(["true", "✗ rows sum to 1 (max error 0.2)"]);
+});
+
+describe("without a kernel, a picture may be of the prompt in the box", () => {
+  const { tokens } = syntheticManifest(["<bos>", "When", " Mary"], 1);
+  const run = (written: string | null) => ({ ...tokens, text: written });
+
+  test.each([
+    ["the same text", text("When Mary"), "When Mary", true],
+    ["another text", text("When Anna"), "When Mary", false],
+    ["a text whose run has none", text("When Anna"), null, true],
+    ["the same ids", { kind: "ids", ids: [0, 1, 2] }, "When Mary", true],
+    ["other ids", { kind: "ids", ids: [0, 1] }, "When Mary", false],
+    ["a chat, of which nobody can tell", { kind: "chat", messages: [{ role: "user", content: "Hi" }] }, "<user>Hi", true],
+    ["none, over plain data", null, null, true],
+  ])("%s", (_, prompt, written, may) => {
+    expect(mayBeOf([run(written)], prompt as PromptValue | null, null)).toBe(may);
+  });
+
+  test("and so for the second prompt", () => {
+    const pair = [run("A"), run("B")];
+    expect(mayBeOf(pair, text("A") as PromptValue, text("B") as PromptValue)).toBe(true);
+    expect(mayBeOf(pair, text("A") as PromptValue, text("C") as PromptValue)).toBe(false);
+    expect(mayBeOf(pair, text("A") as PromptValue, null)).toBe(false);
+  });
+
+  test("else it is stale", async () => {
+    const written = { ...syntheticManifest(["<bos>", "a"], 1), tokens: { ...tokens, text: "When Mary" } };
+    const saved = (prompt: string): HTMLElement =>
+      rendered(attention, new FakeModel(syntheticState(["<bos>", "a"], { prompt: text(prompt) as never, picture: packed([], written) }), false));
+    expect([said(saved("When Mary")).stale, said(saved("When Anna"))]).toEqual([undefined, { stale: "true", of: "Picture of:When Mary", ticks: 0 }]);
+  });
+});
