@@ -55,7 +55,7 @@ def hidden(hugging: Any, ids: np.ndarray, stream: str) -> torch.Tensor:
         else:
             handles.append(module.register_forward_hook(lambda _module, _args, out: take(out)))
     with torch.no_grad():
-        hugging(torch.as_tensor(ids)[None], use_cache=False)
+        hugging(torch.tensor(ids)[None], use_cache=False)
     for handle in handles:
         handle.remove()
     return torch.stack(caught)

@@ -236,16 +236,15 @@ def target_steps(
         if token in held:
             probs[..., place] = data.target_probs[..., held[token]]  # type: ignore[index]
             found[..., place] = data.target_ranks[..., held[token]]  # type: ignore[index]
-    result = replace(
-        data,
-        target_ids=np.array(wanted, np.int32),
-        target_probs=probs,
-        target_ranks=found,
-        names=data.names | named(model, fresh),
-    )
+    names = data.names | named(model, fresh)
+
+    def so_far() -> LogitLens:
+        ids = np.array(wanted, np.int32)
+        return replace(data, target_ids=ids, target_probs=probs, target_ranks=found, names=names)
+
     if not fresh:
         yield Step(1, 1)
-        return result
+        return so_far()
     rows = list(zip(data.streams, data.layers, strict=True))
     reader = LensReader(model, Side(data.tokens, activations, lens, data.positions), rows, 1, ())
     columns = [place for place, token in enumerate(wanted) if token not in held]
@@ -271,6 +270,5 @@ def target_steps(
             found[row, places[:, None], columns] = np.where(tops < 0, -1, order)
             done += 1
             known = bool(head) and chunk == 0 and row == len(rows) - 1
-            partial = replace(result, target_probs=probs.copy(), target_ranks=found.copy()) if known else None
-            yield Step(done, total, partial)
-    return result
+            yield Step(done, total, so_far() if known else None)
+    return so_far()
