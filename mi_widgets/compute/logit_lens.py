@@ -272,4 +272,4 @@ def target_steps(
             known = bool(head) and chunk == 0 and row == len(rows) - 1
             partial = replace(result, target_probs=probs.copy(), target_ranks=found.copy()) if known else None
             yield Step(done, total, partial)
-    return result
+    return replace(result, target_probs=probs, target_ranks=found)
