@@ -1,7 +1,7 @@
 """Arrays as records hold them: numpy, of one type, and closed to writing, so that no view can spoil another's.
 
-What a record keeps is either its own copy or an array that is read-only already, and it shows no more of it than a
-read-only view. Knows nothing of what the numbers mean.
+What a record keeps is its own copy, an array that is read-only already, or one too large to copy, and it shows no more
+of it than a read-only view. Knows nothing of what the numbers mean.
 """
 
 from __future__ import annotations
@@ -13,6 +13,9 @@ import numpy as np
 
 from mi_widgets.data.integers import integer
 from mi_widgets.errors import DataError
+
+#: Bytes of the largest array that is copied so that nobody can change it: some 20 ms. Beyond, memory is dearer.
+MOST_COPIED = 64_000_000
 
 
 def read_only(array: np.ndarray) -> np.ndarray:
@@ -32,7 +35,8 @@ def as_float32(values: Any, own: bool = False) -> np.ndarray:
 
     Args:
         values: numbers; the masked cells of a masked array become NaN.
-        own: the result is read-only and nobody else's: a copy, unless it was made here or `values` is read-only.
+        own: the result is read-only and nobody else's: a copy, unless it was made here or `values` is read-only. Only
+            what is too large for that (`MOST_COPIED`) stays the memory of whoever gave it.
 
     Raises:
         DataError: not numbers, or ragged.
@@ -47,7 +51,8 @@ def as_float32(values: Any, own: bool = False) -> np.ndarray:
         raise _no_numbers(reason) from None
     if not own:
         return made
-    if made is array and made.flags.writeable and not isinstance(values, (list, tuple)):
+    theirs = made is array and made.flags.writeable and not isinstance(values, (list, tuple))
+    if theirs and made.nbytes <= MOST_COPIED:
         made = made.copy()
     return read_only(made)
 
@@ -94,7 +99,7 @@ class Names(dict[int, str]):
         raise TypeError("names of a result cannot be changed; make a dict of them: dict(result.names).")
 
     __setitem__ = __delitem__ = __ior__ = _refuse
-    clear = pop = popitem = setdefault = update = _refuse
+    clear = pop = popitem = setdefault = update = _refuse  # pyright: ignore[reportAssignmentType]
 
 
 def _numbers(values: Any) -> np.ndarray:
@@ -103,7 +108,7 @@ def _numbers(values: Any) -> np.ndarray:
         if hasattr(values, "detach"):
             return _of_tensor(values)
         if isinstance(values, np.ma.MaskedArray):
-            return values.astype(np.result_type(values.dtype, np.float32)).filled(np.nan)
+            return np.ma.filled(values.astype(np.result_type(values.dtype, np.float32)), np.nan)
         if isinstance(values, (list, tuple)) and _holds_arrays(values):
             values = [_numbers(entry) for entry in values]
         return np.asarray(values)

@@ -380,8 +380,9 @@ def patterns_from_arrays(
     weighting: str = "pattern",
     model: str = "",
 ) -> AttentionPatterns:
-    """Patterns the user already has, from numpy, torch or nested lists. They are copied where they could still be
-    written to, so that later edits in place change no result; read-only arrays of float32 are taken as they are.
+    """Patterns the user already has, from numpy, torch or nested lists. Arrays that could still be written to are
+    copied, so that later edits in place change no result; float32 arrays that are read-only, or larger than 64 MB, are
+    taken as they are, without a copy.
 
     Args:
         patterns: `[layer, head, query, key]`; also `[head, query, key]` (one layer), `[query, key]` (one head),

@@ -103,7 +103,7 @@ def checked_scores(scores: pd.DataFrame | None) -> pd.DataFrame | None:
             raise DataError(f"the score column {name!r} holds complex numbers.", "Give real ones.")
         if pd.api.types.is_numeric_dtype(column) and pd.api.types.is_extension_array_dtype(column):
             table[name] = column.to_numpy(np.float64, na_value=np.nan)
-    if table.duplicated(["layer", "head"]).any():
+    if table.duplicated(["layer", "head"]).to_numpy().any():
         raise DataError("scores has several rows for one head.", "Give one row per layer and head.")
     return table
 

@@ -16,7 +16,7 @@ from made_patterns import softmax
 from made_records import RECORDS, expected, lens, patterns
 
 import mi_widgets as mw
-from mi_widgets.data import AttentionPatterns, NextTokens, Tokens, patterns_from_arrays, save
+from mi_widgets.data import AttentionPatterns, NextTokens, Tokens, arrays, patterns_from_arrays, save
 from mi_widgets.data.arrays import Names, as_float32, as_integers, read_only
 from mi_widgets.data.store import KINDS
 from mi_widgets.data.thumbnails import thumbnails
@@ -116,10 +116,13 @@ def test_ids_given_in_an_array_are_copied():
     assert record.ids.tolist() == [0, 1, 2]
 
 
-def test_large_arrays_that_nobody_can_write_to_are_not_copied():
+def test_arrays_that_are_large_or_that_nobody_can_write_to_are_not_copied(monkeypatch):
     array = softmax()
     array.flags.writeable = False
     assert np.shares_memory(patterns_from_arrays(array).base, array)
+    monkeypatch.setattr(arrays, "MOST_COPIED", 100)
+    large = softmax()
+    assert np.shares_memory(patterns_from_arrays(large).base, large)
     writable = softmax()  # a computation's own: taken as it is, and shown read-only
     record = AttentionPatterns(writable, Tokens.of(None, 5))
     assert np.shares_memory(record.base, writable) and not record.base.flags.writeable
