@@ -70,7 +70,7 @@ def lens_readers(model: Any, stream: str) -> dict[str, Reader]:
         rounding = ROUNDING * torch.finfo(value.dtype).eps * value.float().norm()
         allowed = SUM_TOLERANCE * seen[parts[-1] if stream == "mlp_out" else "attn_out"].float().norm() + rounding
         seen.clear()
-        if not float(error) <= float(allowed):
+        if float(error) > float(allowed):  # NaN is neither: the result says that numbers are not finite
             raise ModelError(
                 f"{stream} is not what this model adds to its residual stream: {' + '.join(parts)} is not {total}.",
                 'Read stream="resid_post", or take away your own hooks on these.',

@@ -175,6 +175,13 @@ def test_an_attribution_of_no_numbers_is_refused_with_the_layer(by, broken):
         compute.logit_attribution(broken, IDS, 9, 8, by=by)
 
 
+@pytest.mark.parametrize("stream", ["resid_pre", "resid_mid", "attn_out", "mlp_out"])
+def test_every_stream_of_a_broken_run_is_read(stream, broken):
+    found = compute.logit_lens(broken, IDS, stream=stream)
+    assert found.not_finite == ONLY_FROM_LAYER_1
+    assert (found.top_ids[-1] == -1).all() and (found.top_ids[0] >= 0).all()
+
+
 def test_sampling_from_no_numbers_is_refused_with_the_layer(broken):
     with pytest.raises(ModelError, match=r"not finite from layer 1 on \(queries\)"):
         compute.sample(broken, IDS, 2)
