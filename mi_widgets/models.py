@@ -1,16 +1,13 @@
-"""What must be known of a model to read it rightly: its shape, masks, positions and tokenizer; and how to load one.
+"""What must be known of a model to read it rightly: its shape, masks, positions and tokenizer.
 
-Runs no forward pass (`compute/forward.py` is the only file that does) and changes nothing on the model.
+Loading one is in `loading.py`, whose names are offered here too. Runs no forward pass (`compute/forward.py` is the
+only file that does) and changes nothing on the model.
 """
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
-import logging
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +16,7 @@ import numpy as np
 
 from mi_widgets.data import Tokens
 from mi_widgets.errors import ModelError, PromptError
+from mi_widgets.loading import DEMO_FOLDER, DEMO_NAME, load_demo, load_model, load_notes  # noqa: F401 (offered)
 
 #: A prompt: text, token ids `[position]` or `[1, position]`, or chat messages (dicts with role and content).
 Prompt = Any
@@ -366,75 +364,3 @@ def _show_bytes(raw: bytes) -> str:
     return "".join(
         f"⟨{ord(character) - 0xDC00:02X}⟩" if 0xDC80 <= ord(character) <= 0xDCFF else character for character in text
     )
-
-
-# --- loading ----------------------------------------------------------------------------------------------
-
-DEMO_FOLDER = Path(__file__).parent / "demo" / "weights"
-DEMO_NAME = "mi_widgets demo"
-
-
-def load_model(name_or_folder: str | Path, **options: Any) -> Any:
-    """A TransformerBridge with raw weights: its logits are Hugging Face's.
-
-    Args:
-        name_or_folder: a Hugging Face name such as `"gpt2"`, or a local folder with config and weights.
-        options: passed on to `TransformerBridge.boot_transformers` (device, dtype, hf_model, tokenizer, …).
-
-    Raises:
-        ModelError: the folder does not exist or holds no model, or the name cannot be fetched.
-    """
-    from transformer_lens.model_bridge import TransformerBridge
-
-    name = str(name_or_folder)
-    folder = Path(name).expanduser()
-    looks_local = isinstance(name_or_folder, Path) or name.startswith((".", "/", "~")) or folder.is_dir()
-    if looks_local:
-        if not folder.is_dir():
-            raise ModelError(f"There is no folder {folder}.", "Give a folder with config.json and weights.")
-        if not (folder / "config.json").exists():
-            raise ModelError(f"{folder} holds no config.json.", "Give a Hugging Face model folder.")
-        name = str(folder)
-    try:
-        # A local folder loads in seconds; a download keeps its progress bars.
-        with _quiet_boot() if looks_local else contextlib.nullcontext():
-            return TransformerBridge.boot_transformers(name, **options)
-    except ModelError:
-        raise
-    except Exception as reason:
-        first = str(reason).strip().splitlines()[0] if str(reason).strip() else type(reason).__name__
-        hint = (
-            "See TransformerBridge.boot_transformers for what it can load."
-            if looks_local
-            else "Check the name and the network, or give a local folder."
-        )
-        raise ModelError(f"Cannot load {name}: {first}.", hint) from reason
-
-
-def load_demo() -> Any:
-    """The embedded model: a small GPT-2 trained for this package, on the CPU, with no network.
-
-    Its tasks, accuracies and known heads stand in `mi_widgets/demo/MODEL_CARD.md`; prompts come from
-    `mi_widgets.demo.prompts(task)`.
-    """
-    model = load_model(DEMO_FOLDER, device="cpu")
-    model.cfg.model_name = DEMO_NAME
-    return model
-
-
-@contextlib.contextmanager
-def _quiet_boot() -> Iterator[None]:
-    """Boot without progress bars of sub-second steps and advisory warnings on the notebook."""
-    from transformers.utils import logging as hf_logging
-
-    bar = hf_logging.is_progress_bar_enabled()
-    hf_logging.disable_progress_bar()
-    level = logging.getLogger("transformers").level
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.getLogger("transformers").setLevel(level)
-        if bar:
-            hf_logging.enable_progress_bar()
