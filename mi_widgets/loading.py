@@ -133,6 +133,17 @@ def hugging_face_class(config: Any) -> Any:
         return AutoModelForCausalLM
 
 
+def hugging_face_model(name_or_folder: str | Path, dtype: Any) -> Any:
+    """The same model as Hugging Face runs it, on the CPU in evaluation mode, with its plain attention: what a model
+    of `load_model` is checked against."""
+    from transformers import AutoConfig
+
+    name, looks_local = _place(name_or_folder)
+    with _quiet_boot() if looks_local else contextlib.nullcontext():
+        loader = hugging_face_class(AutoConfig.from_pretrained(name))
+        return loader.from_pretrained(name, attn_implementation="eager", dtype=dtype).eval()
+
+
 class _Loader:
     """Stands where TransformerLens wants a Hugging Face class: loads with the right one, once, and hears Hugging
     Face's own report of which weights were there.
