@@ -129,10 +129,6 @@ def fingerprint(model: Any) -> tuple[Any, ...]:
 
     Edits through `.data` go unseen (torch does not count them): call `Session.refresh()` after those.
     """
-    tensors = (*model.parameters(), *model.buffers())
-    weights = tuple(
-        (tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version, tensor.dtype) for tensor in tensors
-    )
     # Torch numbers its hooks and never reuses a number; ids of handle objects come back after a removal.
     hooks = tuple(
         (place, number)
@@ -141,7 +137,15 @@ def fingerprint(model: Any) -> tuple[Any, ...]:
         for number, function in table.items()
         if hasattr(module, "fwd_hooks") or not _of_libraries(function)
     )
-    return hash(weights), hash(hooks), bool(getattr(model, "compatibility_mode", False))
+    return weights_fingerprint(model), hash(hooks), bool(getattr(model, "compatibility_mode", False))
+
+
+def weights_fingerprint(model: Any) -> int:
+    """The part of `fingerprint` that is of the weights alone."""
+    tensors = (*model.parameters(), *model.buffers())
+    return hash(
+        tuple((tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version, tensor.dtype) for tensor in tensors)
+    )
 
 
 def _of_libraries(hook: Any) -> bool:
@@ -247,9 +251,13 @@ def _text_ids(model: Any, text: str, prepend_bos: bool | None) -> np.ndarray:
             "This model has no tokenizer, so it cannot read text.",
             f"Give token ids from 0 to {int(model.cfg.d_vocab) - 1}, e.g. [0, 1, 2].",
         )
+    if prepend_bos is not None:
+        if not isinstance(prepend_bos, (int, np.bool_)) or prepend_bos not in (0, 1):
+            raise PromptError(f"prepend_bos={prepend_bos!r} is no answer.", "Give True, False or None.")
+        prepend_bos = bool(prepend_bos)
     try:
         ids = model.to_tokens(text, prepend_bos=prepend_bos, truncate=False, move_to_device=False)
-    except (UnicodeEncodeError, TypeError, ValueError, IndexError) as reason:
+    except Exception as reason:  # tokenizers refuse in their own ways
         raise PromptError(f"The tokenizer cannot read this text ({reason}).", "Remove unusual characters.") from None
     return np.asarray(ids[0].tolist(), dtype=np.int64)
 
@@ -278,12 +286,15 @@ def _chat_ids(model: Any, messages: Sequence[dict[str, str]]) -> np.ndarray:
 
 def _given_ids(prompt: Prompt) -> np.ndarray:
     try:
-        array = np.asarray(prompt.tolist() if hasattr(prompt, "tolist") else prompt)
+        values = prompt.tolist() if hasattr(prompt, "tolist") else prompt
+        if isinstance(values, (bytes, bytearray, memoryview)) or _holds_truth(values):
+            raise TypeError(f"of type {type(prompt).__name__}")
+        array = np.asarray(values)
         if array.size and array.dtype.kind not in "iu":
-            raise ValueError(f"of type {array.dtype}")
-    except ValueError as reason:
+            raise TypeError(f"of type {array.dtype}")
+    except Exception as reason:  # tensors without data, and whatever else is no list, refuse in their own ways
         raise PromptError(
-            f"The prompt is neither text, nor token ids, nor chat messages ({reason}).",
+            f"The prompt is neither text, nor token ids, nor chat messages ({str(reason)[:200]}).",
             "Give a string or whole numbers.",
         ) from None
     if array.ndim == 2 and array.shape[0] == 1:
@@ -293,6 +304,13 @@ def _given_ids(prompt: Prompt) -> np.ndarray:
     if array.size and int(array.max()) > np.iinfo(np.int64).max:
         raise PromptError(f"Token id {int(array.max())} is outside every vocabulary.", "Check the ids.")
     return array.astype(np.int64)
+
+
+def _holds_truth(values: Any) -> bool:
+    """Whether a list of ids, or one within a list, holds True or False, which numpy would count as 1 and 0."""
+    if isinstance(values, (list, tuple)) and len(values) == 1 and isinstance(values[0], (list, tuple)):
+        values = values[0]
+    return isinstance(values, (list, tuple)) and bool({bool, np.bool_} & set(map(type, values)))
 
 
 def _spans(tokenizer: Any, text: str, ids: np.ndarray) -> tuple[tuple[int, int], ...]:
