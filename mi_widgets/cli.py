@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.util
 import json
 import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from mi_widgets.version import __version__
 
 QUICKSTART = "00_quickstart.ipynb"
+#: What a shell calls a program that wrote to a closed pipe: 128 + SIGPIPE.
+CLOSED_PIPE = 141
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,12 +32,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     check = commands.add_parser("selfcheck", help="check every number and export on this machine and model")
     check.add_argument("model", nargs="?", default=None, help="a Hugging Face name or folder; else the embedded model")
+    check.add_argument(
+        "--incomplete",
+        choices=("refuse", "allow"),
+        default="refuse",
+        help="a checkpoint that does not fit its model: refuse it, or check all the rest",
+    )
     chosen, rest = parser.parse_known_args(arguments)
     if rest and chosen.command != "lab":
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     if chosen.command == "lab":
         return open_lab(rest)
-    return selfcheck(chosen.model)
+    try:
+        status = selfcheck(chosen.model, chosen.incomplete)
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader has gone, as `| head -1` does; there is nobody left to tell
+        with contextlib.suppress(OSError, ValueError):  # the interpreter flushes once more when it ends
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return CLOSED_PIPE
+    return status
 
 
 # --- lab --------------------------------------------------------------------------------------------------
@@ -95,65 +111,142 @@ def notebooks_folder() -> Path:
 VIEWS = ("attention", "logit_attribution", "logit_lens", "prompt")
 PROMPTS = ("When Mary and John went to the store , John gave a drink to", "The cat sat on the mat . The cat sat on the")
 
+#: Rounding steps of bfloat16 or float16 by which logits may differ from Hugging Face's: nearly all architectures are
+#: the same to the last bit, those whose softmax TransformerLens computes itself (OLMo 2) differ by two.
+HALF_STEPS = 8
+
 
 class CheckFailed(Exception):
     """A self-check that does not hold; its text is the detail."""
 
 
-def selfcheck(name: str | None) -> int:
-    """Print a table of checks; 1 if one fails."""
-    from mi_widgets.models import load_demo, load_model
+class NotApplicable(Exception):
+    """A self-check of something that this model does not have; its text says why."""
 
-    state: dict[str, Any] = {}
 
-    def load() -> str:
-        state["model"] = load_demo() if name is None else load_model(name)
-        info = describe(state["model"])
-        return f"{info.n_layers} layers × {info.n_heads} heads, {info.kv_heads} KV heads, vocabulary {info.d_vocab:,}"
+def selfcheck(name: str | None, incomplete: str = "refuse") -> int:
+    """Print a table of checks; 1 if one that applies fails.
 
-    from mi_widgets.models import describe
+    Args:
+        name: a Hugging Face name or folder; the embedded model if None.
+        incomplete: as `load_model` takes it.
+    """
+    from mi_widgets.errors import ModelError
 
-    checks: list[tuple[str, Callable[[], str]]] = [
+    state = _State(name=name)
+    checks: list[tuple[str, Callable[[_State], str]]] = [
         ("page bundles are there", _bundles),
-        ("model loads", load),
-        ("attention rows sum to 1", lambda: _row_sums(state["model"])),
-        ("patterns = Hugging Face's", lambda: _hugging_face(state["model"], name)),
-        ("softmax(scores) = patterns", lambda: _scores(state["model"])),
-        ("lens' last row = the output", lambda: _lens(state["model"])),
-        ("attribution sums to the logits", lambda: _attribution(state["model"])),
-        ("model is left unchanged", lambda: _unchanged(state["model"])),
-        ("a view computes and redraws", lambda: _view(state["model"], state)),
-        ("offline page is written", lambda: _page(state)),
+        ("model loads", lambda state: _load(state, incomplete)),
+        ("checkpoint fits the model", _whole),
+        ("weights are numbers", _weights),
+        ("attention rows sum to 1", _row_sums),
+        ("patterns = Hugging Face's", _patterns),
+        ("logits = Hugging Face's", _logits),
+        ("softmax(scores) = patterns", _scores),
+        ("lens' last row = the output", _lens),
+        ("attribution sums to the logits", _attribution),
+        ("model is left unchanged", _unchanged),
+        ("a view computes and redraws", _view),
+        ("offline page is written", _page),
         ("figures can be written", _browser),
     ]
     print(f"mi_widgets {__version__}, {name or 'embedded model'}\n")
-    bad = 0
+    marks = []
     for label, check in checks:
         try:
-            mark, detail = "ok  ", check()
+            mark, detail = "ok", check(state)
         except CheckFailed as reason:
             mark, detail = "FAIL", str(reason)
-        except KeyError:
-            mark, detail = "FAIL", "needs the checks above"
+        except NotApplicable as reason:
+            mark, detail = "n/a", str(reason)
+        except ModelError as reason:  # a refusal is right, where the numbers would not be
+            mark, detail = "n/a", reason.message
         except Exception as reason:  # a self-check reports whatever goes wrong
             mark, detail = "FAIL", f"{type(reason).__name__}: {reason}"
-        bad += mark == "FAIL"
-        print(f"{mark}  {label:<30} {detail}", flush=True)
-    print(f"\n{len(checks) - bad} of {len(checks)} hold." if bad else "\nAll hold.")
+        marks.append(mark)
+        print(f"{mark:<4}  {label:<30} {detail}", flush=True)
+    bad, without = marks.count("FAIL"), marks.count("n/a")
+    told = f"{bad} of {len(marks) - without} fail" if bad else "All hold" if not without else "All that apply hold"
+    print(f"\n{told}{f', {without} do not apply' if without else ''}.")
     return 1 if bad else 0
 
 
+class _State(dict[str, Any]):
+    """What one check makes for those after it, by name; where it could make none they do not apply."""
+
+    def __missing__(self, name: str) -> Any:
+        raise NotApplicable(f"needs a {name}")
+
+
+def _load(state: _State, incomplete: str) -> str:
+    from mi_widgets.errors import ModelError
+    from mi_widgets.models import describe, load_demo, load_model
+
+    name = state["name"]
+    try:
+        model = load_demo() if name is None else load_model(name, incomplete=incomplete)
+    except ModelError as reason:
+        raise CheckFailed(str(reason)) from reason
+    state["model"] = model
+    with contextlib.suppress(ModelError):
+        info = describe(model)
+        return f"{info.n_layers} layers × {info.n_heads} heads, {info.kv_heads} KV heads, vocabulary {info.d_vocab:,}"
+    return f"{model.cfg.n_layers} layers without attention heads"
+
+
+def _whole(state: _State) -> str:
+    from mi_widgets.models import load_notes
+
+    if notes := load_notes(state["model"]):
+        raise CheckFailed(" ".join(notes))
+    return "every weight of the model, of its shape"
+
+
+def _weights(state: _State) -> str:
+    named = dict(state["model"].original_model.named_parameters())
+    broken = [name.replace("._original_component", "") for name, weight in named.items() if not _finite(weight)]
+    if broken:
+        more = f" and {len(broken) - 3} more" if len(broken) > 3 else ""
+        raise CheckFailed(f"NaN or infinite: {', '.join(broken[:3])}{more}")
+    return f"{sum(weight.numel() for weight in named.values()):,}, all finite"
+
+
+def _finite(weight: Any) -> bool:
+    return not weight.is_floating_point() or bool(weight.isfinite().all())
+
+
 def _prompts(model: Any) -> list[Any]:
-    from mi_widgets.models import describe, has_tokenizer
+    """Two prompts, as long as the model reads; ids counted up where it reads no text."""
+    from mi_widgets.models import describe, has_tokenizer, token_ids
 
-    if has_tokenizer(model):
-        return list(PROMPTS)
     info = describe(model)
-    length = min(12, info.n_ctx or 12)
-    return [[position % info.d_vocab for position in range(length)]]
+    if not has_tokenizer(model):
+        return [[position % info.d_vocab for position in range(min(12, info.n_ctx or 12))]]
+    ids = [token_ids(model, text) for text in PROMPTS]
+    return [
+        text if info.n_ctx is None or len(text_ids) <= info.n_ctx else text_ids[: info.n_ctx]
+        for text, text_ids in zip(PROMPTS, ids, strict=True)
+    ]
 
 
-def _bundles() -> str:
+def _within(error: float, allowed: float, what: str = "max error") -> str:
+    """`error` in words; CheckFailed where it is larger than allowed, or no number."""
+    if not error <= allowed:
+        raise CheckFailed(f"{what} {error:.1e}, allowed {allowed:.0e}")
+    return f"{what} {error:.1e}"
+
+
+def _largest(errors: Iterable[Any]) -> float:
+    """The largest; NaN where one is NaN, which Python's own `max` passes over. None is no measurement."""
+    import numpy as np
+
+    measured = [float(error) for error in errors if error is not None]
+    if not measured:
+        raise NotApplicable("nothing to measure")
+    return float(np.max(measured))
+
+
+def _bundles(state: _State) -> str:  # noqa: ARG001 (every check is given it)
     from mi_widgets.widgets.view import STATIC
 
     names = [f"{view}.{suffix}" for view in VIEWS for suffix in ("js", "css")]
@@ -164,122 +257,168 @@ def _bundles() -> str:
     return ", ".join(f"{name} {path.stat().st_size / 1e3:.0f} kB" for name, path in sizes if name.endswith("js"))
 
 
-def _row_sums(model: Any) -> str:
+def _row_sums(state: _State) -> str:
     from mi_widgets.compute import attention_patterns
 
-    error = max(attention_patterns(model, prompt).row_sum_error or 0.0 for prompt in _prompts(model))
-    if error > 2e-2:
-        raise CheckFailed(f"max error {error:.1e}")
-    return f"max error {error:.1e}"
+    model = state["model"]
+    return _within(_largest(attention_patterns(model, prompt).row_sum_error for prompt in _prompts(model)), 2e-2)
 
 
-def _lens(model: Any) -> str:
+def _lens(state: _State) -> str:
     from mi_widgets.compute import logit_lens
-    from mi_widgets.models import in_half_precision
-    from mi_widgets.wire.checks import agrees
 
-    error = max(logit_lens(model, prompt).max_error or 0.0 for prompt in _prompts(model))
-    if not agrees(error, in_half_precision(model)):
-        raise CheckFailed(f"max relative error {error:.1e}")
-    return f"max relative error {error:.1e}"
+    model = state["model"]
+    error = _largest(logit_lens(model, prompt).max_error for prompt in _prompts(model))
+    return _within(error, _output_tolerance(model), "max relative error")
 
 
-def _attribution(model: Any) -> str:
+def _attribution(state: _State) -> str:
     from mi_widgets.compute import logit_attribution, next_tokens
 
-    worst = 0.0
+    model, residues = state["model"], []
     for prompt in _prompts(model):
         answer, foil = next_tokens(model, prompt, top_k=2).top_ids[-1].tolist()
         for by in ("component", "head"):
             found = logit_attribution(model, prompt, answer, foil, by=by)
             if not found.holds:
                 raise CheckFailed(f"by {by}: residue {found.residue:.1e} of {found.difference:.2f}")
-            worst = max(worst, abs(found.residue))
-    return f"largest residue {worst:.1e}"
+            residues.append(abs(found.residue))
+    return f"largest residue {_largest(residues):.1e}"
 
 
-def _hugging_face(model: Any, name: str | None) -> str:
+def _output_tolerance(model: Any) -> float:
+    """How far logits may be from the model's own, relative to their size."""
+    from mi_widgets.models import in_half_precision
+    from mi_widgets.wire.checks import HALF_TOLERANCE, OUTPUT_TOLERANCE
+
+    return HALF_TOLERANCE if in_half_precision(model) else OUTPUT_TOLERANCE
+
+
+def _oracle(state: _State) -> Any:
+    """The same model as Hugging Face runs it, loaded for itself."""
+    from mi_widgets.loading import DEMO_FOLDER, hugging_face_model, load_notes
+
+    model = state["model"]
+    if load_notes(model):
+        raise NotApplicable("Hugging Face would fill what is missing with other random numbers")
+    if getattr(model.original_model.config, "is_encoder_decoder", False):
+        raise NotApplicable("an encoder-decoder reads two prompts")
+    if "oracle" not in state:
+        weight = next(model.parameters())
+        state["oracle"] = hugging_face_model(state["name"] or DEMO_FOLDER, weight.dtype).to(weight.device)
+    return state["oracle"]
+
+
+def _theirs(oracle: Any, ids: Any, **options: Any) -> Any:
     import torch
-    from transformers import AutoModelForCausalLM
+
+    device = next(oracle.parameters()).device
+    with torch.no_grad():
+        return oracle(torch.as_tensor(ids)[None].to(device), **options)
+
+
+def _patterns(state: _State) -> str:
+    import numpy as np
+    import torch
 
     from mi_widgets.compute import attention_patterns
-    from mi_widgets.models import DEMO_FOLDER
 
-    parameter = next(model.parameters())
-    source = name or DEMO_FOLDER
-    oracle = AutoModelForCausalLM.from_pretrained(source, attn_implementation="eager", dtype=parameter.dtype).eval()
-    worst = 0.0
+    model, errors = state["model"], []
     for prompt in _prompts(model):
-        patterns = attention_patterns(model, prompt)
-        with torch.no_grad():
-            output = oracle(torch.as_tensor(patterns.tokens.ids)[None], output_attentions=True)
-        for row, theirs in enumerate(output.attentions):
-            worst = max(worst, float((theirs[0].float() - torch.from_numpy(patterns.base[row])).abs().max()))
-    tolerance = 1e-5 if parameter.dtype == torch.float32 else 2e-2
-    if worst > tolerance:
-        raise CheckFailed(f"max error {worst:.1e}, allowed {tolerance:.0e}")
-    return f"max error {worst:.1e}"
+        ours = attention_patterns(model, prompt)
+        theirs = _theirs(_oracle(state), ours.tokens.ids, output_attentions=True).attentions
+        if theirs is None or len(theirs) != len(ours.base):
+            raise NotApplicable("Hugging Face gives no patterns of this model")
+        errors += [
+            np.abs(layer[0].float().cpu().numpy() - pattern).max()
+            for layer, pattern in zip(theirs, ours.base, strict=True)
+        ]
+    return _within(_largest(errors), 1e-5 if next(model.parameters()).dtype == torch.float32 else 2e-2)
 
 
-def _scores(model: Any) -> str:
+def _logits(state: _State) -> str:
+    import numpy as np
+    import torch
+
+    from mi_widgets.compute.forward import forward
+    from mi_widgets.compute.output import LAST_LOGITS
+    from mi_widgets.models import token_ids
+
+    model, errors = state["model"], []
+    dtype = next(model.parameters()).dtype
+    allowed = 1e-4 if dtype.itemsize >= 4 else HALF_STEPS * torch.finfo(dtype).eps
+    for prompt in _prompts(model):
+        ids = token_ids(model, prompt)
+        ours = forward(model, ids, (LAST_LOGITS,)).arrays[LAST_LOGITS]
+        theirs = _theirs(_oracle(state), ids).logits[0, -1].float().cpu().numpy()
+        errors.append(np.abs(ours - theirs).max() / np.ptp(theirs))  # a range: a constant shifts nothing
+    return _within(_largest(errors), allowed, "max error relative to their range")
+
+
+def _scores(state: _State) -> str:
     import numpy as np
 
     from mi_widgets.compute import attention_patterns
-    from mi_widgets.errors import ModelError
 
-    worst = 0.0
+    model, errors = state["model"], []
     for prompt in _prompts(model):
-        try:
-            scores = attention_patterns(model, prompt, weighting="scores").values
-        except ModelError as reason:  # refusing is right where the scores are not what the softmax sees
-            return f"refused: {reason.message}"
+        scores = attention_patterns(model, prompt, weighting="scores").values
         patterns = attention_patterns(model, prompt).values
-        weights = np.exp(scores - np.nanmax(scores, -1, keepdims=True))
-        weights = np.nan_to_num(weights)
-        worst = max(worst, float(np.abs(weights / weights.sum(-1, keepdims=True) - patterns).max()))
-    if worst > 2e-2:
-        raise CheckFailed(f"max error {worst:.1e}")
-    return f"max error {worst:.1e}"
+        scores = np.where(np.isnan(scores), -np.inf, scores)  # NaN are masked
+        with np.errstate(invalid="ignore"):  # a row of NaN stays one, and fails
+            weights = np.exp(scores - scores.max(-1, keepdims=True))
+            errors.append(np.abs(weights / weights.sum(-1, keepdims=True) - patterns).max())
+    return _within(_largest(errors), 2e-2)
 
 
-def _unchanged(model: Any) -> str:
-    from mi_widgets.compute import attention_patterns, head_scores
+def _unchanged(state: _State) -> str:
+    from mi_widgets.compute import attention_patterns, head_scores, next_tokens
+    from mi_widgets.errors import MiWidgetsError
     from mi_widgets.models import fingerprint
 
-    def state() -> tuple[Any, ...]:
+    model = state["model"]
+
+    def all_of_it() -> tuple[Any, ...]:
         flags = tuple(module.training for module in model.modules())
         gradients = tuple(parameter.grad is None for parameter in model.parameters())
         return fingerprint(model), flags, gradients
 
-    before = state()
-    attention_patterns(model, _prompts(model)[0], weighting="output")
-    head_scores(model)
-    if state() != before:
+    before = all_of_it()
+    computations: tuple[Callable[[], Any], ...] = (
+        lambda: attention_patterns(model, _prompts(model)[0], weighting="output"),
+        lambda: next_tokens(model, _prompts(model)[0]),
+        lambda: head_scores(model),
+    )
+    for compute in computations:
+        with contextlib.suppress(MiWidgetsError):  # a refusal leaves it unchanged too
+            compute()
+    if all_of_it() != before:
         raise CheckFailed("hooks, flags, gradients or weights differ after a computation")
     return "hooks, flags, gradients, weights"
 
 
-def _view(model: Any, state: dict[str, Any]) -> str:
+def _view(state: _State) -> str:
     from mi_widgets.session import Session
     from mi_widgets.widgets import Attention
 
-    prompts = _prompts(model)
-    session = Session(model, prompts[0])
-    state["view"] = view = Attention(session)
+    prompts = _prompts(state["model"])
+    session = Session(state["model"], prompts[0])
+    view = Attention(session)
     session.wait()
     session.prompt = prompts[-1]
     session.wait()
+    state["view"] = view
     return f"{len(view.picture) + len(view.focus):,} bytes, {view.status['elapsed_ms']:.0f} ms"
 
 
-def _page(state: dict[str, Any]) -> str:
+def _page(state: _State) -> str:
     html = state["view"].to_html()
     if "http://" in html.split("miw-module")[0] or "miw-page" not in html:
         raise CheckFailed("the page is not self-contained")
     return f"{len(html) / 1e3:.0f} kB"
 
 
-def _browser() -> str:
+def _browser(state: _State) -> str:  # noqa: ARG001 (every check is given it)
     from mi_widgets.figures.export import find_browser
 
     browser = find_browser()

@@ -1,18 +1,15 @@
-"""What must be known of a model to read it rightly: its shape, masks, positions and tokenizer; and how to load one.
+"""What must be known of a model to read it rightly: its shape, masks, positions and tokenizer.
 
-Runs no forward pass (`compute/forward.py` is the only file that does) and changes nothing on the model.
+Loading one is in `loading.py`, whose names are offered here too. Runs no forward pass (`compute/forward.py` is the
+only file that does) and changes nothing on the model.
 """
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
-import logging
 import threading
-import warnings
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +18,7 @@ import numpy as np
 
 from mi_widgets.data import Tokens
 from mi_widgets.errors import ModelError, PromptError
+from mi_widgets.loading import DEMO_FOLDER, DEMO_NAME, load_demo, load_model, load_notes  # noqa: F401 (offered)
 
 #: A prompt: text, token ids `[position]` or `[1, position]`, or chat messages (dicts with role and content).
 Prompt = Any
@@ -156,12 +154,8 @@ def fingerprint(model: Any) -> tuple[Any, ...]:
 
     Edits through `.data` go unseen (torch does not count them): call `Session.refresh()` after those.
     """
+    # Torch numbers its hooks and never reuses a number; ids of handle objects come back after a removal.
     with lock_of(model):  # a pass on another thread has hooks of its own there
-        tensors = (*model.parameters(), *model.buffers())
-        weights = tuple(
-            (tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version, tensor.dtype) for tensor in tensors
-        )
-        # Torch numbers its hooks and never reuses a number; ids of handle objects come back after a removal.
         hooks = tuple(
             (place, number)
             for place, module in enumerate(modules_of(model))
@@ -169,7 +163,15 @@ def fingerprint(model: Any) -> tuple[Any, ...]:
             for number, function in table.items()
             if hasattr(module, "fwd_hooks") or not _of_libraries(function)
         )
-    return hash(weights), hash(hooks), bool(getattr(model, "compatibility_mode", False))
+    return weights_fingerprint(model), hash(hooks), bool(getattr(model, "compatibility_mode", False))
+
+
+def weights_fingerprint(model: Any) -> int:
+    """The part of `fingerprint` that is of the weights alone."""
+    tensors = (*model.parameters(), *model.buffers())
+    return hash(
+        tuple((tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version, tensor.dtype) for tensor in tensors)
+    )
 
 
 def _of_libraries(hook: Any) -> bool:
@@ -275,9 +277,13 @@ def _text_ids(model: Any, text: str, prepend_bos: bool | None) -> np.ndarray:
             "This model has no tokenizer, so it cannot read text.",
             f"Give token ids from 0 to {int(model.cfg.d_vocab) - 1}, e.g. [0, 1, 2].",
         )
+    if prepend_bos is not None:
+        if not isinstance(prepend_bos, (int, np.bool_)) or prepend_bos not in (0, 1):
+            raise PromptError(f"prepend_bos={prepend_bos!r} is no answer.", "Give True, False or None.")
+        prepend_bos = bool(prepend_bos)
     try:
         ids = model.to_tokens(text, prepend_bos=prepend_bos, truncate=False, move_to_device=False)
-    except (UnicodeEncodeError, TypeError, ValueError, IndexError) as reason:
+    except Exception as reason:  # tokenizers refuse in their own ways
         raise PromptError(f"The tokenizer cannot read this text ({reason}).", "Remove unusual characters.") from None
     return np.asarray(ids[0].tolist(), dtype=np.int64)
 
@@ -306,12 +312,15 @@ def _chat_ids(model: Any, messages: Sequence[dict[str, str]]) -> np.ndarray:
 
 def _given_ids(prompt: Prompt) -> np.ndarray:
     try:
-        array = np.asarray(prompt.tolist() if hasattr(prompt, "tolist") else prompt)
+        values = prompt.tolist() if hasattr(prompt, "tolist") else prompt
+        if isinstance(values, (bytes, bytearray, memoryview)) or _holds_truth(values):
+            raise TypeError(f"of type {type(prompt).__name__}")
+        array = np.asarray(values)
         if array.size and array.dtype.kind not in "iu":
-            raise ValueError(f"of type {array.dtype}")
-    except ValueError as reason:
+            raise TypeError(f"of type {array.dtype}")
+    except Exception as reason:  # tensors without data, and whatever else is no list, refuse in their own ways
         raise PromptError(
-            f"The prompt is neither text, nor token ids, nor chat messages ({reason}).",
+            f"The prompt is neither text, nor token ids, nor chat messages ({str(reason)[:200]}).",
             "Give a string or whole numbers.",
         ) from None
     if array.ndim == 2 and array.shape[0] == 1:
@@ -321,6 +330,13 @@ def _given_ids(prompt: Prompt) -> np.ndarray:
     if array.size and int(array.max()) > np.iinfo(np.int64).max:
         raise PromptError(f"Token id {int(array.max())} is outside every vocabulary.", "Check the ids.")
     return array.astype(np.int64)
+
+
+def _holds_truth(values: Any) -> bool:
+    """Whether a list of ids, or one within a list, holds True or False, which numpy would count as 1 and 0."""
+    if isinstance(values, (list, tuple)) and len(values) == 1 and isinstance(values[0], (list, tuple)):
+        values = values[0]
+    return isinstance(values, (list, tuple)) and bool({bool, np.bool_} & set(map(type, values)))
 
 
 def _spans(tokenizer: Any, text: str, ids: np.ndarray) -> tuple[tuple[int, int], ...]:
@@ -392,75 +408,3 @@ def _show_bytes(raw: bytes) -> str:
     return "".join(
         f"⟨{ord(character) - 0xDC00:02X}⟩" if 0xDC80 <= ord(character) <= 0xDCFF else character for character in text
     )
-
-
-# --- loading ----------------------------------------------------------------------------------------------
-
-DEMO_FOLDER = Path(__file__).parent / "demo" / "weights"
-DEMO_NAME = "mi_widgets demo"
-
-
-def load_model(name_or_folder: str | Path, **options: Any) -> Any:
-    """A TransformerBridge with raw weights: its logits are Hugging Face's.
-
-    Args:
-        name_or_folder: a Hugging Face name such as `"gpt2"`, or a local folder with config and weights.
-        options: passed on to `TransformerBridge.boot_transformers` (device, dtype, hf_model, tokenizer, …).
-
-    Raises:
-        ModelError: the folder does not exist or holds no model, or the name cannot be fetched.
-    """
-    from transformer_lens.model_bridge import TransformerBridge
-
-    name = str(name_or_folder)
-    folder = Path(name).expanduser()
-    looks_local = isinstance(name_or_folder, Path) or name.startswith((".", "/", "~")) or folder.is_dir()
-    if looks_local:
-        if not folder.is_dir():
-            raise ModelError(f"There is no folder {folder}.", "Give a folder with config.json and weights.")
-        if not (folder / "config.json").exists():
-            raise ModelError(f"{folder} holds no config.json.", "Give a Hugging Face model folder.")
-        name = str(folder)
-    try:
-        # A local folder loads in seconds; a download keeps its progress bars.
-        with _quiet_boot() if looks_local else contextlib.nullcontext():
-            return TransformerBridge.boot_transformers(name, **options)
-    except ModelError:
-        raise
-    except Exception as reason:
-        first = str(reason).strip().splitlines()[0] if str(reason).strip() else type(reason).__name__
-        hint = (
-            "See TransformerBridge.boot_transformers for what it can load."
-            if looks_local
-            else "Check the name and the network, or give a local folder."
-        )
-        raise ModelError(f"Cannot load {name}: {first}.", hint) from reason
-
-
-def load_demo() -> Any:
-    """The embedded model: a small GPT-2 trained for this package, on the CPU, with no network.
-
-    Its tasks, accuracies and known heads stand in `mi_widgets/demo/MODEL_CARD.md`; prompts come from
-    `mi_widgets.demo.prompts(task)`.
-    """
-    model = load_model(DEMO_FOLDER, device="cpu")
-    model.cfg.model_name = DEMO_NAME
-    return model
-
-
-@contextlib.contextmanager
-def _quiet_boot() -> Iterator[None]:
-    """Boot without progress bars of sub-second steps and advisory warnings on the notebook."""
-    from transformers.utils import logging as hf_logging
-
-    bar = hf_logging.is_progress_bar_enabled()
-    hf_logging.disable_progress_bar()
-    level = logging.getLogger("transformers").level
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.getLogger("transformers").setLevel(level)
-        if bar:
-            hf_logging.enable_progress_bar()

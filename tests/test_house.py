@@ -15,6 +15,7 @@ ROOMS = [
     "data",
     "color",
     "errors",
+    "loading",
     "models",
     "compute",
     "sae",

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import random
+
 import numpy as np
+import odd_prompts
 import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from mi_widgets.errors import ModelError, PromptError
-from mi_widgets.models import describe, fingerprint, has_tokenizer, load_model, token_strings, tokenize
+from mi_widgets.models import describe, fingerprint, has_tokenizer, load_model, token_ids, token_strings, tokenize
 
 
 @pytest.mark.shared
@@ -110,6 +114,13 @@ def test_a_template_that_refuses_says_why(model):
         (None, "neither text"),
         ({"role": "user", "content": "w3"}, "neither text"),
         ([True, False], "neither text"),
+        ([True, 3], "neither text"),
+        ([[3, np.bool_(True)]], "neither text"),
+        (b"w3", "neither text"),
+        (bytearray(b"w3"), "neither text"),
+        (float("nan"), "neither text"),
+        (torch.zeros(3, dtype=torch.long, device="meta"), "neither text"),
+        (np.ma.array([3, 4], mask=[False, True]), "neither text"),
         ("w3 " * 65, "reads 64"),
         (list(range(3, 70)), "reads 64"),
     ],
@@ -119,6 +130,26 @@ def test_a_prompt_that_cannot_be_run_says_why(prompt, says, model):
     with pytest.raises(PromptError, match=says) as raised:
         tokenize(model, prompt)
     assert raised.value.message
+
+
+@pytest.mark.parametrize("kind", ["template", "ids only", "demo"])
+def test_any_prompt_is_run_or_refused_but_never_breaks(kind, tiny_model, demo_model):
+    draw = random.Random(f"prompts of {kind}")
+    model = demo_model if kind == "demo" else tiny_model("gpt2")
+    if kind == "template":
+        model.tokenizer.chat_template = "{% for message in messages %} {{ message.content }}{% endfor %}"
+    elif kind == "ids only":
+        model.tokenizer = None
+    run = 0
+    for _ in range(1000):
+        given, how = odd_prompts.prompt(draw), draw.choice([None, None, True, False, np.bool_(True), "x", [], 2])
+        with contextlib.suppress(PromptError):
+            corpus = token_ids(model, given, how)  # however long
+            tokens = tokenize(model, given, how)
+            assert tokens.ids.tolist() == corpus.tolist()
+            assert len(tokens.strings) == len(tokens.ids)
+            run += 1
+    assert 100 < run < 900
 
 
 def test_past_the_context_only_where_positions_are_not_learned(tiny_model):

@@ -7,6 +7,8 @@ Knows nothing of prompts or pictures.
 from __future__ import annotations
 
 import json
+import math
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,13 +16,18 @@ from typing import Any
 import numpy as np
 import torch
 
+from mi_widgets.compute.readout import Readout
+from mi_widgets.compute.signature import WeightSignature, signature
+from mi_widgets.data.files import replacing
 from mi_widgets.errors import DataError, ModelError
 from mi_widgets.models import DEMO_FOLDER, DEMO_NAME, describe
 
-#: What a file of ours calls itself, and the version of its layout.
-FORMAT, VERSION = "mi_widgets tuned lens", 1
-#: Weights of the unembedding kept to know the model again, and how far half precision may move them.
+#: What a file of ours calls itself, and the version of its layout. Version 1 knew its model by a few weights only.
+FORMAT, VERSION = "mi_widgets tuned lens", 2
+#: Weights of the unembedding by which files of version 1 know their model, and how far half precision may move them.
 SAMPLED, SAMPLE_TOLERANCE = 64, 2e-2
+#: Weights named in a refusal; the others are counted.
+NAMED = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +41,8 @@ class TunedLens:
         model: name of the model it was trained for.
         n_layers: blocks of that model.
         d_vocab: its vocabulary.
-        sample: a few numbers of its unembedding, by which another model is told apart.
+        weights: by which the model is known again, all of its weights; None of a file of version 1.
+        sample: of such a file, a few numbers of the unembedding; else empty.
         training: how it was made: texts, tokens, epochs, seed, and for each layer the mean KL(final ‖ lens) in nats on
             held-out text of the logit lens (`kl_before`) and of this one (`kl_after`).
     """
@@ -44,6 +52,7 @@ class TunedLens:
     model: str
     n_layers: int
     d_vocab: int
+    weights: WeightSignature | None = None
     sample: tuple[float, ...] = ()
     training: dict[str, Any] = field(default_factory=dict)
 
@@ -51,12 +60,16 @@ class TunedLens:
         if not self.A or self.A.keys() != self.b.keys():
             raise DataError("a tuned lens needs A and b of the same layers, at least one.")
         for layer, matrix in self.A.items():
+            if not all(isinstance(part, torch.Tensor) for part in (matrix, self.b[layer])) or matrix.ndim != 2:
+                raise DataError(f"A and b of layer {layer} must be tensors [d_model, d_model] and [d_model].")
             shape = list(matrix.shape)
             if shape != [self.d_model] * 2 or list(self.b[layer].shape) != [self.d_model]:
                 raise DataError(
                     f"A of layer {layer} has shape {shape} and b {list(self.b[layer].shape)}; they must be "
                     f"[d_model, d_model] and [d_model] with d_model {self.d_model}."
                 )
+            if not (matrix.isfinite().all() and self.b[layer].isfinite().all()):
+                raise DataError(f"the translator of layer {layer} holds NaN or infinite numbers.", "Train it again.")
         if not set(self.A) <= set(range(self.n_layers - 1)):
             raise DataError(
                 f"translators of layers {sorted(self.A)} for a model of {self.n_layers} layers.",
@@ -73,8 +86,8 @@ class TunedLens:
             {layer: torch.zeros(info.d_model) for layer in layers},
             info.label,
             info.n_layers,
-            int(model.W_U.shape[1]),
-            unembedding_sample(model),
+            Readout(model).d_vocab,
+            signature(model),
         )
 
     def __repr__(self) -> str:
@@ -101,29 +114,45 @@ class TunedLens:
         """Itself, if it was trained for `model`.
 
         Raises:
-            ModelError: another shape, or another unembedding (also where compatibility mode has changed it).
+            ModelError: another shape, or other weights (also where compatibility mode has changed them).
         """
         info = describe(model)
         for what, own, other in (
             ("d_model", self.d_model, info.d_model),
             ("layers", self.n_layers, info.n_layers),
-            ("vocabulary", self.d_vocab, int(model.W_U.shape[1])),
+            ("vocabulary", self.d_vocab, Readout(model).d_vocab),
         ):
             if own != other:
                 raise ModelError(
                     f"this tuned lens is for {self.model} with {what} {own}; {info.label} has {other}.",
                     "Train one for this model: compute.train_tuned_lens(model, texts).",
                 )
-        if self.sample and not np.allclose(self.sample, unembedding_sample(model), SAMPLE_TOLERANCE, 1e-6):
+        differing = self._differing(model)
+        if differing:
+            more = len(differing) - NAMED
             raise ModelError(
-                f"this tuned lens was trained for {self.model} with another unembedding than {info.label} has.",
-                "Train one for this model, or load the model without compatibility mode.",
+                f"this tuned lens was trained for {self.model} with other weights than {info.label} has "
+                f"({', '.join(differing[:NAMED])}{f' and {more:,} more' if more > 0 else ''}).",
+                "Train one for this model, or load the model unedited and without compatibility mode.",
             )
         return self
 
+    def _differing(self, model: Any) -> list[str]:
+        """Names of weights that the model has not got from where this lens was trained."""
+        if self.weights is not None:
+            return self.weights.differing(signature(model))
+        same = not self.sample or np.allclose(self.sample, unembedding_sample(model), SAMPLE_TOLERANCE, 1e-6)
+        return [] if same else ["the unembedding"]
+
     def save(self, path: str | Path) -> Path:
-        """Write it as safetensors: `layers.<layer>.A`, `layers.<layer>.b`, and all else as metadata."""
-        from safetensors.torch import save_file
+        """Write it as safetensors: `layers.<layer>.A`, `layers.<layer>.b`, and all else as metadata. An error midway
+        leaves an older file as it was.
+
+        Raises:
+            ExportError: it cannot be written there: no such folder, no space …
+            DataError: `.training` holds what JSON cannot.
+        """
+        from safetensors.torch import save
 
         tensors = {f"layers.{layer}.A": matrix.contiguous() for layer, matrix in self.A.items()}
         tensors |= {f"layers.{layer}.b": bias.contiguous() for layer, bias in self.b.items()}
@@ -134,18 +163,22 @@ class TunedLens:
             "d_model": str(self.d_model),
             "n_layers": str(self.n_layers),
             "d_vocab": str(self.d_vocab),
+            "weights": json.dumps(None if self.weights is None else [self.weights.dtype, self.weights.numbers]),
             "sample": json.dumps(self.sample),
-            "training": json.dumps(self.training),
+            "training": _as_json(self.training),
         }
-        save_file(tensors, str(path), about)
+        content = save(tensors, about)
+        with replacing(path) as beside:
+            beside.write_bytes(content)
         return Path(path)
 
     @classmethod
     def load(cls, path: str | Path) -> TunedLens:
-        """The lens that `save` wrote.
+        """The lens that `save` wrote. One of version 1 is known only by a few weights of its model's unembedding, and
+        warns of it.
 
         Raises:
-            DataError: no such file, or one of another kind or of a newer version.
+            DataError: no such file, or one that is damaged, of another kind or of a newer version.
         """
         from safetensors import SafetensorError, safe_open
 
@@ -153,25 +186,67 @@ class TunedLens:
             with safe_open(str(path), "pt") as file:
                 about = file.metadata() or {}
                 tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 (no mapping)
-        except (OSError, SafetensorError) as reason:
+        except (OSError, ValueError, RuntimeError, SafetensorError) as reason:
             raise DataError(f"{path} cannot be read as a tuned lens ({reason}).") from None
         if about.get("format") != FORMAT:
             raise DataError(f"{path} holds no tuned lens of mi_widgets.", "Make one with TunedLens.save.")
-        if int(about["version"]) > VERSION:
-            raise DataError(f"{path} was written by a newer mi_widgets.", "Update mi_widgets.")
+        try:
+            lens = cls._read(about, tensors)
+        except DataError as reason:
+            raise DataError(f"{path} holds no whole tuned lens: {reason.message}", reason.hint) from None
+        except (KeyError, ValueError, TypeError, AttributeError, RecursionError) as reason:
+            raise DataError(
+                f"{path} is damaged ({type(reason).__name__}: {reason}).", "Train the lens again."
+            ) from None
+        if lens.weights is None:
+            warnings.warn(
+                f"{path} knows its model only by a few weights of the unembedding: it is taken for any model that "
+                "shares them. Train it again to have it known by all weights.",
+                stacklevel=2,
+            )
+        return lens
+
+    @classmethod
+    def _read(cls, about: dict[str, str], tensors: dict[str, torch.Tensor]) -> TunedLens:
+        """From a file's metadata and tensors; DataError, or whatever damaged ones raise."""
+        version = int(about["version"])
+        if version > VERSION:
+            raise DataError("it was written by a newer mi_widgets.", "Update mi_widgets.")
         parts: dict[str, dict[int, torch.Tensor]] = {"A": {}, "b": {}}
         for name, tensor in tensors.items():
             _, layer, part = name.split(".")
             parts[part][int(layer)] = tensor
+        known = json.loads(about["weights"]) if version > 1 else None
+        training = json.loads(about["training"])
+        if not isinstance(training, dict):
+            raise DataError("what it says of its training is no table.")
+        sample = tuple(float(number) for number in json.loads(about["sample"]))
+        if known is None and (len(sample) not in {0, SAMPLED} or not np.isfinite(sample).all()):
+            raise DataError("the numbers that it knows its model by are not whole.")
         return cls(
             parts["A"],
             parts["b"],
             about["model"],
             int(about["n_layers"]),
             int(about["d_vocab"]),
-            tuple(json.loads(about["sample"])),
-            json.loads(about["training"]),
+            None if known is None else _signature_of(*known),
+            sample,
+            training,
         )
+
+
+def _signature_of(dtype: str, numbers: dict[str, list[float]]) -> WeightSignature:
+    whole = {name: (float(size), float(first), float(second)) for name, (size, first, second) in numbers.items()}
+    if not isinstance(dtype, str) or not whole or any(math.isnan(size) or size < 0 for size, *_ in whole.values()):
+        raise DataError("the weights that it knows its model by are not whole.")
+    return WeightSignature(dtype, whole)
+
+
+def _as_json(training: dict[str, Any]) -> str:
+    try:
+        return json.dumps(training)
+    except (TypeError, ValueError) as reason:
+        raise DataError(f"training holds what cannot be written ({reason}).", "Give plain numbers and text.") from None
 
 
 def shipped_lens(model: Any) -> TunedLens | None:

@@ -7,8 +7,10 @@ were. Knows nothing of pictures.
 
 from __future__ import annotations
 
+import contextlib
 import copy
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,9 +21,11 @@ from mi_widgets.compute.attention import check_layers
 from mi_widgets.compute.distributions import rows_at_once
 from mi_widgets.compute.forward import forward
 from mi_widgets.compute.readout import Readout
+from mi_widgets.compute.signature import signature
 from mi_widgets.compute.step import Step, Steps, run
-from mi_widgets.compute.tuned_lens import TunedLens, unembedding_sample
-from mi_widgets.errors import DataError
+from mi_widgets.compute.tuned_lens import TunedLens
+from mi_widgets.data.integers import integer
+from mi_widgets.errors import DataError, ModelError
 from mi_widgets.models import Prompt, describe, token_ids
 
 SITE = "hook_resid_post"
@@ -35,9 +39,9 @@ SLOWER = 0.4
 
 def train_tuned_lens(
     model: Any,
-    texts: Sequence[Prompt],
+    texts: Iterable[Prompt],
     *,
-    layers: Sequence[int] | None = None,
+    layers: Iterable[int] | None = None,
     length: int = 256,
     max_tokens: int = 50_000,
     held_out: float = 0.1,
@@ -57,7 +61,7 @@ def train_tuned_lens(
 
     Args:
         model: a TransformerBridge; it is not changed.
-        texts: text, token ids or chat messages; long ones are cut into pieces.
+        texts: text, token ids or chat messages, as any iterable; long ones are cut into pieces.
         layers: only these; all but the last if None.
         length: tokens of a piece at most.
         max_tokens: pieces are drawn until they hold as many tokens (fewer where activations would take over 1.5 GB).
@@ -74,8 +78,8 @@ def train_tuned_lens(
 
     Raises:
         PromptError: text that cannot be tokenized.
-        ModelError: a model without a readable final norm and unembedding.
-        DataError: too little text, or a layer that does not exist.
+        ModelError: a model without a readable final norm and unembedding, or whose output is not numbers.
+        DataError: too little text, a layer that does not exist, or an option that trains nothing.
     """
     steps = tuned_lens_steps(
         model, texts, layers=layers, length=length, max_tokens=max_tokens, held_out=held_out, epochs=epochs,
@@ -86,9 +90,9 @@ def train_tuned_lens(
 
 def tuned_lens_steps(
     model: Any,
-    texts: Sequence[Prompt],
+    texts: Iterable[Prompt],
     *,
-    layers: Sequence[int] | None = None,
+    layers: Iterable[int] | None = None,
     length: int = 256,
     max_tokens: int = 50_000,
     held_out: float = 0.1,
@@ -100,17 +104,97 @@ def tuned_lens_steps(
 ) -> Steps[TunedLens]:
     """`train_tuned_lens` as steps: one for each piece of text, then one for each batch. After an epoch `partial` is the
     best held-out KL in nats by layer."""
+    options = _Options.checked(length, max_tokens, held_out, epochs, patience, learning_rate, seed)
+    steps = _training(model, _listed(texts), layers, options, prepend_bos)
+    try:
+        while True:
+            # The user may be in inference mode, where nothing learns; it is theirs again at every step.
+            with torch.inference_mode(False):
+                try:
+                    step = next(steps)
+                except StopIteration as finished:
+                    return finished.value
+            yield step
+    finally:
+        steps.close()
+
+
+@dataclass(frozen=True)
+class _Options:
+    """What `train_tuned_lens` takes beside model, texts and layers, as plain numbers."""
+
+    length: int
+    max_tokens: int
+    held_out: float
+    epochs: int
+    patience: int
+    learning_rate: float
+    seed: int
+
+    @classmethod
+    def checked(
+        cls, length: Any, max_tokens: Any, held_out: Any, epochs: Any, patience: Any, learning_rate: Any, seed: Any
+    ) -> _Options:
+        """The numbers, of whatever type they were given; DataError for one that cannot be trained with."""
+        given = {"length": length, "max_tokens": max_tokens, "epochs": epochs, "patience": patience}
+        counts = {name: integer(name, count) for name, count in given.items()}
+        share, rate, first = _real("held_out", held_out), _real("learning_rate", learning_rate), integer("seed", seed)
+        idle = [name for name, count in counts.items() if count < 1] + ["learning_rate"] * (rate <= 0)
+        if idle:
+            raise DataError(
+                f"{idle[0]}={counts.get(idle[0], rate)} trains nothing.",
+                "Give more, such as 1. A lens that changes nothing is TunedLens.untrained(model).",
+            )
+        if not 0 < share < 1:
+            raise DataError(f"held_out={share} is no share.", "Give one between 0 and 1, such as 0.1.")
+        if first < 0:
+            raise DataError(f"seed={first} is negative.", "Give a whole number from 0.")
+        return cls(held_out=share, learning_rate=rate, seed=first, **counts)
+
+
+def _real(name: str, value: Any) -> float:
+    """`value` as a finite float; DataError if it is none."""
+    number = math.nan
+    if not isinstance(value, (str, bytes, bool)) and getattr(value, "ndim", 0) == 0:
+        with contextlib.suppress(TypeError, ValueError, OverflowError, RuntimeError):
+            number = float(value)
+    if not math.isfinite(number):
+        raise DataError(f"{name}={value!r} is no finite number.", "Give a float.")
+    return number
+
+
+def _listed(texts: Any) -> list[Prompt]:
+    """The texts as a list: a generator would be spent after one look."""
+    if isinstance(texts, str):
+        raise DataError("texts is one string.", "Give a list of texts.")
+    if isinstance(texts, (bytes, Mapping)) or hasattr(texts, "columns") or getattr(texts, "ndim", 1) == 0:
+        raise DataError(f"texts is a {type(texts).__name__}.", "Give a list of texts, or one column of a table.")
+    try:
+        return list(texts)
+    except TypeError:
+        raise DataError(f"texts is a {type(texts).__name__}.", "Give a list of texts.") from None
+
+
+def _training(
+    model: Any, texts: list[Prompt], layers: Iterable[int] | None, options: _Options, prepend_bos: bool | None
+) -> Steps[TunedLens]:
     info, readout = describe(model), Readout(model)
+    if any(weight.is_inference() for weight in model.parameters()):
+        raise ModelError(
+            "the model's weights were made under torch.inference_mode(): nothing can learn through them.",
+            "Load the model outside of it.",
+        )
+    weights, epochs = signature(model), options.epochs
     last = info.n_layers - 1
     chosen = tuple(range(last)) if layers is None else check_layers(model, layers) or ()
     if not chosen or last in chosen:
         raise DataError(
             f"layers {list(chosen)} cannot be trained.", f"Choose from 0 to {last - 1}; the last is read as it is."
         )
-    draw = np.random.default_rng(seed)
-    most = min(max_tokens, DATA_BYTES // (4 * info.d_model * (len(chosen) + 1)))
-    pieces = _pieces(model, texts, length, most, draw, prepend_bos)
-    kept_back = min(max(1, round(held_out * len(pieces))), len(pieces) - 1)
+    draw = np.random.default_rng(options.seed)
+    most = min(options.max_tokens, DATA_BYTES // (4 * info.d_model * (len(chosen) + 1)))
+    pieces = _pieces(model, texts, options.length, most, draw, prepend_bos)
+    kept_back = min(max(1, round(options.held_out * len(pieces))), len(pieces) - 1)
     sizes = [len(piece) for piece in pieces]
     count, measured = sum(sizes), sum(sizes[:kept_back])
     vectors = {layer: np.empty((count, info.d_model), np.float32) for layer in (*sorted(chosen), last)}
@@ -125,10 +209,16 @@ def tuned_lens_steps(
             vectors[layer][at : at + len(piece)] = arrays[row]
         at, done = at + len(piece), done + 1
     learners = {
-        layer: _Learner(vectors[layer][measured:], readout.device, learning_rate, patience) for layer in sorted(chosen)
+        layer: _Learner(vectors[layer][measured:], readout.device, options.learning_rate, options.patience)
+        for layer in sorted(chosen)
     }
     corpus = _Corpus(readout, vectors, last, size)
     for layer, kl in corpus.measured(learners, measured).items():
+        if not math.isfinite(kl):
+            raise ModelError(
+                f"on the held-out text the model, or its logit lens at layer {layer}, gives no numbers (KL {kl}).",
+                "Look for overflow: half precision, or an edited weight.",
+            )
         learners[layer].begin(kl)
     finished_epochs = 0
     while finished_epochs < epochs and any(learner.active for learner in learners.values()):
@@ -144,10 +234,10 @@ def tuned_lens_steps(
         "texts": len(texts),
         "tokens": count - measured,
         "held_out_tokens": measured,
-        "length": length,
+        "length": options.length,
         "epochs": finished_epochs,
-        "seed": seed,
-        "learning_rate": learning_rate,
+        "seed": options.seed,
+        "learning_rate": options.learning_rate,
         "layers": sorted(chosen),
         "kl_before": [learners[layer].before for layer in sorted(chosen)],
         "kl_after": [learners[layer].best for layer in sorted(chosen)],
@@ -159,21 +249,17 @@ def tuned_lens_steps(
         info.label,
         info.n_layers,
         readout.d_vocab,
-        unembedding_sample(model),
-        training,
+        weights,
+        training=training,
     )
 
 
 def _pieces(
-    model: Any, texts: Sequence[Prompt], length: int, most: int, draw: np.random.Generator, prepend_bos: bool | None
+    model: Any, texts: list[Prompt], length: int, most: int, draw: np.random.Generator, prepend_bos: bool | None
 ) -> list[np.ndarray]:
     """Pieces of the texts in an order of their own, at most `most` tokens in all."""
-    if isinstance(texts, str):
-        raise DataError("texts is one string.", "Give a list of texts.")
     context = describe(model).n_ctx
     longest = length if context is None else min(length, context)
-    if longest < 1:
-        raise DataError(f"length is {length}.", "Give pieces at least one token.")
     pieces = []
     for text in texts:
         ids = token_ids(model, text, prepend_bos)

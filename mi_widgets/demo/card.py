@@ -72,7 +72,10 @@ def head_table(heads: dict[str, dict[str, float]]) -> str:
 
 
 def circuit_table(circuit: dict) -> str:
-    """The indirect-object circuit's heads and what they do, and below it how much of the task they carry."""
+    """The indirect-object circuit's heads and what they do, and below it how much of the task they carry; or why there
+    is none."""
+    if "not_found" in circuit:
+        return circuit["not_found"]
     lines = [
         "| head | role | direct | ablated at the end | ablated at the giver | attention from the end: receiver | giver "
         "| giver again |",
@@ -108,6 +111,12 @@ def mixture_table() -> str:
     return "\n".join(lines + [f"| {name} | {share:.0%} |" for name, (_, share) in MIXTURE.items()])
 
 
+def all_tables(known: dict) -> str:
+    """What was measured, one table after the other."""
+    tables = task_table(known["tasks"]), head_table(known["heads"]), circuit_table(known["indirect_object"])
+    return "\n\n".join(tables)
+
+
 def fill_card(text: str, tables: dict[str, str]) -> str:
     """`text` with each table put between its markers `<!-- name -->` and `<!-- /name -->`.
 
@@ -141,13 +150,16 @@ def write_card(folder: Path, known: dict, card: Path = CARD) -> None:
     card.write_text(fill_card(card.read_text(encoding="utf-8"), tables), encoding="utf-8")
 
 
-def publish(folder: Path, card: Path | None = None) -> dict:
-    """Measure the model in `folder`, write known.json and reference.npz there and, if given, the card's tables."""
+def publish(folder: Path, card: Path | None = None, n: int = 1000) -> dict:
+    """Measure the model in `folder`, write known.json and reference.npz there and, if given, the card's tables.
+
+    On `n` prompts of each task; the circuit, where every head is tried, on 7 for every 20 of these.
+    """
     from transformers import GPT2LMHeadModel
 
     torch.set_num_threads(1)
     model = GPT2LMHeadModel.from_pretrained(folder, local_files_only=True).eval()
-    known = rounded({"tasks": task_report(model, n=1000), **known_inside(model)})
+    known = rounded({"tasks": task_report(model, n), **known_inside(model, n * 7 // 20)})
     (folder / "known.json").write_text(json.dumps(known, indent=1) + "\n")
     write_reference(model, folder / "reference.npz")
     if card is not None:
@@ -162,7 +174,7 @@ def main() -> None:
     arguments = parser.parse_args()
     shipped = arguments.weights.resolve() == WEIGHTS.resolve()
     known = publish(arguments.weights, CARD if shipped else None)
-    print(task_table(known["tasks"]), head_table(known["heads"]), circuit_table(known["indirect_object"]), sep="\n\n")
+    print(all_tables(known))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from .heads import ablated, eager_attention, head_shape, recorded_z
 from .records import DemoPrompt
 from .vocabulary import NAMES, TOKEN_IDS
 
+TASK_FLOOR = 0.5  # share of right prompts from which a model does the task
 # receiver minus giver: the usual logit difference. receiver minus absent: minus the mean of the names not mentioned
 CONTRASTS = ("giver", "absent")
 NAME_IDS = torch.tensor([TOKEN_IDS[" " + name] for name in NAMES])
@@ -74,13 +75,21 @@ class IndirectObjectStudy:
         self.model = model
         self.batches = template_batches(n, seed)
         self.z: list[dict[int, torch.Tensor]] = []
-        clean = []
+        clean, right = [], []
         for batch in self.batches:
             with torch.no_grad(), recorded_z(model) as z:
-                clean.append(contrasts(model(input_ids=batch.ids).logits, batch))
+                logits = model(input_ids=batch.ids).logits
+            clean.append(contrasts(logits, batch))
+            right.append(logits[:, -1].argmax(-1) == batch.answers)
             self.z.append(dict(z))
         self.means = [{layer: values.mean(0) for layer, values in z.items()} for z in self.z]
         self.clean = torch.cat(clean).mean(0)  # [contrast]
+        self.right = torch.cat(right).float().mean().item()  # share of prompts
+
+    @property
+    def does_the_task(self) -> bool:
+        """Whether there is something for a circuit to carry: shares of a contrast near or below 0 mean nothing."""
+        return self.right >= TASK_FLOOR and bool((self.clean > 0).all())
 
     @torch.no_grad()
     def run_ablated(self, mask: torch.Tensor, at: str | None = None) -> tuple[torch.Tensor, float]:
@@ -184,10 +193,11 @@ class IndirectObjectStudy:
         """[layer, head]: backward elimination.
 
         Drops, one by one, the head that costs least, while both contrasts keep at least `faithfulness` of their mean.
+        No head is left of a model that does the task without them.
         """
         layers, heads, _ = head_shape(self.model)
         circuit = torch.ones(layers, heads, dtype=torch.bool)
-        while True:
+        while circuit.any():
             trials = {}
             for layer, head in circuit.nonzero().tolist():
                 smaller = circuit.clone()
@@ -195,5 +205,6 @@ class IndirectObjectStudy:
                 trials[layer, head] = self.run_ablated(~smaller)[0].min().item()
             dropped = max(trials, key=trials.get)
             if trials[dropped] < faithfulness:
-                return circuit
+                break
             circuit[dropped] = False
+        return circuit

@@ -39,7 +39,8 @@ def known_inside(model, n: int = 350) -> dict:
     "heads": kind → {head: score} of the heads above `HEAD_SCORE_FLOOR`. "indirect_object": the circuit. Each of its
     heads has "direct_…" (direct attribution), "anywhere_…", "end_…" and "at_giver_…" (share of the contrast lost
     when it is ablated everywhere, at the last token, at the giver's second mention), each for both `CONTRASTS`, and
-    the attention weights of `IndirectObjectStudy.attention`.
+    the attention weights of `IndirectObjectStudy.attention`. A model that does not do the task has "not_found" instead:
+    why no circuit was looked for.
     """
     scores = repeated_sequence_scores(model)
     heads = {
@@ -48,7 +49,22 @@ def known_inside(model, n: int = 350) -> dict:
         }
         for kind, values in scores.items()
     }
-    study = IndirectObjectStudy(model, n)
+    return {"heads": heads, "indirect_object": indirect_object(IndirectObjectStudy(model, n), n)}
+
+
+def indirect_object(study: IndirectObjectStudy, n: int) -> dict:
+    """The circuit measured by `study` on `n` prompts, as `known_inside` gives it."""
+    layers, heads_per_layer, _ = head_shape(study.model)
+    about = {
+        "prompts": n,
+        "all_heads": layers * heads_per_layer,
+        "contrasts": dict(zip(CONTRASTS, study.clean.tolist(), strict=True)),
+    }
+    if not study.does_the_task:
+        reason = (
+            f"The model finds the receiver on {study.right:.0%} of {n} held-out prompts: no circuit was looked for."
+        )
+        return {**about, "not_found": reason}
     measured = dict(study.attention())
     by_contrast = {
         "direct": study.direct_attribution(),
@@ -59,7 +75,6 @@ def known_inside(model, n: int = 350) -> dict:
     for name, values in by_contrast.items():
         measured |= {f"{name}_{contrast}": values[index] for index, contrast in enumerate(CONTRASTS)}
     circuit = study.find_circuit()
-    layers, heads_per_layer, _ = head_shape(model)
     described = {}
     for layer in range(layers):
         for head in range(heads_per_layer):
@@ -68,13 +83,8 @@ def known_inside(model, n: int = 350) -> dict:
             if roles or circuit[layer, head]:
                 described[head_name(layer, head)] = {"roles": roles, **entry}
     return {
-        "heads": heads,
-        "indirect_object": {
-            "prompts": n,
-            "all_heads": layers * heads_per_layer,
-            "contrasts": dict(zip(CONTRASTS, study.clean.tolist(), strict=True)),
-            "heads": described,
-            "circuit": [head_name(*index) for index in circuit.nonzero().tolist()],
-            "quality": study.circuit_quality(circuit),
-        },
+        **about,
+        "heads": described,
+        "circuit": [head_name(*index) for index in circuit.nonzero().tolist()],
+        "quality": study.circuit_quality(circuit),
     }

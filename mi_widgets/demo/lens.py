@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from mi_widgets.compute.tuned_lens_training import train_tuned_lens
+from mi_widgets.data.files import writable_path
 from mi_widgets.models import load_demo
 
 from . import WEIGHTS
@@ -23,12 +24,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--out", type=Path, default=WEIGHTS / NAME)
     arguments = parser.parse_args()
+    writable_path(arguments.out)  # before the training, not after it
     torch.set_num_threads(1)
     rows = rows_of_documents(SEED)
     texts = [next(rows).ids for _ in range(ROWS)]
     lens = train_tuned_lens(load_demo(), texts, seed=SEED, progress=True)
     lens.save(arguments.out)
-    arguments.out.chmod(0o644)  # safetensors makes it private, which a wheel would keep
     for layer, (before, after) in enumerate(zip(lens.training["kl_before"], lens.training["kl_after"], strict=True)):
         print(f"layer {layer}: KL(model ‖ lens) on held-out text {before:.3f} → {after:.3f} nats")
 

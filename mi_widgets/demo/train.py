@@ -8,7 +8,9 @@ the same recipe gives the same weights. Knows the optimiser and the loss; what t
 import argparse
 import json
 import math
+import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -179,31 +181,35 @@ def save(model: GPT2LMHeadModel, folder: Path) -> None:
     save_tokenizer(folder)
 
 
-def main() -> None:
+def main(given: Sequence[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--out", type=Path, default=WEIGHTS)
+    parser.add_argument("--out", type=Path, help="the package's own weights if left out; with --tiny a new folder")
     parser.add_argument("--seed", type=int, default=Recipe.seed)
     parser.add_argument("--steps", type=int)
     parser.add_argument("--tiny", action="store_true", help="a two-layer model in under a minute, to try the trainer")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(given)
     recipe = replace(TINY if arguments.tiny else Recipe(), seed=arguments.seed)
-    if arguments.steps:
+    if arguments.steps is not None:
+        if arguments.steps < 1:
+            parser.error("--steps must be 1 or more")
         recipe = replace(recipe, steps=arguments.steps)
+    # What is tried out must not take the place of the model that the package ships.
+    out = arguments.out or (Path(tempfile.mkdtemp(prefix="mi-widgets-demo-")) if arguments.tiny else WEIGHTS)
 
-    from .card import CARD, publish, task_table
+    from .card import CARD, all_tables, publish
     from .evaluate import task_scores
 
     def check(model, _step):
         print("  " + "  ".join(f"{task} {score:.3f}" for task, score in task_scores(model, n=100).items()), flush=True)
-        save(model, arguments.out)
+        save(model, out)
 
     logging.disable_progress_bar()
-    save(train(recipe, report=lambda line: print(line, flush=True), check=check), arguments.out)
-    (arguments.out / "recipe.json").write_text(json.dumps(asdict(recipe), indent=1) + "\n")
-    print("measuring what it can do and what is inside (some minutes) …", flush=True)
-    shipped = arguments.out.resolve() == WEIGHTS.resolve() and recipe == Recipe()
-    print(task_table(publish(arguments.out, CARD if shipped else None)["tasks"]))
+    save(train(recipe, report=lambda line: print(line, flush=True), check=check), out)
+    (out / "recipe.json").write_text(json.dumps(asdict(recipe), indent=1) + "\n")
+    print(f"saved in {out}; measuring what it can do and what is inside …", flush=True)
+    shipped = out.resolve() == WEIGHTS.resolve() and recipe == Recipe()
+    print(all_tables(publish(out, CARD if shipped else None, n=100 if arguments.tiny else 1000)))
 
 
 if __name__ == "__main__":

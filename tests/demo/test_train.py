@@ -1,6 +1,7 @@
 """A tiny retraining: the trainer learns more than word pairs, and a seed says exactly what comes out."""
 
 import itertools
+import json
 import math
 from collections import Counter
 from dataclasses import replace
@@ -9,7 +10,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from mi_widgets.demo import corpus, evaluate, records, train, vocabulary
+from mi_widgets.demo import circuit, corpus, evaluate, records, train, vocabulary
 from mi_widgets.demo.grammar import MIXTURE
 
 pytestmark = pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="the trainer needs torch 2.9 or later")
@@ -172,3 +173,29 @@ def test_a_saved_model_is_the_trained_model_for_plain_transformers(tiny, unseen,
         ids = corpus.batch_of(unseen[:4]).ids
         torch.testing.assert_close(loaded(input_ids=ids).logits, tiny(input_ids=ids).logits, atol=1e-4, rtol=0)
     assert (tmp_path / "model.safetensors").stat().st_mode & 0o444 == 0o444
+
+
+def test_a_tiny_run_ends_well_says_what_it_did_not_find_and_leaves_the_shipped_model(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(train.tempfile, "mkdtemp", lambda prefix: str(tmp_path / prefix))
+    before = {path: path.read_bytes() for path in train.WEIGHTS.iterdir() if path.is_file()}
+    train.main(["--tiny", "--steps", "2"])
+    told = capsys.readouterr().out
+    [folder] = tmp_path.iterdir()
+    assert str(folder) in told
+    assert "| induction | none |" in told
+    assert "no circuit was looked for" in told
+    assert "not_found" in json.loads((folder / "known.json").read_text())["indirect_object"]
+    assert {path: path.read_bytes() for path in train.WEIGHTS.iterdir() if path.is_file()} == before
+
+
+def test_a_task_that_no_head_is_needed_for_has_an_empty_circuit():
+    study = circuit.IndirectObjectStudy(train.build_model(RECIPE).eval(), n=7)
+    study.clean = study.run_ablated(torch.ones(2, 4, dtype=torch.bool))[0] * study.clean  # what remains without heads
+    assert not study.find_circuit().any()
+    assert set(study.circuit_quality(study.find_circuit())) >= {"accuracy", "accuracy_without"}
+
+
+@pytest.mark.parametrize("steps", ["0", "-3"])
+def test_a_run_of_no_steps_is_refused(steps):
+    with pytest.raises(SystemExit):
+        train.main(["--tiny", "--steps", steps])
