@@ -291,7 +291,7 @@ export class Wall {
     const hovered = explorer.hoverHead.value;
     const remote = explorer.remote.value;
     const overlaid = explorer.overlaid.value;
-    const chosen = explorer.selection.value.layer !== null;
+    const chosen = explorer.selected.value;
     const find = (layer: number | null, head: number | null): Place | undefined =>
       layer === null ? undefined : layout.places.find((place) => place.head.layer === layer && place.head.head === head);
     const frameOf = (place: Place | undefined, color: string, thick: number, out: number, dash: number[] = []): void => {
