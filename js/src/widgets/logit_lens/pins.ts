@@ -3,6 +3,7 @@
  * what the kernel offers in place of a word that is no single token. Knows nothing of the chart.
  */
 import { clipped, visible } from "../../core/tokens";
+import { composes } from "../../dom/composition";
 import { h } from "../../dom/element";
 import { cellName, percent, token } from "./details";
 import { rankText } from "./field";
@@ -24,11 +25,9 @@ export class PinsPanel {
     this.#lens = lens;
     const { scope } = lens;
     scope.listen(this.#input, "keydown", (event) => {
-      if (event.key === "Escape") {
-        this.#input.value = "";
-        this.#input.blur();
-      }
-      if (event.key !== "Enter" || event.isComposing || !this.#input.value) return;
+      if (composes(event)) return;
+      if (event.key === "Escape") this.#input.value = "";
+      if (event.key !== "Enter" || !this.#input.value) return;
       event.preventDefault();
       lens.pin(this.#input.value);
       this.#input.value = "";
@@ -59,7 +58,6 @@ export class PinsPanel {
     const lens = this.#lens;
     const { target, color } = lens.options.value;
     const live = lens.canCompute.value;
-    const focused = this.#list.contains(document.activeElement) ? (document.activeElement as HTMLElement).dataset["pin"] : undefined;
     const entry = (pin: Pin, at: number): HTMLElement => {
       const chosen = pin.target === target && color.startsWith("target_");
       const name = h(
@@ -79,7 +77,6 @@ export class PinsPanel {
     const shown = lens.pins.value.map((pin, at) => [pin, at] as const).filter(([pin]) => pin.target >= 0 || (coming && pin.given !== lens.refused.value?.text));
     this.#list.replaceChildren(...shown.map(([pin, at]) => entry(pin, at)));
     this.#list.hidden = !this.#list.childElementCount;
-    if (focused !== undefined) this.#list.querySelector<HTMLElement>(`[data-pin="${focused}"]`)?.focus();
   }
 
   /** The pinned token's number at the cell that is read. */
@@ -108,7 +105,6 @@ export class PinsPanel {
     const guesses = picture && cell ? picture.guesses(side, cell.row, at) : [];
     const why = this.#why();
     this.#chipsTitle.textContent = cell && guesses.length ? `top ${guesses.length}${lens.sides.value.length > 1 ? ` of ${side}` : ""} at ${cellName(lens, cell)}${why ? "" : "; click to pin"}` : "";
-    const focused = this.#chips.contains(document.activeElement) ? (document.activeElement as HTMLElement).dataset["token"] : undefined;
     this.#chips.replaceChildren(
       ...guesses.map(({ id, string, probability }) => {
         const pinned = lens.pins.value.findIndex((pin) => pin.given === id || (pin.target >= 0 && picture!.manifest.targets[pin.target]!.id === id));
@@ -123,7 +119,6 @@ export class PinsPanel {
         return chip;
       }),
     );
-    if (focused !== undefined) this.#chips.querySelector<HTMLElement>(`[data-token="${focused}"]`)?.focus();
   }
 
   #showRefused(): void {
