@@ -5,7 +5,10 @@
 import type { Scope } from "../core/signal";
 import { makeButton, Popover } from "./controls";
 import { h } from "./element";
+import { composes } from "./composition";
+import { keepFocus, pictureOf } from "./focus";
 import type { Prompts } from "./prompts";
+import { followTyping, isTextField } from "./text_undo";
 
 /** The step that an arrow key takes. */
 export const ARROWS: Record<string, [across: number, down: number]> = {
@@ -23,19 +26,39 @@ export const PROMPT_KEYS: KeyRow[] = [
   ["z, y, h", "earlier prompt, later prompt, list of earlier prompts"],
 ];
 
-/** Gives `handle` the plain keys that are pressed outside of text fields; it answers whether it knew the key. */
+/** Keys that move in a text or take from it, whatever is held with them. */
+const IN_TEXT = new Set(["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "Home", "End", "PageUp", "PageDown", "Backspace", "Delete", "Insert"]);
+
+/** JupyterLab forbids a field undo by menu, and new lines, for a moment after any key that it hears in it. */
+const MODIFIERS = new Set(["Control", "Meta", "Alt"]);
+
+/**
+ * Gives `handle` the plain keys that are pressed outside of fields; it answers whether it knew the key. Escape leaves a
+ * field for the picture. The view keeps the focus, without which it would hear no key.
+ */
 export function followKeys(scope: Scope, root: HTMLElement, handle: (key: string, target: HTMLElement) => boolean): void {
+  keepFocus(scope, root);
+  followTyping(scope, root);
   scope.listen(root, "keydown", (event) => {
     const target = event.target instanceof HTMLElement ? event.target : root;
     const typing = target.matches("textarea, input, select");
+    const modified = event.ctrlKey || event.metaKey || event.altKey;
     // Plain keys would be commands on the notebook's cell; Ctrl-S and its like stay the host's, and so does Shift-Enter,
     // except where it is a new line.
-    const hosts = event.ctrlKey || event.metaKey || event.altKey || (!typing && event.shiftKey && event.key === "Enter");
+    const hosts = modified ? !(isTextField(target) && editsText(event)) : !typing && event.shiftKey && event.key === "Enter";
     if (!hosts && event.key !== "Tab") event.stopPropagation();
-    if (typing || hosts) return;
+    if (typing && event.key === "Escape" && !modified && !event.defaultPrevented && !composes(event)) pictureOf(root).focus({ preventScroll: true });
+    if (typing || modified || hosts) return;
     if (target.matches("button") && (event.key === "Enter" || event.key === " ")) return;
     if (handle(event.key, target)) event.preventDefault();
   });
+}
+
+/** Whether this edits the text in a field: undo, redo, select all, cut, copy, paste, move, delete. */
+function editsText({ key, ctrlKey, metaKey, altKey, shiftKey }: KeyboardEvent): boolean {
+  if (IN_TEXT.has(key) || MODIFIERS.has(key)) return true;
+  if (altKey || !(ctrlKey || metaKey)) return false;
+  return (shiftKey ? "zv" : "zyaxcv").includes(key.toLowerCase());
 }
 
 /** Does what the key does to the prompt; whether it is such a key. */
