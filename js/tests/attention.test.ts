@@ -375,6 +375,21 @@ test("plain keys stay in the view; the host keeps Ctrl-S, and Shift-Enter where 
   expect(reached).toEqual(["s", "Tab", "Enter", "s", "Tab", "Enter", "Enter"]);
 });
 
+test("what a key changes is read out: a control's new value, the prompt, what is locked", async () => {
+  const root = show(new FakeModel(syntheticState(WORDS, { history: [{ kind: "text", text: "earlier" }] })));
+  await settle();
+  const said = (): string => root.querySelector("[aria-live=polite]")!.textContent!;
+  const [wall, heatmap] = [root.querySelector(".miw-wall")!, root.querySelector(".miw-heatmap")!];
+  const heard: string[] = [];
+  for (const [target, key] of [[wall, "s"], [wall, "o"], [wall, "z"], [heatmap, "ArrowUp"], [heatmap, "Enter"]] as const) {
+    press(target, key);
+    await settle();
+    heard.push(said());
+  }
+  expect(heard.slice(0, 3)).toEqual(["scale: √ root", "sort: induction", "prompt: earlier"]);
+  expect(heard[4]).toBe(`locked ${heard[3]}`);
+});
+
 test("a view removed under the pointer takes its mark from the linked views", async () => {
   const heard: unknown[] = [];
   const listen = (event: Event): void => void heard.push((event as CustomEvent).detail.value);

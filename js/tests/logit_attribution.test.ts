@@ -255,6 +255,25 @@ test("keys change split, order, chart and rows, and the position", async () => {
   expect(document.activeElement).toBe(field(root, "answer"));
 });
 
+test("an attributed position, a swap and a chosen source are said", async () => {
+  const root = show(state());
+  await settle();
+  const said = (): string => text(root, "[aria-live=polite]");
+  const list = root.querySelector(".miw-parts-list")!;
+  press(list, "[");
+  await settle();
+  expect(said()).toMatch(/\(5\).*attributed|5.*, attributed/);
+  press(list, "x");
+  expect(said()).toBe("swapped: the answer is now ·John");
+  const sources = root.querySelector(".miw-sources .miw-strip")!;
+  press(sources, "ArrowLeft");
+  const walked = said();
+  press(sources, "Enter");
+  expect(said()).toBe(`chosen ${walked}`);
+  press(sources, "Enter");
+  expect(said()).toBe(`let go of ${walked}`);
+});
+
 test("how many neurons stand alone is only asked where neurons are shown", async () => {
   const model = state();
   const root = show(model);

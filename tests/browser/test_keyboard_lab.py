@@ -3,6 +3,7 @@ whole, and whatever is pressed the view keeps the focus, without which it would 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -203,6 +204,12 @@ def test_what_the_attention_explorer_hides_and_takes_away_leaves_it_the_focus(op
     do(notebook, view, ".miw-overlay-head", "Enter")
     do(notebook, view, ".miw-overlay-head", "Enter")
     do(notebook, view, ".miw-wall", "o")
+    said = view.locator("[aria-live=polite]")
+    view.locator(".miw-wall").focus()
+    press(notebook, "s")
+    expect(said).to_have_text("scale: √ root")
+    press(notebook, "ArrowRight")
+    expect(said).to_have_text(re.compile(r"layer \d head \d, .+ [\d.]+"))
     do(notebook, view, "button[aria-label=order]", "o", "o", "o", "o", "o")  # sorted by nothing, which has no order
     do(notebook, view, "select[aria-label=weighting]", "Escape")
 

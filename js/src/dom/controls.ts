@@ -1,6 +1,6 @@
 /** Labelled controls, each with a name, a tooltip that teaches the term, and a key. They hold no state of their own. */
 import type { Scope } from "../core/signal";
-import { freshId, h } from "./element";
+import { freshId, h, setAttributes } from "./element";
 import { isVisible } from "./focus";
 
 interface Described {
@@ -46,6 +46,7 @@ export function makeSelect(scope: Scope, described: Described, chosen: (value: s
       select.value = value;
       select.disabled = state.disabled ?? false;
       element.dataset["tip"] = tipOf(described, state.tip);
+      setAttributes(select, { "aria-description": state.tip ?? described.tip });
       element.classList.toggle("miw-control-off", select.disabled);
     },
   };
@@ -86,7 +87,7 @@ export interface Button {
 }
 
 export function makeButton(scope: Scope, described: Described & { text: string }, pressed: () => void): Button {
-  const element = h("button", { type: "button", class: "miw-button", "aria-label": described.label, "data-tip": tipOf(described) }, described.text);
+  const element = h("button", { type: "button", class: "miw-button", "aria-label": described.label, "aria-description": described.tip, "data-tip": tipOf(described) }, described.text);
   scope.listen(element, "click", () => element.getAttribute("aria-disabled") !== "true" && pressed());
   return {
     element,
@@ -96,7 +97,9 @@ export function makeButton(scope: Scope, described: Described & { text: string }
       // Switched off by name: a browser takes the focus from what is switched off in its own way, and says no tooltip.
       if (state.disabled !== undefined) element.setAttribute("aria-disabled", String(state.disabled));
       if (state.hidden !== undefined) element.hidden = state.hidden;
-      if (state.tip !== undefined) element.dataset["tip"] = tipOf(described, state.tip);
+      if (state.tip === undefined) return;
+      element.dataset["tip"] = tipOf(described, state.tip);
+      setAttributes(element, { "aria-description": state.tip });
     },
   };
 }

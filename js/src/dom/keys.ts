@@ -3,6 +3,7 @@
  * panel that lists them all. Knows nothing of what the other keys do.
  */
 import type { Scope } from "../core/signal";
+import { clipped } from "../core/tokens";
 import { makeButton, Popover } from "./controls";
 import { h } from "./element";
 import { composes } from "./composition";
@@ -33,8 +34,9 @@ const IN_TEXT = new Set(["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "Hom
 const MODIFIERS = new Set(["Control", "Meta", "Alt"]);
 
 /**
- * Gives `handle` the plain keys that are pressed outside of fields; it answers whether it knew the key. Escape leaves a
- * field for the picture. The view keeps the focus, without which it would hear no key.
+ * Gives `handle` the plain keys that are pressed outside of fields; it answers whether it knew the key, and what the key
+ * changed among the controls is read out. Escape leaves a field for the picture. The view keeps the focus, without which
+ * it would hear no key.
  */
 export function followKeys(scope: Scope, root: HTMLElement, handle: (key: string, target: HTMLElement) => boolean): void {
   keepFocus(scope, root);
@@ -50,8 +52,34 @@ export function followKeys(scope: Scope, root: HTMLElement, handle: (key: string
     if (typing && event.key === "Escape" && !modified && !event.defaultPrevented && !composes(event)) pictureOf(root).focus({ preventScroll: true });
     if (typing || modified || hosts) return;
     if (target.matches("button") && (event.key === "Enter" || event.key === " ")) return;
-    if (handle(event.key, target)) event.preventDefault();
+    const before = controlTexts(root);
+    if (!handle(event.key, target)) return;
+    event.preventDefault();
+    // Once the effects of this turn have changed the page.
+    queueMicrotask(() => sayChanged(root, before));
   });
+}
+
+/** What the prompts and the controls say, by their names. */
+function controlTexts(root: HTMLElement): Map<string, string> {
+  const texts = new Map<string, string>();
+  for (const control of root.querySelectorAll(":is(.miw-controls, .miw-prompts) :is(select, textarea, [aria-pressed])")) {
+    const text =
+      control instanceof HTMLSelectElement
+        ? control.selectedOptions[0]?.textContent
+        : control instanceof HTMLTextAreaElement
+          ? control.value
+          : control.getAttribute("aria-pressed") === "true" ? "on" : "off";
+    texts.set(control.getAttribute("aria-label") ?? "", text ?? "");
+  }
+  return texts;
+}
+
+/** Who changes a control by a key, from somewhere else in the view, has no other way to hear of it. */
+function sayChanged(root: HTMLElement, before: Map<string, string>): void {
+  const changes = [...controlTexts(root)].filter(([name, text]) => before.has(name) && before.get(name) !== text);
+  const announcer = root.querySelector("[aria-live=polite]");
+  if (announcer && changes.length) announcer.textContent = changes.map(([name, text]) => `${name}: ${clipped(text, 200)}`).join("; ");
 }
 
 /** Whether this edits the text in a field: undo, redo, select all, cut, copy, paste, move, delete. */

@@ -116,7 +116,7 @@ export class Wall {
   }
 
   /** The head one step away, as the eye sees the wall. */
-  step(from: Head, across: number, down: number): Head | null {
+  step(from: Head, across: number, down: number): WallHead | null {
     const { places, columns } = this.layout.peek();
     const at = places.findIndex(({ head }) => head.layer === from.layer && head.head === from.head);
     if (at < 0) return places[0]?.head ?? null;

@@ -43,8 +43,10 @@ export class PinsPanel {
     });
   }
 
-  focus(): void {
+  /** Goes to the field; where nothing can be pinned it says why. */
+  focus(): string {
     this.#input.focus();
+    return this.#why();
   }
 
   /** Why nothing can be pinned now, or "". */
@@ -62,7 +64,7 @@ export class PinsPanel {
       const chosen = pin.target === target && color.startsWith("target_");
       const name = h(
         "button",
-        { type: "button", class: "miw-lens-pin-name", disabled: pin.target < 0, "aria-pressed": String(chosen), "data-pin": `${at}`, "data-tip": "Colour the table by this token" },
+        { type: "button", class: "miw-lens-pin-name", disabled: pin.target < 0, "aria-pressed": String(chosen), "aria-label": `colour by ${visible(pin.string)}${pin.target < 0 ? "" : `: ${this.#valueOf(pin)}`}`, "data-tip": "Colour the table by this token" },
         pin.target < 0 ? null : swatch(pin.target),
         token(pin.string, 18),
         h("span", { class: "miw-lens-pin-value" }, pin.target < 0 ? "…" : this.#valueOf(pin)),
@@ -111,7 +113,7 @@ export class PinsPanel {
         const tip = pinned >= 0 ? "Pinned; click to take it off the chart" : why || `Follow this token over the layers (id ${id})`;
         const chip = h(
           "button",
-          { type: "button", class: "miw-lens-chip", "aria-pressed": String(pinned >= 0), disabled: !lens.canCompute.value || (pinned < 0 && why !== ""), "data-token": id, "data-tip": tip },
+          { type: "button", class: "miw-lens-chip", "aria-pressed": String(pinned >= 0), "aria-label": `pin ${visible(string)}, probability ${percent(probability)}`, disabled: !lens.canCompute.value || (pinned < 0 && why !== ""), "data-tip": tip },
           token(string, 16),
           h("span", { class: "miw-faint" }, percent(probability)),
         );
