@@ -4,6 +4,7 @@
  * view is heard; here it goes to what stands in that place now. Knows nothing of what the parts of a view mean.
  */
 import type { Scope } from "../core/signal";
+import { setAttributes } from "./element";
 
 /** What can take the focus and leaves the view its keys, which a field would take for typing. */
 const HEIRS = 'button:not(:disabled, [aria-disabled="true"]), [tabindex="0"]';
@@ -15,8 +16,8 @@ export function pictureOf(root: HTMLElement): HTMLElement {
 
 /** From now on the focus leaves the view only where the reader takes it away. */
 export function keepFocus(scope: Scope, root: HTMLElement): void {
-  // A click beside all controls gives the keys to the view, too.
-  root.tabIndex = -1;
+  // A click beside all controls gives the keys to the view, too; and what can have the focus has a name.
+  setAttributes(root, { tabindex: -1, role: "group", "aria-label": `${(root.dataset["view"] ?? "").replaceAll("_", " ")} view` });
   let held: HTMLElement | null = null;
   const watcher = new MutationObserver((records) => look(records));
   const look = (records: MutationRecord[]): void => {

@@ -23,7 +23,7 @@ export const ARROWS: Record<string, [across: number, down: number]> = {
 export type KeyRow = [keys: string, text: string];
 
 export const PROMPT_KEYS: KeyRow[] = [
-  ["/", "edit the prompt (Enter runs it at once, Shift-Enter is a new line)"],
+  ["/", "edit the prompt (Enter runs it at once, Shift-Enter is a new line, Esc goes back to the picture)"],
   ["z, y, h", "earlier prompt, later prompt, list of earlier prompts"],
 ];
 
