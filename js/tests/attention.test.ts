@@ -301,7 +301,7 @@ test("a render that starts disconnected is shown once the host connects it, and 
   expect(model.sent).toEqual([]);
   el.className = "";
   await settle();
-  expect(model.sent).toContainEqual({ kind: "shown" });
+  expect(model.sent).toContainEqual({ kind: "shown", render: expect.any(String) });
   model.send = () => {
     throw new Error("closed");
   };
