@@ -1,6 +1,11 @@
 // @vitest-environment jsdom
 /** The attention explorer as a whole, on a fake model: what it shows, what it asks for, what it leaves behind. */
 import { expect, test, vi } from "vitest";
+import { NOTHING } from "../src/core/selection";
+import { Scope, Signal } from "../src/core/signal";
+import { ModelSource } from "../src/core/source";
+import type { AttentionState } from "../src/core/wire.gen";
+import { Explorer } from "../src/widgets/attention/explorer";
 import view from "../src/widgets/attention/index";
 import { FakeModel } from "./fake_model";
 import { headPiece, packed, syntheticManifest, syntheticPicture, syntheticState } from "./synthetic";
@@ -324,6 +329,52 @@ test("a render that starts disconnected is shown once the host connects it, and 
   expect(el.childElementCount).toBe(0);
 });
 
+test("a selected layer without a head locks that layer's first head in the order of the wall, and only that is fetched", async () => {
+  const explorer = (options: object, selection: object): { locked: unknown; selected: boolean } => {
+    const scope = new Scope();
+    cleanups.push(() => scope.end());
+    const model = new FakeModel(syntheticState(WORDS, { options, selection } as never));
+    const { locked, selected } = new Explorer(new ModelSource<AttentionState>(model as never), new Signal("light" as const), scope);
+    return { locked: locked.value, selected: selected.value };
+  };
+  const chosen = (layer: number | null, head: number | null = null): object => ({ ...NOTHING, layer, head, stamp: 1 });
+  expect(explorer({}, chosen(1))).toEqual({ locked: { layer: 1, head: 0, score: null, dimmed: false }, selected: true });
+  expect(explorer({ sort: "induction" }, chosen(0))).toMatchObject({ locked: { layer: 0, head: 1 }, selected: true });
+  expect(explorer({}, chosen(1, 1))).toEqual({ locked: { layer: 1, head: 1 }, selected: true });
+  // What the picture lacks is not claimed to be selected.
+  expect(explorer({}, chosen(7))).toMatchObject({ locked: { layer: 0, head: 0 }, selected: false });
+  expect(explorer({}, chosen(1, 9))).toMatchObject({ locked: { layer: 1, head: 0 }, selected: false });
+  expect(explorer({}, chosen(null))).toMatchObject({ locked: { layer: 0, head: 0 }, selected: false });
+  const model = new FakeModel(syntheticState(WORDS, { selection: chosen(1) } as never));
+  const root = show(model);
+  await settle(500);
+  expect(model.requests("heads").map(({ heads }) => heads)).toEqual([[[1, 0]]]);
+  expect(root.querySelector(".miw-matrix .miw-panel-title")!.textContent).toContain("L1 H0");
+});
+
+test("keys that edit a text stay in its field; elsewhere, and with what else is held, they are the host's", () => {
+  const root = show(new FakeModel(syntheticState(WORDS)));
+  const reached: string[] = [];
+  const host = (event: KeyboardEvent): void => void reached.push(`${event.shiftKey ? "Shift-" : ""}${event.key}`);
+  document.addEventListener("keydown", host);
+  cleanups.push(() => document.removeEventListener("keydown", host));
+  const area = root.querySelector("textarea.miw-prompt")!;
+  for (const held of [{ ctrlKey: true }, { metaKey: true }]) {
+    for (const key of ["z", "y", "a", "x", "c", "v", "Home", "End", "ArrowLeft", "Backspace", "Delete"]) press(area, key, held);
+    for (const key of ["Z", "V", "ArrowUp", "ArrowDown", "End"]) press(area, key, { ...held, shiftKey: true });
+  }
+  press(area, "ArrowLeft", { altKey: true });
+  press(area, "Control", { ctrlKey: true });
+  press(area, "Meta", { metaKey: true });
+  expect(reached).toEqual([]);
+  for (const key of ["s", "f", "b"]) press(area, key, { ctrlKey: true });
+  for (const key of ["C", "X", "F"]) press(area, key, { ctrlKey: true, shiftKey: true });
+  press(root.querySelector(".miw-wall")!, "z", { ctrlKey: true });
+  press(root.querySelector("select")!, "z", { ctrlKey: true });
+  press(root.querySelector("input[type=range]")!, "z", { metaKey: true });
+  expect(reached).toEqual(["s", "f", "b", "Shift-C", "Shift-X", "Shift-F", "z", "z", "z"]);
+});
+
 test("plain keys stay in the view; the host keeps Ctrl-S, and Shift-Enter where it is no new line", () => {
   const root = show(new FakeModel(syntheticState(WORDS)));
   const reached: string[] = [];
@@ -342,6 +393,21 @@ test("plain keys stay in the view; the host keeps Ctrl-S, and Shift-Enter where 
   }
   press(wall, "Enter", { shiftKey: true });
   expect(reached).toEqual(["s", "Tab", "Enter", "s", "Tab", "Enter", "Enter"]);
+});
+
+test("what a key changes is read out: a control's new value, the prompt, what is locked", async () => {
+  const root = show(new FakeModel(syntheticState(WORDS, { history: [{ kind: "text", text: "earlier" }] })));
+  await settle();
+  const said = (): string => root.querySelector("[aria-live=polite]")!.textContent!;
+  const [wall, heatmap] = [root.querySelector(".miw-wall")!, root.querySelector(".miw-heatmap")!];
+  const heard: string[] = [];
+  for (const [target, key] of [[wall, "s"], [wall, "o"], [wall, "z"], [heatmap, "ArrowUp"], [heatmap, "Enter"]] as const) {
+    press(target, key);
+    await settle();
+    heard.push(said());
+  }
+  expect(heard.slice(0, 3)).toEqual(["scale: √ root", "sort: induction", "prompt: earlier"]);
+  expect(heard[4]).toBe(`locked ${heard[3]}`);
 });
 
 test("a view removed under the pointer takes its mark from the linked views", async () => {

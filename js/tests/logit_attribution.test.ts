@@ -142,7 +142,7 @@ test("without a foil the logit alone is attributed, and the line says so", async
   const root = show(state({ answer: " Mary", picture: attributionPicture({ foil: null, automatic: false }) }));
   await settle();
   expect([field(root, "foil").placeholder, text(root, ".miw-parts .miw-panel-title")]).toEqual(["none", "logit by componentraises itlowers it"]);
-  expect(root.querySelector<HTMLButtonElement>('[aria-label="swap answer and foil"]')!.disabled).toBe(true);
+  expect(root.querySelector('[aria-label="swap answer and foil"]')!.getAttribute("aria-disabled")).toBe("true");
 });
 
 test("a click on a token asks for its position", async () => {
@@ -253,6 +253,25 @@ test("keys change split, order, chart and rows, and the position", async () => {
   expect(model.values["options"]).toMatchObject({ by: "layer", sort: "size", chart: "bars", rows: 80, position: 5 });
   press(list, "a");
   expect(document.activeElement).toBe(field(root, "answer"));
+});
+
+test("an attributed position, a swap and a chosen source are said", async () => {
+  const root = show(state());
+  await settle();
+  const said = (): string => text(root, "[aria-live=polite]");
+  const list = root.querySelector(".miw-parts-list")!;
+  press(list, "[");
+  await settle();
+  expect(said()).toMatch(/\(5\).*attributed|5.*, attributed/);
+  press(list, "x");
+  expect(said()).toBe("swapped: the answer is now ·John");
+  const sources = root.querySelector(".miw-sources .miw-strip")!;
+  press(sources, "ArrowLeft");
+  const walked = said();
+  press(sources, "Enter");
+  expect(said()).toBe(`chosen ${walked}`);
+  press(sources, "Enter");
+  expect(said()).toBe(`let go of ${walked}`);
 });
 
 test("how many neurons stand alone is only asked where neurons are shown", async () => {

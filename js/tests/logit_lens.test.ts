@@ -123,6 +123,19 @@ test("a typed word goes to the kernel as it is; what is no token comes back with
   expect(refused.hidden).toBe(true);
 });
 
+test("a token pinned and taken off by key is said, and every button says its token and its number", async () => {
+  const { root } = show();
+  await settle();
+  press(root, "ArrowUp");
+  press(root, "Enter");
+  expect(root.querySelector("[aria-live=polite]")!.textContent).toMatch(/^locked L2 post, position 3/);
+  press(root, " ");
+  expect(texts(root, "[aria-live=polite]")).toEqual(["·the is pinned, 1 of 8"]);
+  press(root, " ");
+  expect(texts(root, "[aria-live=polite]")).toEqual(["·the is taken off, 0 of 8"]);
+  expect([...root.querySelectorAll(".miw-lens-chips .miw-lens-chip")].map((chip) => chip.getAttribute("aria-label"))).toEqual(["pin ·the, probability 0.500", "pin ·Mary, probability 0.250", "pin ·John, probability 0.125"]);
+});
+
 test("no more than eight tokens can be pinned", async () => {
   const { model, root } = show({ targets: [0] }, { options: options({ targets: [0, "a", "b", "c", "d", "e", "f", "g"] }) });
   await settle();
@@ -130,6 +143,9 @@ test("no more than eight tokens can be pinned", async () => {
   press(root, "ArrowUp");
   press(root, " ");
   expect(model.values["options"]).toMatchObject({ targets: [0, "a", "b", "c", "d", "e", "f", "g"] });
+  expect(texts(root, "[aria-live=polite]")).toEqual(["·the is not pinned, 8 of 8"]);
+  press(root, "i");
+  expect(texts(root, "[aria-live=polite]")).toEqual(["Eight tokens are pinned; take one off first"]);
 });
 
 test("a curve runs through every row; without pins the model's first choices are drawn as far as they are known", async () => {

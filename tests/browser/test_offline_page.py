@@ -90,6 +90,26 @@ def test_extreme_lengths_draw(open_page: Open, tmp_path: Path, layers: int, head
     assert colours >= (2 if count == 1 else 20)
 
 
+@pytest.mark.parametrize(("layer", "head", "title", "outlined"), [(2, None, "L2 H0", True), (1, None, "L0 H0", False)])
+def test_a_selected_layer_outlines_its_first_head_and_one_that_is_not_there_none(
+    open_page: Open, tmp_path: Path, layer: int, head: int | None, title: str, outlined: bool
+) -> None:
+    view = mw.Attention.from_data(softmax(2, 3, 6), list("abcdef"), layers=[0, 2])
+    view.selection = mw.Selection(layer=layer, head=head)
+    page = open_page(view.save(tmp_path / "page.html"))
+    expect(page.locator(".miw-matrix .miw-panel-title")).to_contain_text(title)
+    page.wait_for_selector(".miw-view[data-run]")
+    accent = page.locator(".miw-wall-canvas").evaluate(
+        """canvas => {
+            const data = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
+            let count = 0; // of #c2185b, the colour of what is selected
+            for (let at = 0; at < data.length; at += 4) count += data[at] === 194 && data[at + 1] === 24 && data[at + 2] === 91;
+            return count;
+        }"""
+    )
+    assert (accent > 50) is outlined
+
+
 def test_a_comparison_shows_a_b_and_the_difference(open_page: Open, tmp_path: Path) -> None:
     view = mw.Attention.from_data(
         softmax(2, 2, 4), list("abcd"), compare=softmax(2, 2, 5, seed=1), compare_tokens=list("abxcd")

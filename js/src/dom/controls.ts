@@ -1,6 +1,7 @@
 /** Labelled controls, each with a name, a tooltip that teaches the term, and a key. They hold no state of their own. */
 import type { Scope } from "../core/signal";
-import { freshId, h } from "./element";
+import { freshId, h, setAttributes } from "./element";
+import { isVisible } from "./focus";
 
 interface Described {
   label: string;
@@ -45,6 +46,7 @@ export function makeSelect(scope: Scope, described: Described, chosen: (value: s
       select.value = value;
       select.disabled = state.disabled ?? false;
       element.dataset["tip"] = tipOf(described, state.tip);
+      setAttributes(select, { "aria-description": state.tip ?? described.tip });
       element.classList.toggle("miw-control-off", select.disabled);
     },
   };
@@ -76,29 +78,39 @@ export function makeSlider(scope: Scope, described: Described, moved: (value: nu
   };
 }
 
+/** Through the items of a panel. */
+const STEPS: Record<string, number> = { ArrowDown: 1, ArrowUp: -1, Home: -Infinity, End: Infinity };
+
 export interface Button {
   element: HTMLButtonElement;
   show(state: { text?: string; pressed?: boolean; disabled?: boolean; hidden?: boolean; tip?: string }): void;
 }
 
 export function makeButton(scope: Scope, described: Described & { text: string }, pressed: () => void): Button {
-  const element = h("button", { type: "button", class: "miw-button", "aria-label": described.label, "data-tip": tipOf(described) }, described.text);
-  scope.listen(element, "click", () => pressed());
+  const element = h("button", { type: "button", class: "miw-button", "aria-label": described.label, "aria-description": described.tip, "data-tip": tipOf(described) }, described.text);
+  scope.listen(element, "click", () => element.getAttribute("aria-disabled") !== "true" && pressed());
   return {
     element,
     show(state) {
       if (state.text !== undefined) element.textContent = state.text;
       if (state.pressed !== undefined) element.setAttribute("aria-pressed", String(state.pressed));
-      if (state.disabled !== undefined) element.disabled = state.disabled;
+      // Switched off by name: a browser takes the focus from what is switched off in its own way, and says no tooltip.
+      if (state.disabled !== undefined) element.setAttribute("aria-disabled", String(state.disabled));
       if (state.hidden !== undefined) element.hidden = state.hidden;
-      if (state.tip !== undefined) element.dataset["tip"] = tipOf(described, state.tip);
+      if (state.tip === undefined) return;
+      element.dataset["tip"] = tipOf(described, state.tip);
+      setAttributes(element, { "aria-description": state.tip });
     },
   };
 }
 
-/** A panel that opens under its button and closes on Escape or a click elsewhere. */
+/**
+ * A panel that opens under its button and closes on Escape, on a click elsewhere, and when the focus leaves it. The focus
+ * goes back to where it came from.
+ */
 export class Popover {
   readonly element: HTMLElement;
+  #from: HTMLElement;
 
   constructor(
     scope: Scope,
@@ -107,13 +119,12 @@ export class Popover {
     readonly fill: () => Node[],
   ) {
     this.element = h("div", { class: "miw-popover", role: "dialog", "aria-label": label, tabindex: -1, hidden: true });
+    this.#from = opener;
     opener.setAttribute("aria-haspopup", "dialog");
     opener.setAttribute("aria-expanded", "false");
-    scope.listen(this.element, "keydown", (event) => {
-      if (event.key !== "Escape") return;
-      event.stopPropagation();
-      this.close();
-      opener.focus();
+    scope.listen(this.element, "keydown", (event) => this.#key(event));
+    scope.listen(this.element, "focusout", ({ relatedTarget }) => {
+      if (relatedTarget instanceof Node && !this.element.contains(relatedTarget)) this.close();
     });
     const outside = (event: Event): void => {
       if (this.element.hidden || !(event.target instanceof Node)) return;
@@ -128,6 +139,9 @@ export class Popover {
   }
 
   open(): void {
+    const active = document.activeElement;
+    const view = this.element.parentElement;
+    this.#from = active instanceof HTMLElement && active !== view && view?.contains(active) ? active : this.opener;
     this.element.replaceChildren(...this.fill());
     this.element.hidden = false;
     this.opener.setAttribute("aria-expanded", "true");
@@ -138,11 +152,32 @@ export class Popover {
     this.element.style.left = `${Math.max(8, left)}px`;
     this.element.style.top = `${place.bottom - frame.top + 4}px`;
     this.element.style.maxHeight = `${Math.max(80, frame.bottom - place.bottom - 12)}px`;
-    (this.element.querySelector<HTMLElement>("button") ?? this.element).focus({ preventScroll: true });
+    (this.#items()[0] ?? this.element).focus({ preventScroll: true });
   }
 
   close(): void {
+    if (this.element.contains(document.activeElement)) (isVisible(this.#from) ? this.#from : this.opener).focus({ preventScroll: true });
     this.element.hidden = true;
     this.opener.setAttribute("aria-expanded", "false");
+  }
+
+  #items(): HTMLElement[] {
+    return [...this.element.querySelectorAll<HTMLElement>("button")];
+  }
+
+  #key(event: KeyboardEvent): void {
+    const items = this.#items();
+    const at = items.indexOf(document.activeElement as HTMLElement);
+    const last = items.length - 1;
+    if (event.key === "Escape") this.close();
+    else if (event.key === "Tab") {
+      if (at >= 0 && at !== (event.shiftKey ? 0 : last)) return;
+      // The panel stands at the end of the view, and is read where its button stands.
+      this.opener.focus({ preventScroll: true });
+      if (!event.shiftKey) return;
+    } else if (items.length && event.key in STEPS) items[Math.max(0, Math.min(last, at + STEPS[event.key]!))]!.focus();
+    else return;
+    event.stopPropagation();
+    event.preventDefault();
   }
 }

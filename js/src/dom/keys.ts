@@ -3,9 +3,13 @@
  * panel that lists them all. Knows nothing of what the other keys do.
  */
 import type { Scope } from "../core/signal";
+import { clipped } from "../core/tokens";
 import { makeButton, Popover } from "./controls";
 import { h } from "./element";
+import { composes } from "./composition";
+import { keepFocus, pictureOf } from "./focus";
 import type { Prompts } from "./prompts";
+import { followTyping, isTextField } from "./text_undo";
 
 /** The step that an arrow key takes. */
 export const ARROWS: Record<string, [across: number, down: number]> = {
@@ -19,23 +23,70 @@ export const ARROWS: Record<string, [across: number, down: number]> = {
 export type KeyRow = [keys: string, text: string];
 
 export const PROMPT_KEYS: KeyRow[] = [
-  ["/", "edit the prompt (Enter runs it at once, Shift-Enter is a new line)"],
+  ["/", "edit the prompt (Enter runs it at once, Shift-Enter is a new line, Esc goes back to the picture)"],
   ["z, y, h", "earlier prompt, later prompt, list of earlier prompts"],
 ];
 
-/** Gives `handle` the plain keys that are pressed outside of text fields; it answers whether it knew the key. */
+/** Keys that move in a text or take from it, whatever is held with them. */
+const IN_TEXT = new Set(["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "Home", "End", "PageUp", "PageDown", "Backspace", "Delete", "Insert"]);
+
+/** JupyterLab forbids a field undo by menu, and new lines, for a moment after any key that it hears in it. */
+const MODIFIERS = new Set(["Control", "Meta", "Alt"]);
+
+/**
+ * Gives `handle` the plain keys that are pressed outside of fields; it answers whether it knew the key, and what the key
+ * changed among the controls is read out. Escape leaves a field for the picture. The view keeps the focus, without which
+ * it would hear no key.
+ */
 export function followKeys(scope: Scope, root: HTMLElement, handle: (key: string, target: HTMLElement) => boolean): void {
+  keepFocus(scope, root);
+  followTyping(scope, root);
   scope.listen(root, "keydown", (event) => {
     const target = event.target instanceof HTMLElement ? event.target : root;
     const typing = target.matches("textarea, input, select");
+    const modified = event.ctrlKey || event.metaKey || event.altKey;
     // Plain keys would be commands on the notebook's cell; Ctrl-S and its like stay the host's, and so does Shift-Enter,
     // except where it is a new line.
-    const hosts = event.ctrlKey || event.metaKey || event.altKey || (!typing && event.shiftKey && event.key === "Enter");
+    const hosts = modified ? !(isTextField(target) && editsText(event)) : !typing && event.shiftKey && event.key === "Enter";
     if (!hosts && event.key !== "Tab") event.stopPropagation();
-    if (typing || hosts) return;
+    if (typing && event.key === "Escape" && !modified && !event.defaultPrevented && !composes(event)) pictureOf(root).focus({ preventScroll: true });
+    if (typing || modified || hosts) return;
     if (target.matches("button") && (event.key === "Enter" || event.key === " ")) return;
-    if (handle(event.key, target)) event.preventDefault();
+    const before = controlTexts(root);
+    if (!handle(event.key, target)) return;
+    event.preventDefault();
+    // Once the effects of this turn have changed the page.
+    queueMicrotask(() => sayChanged(root, before));
   });
+}
+
+/** What the prompts and the controls say, by their names. */
+function controlTexts(root: HTMLElement): Map<string, string> {
+  const texts = new Map<string, string>();
+  for (const control of root.querySelectorAll(":is(.miw-controls, .miw-prompts) :is(select, textarea, [aria-pressed])")) {
+    const text =
+      control instanceof HTMLSelectElement
+        ? control.selectedOptions[0]?.textContent
+        : control instanceof HTMLTextAreaElement
+          ? control.value
+          : control.getAttribute("aria-pressed") === "true" ? "on" : "off";
+    texts.set(control.getAttribute("aria-label") ?? "", text ?? "");
+  }
+  return texts;
+}
+
+/** Who changes a control by a key, from somewhere else in the view, has no other way to hear of it. */
+function sayChanged(root: HTMLElement, before: Map<string, string>): void {
+  const changes = [...controlTexts(root)].filter(([name, text]) => before.has(name) && before.get(name) !== text);
+  const announcer = root.querySelector("[aria-live=polite]");
+  if (announcer && changes.length) announcer.textContent = changes.map(([name, text]) => `${name}: ${clipped(text, 200)}`).join("; ");
+}
+
+/** Whether this edits the text in a field: undo, redo, select all, cut, copy, paste, move, delete. */
+function editsText({ key, ctrlKey, metaKey, altKey, shiftKey }: KeyboardEvent): boolean {
+  if (IN_TEXT.has(key) || MODIFIERS.has(key)) return true;
+  if (altKey || !(ctrlKey || metaKey)) return false;
+  return (shiftKey ? "zv" : "zyaxcv").includes(key.toLowerCase());
 }
 
 /** Does what the key does to the prompt; whether it is such a key. */

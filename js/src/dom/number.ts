@@ -31,6 +31,7 @@ export function makeNumber(
     min: range.low,
     max: range.high,
     step: range.step,
+    "aria-description": described.tip,
     inputmode: range.whole ? "numeric" : "decimal",
   });
   const element = h("label", { class: "miw-control", for: id, "data-tip": described.tip }, h("span", { class: "miw-control-label" }, described.label), input);

@@ -1,10 +1,12 @@
 /**
  * An editor of one prompt that keeps its kind: text, token ids, or chat messages. It says what was typed 200 ms after
- * the last key, or at once on Enter. Knows nothing of models or of who listens.
+ * the last key, or at once on Enter; of a word in an input method, once it is whole. Knows nothing of models or of who
+ * listens.
  */
 import { kindOf, looksLikeIds, parseIds, promptText, samePrompt, type PromptKind } from "../core/prompt";
 import type { Scope } from "../core/signal";
 import type { ChatMessage, PromptValue } from "../core/wire.gen";
+import { composes, followComposition, type Composition } from "./composition";
 import { h } from "./element";
 
 export interface PromptEvents {
@@ -28,28 +30,34 @@ export class PromptEditor {
   #readOnly = false;
   #timer = 0;
   #dirty = false;
+  readonly #composition: Composition;
+  /** What was to be shown while the reader was typing: it is, if nothing else comes of the typing. */
+  #waiting: { value: PromptValue | null } | null = null;
   #events: PromptEvents;
 
   constructor(scope: Scope, label: string, events: PromptEvents) {
     this.#label = label;
     this.#events = events;
     scope.add(() => window.clearTimeout(this.#timer));
+    this.#composition = followComposition(scope, this.element, () => (this.#dirty || this.#waiting) && this.#saySoon());
+    scope.listen(this.element, "compositionstart", () => window.clearTimeout(this.#timer));
     scope.listen(this.element, "input", () => {
       this.#dirty = true;
       this.#grow();
-      window.clearTimeout(this.#timer);
-      this.#timer = window.setTimeout(() => this.#say(), DEBOUNCE_MS);
+      if (!this.#composition.open) this.#saySoon();
     });
     scope.listen(this.element, "keydown", (event) => {
-      // Enter also confirms a word in an input method; that is not ours.
-      if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+      if (event.key !== "Enter" || event.shiftKey || composes(event)) return;
       if (!(event.target instanceof HTMLTextAreaElement)) return;
       event.preventDefault();
       this.#dirty = true;
       this.#say();
     });
     scope.listen(this.element, "focusout", () => {
-      if (this.#dirty) this.#say();
+      if (!this.#dirty) return;
+      // A word ends with the focus, and some browsers say so afterwards.
+      if (this.#composition.open) this.#saySoon();
+      else this.#say();
     });
   }
 
@@ -59,7 +67,11 @@ export class PromptEditor {
 
   /** Shows `value`, unless the reader is typing something else right now. */
   show(value: PromptValue | null): void {
-    if (this.#dirty && this.element.contains(document.activeElement)) return;
+    if ((this.#dirty || this.#composition.open) && this.element.contains(document.activeElement)) {
+      this.#waiting = { value };
+      return;
+    }
+    this.#waiting = null;
     if (samePrompt(value, this.#value) && (this.element.childElementCount || !value)) return;
     this.#value = value;
     this.#dirty = false;
@@ -72,8 +84,10 @@ export class PromptEditor {
     else {
       const held = this.#areas()[0];
       const text = promptText(value);
-      if (held && !this.element.querySelector(".miw-chat-row")) held.value = text;
-      else this.element.replaceChildren(this.#area(text, this.#kind === "ids" ? `${this.#label}, token ids` : this.#label));
+      if (held && !this.element.querySelector(".miw-chat-row")) {
+        // Even the same text, set anew, would end what the browser can undo.
+        if (held.value !== text) held.value = text;
+      } else this.element.replaceChildren(this.#area(text, this.#kind === "ids" ? `${this.#label}, token ids` : this.#label));
     }
     this.#grow();
     this.setReadOnly(this.#readOnly);
@@ -128,6 +142,11 @@ export class PromptEditor {
     return row;
   }
 
+  #saySoon(): void {
+    window.clearTimeout(this.#timer);
+    this.#timer = window.setTimeout(() => this.#say(), DEBOUNCE_MS);
+  }
+
   #say(): void {
     window.clearTimeout(this.#timer);
     if (this.#readOnly) return;
@@ -138,7 +157,12 @@ export class PromptEditor {
       return;
     }
     this.#events.refused("");
-    if (samePrompt(typed, this.#value)) return;
+    const waiting = this.#waiting;
+    this.#waiting = null;
+    if (samePrompt(typed, this.#value)) {
+      if (waiting) this.show(waiting.value);
+      return;
+    }
     this.#value = typed;
     this.#events.typed(typed);
   }

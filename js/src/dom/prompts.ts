@@ -54,15 +54,15 @@ export class Prompts {
   }
 
   toggleHistory(): void {
-    this.#earlier.toggle();
+    if (this.#view.canCompute.peek()) this.#earlier.toggle();
   }
 
   undo(): void {
-    this.#travel(this.#history.undo());
+    if (this.#view.canCompute.peek()) this.#travel(this.#history.undo());
   }
 
   redo(): void {
-    this.#travel(this.#history.redo());
+    if (this.#view.canCompute.peek()) this.#travel(this.#history.redo());
   }
 
   #travel(prompt: PromptValue | null): void {
@@ -76,7 +76,7 @@ export class Prompts {
     const { prompt, compare } = this.#editors;
     const undo = makeButton(scope, { label: "undo", tip: "Back to the prompt before this one", shortcut: "z", text: "↶" }, () => this.undo());
     const redo = makeButton(scope, { label: "redo", tip: "Forward to the prompt after this one", shortcut: "y", text: "↷" }, () => this.redo());
-    const earlier = makeButton(scope, { label: "earlier prompts", tip: "Earlier prompts of this session", shortcut: "h", text: "⌄" }, () => popover.toggle());
+    const earlier = makeButton(scope, { label: "earlier prompts", tip: "Earlier prompts of this session", shortcut: "h", text: "⌄" }, () => this.toggleHistory());
     const add = makeButton(
       scope,
       { label: "compare with a second prompt", tip: "Compare with a second prompt: tokens are aligned, and A, B or A − B is shown", shortcut: "", text: "+ compare" },

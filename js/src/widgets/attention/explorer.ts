@@ -93,12 +93,20 @@ export class Explorer extends Linked<AttentionState, AttentionOptions, Picture> 
     return heads;
   });
 
-  /** The head that is locked: selected, or the first on the wall. */
+  /** The head that is locked: selected, or the first on the wall of the selected layer, or the first of all. */
   readonly locked: Readable<Head | null> = computed(() => {
     const picture = this.picture.value;
     const { layer, head } = this.selection.value;
     if (picture?.has(layer, head)) return { layer: layer!, head: head! };
-    return this.order.value[0] ?? null;
+    const order = this.order.value;
+    return order.find((candidate) => candidate.layer === layer) ?? order[0] ?? null;
+  });
+
+  /** The locked head is of the selection, and does not only stand in for one that this picture lacks. */
+  readonly selected: Readable<boolean> = computed(() => {
+    const picture = this.picture.value;
+    const { layer, head } = this.selection.value;
+    return !!picture && (head === null ? picture.rowOf(layer) >= 0 : picture.has(layer, head));
   });
 
   /** The head in the large panel: the one pointed at, else the locked one. */

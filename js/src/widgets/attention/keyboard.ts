@@ -1,4 +1,5 @@
 /** What keys do in the attention explorer; `keys.ts` lists them for people. */
+import { rounded } from "../../core/format";
 import { clipped } from "../../core/tokens";
 import { ARROWS, followKeys, promptKey, type KeyHelp } from "../../dom/keys";
 import type { Prompts } from "../../dom/prompts";
@@ -51,7 +52,9 @@ function wallKey(parts: Parts, key: string): boolean {
     if (!next) return true;
     explorer.pointAtHead({ layer: next.layer, head: next.head });
     wall.reveal(next);
-    return say(parts, `layer ${next.layer} head ${next.head}`);
+    const sort = explorer.sortColumn.peek();
+    const score = sort && next.score !== null ? `, ${sort.label} ${rounded(next.score)}` : "";
+    return say(parts, `layer ${next.layer} head ${next.head}${score}${next.dimmed ? ", below the filter" : ""}`);
   }
   if (key === "Enter") {
     explorer.lockHead(head);
@@ -84,8 +87,9 @@ function matrixKey(parts: Parts, key: string): boolean {
   }
   if (key === "Enter") {
     const at = explorer.hoverCell.peek();
-    if (at && at.query !== null && at.key !== null) explorer.lockCell(at.query, at.key);
-    return true;
+    if (!at || at.query === null || at.key === null) return true;
+    explorer.lockCell(at.query, at.key);
+    return say(parts, `locked ${matrix.describe(at.query, at.key)}`);
   }
   const centre = explorer.hoverCell.peek() ?? { query: explorer.query.peek(), key: explorer.key.peek() };
   if (key === "+" || key === "=") heatmap.zoomBy(1.4, heatmap.placeOf(centre.query, centre.key));
@@ -108,8 +112,9 @@ function textKey(parts: Parts, key: string): boolean {
   }
   if (key === "Enter" || key === " ") {
     const at = reading.position.peek();
-    if (at !== null) explorer.lockPosition(at);
-    return true;
+    if (at === null) return true;
+    explorer.lockPosition(at);
+    return say(parts, `locked ${reading.describe(at)}`);
   }
   return false;
 }

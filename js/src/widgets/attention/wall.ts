@@ -116,7 +116,7 @@ export class Wall {
   }
 
   /** The head one step away, as the eye sees the wall. */
-  step(from: Head, across: number, down: number): Head | null {
+  step(from: Head, across: number, down: number): WallHead | null {
     const { places, columns } = this.layout.peek();
     const at = places.findIndex(({ head }) => head.layer === from.layer && head.head === from.head);
     if (at < 0) return places[0]?.head ?? null;
@@ -291,7 +291,7 @@ export class Wall {
     const hovered = explorer.hoverHead.value;
     const remote = explorer.remote.value;
     const overlaid = explorer.overlaid.value;
-    const chosen = explorer.selection.value.layer !== null;
+    const chosen = explorer.selected.value;
     const find = (layer: number | null, head: number | null): Place | undefined =>
       layer === null ? undefined : layout.places.find((place) => place.head.layer === layer && place.head.head === head);
     const frameOf = (place: Place | undefined, color: string, thick: number, out: number, dash: number[] = []): void => {

@@ -1,5 +1,5 @@
 /** What keys do in the logit attribution; `keys.ts` lists them for people. */
-import { clipped } from "../../core/tokens";
+import { clipped, visible } from "../../core/tokens";
 import { ARROWS, followKeys, promptKey, type KeyHelp } from "../../dom/keys";
 import type { Prompts } from "../../dom/prompts";
 import type { Tooltip } from "../../dom/tooltip";
@@ -132,8 +132,9 @@ function sourceKey(view: View, key: string): boolean {
     return say(view, sources.describe(next));
   }
   if (key === "Enter" || key === " ") {
-    if (held !== null) sources.choose(held);
-    return true;
+    if (held === null) return true;
+    sources.choose(held);
+    return say(view, `${attribution.selection.peek().key === null ? "let go of" : "chosen"} ${sources.describe(held)}`);
   }
   return false;
 }
@@ -163,14 +164,18 @@ function anywhere(view: View, key: string): boolean {
     case "f":
       question.foil.focus();
       return true;
-    case "x":
+    case "x": {
+      const foil = attribution.picture.peek()?.manifest.foil;
+      if (!foil || !attribution.canCompute.peek()) return say(view, "without a kernel and a foil there is nothing to swap");
       attribution.swap();
-      return true;
+      return say(view, `swapped: the answer is now ${visible(foil.string)}`);
+    }
     case "[":
     case "]": {
+      const held = attribution.position.peek();
+      if (held !== null) attribution.choosePosition(held + (key === "[" ? -1 : 1));
       const position = attribution.position.peek();
-      if (position !== null) attribution.choosePosition(position + (key === "[" ? -1 : 1));
-      return true;
+      return position === null || say(view, question.describe(position));
     }
     default:
       return false;

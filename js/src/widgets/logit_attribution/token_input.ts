@@ -4,6 +4,7 @@
  */
 import { Signal, type Scope } from "../../core/signal";
 import { visible } from "../../core/tokens";
+import { composes, followComposition } from "../../dom/composition";
 import { freshId, h, setAttributes } from "../../dom/element";
 
 export interface Suggestion {
@@ -73,9 +74,14 @@ export class TokenInput {
     });
     scope.listen(input, "focus", () => this.#openList());
     scope.listen(input, "click", () => this.#openList());
+    const left = (): void => {
+      if (document.activeElement !== input) this.#commit();
+    };
+    const composition = followComposition(scope, input, left);
     scope.listen(input, "blur", () => {
       this.#close();
-      this.#commit();
+      // A word ends with the focus, and some browsers say so afterwards.
+      if (!composition.open) this.#commit();
     });
     scope.listen(input, "keydown", (event) => this.#key(event));
     // The field keeps the focus while a suggestion is taken.
@@ -121,7 +127,7 @@ export class TokenInput {
   }
 
   #key(event: KeyboardEvent): void {
-    if (event.isComposing) return;
+    if (composes(event)) return;
     const { open } = this;
     switch (event.key) {
       case "ArrowDown":
@@ -137,12 +143,14 @@ export class TokenInput {
         }
         break;
       case "Escape":
-        if (open.peek()) this.#close();
-        else {
-          this.input.value = this.#shown;
-          this.input.blur();
+        if (open.peek()) {
+          this.#close();
+          break;
         }
-        break;
+        // The view takes the focus.
+        this.input.value = this.#shown;
+        this.#measure();
+        return;
       default:
         return;
     }

@@ -1,10 +1,10 @@
 /** What keys do in the logit lens, and the list of them for people. */
-import { clipped } from "../../core/tokens";
+import { clipped, visible } from "../../core/tokens";
 import { followKeys, promptKey, PROMPT_KEYS, type KeyHelp, type KeyRow } from "../../dom/keys";
 import type { Prompts } from "../../dom/prompts";
 import type { Tooltip } from "../../dom/tooltip";
 import { cellLines, describe } from "./details";
-import type { Lens } from "./lens";
+import { MAX_PINS, type Lens } from "./lens";
 import type { PinsPanel } from "./pins";
 import type { LensTable } from "./table";
 import type { Cycled, Toolbar } from "./toolbar";
@@ -56,6 +56,11 @@ export function handleKeys(parts: Parts): void {
   );
 }
 
+function say(parts: Parts, text: string): true {
+  parts.announcer.textContent = clipped(text, 300);
+  return true;
+}
+
 function tableKey(parts: Parts, key: string): boolean {
   const { lens, table } = parts;
   const arrow = ARROWS[key];
@@ -71,22 +76,23 @@ function tableKey(parts: Parts, key: string): boolean {
     table.reveal(row, column);
     const { x, y } = table.pointOf(row, column);
     parts.tooltip.show(cellLines(lens, row, column), x, y);
-    parts.announcer.textContent = clipped(describe(lens, row, column), 300);
-    return true;
+    return say(parts, describe(lens, row, column));
   }
   if (key === "Enter") {
     if (at) lens.lock(at);
-    return true;
+    return !at || say(parts, `locked ${describe(lens, at.row, at.column)}`);
   }
   if (key === " ") {
     const picture = lens.picture.peek();
     if (!at || !picture || !lens.canCompute.peek()) return true;
     const side = lens.sides.peek()[0]!;
     const id = picture.topId(side, at.row, lens.columns.peek().at[side][at.column] ?? -1);
+    const before = lens.options.peek().targets.length;
     const pinned = lens.pins.peek().findIndex((pin) => pin.given === id || picture.manifest.targets[pin.target]?.id === id);
     if (pinned >= 0) lens.unpin(pinned);
     else if (id >= 0) lens.pin(id);
-    return true;
+    const count = lens.options.peek().targets.length;
+    return say(parts, `${visible(picture.nameOf(id))} ${pinned >= 0 ? "is taken off" : `is ${count > before ? "" : "not "}pinned`}, ${count} of ${MAX_PINS}`);
   }
   return false;
 }
@@ -100,7 +106,10 @@ function anywhere(parts: Parts, key: string): boolean {
   else if (key === "-" || key === "−") table.zoom(table.layout.peek().cell / ZOOM);
   else if (key === "0") table.zoom(null);
   else if (key === "f") toolbar.focusRange();
-  else if (key === "i") parts.pins.focus();
+  else if (key === "i") {
+    const why = parts.pins.focus();
+    if (why) say(parts, why);
+  }
   else if (key === "a" || key === "b" || key === "d") {
     if (comparing) lens.setOptions({ show: key === "a" ? "A" : key === "b" ? "B" : "difference" });
   } else if (key === "?") parts.help.toggle();

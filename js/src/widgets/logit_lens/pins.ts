@@ -3,6 +3,7 @@
  * what the kernel offers in place of a word that is no single token. Knows nothing of the chart.
  */
 import { clipped, visible } from "../../core/tokens";
+import { composes } from "../../dom/composition";
 import { h } from "../../dom/element";
 import { cellName, percent, token } from "./details";
 import { rankText } from "./field";
@@ -24,11 +25,9 @@ export class PinsPanel {
     this.#lens = lens;
     const { scope } = lens;
     scope.listen(this.#input, "keydown", (event) => {
-      if (event.key === "Escape") {
-        this.#input.value = "";
-        this.#input.blur();
-      }
-      if (event.key !== "Enter" || event.isComposing || !this.#input.value) return;
+      if (composes(event)) return;
+      if (event.key === "Escape") this.#input.value = "";
+      if (event.key !== "Enter" || !this.#input.value) return;
       event.preventDefault();
       lens.pin(this.#input.value);
       this.#input.value = "";
@@ -44,8 +43,10 @@ export class PinsPanel {
     });
   }
 
-  focus(): void {
+  /** Goes to the field; where nothing can be pinned it says why. */
+  focus(): string {
     this.#input.focus();
+    return this.#why();
   }
 
   /** Why nothing can be pinned now, or "". */
@@ -59,12 +60,11 @@ export class PinsPanel {
     const lens = this.#lens;
     const { target, color } = lens.options.value;
     const live = lens.canCompute.value;
-    const focused = this.#list.contains(document.activeElement) ? (document.activeElement as HTMLElement).dataset["pin"] : undefined;
     const entry = (pin: Pin, at: number): HTMLElement => {
       const chosen = pin.target === target && color.startsWith("target_");
       const name = h(
         "button",
-        { type: "button", class: "miw-lens-pin-name", disabled: pin.target < 0, "aria-pressed": String(chosen), "data-pin": `${at}`, "data-tip": "Colour the table by this token" },
+        { type: "button", class: "miw-lens-pin-name", disabled: pin.target < 0, "aria-pressed": String(chosen), "aria-label": `colour by ${visible(pin.string)}${pin.target < 0 ? "" : `: ${this.#valueOf(pin)}`}`, "data-tip": "Colour the table by this token" },
         pin.target < 0 ? null : swatch(pin.target),
         token(pin.string, 18),
         h("span", { class: "miw-lens-pin-value" }, pin.target < 0 ? "…" : this.#valueOf(pin)),
@@ -79,7 +79,6 @@ export class PinsPanel {
     const shown = lens.pins.value.map((pin, at) => [pin, at] as const).filter(([pin]) => pin.target >= 0 || (coming && pin.given !== lens.refused.value?.text));
     this.#list.replaceChildren(...shown.map(([pin, at]) => entry(pin, at)));
     this.#list.hidden = !this.#list.childElementCount;
-    if (focused !== undefined) this.#list.querySelector<HTMLElement>(`[data-pin="${focused}"]`)?.focus();
   }
 
   /** The pinned token's number at the cell that is read. */
@@ -108,14 +107,13 @@ export class PinsPanel {
     const guesses = picture && cell ? picture.guesses(side, cell.row, at) : [];
     const why = this.#why();
     this.#chipsTitle.textContent = cell && guesses.length ? `top ${guesses.length}${lens.sides.value.length > 1 ? ` of ${side}` : ""} at ${cellName(lens, cell)}${why ? "" : "; click to pin"}` : "";
-    const focused = this.#chips.contains(document.activeElement) ? (document.activeElement as HTMLElement).dataset["token"] : undefined;
     this.#chips.replaceChildren(
       ...guesses.map(({ id, string, probability }) => {
         const pinned = lens.pins.value.findIndex((pin) => pin.given === id || (pin.target >= 0 && picture!.manifest.targets[pin.target]!.id === id));
         const tip = pinned >= 0 ? "Pinned; click to take it off the chart" : why || `Follow this token over the layers (id ${id})`;
         const chip = h(
           "button",
-          { type: "button", class: "miw-lens-chip", "aria-pressed": String(pinned >= 0), disabled: !lens.canCompute.value || (pinned < 0 && why !== ""), "data-token": id, "data-tip": tip },
+          { type: "button", class: "miw-lens-chip", "aria-pressed": String(pinned >= 0), "aria-label": `pin ${visible(string)}, probability ${percent(probability)}`, disabled: !lens.canCompute.value || (pinned < 0 && why !== ""), "data-tip": tip },
           token(string, 16),
           h("span", { class: "miw-faint" }, percent(probability)),
         );
@@ -123,7 +121,6 @@ export class PinsPanel {
         return chip;
       }),
     );
-    if (focused !== undefined) this.#chips.querySelector<HTMLElement>(`[data-token="${focused}"]`)?.focus();
   }
 
   #showRefused(): void {

@@ -1,6 +1,7 @@
 /** The row of controls over the table. Knows nothing of how the table is drawn. */
 import { clipped, visible } from "../../core/tokens";
 import type { LensOptions, Show } from "../../core/wire.gen";
+import { composes } from "../../dom/composition";
 import { makeSelect, makeSlider, type Choice } from "../../dom/controls";
 import { h } from "../../dom/element";
 import { possible, type Measure } from "./field";
@@ -209,8 +210,7 @@ export class Toolbar {
       };
       scope.listen(input, "change", say);
       scope.listen(input, "keydown", (event) => {
-        if (event.key === "Enter") say();
-        else if (event.key === "Escape") input.blur();
+        if (event.key === "Enter" && !composes(event)) say();
       });
       return input;
     };
