@@ -450,10 +450,14 @@ class Session(traitlets.HasTraits):
         return array
 
     def _notes(self, progress: Progress, answered: Answered) -> None:
+        from mi_widgets.loading import load_notes
+
         def note(text: str) -> None:
             if text not in progress.notes:
                 progress.notes.append(text)
 
+        for text in load_notes(self.model):
+            note(text)
         if answered.activations.was_training:
             note("The model is in training mode; it was evaluated for this pass and put back.")
         if len(answered.tokens) and all(answered.tokens.special):
