@@ -74,9 +74,7 @@ class View(anywidget.AnyWidget):
     _present = 0
 
     session_id = traitlets.Unicode().tag(sync=True)
-    selection = traitlets.Instance(Selection).tag(
-        sync=True, to_json=_selection_to_wire, from_json=_selection_from_wire
-    )
+    selection = traitlets.Instance(Selection).tag(sync=True, to_json=_selection_to_wire, from_json=_selection_from_wire)
     status = traitlets.Dict().tag(sync=True)
     picture = traitlets.Bytes(b"").tag(sync=True)
     # A name of the page's contract; ipywidgets has a method `focus()` of no use to a view.
