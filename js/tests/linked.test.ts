@@ -1,6 +1,6 @@
 // @vitest-environment jsdom
 /** What every view of a session knows, without any page: `core/linked.ts`. */
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { NO_HOVER, type HoverValue } from "../src/core/bus";
 import { Scope } from "../src/core/signal";
 import { ModelSource } from "../src/core/source";
@@ -71,4 +71,36 @@ test("a parcel that cannot be read is a notice over the last good picture", asyn
 test("without a kernel a view is frozen and computes nothing", () => {
   const { view } = linked({}, false);
   expect([view.state.value, view.canCompute.value]).toEqual(["frozen", false]);
+});
+
+test("echoes that come late undo neither an option nor a selection; what another tab has set arrives", async () => {
+  vi.useFakeTimers();
+  try {
+    const { model, view } = linked();
+    view.setOptions({ depth: 2 });
+    view.setOptions({ depth: 3 });
+    view.select({ position: 1 });
+    view.select({ position: 2 });
+    await turn();
+    // As a host hands them on that drops no echo: the first ones come back when the last ones are set here already.
+    model.set("options", { depth: 2, loud: false });
+    model.set("selection", { ...view.selection.value, position: 1, stamp: 1 });
+    await vi.advanceTimersByTimeAsync(100);
+    expect([view.options.value.depth, view.selection.value.position]).toEqual([3, 2]);
+    model.set("options", { depth: 3, loud: false });
+    model.set("selection", { ...view.selection.value });
+    await vi.advanceTimersByTimeAsync(1000);
+    expect([view.options.value.depth, view.selection.value.position]).toEqual([3, 2]);
+    // Another tab on the same notebook: its values come through the kernel.
+    model.set("options", { depth: 7, loud: true });
+    model.set("selection", { ...view.selection.value, position: 9, stamp: 3 });
+    model.set("prompt", { kind: "text", text: "typed there" });
+    await turn();
+    expect([view.options.value, view.selection.value.position, view.prompt.value]).toEqual([{ depth: 7, loud: true }, 9, { kind: "text", text: "typed there" }]);
+    // And what is changed here next is newer than that.
+    view.select({ position: 4 });
+    expect(model.values["selection"]).toMatchObject({ position: 4, stamp: 4 });
+  } finally {
+    vi.useRealTimers();
+  }
 });

@@ -336,3 +336,24 @@ test("a closed view leaves nothing behind", async () => {
   await settle(20000);
   expect([root.isConnected, model.listening]).toEqual([false, 0]);
 });
+
+test("an answer and a foil that another tab sets arrive, and the echo of an own one that was replaced does not", async () => {
+  const model = state();
+  const root = show(model);
+  await settle();
+  model.set("answer", " Mary");
+  model.set("foil", " John");
+  await settle();
+  expect([field(root, "answer").value, field(root, "foil").value]).toEqual([" Mary", " John"]);
+  for (const word of [" gave", " to"]) {
+    type(field(root, "answer"), word);
+    press(field(root, "answer"), "Enter");
+  }
+  await settle();
+  model.set("answer", " gave");
+  await settle();
+  expect(field(root, "answer").value).toBe(" to");
+  model.set("answer", " to");
+  await settle(1000);
+  expect([model.values["answer"], field(root, "answer").value]).toEqual([" to", " to"]);
+});

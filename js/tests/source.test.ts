@@ -246,7 +246,10 @@ test("the echo of a value that this page has replaced undoes nothing; what follo
   expect(await settled("a", 100)).toEqual([]);
   expect(await settled("ab", 400)).toEqual(["ab", "ab"]);
   expect(await settled("set in Python", 0)).toEqual(["set in Python"]);
-  expect(await settled("a", 400)).toEqual(["a"]); // it stays: someone set it again
+  expect(await settled("a", 0)).toEqual(["a"]); // by someone else, after that
+  live.set("prompt", "b");
+  live.set("prompt", "bc");
+  expect(await settled("b", 400)).toEqual(["b"]); // it stays: someone set it again
   live.close();
   expect(vi.getTimerCount()).toBe(0);
 });

@@ -142,3 +142,21 @@ describe("without a kernel, a picture may be of the prompt in the box", () => {
     expect([said(saved("When Mary")).stale, said(saved("When Anna"))]).toEqual([undefined, { stale: "true", of: "Picture of:When Mary", ticks: 0 }]);
   });
 });
+
+test("an edit that the kernel stays silent on leaves a picture that names its own prompt, until there is an answer", async () => {
+  const manifest = syntheticManifest(["<bos>", "a"], 1);
+  const written = { ...manifest, tokens: { ...manifest.tokens, text: "When Mary" } };
+  const model = new FakeModel(syntheticState(["<bos>", "a"], { prompt: text("When Mary") as never, picture: packed([], written) }));
+  const root = rendered(attention, model);
+  const area = root.querySelector<HTMLTextAreaElement>("textarea.miw-prompt")!;
+  area.value = "When Anna";
+  area.dispatchEvent(new KeyboardEvent("keydown", { key: "Enter", bubbles: true, cancelable: true }));
+  await settle(2000);
+  expect(said(root)).toEqual(CURRENT);
+  await settle(8000);
+  expect(said(root)).toEqual({ stale: "true", of: "Picture of:When Mary", ticks: 0 });
+  model.answer({ req: model.requests("ping")[0]!["req"] });
+  model.set("status", status("computing", 2));
+  await settle();
+  expect(said(root).stale).toBeUndefined();
+});

@@ -113,7 +113,9 @@ def test_views_over_a_prompt_that_cannot_be_run_are_mended_by_one_that_can_and_s
 
 
 def test_a_kernel_that_dies_in_mid_pass_leaves_pictures_that_name_their_own_prompt(open_notebook: Open) -> None:
-    notebook = open_notebook(SETUP, f"session = mw.Session(model, GOOD)\n{VIEWS}", PID, "nap = 60", viewport=(1500, 1600))
+    notebook = open_notebook(
+        SETUP, f"session = mw.Session(model, GOOD)\n{VIEWS}", PID, "nap = 60", viewport=(1500, 1600)
+    )
     for cell in range(2):
         notebook.run(cell)
     views = four(notebook, 1)
@@ -130,6 +132,31 @@ def test_a_kernel_that_dies_in_mid_pass_leaves_pictures_that_name_their_own_prom
         expect(editor(view)).to_have_value(OTHER)
         stale(view, GOOD)
         expect(view.locator(".miw-frozen")).to_contain_text("run the cells above first")
+
+
+def test_an_edit_that_has_no_answer_is_said_in_every_linked_view_until_it_has_one(open_notebook: Open) -> None:
+    notebook = open_notebook(SETUP, f"session = mw.Session(model, GOOD)\n{VIEWS}", PID, viewport=(1500, 1600))
+    for cell in range(2):
+        notebook.run(cell)
+    views = four(notebook, 1)
+    for view in views:
+        drawn(view)
+    kernel = json.loads(notebook.run(2))
+    os.kill(kernel, signal.SIGSTOP)
+    try:
+        editor(views[1]).fill(OTHER)
+        expect(views[1].locator(".miw-status-late")).to_have_text("edit not answered yet: waiting for the kernel …")
+        for view in (views[0], views[2], views[3]):
+            expect(view.locator(".miw-status-late")).to_contain_text("edit in a linked view not answered yet")
+        for view in views:
+            expect(view.locator(".miw-status-late")).to_contain_text("the kernel does not answer", timeout=15_000)
+        stale(views[1], GOOD)  # its box holds the other prompt already
+    finally:
+        os.kill(kernel, signal.SIGCONT)
+    for view in views:
+        expect(editor(view)).to_have_value(OTHER)
+        expect(view.locator(".miw-status-late")).to_have_count(0)
+        drawn(view)
 
 
 def test_two_tabs_on_one_notebook_agree_whichever_is_edited(open_notebook: Open) -> None:

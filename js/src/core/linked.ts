@@ -155,7 +155,11 @@ export abstract class Linked<State extends LinkedState, Options extends object, 
     const picture = this.picture.value;
     if (!picture) return false;
     const { state, run } = this.status.value;
-    if (this.source.liveness.value === "live") return state !== "computing" && run > picture.run;
+    if (this.source.liveness.value === "live") {
+      if (state === "computing") return false;
+      const overdue = this.source.overdue.value;
+      if (!overdue?.edit || overdue.how === "waiting") return run > picture.run;
+    }
     return run > picture.run || !mayBeOf(picture.prompts, this.prompt.value, this.compare.value);
   });
 

@@ -270,8 +270,10 @@ export class ModelSource<State> implements DataSource<State> {
   /** The trait holds what this page itself has set, and has replaced since: an echo that comes late. */
   #overtaken(name: keyof State & string): boolean {
     const own = this.#own.get(name);
-    if (!own || own.length < 2) return false;
+    if (!own) return false;
     const held = JSON.stringify(this.#model.get(name));
+    // Where someone else has set it since, whatever follows is news.
+    if (!own.includes(held)) this.#own.delete(name);
     return own.at(-1) !== held && own.includes(held);
   }
 

@@ -136,7 +136,7 @@ export class Frame<State extends LinkedState> {
     this.scope.guard(() => {
       throw reason;
     })();
-    if (this.#status.error.isConnected) return;
+    if (this.root.contains(this.#status.error)) return;
     this.root.append(this.#status.error);
     this.#status.show({ parts: [], computing: null, errors: [faultNotice(reason)], frozen: "" });
   }

@@ -5,7 +5,7 @@
 import { pooled, type Grid } from "../core/grid";
 import { paintGrid } from "../core/paint";
 import type { Mapping } from "../core/scale";
-import { effect, frame, Signal, type Scope } from "../core/signal";
+import { frame, Signal, type Scope } from "../core/signal";
 import { thinned } from "../core/thin";
 import { clipped, isolated } from "../core/tokens";
 import { h } from "./element";
@@ -70,7 +70,7 @@ export class Heatmap {
   constructor(scope: Scope, ink: Signal<Ink>, events: HeatmapEvents) {
     this.ink = ink;
     this.#events = events;
-    scope.add(effect(() => this.#draw(), frame));
+    scope.effect(() => this.#draw(), frame);
     this.#listen(scope);
   }
 
@@ -346,6 +346,7 @@ export class Heatmap {
   }
 
   #listen(scope: Scope): void {
+    const pointAgain = scope.guard((event: WheelEvent) => this.#events.point(this.cellAt(event.clientX, event.clientY), event));
     const { element } = this;
     let drag: { x: number; y: number; left: number; top: number; moved: boolean } | null = null;
     scope.listen(element, "pointerdown", (event) => {
@@ -408,7 +409,7 @@ export class Heatmap {
         const amount = Math.exp(-Math.max(-60, Math.min(60, event.deltaY)) * 0.006);
         this.zoomBy(amount, { x: event.clientX - place.left, y: event.clientY - place.top });
         // Another cell lies under the pointer once this is drawn.
-        requestAnimationFrame(() => this.#events.point(this.cellAt(event.clientX, event.clientY), event));
+        requestAnimationFrame(() => pointAgain(event));
       },
       { passive: false },
     );

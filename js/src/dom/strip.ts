@@ -63,6 +63,7 @@ export class TokenStrip {
   #layers = 0;
   #values = new Map<number, string>();
   #placing = false;
+  readonly #placeSafely: () => void;
   #marks: StripMarks = { pointed: null, locked: null };
   /** The token that is kept in sight until the reader scrolls, and whether it has to be looked for. */
   #kept: number | null = null;
@@ -71,6 +72,7 @@ export class TokenStrip {
   #scrolled = 0;
 
   constructor(scope: Scope, events: StripEvents) {
+    this.#placeSafely = scope.guard(() => this.#place());
     const position = (event: Event): number | null => {
       const span = event.target instanceof Element ? event.target.closest<HTMLElement>(".miw-token") : null;
       return span && this.element.contains(span) ? Number(span.dataset["position"]) : null;
@@ -136,7 +138,7 @@ export class TokenStrip {
     this.#placing = true;
     requestAnimationFrame(() => {
       this.#placing = false;
-      this.#place();
+      this.#placeSafely();
     });
   }
 
