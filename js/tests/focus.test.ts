@@ -173,6 +173,20 @@ test("Tab leaves a panel where its button stands, and the panel closes", () => {
   expect([popover.element.hidden, focused()]).toEqual([true, "after"]);
 });
 
+test("a click on the button of an open panel closes it", () => {
+  const { popover, opener } = panel();
+  opener.addEventListener("click", () => popover.toggle());
+  const click = (): void => {
+    opener.dispatchEvent(new Event("pointerdown", { bubbles: true }));
+    opener.focus(); // as a press does, before the click
+    opener.click();
+  };
+  click();
+  expect([popover.element.hidden, focused()]).toEqual([false, "a"]);
+  click();
+  expect([popover.element.hidden, focused()]).toEqual([true, "opener"]);
+});
+
 test("arrows walk the items of a panel and reach nothing behind it", () => {
   const { popover, opener } = panel();
   const behind = vi.fn();

@@ -177,6 +177,9 @@ def test_what_every_view_has_leaves_it_the_focus(opened: Opened) -> None:
         press(notebook, tab)
         expect(panel).to_be_hidden()
         hears_keys(notebook, view, f"{tab} out of the keys")
+    for shown in (True, False):
+        view.locator("button[aria-label=keys]").click()
+        expect(panel).to_be_visible(visible=shown)
     undo, redo = view.locator("button[aria-label=undo]"), view.locator("button[aria-label=redo]")
     for button in (undo, redo):
         button.focus()

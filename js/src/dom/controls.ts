@@ -124,7 +124,8 @@ export class Popover {
     opener.setAttribute("aria-expanded", "false");
     scope.listen(this.element, "keydown", (event) => this.#key(event));
     scope.listen(this.element, "focusout", ({ relatedTarget }) => {
-      if (relatedTarget instanceof Node && !this.element.contains(relatedTarget)) this.close();
+      // The button itself closes it once it is pressed.
+      if (relatedTarget instanceof Node && !this.element.contains(relatedTarget) && !opener.contains(relatedTarget)) this.close();
     });
     const outside = (event: Event): void => {
       if (this.element.hidden || !(event.target instanceof Node)) return;
@@ -174,6 +175,7 @@ export class Popover {
       if (at >= 0 && at !== (event.shiftKey ? 0 : last)) return;
       // The panel stands at the end of the view, and is read where its button stands.
       this.opener.focus({ preventScroll: true });
+      this.close();
       if (!event.shiftKey) return;
     } else if (items.length && event.key in STEPS) items[Math.max(0, Math.min(last, at + STEPS[event.key]!))]!.focus();
     else return;
