@@ -30,7 +30,7 @@ ASKED = {
     "prompt preview": (figures.next_tokens_preview_svg, NEXT, {"position": 1}),
     "attribution preview": (figures.attribution_preview_svg, ATTRIBUTION, {"layer": 0, "head": 1, "top": 2}),
 }
-WRONG = [object(), [None], {}, "7x", float("nan"), -(2**70), 1j, np.zeros((2, 2)), torch.zeros(3), pd.NA, [[]]]
+WRONG = [object(), [None], {"a": 1}, "7x", float("nan"), -(2**70), 1j, np.zeros((2, 2)), torch.zeros(3), pd.NA, [[]]]
 
 
 def converted(value, make):
