@@ -84,12 +84,13 @@ class Names(dict[int, str]):
     """Display strings by token id; cannot be changed, and travels (pickle, copy) as a dict does."""
 
     def __init__(self, names: Mapping[Any, str] | Iterable[tuple[Any, str]]) -> None:
+        try:
+            given = dict(names)
+        except (TypeError, ValueError):
+            raise DataError(f"names={names!r} is no dict.", "Give the display string of each token id.") from None
         # There may be thousands, mostly plain ints.
         super().__init__(
-            {
-                token if type(token) is int else integer("names", token): str(string)
-                for token, string in dict(names).items()
-            }
+            {token if type(token) is int else integer("names", token): str(string) for token, string in given.items()}
         )
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -15,8 +15,8 @@ import pandas as pd
 
 from mi_widgets.data.alignment import Alignment, align
 from mi_widgets.data.arrays import as_float32, read_only
-from mi_widgets.data.integers import integer, integers, is_integer, number, place, text, truth, word
-from mi_widgets.data.tokens import Tokens
+from mi_widgets.data.integers import integer, integers, is_integer, number, place, several, text, truth, word
+from mi_widgets.data.tokens import Tokens, checked_tokens
 from mi_widgets.errors import DataError
 
 #: How one cell is weighted; `science.md` and `compute.attention_patterns` give the definitions.
@@ -84,7 +84,7 @@ class AttentionPatterns:
         layers, heads, queries, keys = base.shape
         if queries != keys:
             raise DataError(f"the query axis has {queries} entries and the key axis {keys}; they must be equal.")
-        if len(self.tokens) != queries:
+        if len(checked_tokens(self.tokens)) != queries:
             raise DataError(f"{len(self.tokens)} tokens, but the query axis has {queries} entries.")
         values: dict[str, Any] = {
             "base": base,
@@ -356,9 +356,7 @@ def reads_outside(layer: np.ndarray, causal: bool, window: int | None) -> bool:
 
 def _windows(windows: Any) -> tuple[int | None, ...]:
     """One window or None for each layer, as plain ints."""
-    if isinstance(windows, str) or not hasattr(windows, "__iter__"):
-        raise DataError(f"windows={windows!r} is no list.", "Give one window, or one or None for each layer.")
-    return tuple(None if window is None else integer("windows", window) for window in windows)
+    return tuple(None if window is None else integer("windows", window) for window in several("windows", windows))
 
 
 def _chosen(patterns: AttentionPatterns, layers: Any, heads: Any) -> tuple[list[int], list[int]]:

@@ -44,9 +44,18 @@ def integers(name: str, values: Iterable[Any]) -> list[int]:
     Raises:
         DataError: not several, or one is none.
     """
-    if isinstance(values, (str, bytes)) or not hasattr(values, "__iter__") or getattr(values, "ndim", 1) == 0:
+    return [integer(name, value) for value in several(name, values)]
+
+
+def several(name: str, values: Iterable[Any]) -> list[Any]:
+    """Several values of any kind, as a list.
+
+    Raises:
+        DataError: one alone, or text; the message says `name`.
+    """
+    if isinstance(values, (str, bytes, type)) or not hasattr(values, "__iter__") or getattr(values, "ndim", 1) == 0:
         raise DataError(f"{name}={values!r} is no list.", f"Give {name}=[{values}].")
-    return [integer(name, value) for value in values]
+    return list(values)
 
 
 def place(name: str, value: Any, count: int) -> int:

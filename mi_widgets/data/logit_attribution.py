@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 
 from mi_widgets.data.arrays import as_float32, as_integers
-from mi_widgets.data.integers import integer, number, place, text, word
-from mi_widgets.data.tokens import Tokens
+from mi_widgets.data.integers import integer, number, place, several, text, word
+from mi_widgets.data.tokens import Tokens, checked_tokens
 from mi_widgets.errors import DataError
 
 #: How a difference is split.
@@ -119,10 +119,12 @@ class LogitAttribution:
     def __post_init__(self) -> None:
         plain: dict[str, Any] = {
             "by": word("split by", self.by, SPLITS),
-            "position": place("position", self.position, len(self.tokens)),
+            "position": place("position", self.position, len(checked_tokens(self.tokens))),
             "answer": integer("answer", self.answer),
             "foil": None if self.foil is None else integer("foil", self.foil),
-            "part_kinds": tuple(word("kind of part", kind, PART_KINDS) for kind in self.part_kinds),
+            "part_kinds": tuple(
+                word("kind of part", kind, PART_KINDS) for kind in several("part_kinds", self.part_kinds)
+            ),
             "difference": number("difference", self.difference, finite=False),
             "foil_string": None if self.foil_string is None else text("foil_string", self.foil_string),
         }
@@ -220,11 +222,13 @@ class LogitAttribution:
             sort: their order, as in `order`; the rest stands after them.
 
         Raises:
-            DataError: an unknown order, or `most` is no whole number.
+            DataError: an unknown order, or `most` is no whole number from 0.
         """
-        most = None if most is None else integer("most", most)
+        most, sort = None if most is None else integer("most", most), word("order", sort, SORTS)
+        if most is not None and most < 0:
+            raise DataError(f"most is {most}.", "Show 0 parts or more.")
         by_size = self.order("size")
-        kept = by_size if most is None else by_size[: max(0, most)]
+        kept = by_size[:most]
         shown = sorted(kept) if sort == "model" else [part for part in self.order(sort) if part in set(kept)]
         rows = [AttributionRow(self.labels[part], float(self.contribution[part]), part) for part in shown]
         others = by_size[len(kept) :]

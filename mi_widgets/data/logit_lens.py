@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 
 from mi_widgets.data.arrays import Names, as_float32, as_integers
-from mi_widgets.data.integers import integer, integers, is_integer, number, text, word
-from mi_widgets.data.tokens import Tokens
+from mi_widgets.data.integers import integer, integers, is_integer, number, several, text, word
+from mi_widgets.data.tokens import Tokens, checked_tokens
 from mi_widgets.errors import DataError, choose
 
 #: Which vectors a lens can read, in the order in which a block makes them.
@@ -93,7 +93,8 @@ class LogitLens:
     not_finite: str = ""
 
     def __post_init__(self) -> None:
-        layers, streams = tuple(integers("layers", self.layers)), tuple(self.streams)
+        checked_tokens(self.tokens)
+        layers, streams = tuple(integers("layers", self.layers)), tuple(several("streams", self.streams))
         positions = tuple(integers("positions", self.positions)) or tuple(range(len(self.tokens)))
         cells = (len(layers), len(positions))
         plain = {
@@ -113,7 +114,7 @@ class LogitLens:
             if held is None and len(self.target_ids):
                 raise DataError(f"{name} is missing.", "Give it for every pinned token.")
             if held is None:
-                held = np.zeros((*cells, len(self.target_ids)), np.int32 if name in WHOLE else np.float32)
+                held = np.zeros((*cells, 0), np.int32 if name in WHOLE else np.float32)
             held = as_integers(name, held, np.int32) if name in WHOLE else as_float32(held, own=True)
             object.__setattr__(self, name, held)
         if len(streams) != cells[0]:

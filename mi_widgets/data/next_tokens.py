@@ -16,8 +16,8 @@ import pandas as pd
 
 from mi_widgets.data.alignment import Alignment, align
 from mi_widgets.data.arrays import Names, as_float32, as_integers, read_only
-from mi_widgets.data.integers import integer, number, text, truth, word
-from mi_widgets.data.tokens import Tokens
+from mi_widgets.data.integers import integer, number, several, text, truth, word
+from mi_widgets.data.tokens import Tokens, checked_tokens
 from mi_widgets.errors import DataError
 
 #: Nats in one bit.
@@ -62,7 +62,7 @@ class NextTokens:
     not_finite: str = ""
 
     def __post_init__(self) -> None:
-        count = len(self.tokens)
+        count = len(checked_tokens(self.tokens))
         for name in ("log_prob", "entropy", "top_probs"):
             object.__setattr__(self, name, as_float32(getattr(self, name), own=True))
         for name in ("rank", "top_ids"):
@@ -326,7 +326,10 @@ class Continuation:
     def __post_init__(self) -> None:
         object.__setattr__(self, "ids", as_integers("ids", self.ids))
         object.__setattr__(self, "log_probs", as_float32(self.log_probs, own=True))
-        object.__setattr__(self, "strings", tuple(text("strings", string) for string in self.strings))
+        object.__setattr__(
+            self, "strings", tuple(text("strings", string) for string in several("strings", self.strings))
+        )
+        checked_tokens(self.prompt)
         for name in ("temperature", "top_p"):
             object.__setattr__(self, name, number(name, getattr(self, name)))
         object.__setattr__(self, "seed", integer("seed", self.seed))
@@ -399,6 +402,7 @@ def next_tokens_from_logits(
     if array.ndim != 2 or 0 in array.shape:
         raise DataError(f"logits have shape {list(array.shape)}; they must be [position, d_vocab].")
     count, d_vocab = array.shape
+    vocabulary = None if vocabulary is None else several("vocabulary", vocabulary)
     if vocabulary is not None and len(vocabulary) != d_vocab:
         raise DataError(f"the vocabulary has {len(vocabulary)} entries, but the d_vocab axis {d_vocab}.")
     record = Tokens.of(tokens, count)  # type: ignore[arg-type]

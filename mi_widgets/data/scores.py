@@ -91,9 +91,9 @@ def checked_scores(scores: pd.DataFrame | None) -> pd.DataFrame | None:
     table = scores.copy()
     for name in ("layer", "head"):
         column = scores[name]
-        if column.isna().any():
-            row = int(np.flatnonzero(column.isna())[0])
-            raise DataError(f"the column {name} of scores has no value in row {row}.", "Give one row per head.")
+        lost = np.flatnonzero(column.isna())
+        if len(lost):
+            raise DataError(f"the column {name} of scores has no value in row {lost[0]}.", "Give one row per head.")
         if not (pd.api.types.is_integer_dtype(column) or all(is_integer(value) for value in column)):
             raise DataError("the columns layer and head of scores must be whole numbers.", "One row per head.")
         table[name] = column.to_numpy(np.int64)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from mi_widgets.data.arrays import as_integers
-from mi_widgets.data.integers import is_integer, place, text, truth
+from mi_widgets.data.integers import is_integer, place, several, text, truth
 from mi_widgets.errors import DataError
 
 #: How a token that is none (id -1 among likeliest tokens) is named.
@@ -39,20 +39,20 @@ class Tokens:
     text: str | None = None
 
     def __post_init__(self) -> None:
-        ids = as_integers("ids", self.ids)
+        ids, strings = as_integers("ids", self.ids), several("strings", self.strings)
         if ids.ndim != 1:
             raise DataError(f"ids has shape {list(ids.shape)}; it must be [position].")
-        if len(self.strings) != len(ids):
+        if len(strings) != len(ids):
             raise DataError(
-                f"{len(self.strings)} token strings for {len(ids)} positions.", "Give one string for each position."
+                f"{len(strings)} token strings for {len(ids)} positions.", "Give one string for each position."
             )
         object.__setattr__(self, "ids", ids)
-        object.__setattr__(self, "strings", tuple(whole(str(string)) for string in self.strings))
+        object.__setattr__(self, "strings", tuple(whole(str(string)) for string in strings))
         if self.text is not None:
             object.__setattr__(self, "text", whole(text("text", self.text)))
-        special = tuple(truth("special", one) for one in self.special)
+        special = tuple(truth("special", one) for one in several("special", self.special))
         object.__setattr__(self, "special", special or (False,) * len(ids))
-        spans = as_integers("spans", list(self.spans) or np.full((len(ids), 2), -1))
+        spans = as_integers("spans", several("spans", self.spans) or np.full((len(ids), 2), -1))
         if spans.ndim != 2 or spans.shape[1] != 2:
             raise DataError(
                 f"spans has shape {list(spans.shape)}; it must be [position, 2].", "Give (start, end) each."
@@ -78,7 +78,10 @@ class Tokens:
                 raise DataError("tokens is one string.", "Give a list with one string for each position.")
             if not hasattr(tokens, "__iter__"):
                 raise DataError(f"tokens={tokens!r} is no list.", "Give a list with one token for each position.")
-            listed = tokens.tolist() if hasattr(tokens, "tolist") else tokens  # type: ignore[union-attr]
+            try:
+                listed = tokens.tolist() if hasattr(tokens, "tolist") else tokens  # type: ignore[union-attr]
+            except (RuntimeError, NotImplementedError) as reason:  # a tensor without numbers
+                raise DataError(f"cannot read the tokens ({reason}).", "Give ids or strings.") from None
             listed = list(listed) if hasattr(listed, "__iter__") else [listed]  # an array of no axis is one token
             if len(listed) == 1 and isinstance(listed[0], (list, tuple)):
                 listed = list(listed[0])  # [1, position], as model.to_tokens gives it
@@ -149,6 +152,17 @@ class Tokens:
             tuple(values["spans"]),
             values["text"],
         )
+
+
+def checked_tokens(tokens: Any) -> Tokens:
+    """`tokens`, if they are such a record.
+
+    Raises:
+        DataError: they are not.
+    """
+    if not isinstance(tokens, Tokens):
+        raise DataError(f"tokens is a {type(tokens).__name__}.", "Give a Tokens record: Tokens.of(strings, count).")
+    return tokens
 
 
 def whole(string: str) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 
 from mi_widgets import color
 from mi_widgets.data import LogitAttribution
+from mi_widgets.data.integers import text
 from mi_widgets.figures import labels as printed
 from mi_widgets.figures.attribution_map import contribution_scale
 from mi_widgets.figures.canvas import Canvas, PngCanvas, SvgCanvas
@@ -21,6 +22,7 @@ from mi_widgets.figures.logit_attribution import (
     Bar,
     bar_numbers,
     bounds_of,
+    check_kind_of,
     chosen_head,
     heading,
     sides,
@@ -88,6 +90,7 @@ def attribution_preview_png(
 
 
 def _colors(data: LogitAttribution, theme: str) -> ColorScale:
+    check_kind_of(data)
     if data.heads is not None:
         return contribution_scale(data, theme)[0]
     return ColorScale(-1.0, 1.0, "linear", color.DIVERGING, theme, True, inks(theme).paper)
@@ -105,7 +108,7 @@ def _draw(
 ) -> int:
     """Everything on `canvas`; returns the height used."""
     ink = inks(colors.theme)
-    canvas.text(_LEFT, 20, printed.prose(title or "".join(data.tokens.strings[:400]), 92), 13, mono=True)
+    canvas.text(_LEFT, 20, printed.prose(text("title", title) or "".join(data.tokens.strings[:400]), 92), 13, mono=True)
     canvas.text(_LEFT, 38, printed.prose(heading(data), 104), 11, fill=ink.quiet)
     at = _LEFT
     for code, name in zip(SIGNS, sides(data), strict=True):

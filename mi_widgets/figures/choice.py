@@ -186,7 +186,7 @@ def color_scale(
     """
     low, high = bounds
     signed = isinstance(data, AttentionComparison)
-    if palette != color.DIVERGING:
+    if not isinstance(palette, str) or palette != color.DIVERGING:
         word("palette", palette, color.SEQUENTIAL)
     if zrange is not None:
         first, last = low_and_high(zrange)

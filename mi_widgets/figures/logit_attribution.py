@@ -93,10 +93,7 @@ def logit_attribution_figure(
     Raises:
         DataError: an unknown option, heads or sources that the data lacks, or a size too small to draw in.
     """
-    if not isinstance(data, LogitAttribution):
-        raise DataError(
-            f"a {type(data).__name__} is no attribution.", "Make one with compute.logit_attribution(model, …)."
-        )
+    check_kind_of(data)
     kind = word("kind", kind, KINDS)
     top = integer("top", top)
     if top < 1:
@@ -117,6 +114,14 @@ def logit_attribution_figure(
     if kind == "bars":
         return _bars(page, [Bar(row.label, 0.0, row.contribution) for row in rows], "contribution (logits)")
     return _bars(page, waterfall(data, rows), f"{data.quantity} (logits)", steps=True)
+
+
+def check_kind_of(data: Any) -> None:
+    """Raise DataError unless `data` is an attribution."""
+    if not isinstance(data, LogitAttribution):
+        raise DataError(
+            f"a {type(data).__name__} is no attribution.", "Make one with compute.logit_attribution(model, …)."
+        )
 
 
 @dataclass(frozen=True)

@@ -81,10 +81,7 @@ def next_tokens_figure(
     Raises:
         DataError: an unknown option, a position that the prompt lacks, or a size too small to draw in.
     """
-    if not isinstance(data, (NextTokens, NextTokensComparison)):
-        raise DataError(
-            f"a {type(data).__name__} is no result of next_tokens.", "Make one with compute.next_tokens(model, prompt)."
-        )
+    check_kind_of(data)
     kind = word("kind", kind, KINDS)
     if kind == "difference" and not isinstance(data, NextTokensComparison):
         raise DataError("a difference needs two prompts.", "Give a NextTokensComparison, or another kind.")
@@ -95,6 +92,14 @@ def next_tokens_figure(
     if kind == "candidates":
         return _candidates(data, position, top, page)
     return _bars(data, kind, page)
+
+
+def check_kind_of(data: Any) -> None:
+    """Raise DataError unless `data` is one prompt's next tokens or two compared."""
+    if not isinstance(data, (NextTokens, NextTokensComparison)):
+        raise DataError(
+            f"a {type(data).__name__} is no result of next_tokens.", "Make one with compute.next_tokens(model, prompt)."
+        )
 
 
 def digits(value: float) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 
 from mi_widgets import color
 from mi_widgets.data import NextTokens
+from mi_widgets.data.integers import text
 from mi_widgets.data.next_tokens import BIT
 from mi_widgets.errors import DataError, choose
 from mi_widgets.figures import labels as printed
@@ -22,6 +23,7 @@ from mi_widgets.figures.next_tokens import (
     candidate_places,
     candidate_rows,
     candidate_text,
+    check_kind_of,
     summary,
 )
 from mi_widgets.figures.scale import MISSING, ColorScale
@@ -92,6 +94,7 @@ def _values(one: NextTokens, by: str) -> np.ndarray:
 
 
 def _scale(data: Expected, by: str, theme: str) -> ColorScale:
+    check_kind_of(data)
     if not isinstance(by, str) or by not in COLORS:
         raise DataError(f"by={by!r} is unknown.", choose(by, COLORS))
     sides = (data,) if isinstance(data, NextTokens) else (data.a, data.b)
@@ -109,7 +112,9 @@ def _draw(canvas: Canvas, data: Expected, position: int, by: str, title: str, co
     """Everything on `canvas`; returns the height used."""
     ink = inks(colors.theme)
     first = data if isinstance(data, NextTokens) else data.a
-    canvas.text(_LEFT, 20, printed.prose(title or first.model or "The prompt as the model sees it", 92), 13)
+    canvas.text(
+        _LEFT, 20, printed.prose(text("title", title) or first.model or "The prompt as the model sees it", 92), 13
+    )
     canvas.text(_LEFT, 38, printed.prose(summary(data), 100), 11, fill=ink.quiet)
     top = 54.0
     places = candidate_places(data, position)
@@ -199,7 +204,6 @@ def _candidates(canvas: Canvas, data: Expected, position: int, colors: ColorScal
             if lost or not math.isnan(value):
                 fill = colors.hex(MISSING) if lost else SIDES[index]
                 canvas.frames([(left, middle - 4.5, across, 9)], fill, 1, fill)
-            text = candidate_text(value, bounds[index])
-            canvas.text(left + across + 6, middle + 4, text, 10, fill=ink.quiet)
+            canvas.text(left + across + 6, middle + 4, candidate_text(value, bounds[index]), 10, fill=ink.quiet)
         top += tall + 4
     return top + 10

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from mi_widgets import color
-from mi_widgets.data.integers import integer
+from mi_widgets.data.arrays import as_float32
+from mi_widgets.data.integers import integer, text
 from mi_widgets.data.thumbnails import allowed_cells, allowed_patches, any_cell, reduced, starts, thumbnails
+from mi_widgets.errors import DataError
 from mi_widgets.figures import labels as printed
 from mi_widgets.figures.canvas import Canvas, PngCanvas, Rect, SvgCanvas
 from mi_widgets.figures.choice import Attention, color_scale, patterns_of, tokens_of, unit_of, value_bounds
@@ -120,7 +122,10 @@ def _picture(
     if atlas is None:
         tiles, allowed = thumbnails(data, side), allowed_patches(data, side)
     else:
-        tiles, allowed = _shrunk(np.asarray(atlas, np.float32), data, side)
+        held = as_float32(atlas)
+        if held.ndim != 4 or held.shape[:2] != (len(layers), heads) or not 0 < held.shape[2] == held.shape[3]:
+            raise DataError(f"atlas has shape {list(held.shape)}; it must be [layer, head, cell, cell].")
+        tiles, allowed = _shrunk(held, data, side)
     colors, clipped = color_scale(data, _bounds(data, tiles), scale=scale, palette=palette, theme=theme)
     return _Picture(data, tiles, allowed, pitch, focused, values, colors, clipped)
 
@@ -130,7 +135,9 @@ def _draw(canvas: Canvas, picture: _Picture, title: str) -> int:
     data, colors, focused = picture.data, picture.colors, picture.focused
     patterns = patterns_of(data)
     quiet = inks(colors.theme).quiet
-    canvas.text(12, 20, printed.prose(title or "".join(tokens_of(data).strings[:400]), 92), 13, mono=True)
+    canvas.text(
+        12, 20, printed.prose(text("title", title) or "".join(tokens_of(data).strings[:400]), 92), 13, mono=True
+    )
     caption = "   ".join(part for part in (patterns.model, _counts(data)) if part)
     canvas.text(12, 37, printed.prose(caption, 100), 11, fill=quiet)
     top = bottom = 64.0
