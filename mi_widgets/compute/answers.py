@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from mi_widgets.data import Tokens
-from mi_widgets.data.integers import is_integer
+from mi_widgets.data.integers import integer, is_integer
 from mi_widgets.data.tokens import MISSING
 from mi_widgets.errors import AnswerError
 from mi_widgets.models import Prompt, has_tokenizer, token_strings, tokenize
@@ -79,7 +79,7 @@ def _given_id(model: Any, answer: Any, role: str) -> int:
             value = value[0]
     if not is_integer(value):
         raise AnswerError(f"The {role} is {answer!r}.", "Give one token as text or as its id.")
-    token, count = int(value), int(model.cfg.d_vocab)
+    token, count = integer(role, value), int(model.cfg.d_vocab)
     if not 0 <= token < count:
         raise AnswerError(
             f"The {role} {token} is outside the vocabulary.", f"Ids of this model run from 0 to {count - 1}."

@@ -235,7 +235,7 @@ class LensReader:
 
     def _not_finite(self) -> str:
         """Where numbers stop being finite: in the model, or in what a lens makes of a row; "" if nowhere."""
-        lost = (self._found["top_ids"][..., 0] < 0).any(axis=1)
+        lost: np.ndarray = np.any(self._found["top_ids"][..., 0] < 0, axis=1)
         if not lost.any():
             return ""
         if lost[-1]:

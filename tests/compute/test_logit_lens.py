@@ -243,7 +243,7 @@ def test_a_part_that_is_not_what_the_block_adds_is_refused(architecture, stream,
     def feed(scale):
         for site in order:
             if site in readers:
-                value = torch.from_numpy(caught[site][0]) * (scale if site == f"hook_{stream}" else 1)
+                value = torch.tensor(caught[site][0]) * (scale if site == f"hook_{stream}" else 1)
                 readers[site](0, value)
 
     feed(1.0)
