@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -43,14 +43,19 @@ class WeightSignature:
 
     def differing(self, other: WeightSignature) -> list[str]:
         """Names of the weights that differ; none for the same model."""
-        apart = {self.dtype, other.dtype} == {"bfloat16", "float16"}
-        allowed = ROUNDED_APART if apart else ROUNDING
-        absent = (0.0, 0.0, 0.0)
-        return [
-            name
-            for name in dict.fromkeys([*self.numbers, *other.numbers])
-            if not _same(self.numbers.get(name, absent), other.numbers.get(name, absent), allowed)
-        ]
+        return list(_differing(self, other))
+
+
+@lru_cache(maxsize=16)  # asked in every edit of a prompt
+def _differing(one: WeightSignature, other: WeightSignature) -> tuple[str, ...]:
+    apart = {one.dtype, other.dtype} == {"bfloat16", "float16"}
+    allowed = ROUNDED_APART if apart else ROUNDING
+    absent = (0.0, 0.0, 0.0)
+    return tuple(
+        name
+        for name in dict.fromkeys([*one.numbers, *other.numbers])
+        if not _same(one.numbers.get(name, absent), other.numbers.get(name, absent), allowed)
+    )
 
 
 def _same(numbers: tuple[float, float, float], others: tuple[float, float, float], allowed: float) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import math
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -242,6 +243,11 @@ def _training(
         "kl_before": [learners[layer].before for layer in sorted(chosen)],
         "kl_after": [learners[layer].best for layer in sorted(chosen)],
     }
+    if training["kl_after"] == training["kl_before"]:
+        warnings.warn(
+            "No layer came nearer to the model on the held-out text: this tuned lens reads as the logit lens does.",
+            stacklevel=2,
+        )
     translators = {layer: learner.translator() for layer, learner in learners.items()}
     return TunedLens(
         {layer: matrix for layer, (matrix, _) in translators.items()},
