@@ -210,7 +210,7 @@ def test_what_the_attention_explorer_hides_and_takes_away_leaves_it_the_focus(op
     said = view.locator("[aria-live=polite]")
     view.locator(".miw-wall").focus()
     press(notebook, "s")
-    expect(said).to_have_text("scale: √ root")
+    expect(said).to_have_text("scale: log")
     press(notebook, "ArrowRight")
     expect(said).to_have_text(re.compile(r"layer \d head \d, .+ [\d.]+"))
     do(notebook, view, "button[aria-label=order]", "o", "o", "o", "o", "o")  # sorted by nothing, which has no order
