@@ -261,7 +261,8 @@ def _row_sums(state: _State) -> str:
     from mi_widgets.compute import attention_patterns
 
     model = state["model"]
-    return _within(_largest(attention_patterns(model, prompt).row_sum_error for prompt in _prompts(model)), 2e-2)
+    error = _largest(attention_patterns(model, prompt).row_sum_error for prompt in _prompts(model))
+    return _within(error, _pattern_tolerance(model))
 
 
 def _lens(state: _State) -> str:
@@ -284,6 +285,13 @@ def _attribution(state: _State) -> str:
                 raise CheckFailed(f"by {by}: residue {found.residue:.1e} of {found.difference:.2f}")
             residues.append(abs(found.residue))
     return f"largest residue {_largest(residues):.1e}"
+
+
+def _pattern_tolerance(model: Any) -> float:
+    """How far attention weights may be off."""
+    from mi_widgets.models import in_half_precision
+
+    return 2e-2 if in_half_precision(model) else 1e-5
 
 
 def _output_tolerance(model: Any) -> float:
@@ -319,7 +327,6 @@ def _theirs(oracle: Any, ids: Any, **options: Any) -> Any:
 
 def _patterns(state: _State) -> str:
     import numpy as np
-    import torch
 
     from mi_widgets.compute import attention_patterns
 
@@ -333,7 +340,7 @@ def _patterns(state: _State) -> str:
             np.abs(layer[0].float().cpu().numpy() - pattern).max()
             for layer, pattern in zip(theirs, ours.base, strict=True)
         ]
-    return _within(_largest(errors), 1e-5 if next(model.parameters()).dtype == torch.float32 else 2e-2)
+    return _within(_largest(errors), _pattern_tolerance(model))
 
 
 def _logits(state: _State) -> str:
@@ -368,7 +375,7 @@ def _scores(state: _State) -> str:
         with np.errstate(invalid="ignore"):  # a row of NaN stays one, and fails
             weights = np.exp(scores - scores.max(-1, keepdims=True))
             errors.append(np.abs(weights / weights.sum(-1, keepdims=True) - patterns).max())
-    return _within(_largest(errors), 2e-2)
+    return _within(_largest(errors), _pattern_tolerance(model))
 
 
 def _unchanged(state: _State) -> str:
