@@ -322,7 +322,7 @@ def _theirs(oracle: Any, ids: Any, **options: Any) -> Any:
 
     device = next(oracle.parameters()).device
     with torch.no_grad():
-        return oracle(torch.as_tensor(ids)[None].to(device), **options)
+        return oracle(torch.tensor(ids)[None].to(device), **options)
 
 
 def _patterns(state: _State) -> str:

@@ -63,8 +63,12 @@ class ModelError(MiWidgetsError, TypeError):
     """A model that cannot be read rightly for what was asked; the message says why."""
 
 
+class UnreadError(ModelError):
+    """A hook that the model has and did not call in the pass."""
+
+
 class ExportError(MiWidgetsError, RuntimeError):
-    """A figure or page that cannot be written; the hint names what to install or change."""
+    """A file that cannot be written; the hint names what to install or change."""
 
 
 class Cancelled(MiWidgetsError):

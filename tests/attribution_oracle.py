@@ -66,7 +66,7 @@ class Attribution:
             inputs(self.output_of(attention), "mixed")
             inputs(self.output_of(block.mlp), "neurons")
         with torch.no_grad():
-            logits = hugging(torch.as_tensor(ids)[None], use_cache=False).logits[0]
+            logits = hugging(torch.tensor(np.asarray(ids))[None], use_cache=False).logits[0]
         for hook in hooks:
             hook.remove()
         self.logits = logits.double().numpy()

@@ -79,7 +79,7 @@ def logits(hugging: Any, ids: np.ndarray, stream: str) -> np.ndarray:
     if stream == "resid_post":
         return rows
     with torch.no_grad():
-        own = hugging(torch.as_tensor(ids)[None], use_cache=False).logits[0].double().numpy()
+        own = hugging(torch.tensor(np.asarray(ids))[None], use_cache=False).logits[0].double().numpy()
     return np.concatenate([rows, own[None]])
 
 

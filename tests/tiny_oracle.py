@@ -18,7 +18,7 @@ def load(folder: Path, dtype: torch.dtype = torch.float32) -> Any:
 def patterns(hugging: Any, ids: np.ndarray) -> np.ndarray:
     """`output_attentions` as float32 `[layer, head, query, key]`."""
     with torch.no_grad():
-        out = hugging(torch.as_tensor(ids)[None], output_attentions=True, use_cache=False)
+        out = hugging(torch.tensor(np.asarray(ids))[None], output_attentions=True, use_cache=False)
     return torch.stack([layer[0].float() for layer in out.attentions]).numpy()
 
 
@@ -47,7 +47,7 @@ def values_and_writes(hugging: Any, ids: np.ndarray, heads: int) -> tuple[np.nda
         name = next(name for name in ("v_proj", "c_attn", "query_key_value") if hasattr(attention, name))
         hook = getattr(attention, name).register_forward_hook(lambda _m, _i, out, into=caught: into.append(out[0]))
         with torch.no_grad():
-            hugging(torch.as_tensor(ids)[None], use_cache=False)
+            hugging(torch.tensor(np.asarray(ids))[None], use_cache=False)
         hook.remove()
         flat, count = caught[0], len(ids)
         if name == "c_attn":  # GPT-2: query, key and value of all heads, one after the other

@@ -68,6 +68,14 @@ test("ranks are drawn on a logarithm that keeps 0, and said as they are", () => 
   expect(rankMarks(50256).map((mark) => mark.text)).toEqual(["0", "10", "100", "1k", "50k"]);
 });
 
+test("a rank that is missing is not a token that does not follow", () => {
+  const shown = picture({ strings: STRINGS });
+  shown.values("A", "next_rank")![0] = -1;
+  const field = fieldOf(shown, "A", options({ color: "next_rank" }), "light");
+  expect([field.mask[0], sayValue(field, 0), field.missing]).toEqual([1, "–", true]);
+  expect(sayValue(field, 3)).toBe("nothing follows");
+});
+
 test("the first row has no row before it", () => {
   const field = fieldOf(picture({ strings: STRINGS }), "A", options({ color: "change" }), "light");
   expect([...field.mask.slice(0, 5)]).toEqual([0, 0, 0, 0, 1]);

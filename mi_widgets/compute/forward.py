@@ -19,7 +19,7 @@ import torch
 from mi_widgets.compute.ahead import Ahead
 from mi_widgets.compute.output import complete, foretells, is_output, kept_output
 from mi_widgets.compute.undisturbed import OwnHook, take_away, train_again, without_gradients
-from mi_widgets.errors import ModelError
+from mi_widgets.errors import ModelError, UnreadError
 from mi_widgets.models import lock_of, modules_of
 
 #: Called in the pass with (row of the layer axis, activation without its batch axis, in its own dtype and device).
@@ -223,14 +223,14 @@ def _restore(model: Any, training: list[torch.nn.Module], points: Iterable[Any],
     take_away(points)
 
 
-def _unread(site: str, stack: _Stack) -> ModelError:
+def _unread(site: str, stack: _Stack) -> UnreadError:
     """That the hook is there and was never called."""
     if not in_block(site):
-        return ModelError(
+        return UnreadError(
             f"{site} was not computed in the pass.", "This architecture does not call that hook; choose another view."
         )
     what = "attention" if site.startswith("attn.") else "residual stream" if "resid" in site else "blocks"
-    return ModelError(
+    return UnreadError(
         f"{site} was not computed in {stack.rows - len(stack.filled)} of {stack.rows} layers.",
         f"The {what} of this architecture cannot be read there; choose layers=[…] that have it.",
     )

@@ -44,7 +44,7 @@ from mi_widgets.compute.rounding import units_explained
 from mi_widgets.data import LogitAttribution, Tokens
 from mi_widgets.data.integers import is_integer
 from mi_widgets.data.logit_attribution import SPLITS
-from mi_widgets.errors import DataError, ModelError
+from mi_widgets.errors import DataError, ModelError, UnreadError
 from mi_widgets.models import Prompt, describe, tokenize
 
 #: A site that takes more than this is read at the one position only; then another position needs another pass.
@@ -96,7 +96,7 @@ def logit_attribution(
     against = None if foil is None else resolve(model, before, foil, role="foil")
     try:
         activations = forward(model, tokens.ids, attribution_sites(model, by, place, len(tokens)))
-    except ModelError:
+    except UnreadError:
         if by == "head":
             raise
         # Hooks that are there but never called: the heads cannot be told apart, all else can.

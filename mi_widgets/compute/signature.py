@@ -16,6 +16,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import torch
 
+from mi_widgets.compute.undisturbed import without_gradients
 from mi_widgets.models import weights_fingerprint
 
 #: Weights read at a time: what the processor's cache holds.
@@ -81,7 +82,7 @@ def signature(model: Any) -> WeightSignature:
     return known[1]
 
 
-@torch.no_grad()
+@without_gradients
 def _signature(model: Any) -> WeightSignature:
     weights = dict(_weights(getattr(model, "original_model", None) or model))
     counts: dict[str, int] = {}

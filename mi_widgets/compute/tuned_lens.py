@@ -18,6 +18,7 @@ import torch
 
 from mi_widgets.compute.readout import Readout
 from mi_widgets.compute.signature import WeightSignature, signature
+from mi_widgets.compute.undisturbed import without_gradients
 from mi_widgets.data.files import replacing
 from mi_widgets.errors import DataError, ModelError
 from mi_widgets.models import DEMO_FOLDER, DEMO_NAME, describe
@@ -103,7 +104,7 @@ class TunedLens:
         """The layers that have a translator, in order."""
         return sorted(self.A)
 
-    @torch.no_grad()
+    @without_gradients
     def transport(self, residual: torch.Tensor, layer: int) -> torch.Tensor:
         """float32 `[…, d_model]` of the last layer's kind, from `residual` `[…, d_model]` after block `layer`."""
         vectors = residual.float()

@@ -25,6 +25,7 @@ from mi_widgets.compute.readout import Readout
 from mi_widgets.compute.signature import signature
 from mi_widgets.compute.step import Step, Steps, run
 from mi_widgets.compute.tuned_lens import TunedLens
+from mi_widgets.compute.undisturbed import without_gradients
 from mi_widgets.data.integers import integer
 from mi_widgets.errors import DataError, ModelError
 from mi_widgets.models import Prompt, describe, token_ids
@@ -309,7 +310,7 @@ class _Corpus:
                     loss = (p * (log_p - log_q)).sum(-1).mean()
                     learner.step(loss)
 
-    @torch.no_grad()
+    @without_gradients
     def measured(self, learners: dict[int, _Learner], count: int) -> dict[int, float]:
         """Mean KL(final ‖ lens) in nats over the first `count` positions, by layer that still learns."""
         sums = {layer: 0.0 for layer, learner in learners.items() if learner.active}
@@ -328,7 +329,7 @@ class _Corpus:
     def _read(self, vectors: torch.Tensor) -> torch.Tensor:
         return self.readout.differentiable_logits(vectors).log_softmax(-1)
 
-    @torch.no_grad()
+    @without_gradients
     def _final(self, batch: np.ndarray) -> torch.Tensor:
         return self._read(self._at(self.last, batch))
 
@@ -388,9 +389,8 @@ class _Learner:
             return
         self._misses += 1
         self.active = self._misses < self.patience
-        with torch.no_grad():
-            for part, kept in zip(self._parameters, self._kept, strict=True):
-                part.copy_(kept)
+        for part, kept in zip(self._parameters, self._kept, strict=True):
+            part.detach().copy_(kept)
         for group in self._optimizer.param_groups:
             group["lr"] *= SLOWER
 

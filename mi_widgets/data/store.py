@@ -22,7 +22,8 @@ from mi_widgets.data.logit_lens_comparison import LogitLensComparison
 from mi_widgets.data.next_tokens import Continuation, NextTokens, NextTokensComparison
 from mi_widgets.errors import DataError
 
-SCHEMA = 1
+#: Version of the files. 2: results say where their numbers stop being finite.
+SCHEMA = 2
 #: Packed bytes unpack to at most so many times as many (deflate's limit is 1032).
 UNPACKED = 1100
 KINDS: dict[str, Any] = {

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from typing import Any, ClassVar
 
+import numpy as np
 import pandas as pd
 import traitlets
 
 from mi_widgets.data import LogitAttribution as Attribution
 from mi_widgets.data.integers import integer
-from mi_widgets.errors import AnswerError, DataError, ModelError
+from mi_widgets.errors import AnswerError, DataError, UnreadError
 from mi_widgets.session import Answered, Need, Progress
 from mi_widgets.session.prompts import plain_answer
 from mi_widgets.session.traits import refusing
@@ -211,8 +212,8 @@ class LogitAttribution(LiveView):
 
     def session_fails(self, run: int, error: Exception) -> None:
         """See `session.SessionView`."""
-        if isinstance(error, ModelError) and self._with_heads and self.options["by"] != "head":
-            # Hooks that are there but never called: the heads cannot be told apart, all else can.
+        if isinstance(error, UnreadError) and self._with_heads and self.options["by"] != "head":
+            # The heads cannot be told apart, all else can.
             self._with_heads = False
             self._compute()
             return
@@ -222,12 +223,15 @@ class LogitAttribution(LiveView):
         """See `session.SessionView`."""
         from mi_widgets.compute.logit_attribution import attribute
         from mi_widgets.compute.next_tokens import likeliest
+        from mi_widgets.compute.not_finite import not_finite, refusal
         from mi_widgets.models import in_half_precision
 
         assert self.session is not None
         model, asked = self.session.model, self._asked
         found = answers["A"]
         position, note = _position(asked["position"], len(found.tokens))
+        if not np.isfinite(found.activations.arrays["output.normalizer"][position]):
+            raise refusal(not_finite(model, found.tokens.ids, found.activations.known))
         candidates = likeliest(model, found.activations, position, CANDIDATES)
         answer, foil, automatic = self._tokens(found, position, candidates)
         yield None

@@ -57,7 +57,7 @@ def one_pass(model: Any, prepared: Any) -> None:
     import torch
 
     with torch.no_grad():
-        model.run_with_cache(torch.as_tensor(prepared.ids)[None], names_filter=lambda name: "resid_post" in name)
+        model.run_with_cache(torch.tensor(prepared.ids)[None], names_filter=lambda name: "resid_post" in name)
 
 
 def job(name: str, model: Any, prepared: Any, activations: Any, prompt: str) -> Any:

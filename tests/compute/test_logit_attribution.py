@@ -291,7 +291,7 @@ def test_pretrained_models_sum_too(name, by, shared):
     folder, ids = shared / "models" / name, np.array(SHARED[name])
     hugging = tiny_oracle.load(folder)
     with torch.no_grad():
-        logits = hugging(torch.as_tensor(ids)[None]).logits[0].double().numpy()
+        logits = hugging(torch.tensor(np.asarray(ids))[None]).logits[0].double().numpy()
     for position in (-1, 3):
         data = compute.logit_attribution(load_model(folder), ids, 1, 2, position=position, by=by)
         want = float(logits[position, 1] - logits[position, 2])

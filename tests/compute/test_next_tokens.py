@@ -31,7 +31,7 @@ SHARED = {
 def log_softmax(hugging, ids):
     """The Hugging Face model's log-probabilities in double precision, `[position, d_vocab]`, nats."""
     with torch.no_grad():
-        logits = hugging(torch.as_tensor(np.asarray(ids))[None], use_cache=False).logits[0]
+        logits = hugging(torch.tensor(np.asarray(ids))[None], use_cache=False).logits[0]
     return logits.double().log_softmax(-1).numpy()
 
 

@@ -110,7 +110,7 @@ class TestDraws:
         model, hugging = load_model(folder), tiny_oracle.load(folder)
         ids = np.array([2, 0, 1])
         with torch.no_grad():
-            want = softmax(hugging(torch.as_tensor(ids)[None]).logits[0, -1] / 2.0)
+            want = softmax(hugging(torch.tensor(np.asarray(ids))[None]).logits[0, -1] / 2.0)
         count = 400
         seen = np.bincount(
             [compute.sample(model, ids, 1, temperature=2.0, seed=seed).ids[0] for seed in range(count)], minlength=3
@@ -135,12 +135,12 @@ class TestGreedy:
         folder = shared / "models" / name
         model, hugging = load_model(folder), tiny_oracle.load(folder)
         found = compute.sample(model, "Once upon a time", 25, temperature=0)
-        want = hugging.generate(torch.as_tensor(found.prompt.ids)[None], do_sample=False, max_new_tokens=25)[0]
+        want = hugging.generate(torch.tensor(found.prompt.ids)[None], do_sample=False, max_new_tokens=25)[0]
         assert [*found.prompt.ids.tolist(), *found.ids.tolist()] == want.tolist()
 
     def test_on_the_demo_model(self, demo_model):
         found = compute.sample(demo_model, "When Mary and John went to the store , John gave a drink to", 8, 0)
-        ids = torch.as_tensor(found.prompt.ids)[None]
+        ids = torch.tensor(found.prompt.ids)[None]
         want = demo_model.original_model.generate(ids, do_sample=False, max_new_tokens=8)[0, ids.shape[1] :]
         assert found.ids.tolist() == want.tolist()
 
@@ -153,7 +153,7 @@ class TestContinuation:
         found = compute.sample(stories, "Once upon a time", 12, **options)
         ids = np.array([*found.prompt.ids, *found.ids])
         with torch.no_grad():
-            log_probs = stories.original_model(torch.as_tensor(ids)[None]).logits[0].double().log_softmax(-1).numpy()
+            log_probs = stories.original_model(torch.tensor(np.asarray(ids))[None]).logits[0].double().log_softmax(-1).numpy()
         start = len(found.prompt)
         for place, token in enumerate(found.ids):
             assert found.log_probs[place] == pytest.approx(log_probs[start + place - 1, token], abs=2e-5)

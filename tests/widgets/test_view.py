@@ -10,6 +10,7 @@ import sys
 import weakref
 
 import pytest
+import torch
 import traitlets
 from ipywidgets.widgets.widget import _instances
 from on_screen import PROMPT, manifest_of
@@ -244,3 +245,34 @@ def test_a_figure_of_an_old_picture_says_so(kind, model):
     view.session.prompt = ""
     with pytest.warns(UserWarning, match="not current"):
         view.figure()
+
+
+class TestNotFinite:
+    """One broken weight: no view has a green tick, each says where it began, and all heal with the model."""
+
+    @pytest.fixture
+    def broken(self, model):
+        weight = model.original_model.model.layers[1].self_attn.q_proj.weight
+        with torch.no_grad():
+            kept = weight[0, 0].clone()
+            weight[0, 0] = float("nan")
+        return model, lambda: weight.data.__setitem__((0, 0), kept)
+
+    @pytest.mark.parametrize("kind", [mw.Attention, mw.LogitLens, mw.Prompt], ids=lambda kind: kind.__name__)
+    def test_the_check_fails_and_names_the_layer(self, kind, broken):
+        view = kind(mw.Session(broken[0], PROMPT))
+        checks = manifest_of(view)["checks"]
+        assert not any(check["ok"] for check in checks)
+        assert any("from layer 1 on" in check["detail"] for check in checks)
+
+    def test_an_attribution_is_refused_with_the_layer_and_heals_with_its_heads(self, broken):
+        model, mend = broken
+        session = mw.Session(model, PROMPT)
+        view = mw.LogitAttribution(session)
+        assert "from layer 1 on" in view.status["message"]
+        passes = session.passes
+        mend()
+        session.refresh()
+        assert session.passes == passes + 1
+        assert view.last_error is None
+        assert manifest_of(view)["n_heads"] == 4

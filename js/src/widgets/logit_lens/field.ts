@@ -78,6 +78,7 @@ export function rankPlace(rank: number): number {
 export function sayValue(field: Field, cell: number): string {
   if (!field.mask[cell]) return field.none;
   const value = field.values[cell]!;
+  if (value !== value) return "–";
   return field.rank ? rankText(Math.round(10 ** value - 1)) : said(value, field.precision);
 }
 
@@ -119,7 +120,11 @@ export function fieldOf(picture: LensPicture, show: Show, options: LensOptions, 
   const values = sides[show === "B" ? 1 : 0] ?? new Float32Array(0);
   const mask = new Uint8Array(values.length).fill(1);
   if (measure === "change") mask.fill(0, 0, columns.count);
-  if (measure === "next_rank") values.forEach((value, cell) => (mask[cell] = value !== value ? 0 : 1));
+  if (measure === "next_rank") {
+    const side: Side = show === "B" ? "B" : "A";
+    const last = columns.at[side].map((at) => picture.tokenAt(side, at, 1) === null);
+    values.forEach((_, cell) => (mask[cell] = last[cell % columns.count] ? 0 : 1));
+  }
   const high = kind.high ?? Math.max(...sides.map((side) => extreme([side], null)), rank ? rankPlace(1) : 1e-6);
   const mapping = makeMapping({ low: 0, high, scale: kind.scale, palette: options.palette, diverging: false }, theme);
   return {
