@@ -348,7 +348,7 @@ def _logits(state: _State) -> str:
     import torch
 
     from mi_widgets.compute.forward import forward
-    from mi_widgets.compute.output import LAST_LOGITS
+    from mi_widgets.compute.lens_rows import CHECKS
     from mi_widgets.models import token_ids
 
     model, errors = state["model"], []
@@ -356,9 +356,10 @@ def _logits(state: _State) -> str:
     allowed = 1e-4 if dtype.itemsize >= 4 else HALF_STEPS * torch.finfo(dtype).eps
     for prompt in _prompts(model):
         ids = token_ids(model, prompt)
-        ours = forward(model, ids, (LAST_LOGITS,)).arrays[LAST_LOGITS]
-        theirs = _theirs(_oracle(state), ids).logits[0, -1].float().cpu().numpy()
-        errors.append(np.abs(ours - theirs).max() / np.ptp(theirs))  # a range: a constant shifts nothing
+        places, ours = forward(model, ids, CHECKS).arrays.values()  # each position's likeliest
+        theirs = _theirs(_oracle(state), ids).logits[0].float().cpu().numpy()
+        error = np.abs(ours - np.take_along_axis(theirs, places, -1)).max()
+        errors.append(error / np.ptp(theirs))  # a range: a constant shifts nothing
     return _within(_largest(errors), allowed, "max error relative to their range")
 
 

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from mi_widgets.data import Tokens
+from mi_widgets.data.integers import truth
 from mi_widgets.errors import ModelError, PromptError
 from mi_widgets.loading import DEMO_FOLDER, DEMO_NAME, load_demo, load_model, load_notes  # noqa: F401 (offered)
 
@@ -209,6 +210,7 @@ def tokenize(model: Any, prompt: Prompt, prepend_bos: bool | None = None, beyond
         PromptError: empty, too long, ids out of range, or text for a model without a tokenizer.
     """
     info = describe(model)
+    beyond_context = truth("beyond_context", beyond_context)
     text: str | None = None
     if isinstance(prompt, str):
         if not prompt:

@@ -16,7 +16,7 @@ from mi_widgets.compute.forward import PATTERN, SCORES, Activations, Reader, for
 from mi_widgets.compute.not_finite import not_finite
 from mi_widgets.data import AttentionPatterns, Tokens
 from mi_widgets.data.attention import WEIGHTINGS, patterns_from_arrays, reads_outside
-from mi_widgets.data.integers import integers
+from mi_widgets.data.integers import integers, word
 from mi_widgets.errors import DataError, ModelError
 from mi_widgets.models import ModelInfo, Prompt, describe, has_tokenizer, token_strings, tokenize
 
@@ -128,8 +128,7 @@ def _checked(patterns: AttentionPatterns, sinks: bool = False) -> AttentionPatte
 
 def check_weighting(weighting: str) -> None:
     """Raise DataError unless `weighting` is known."""
-    if weighting not in WEIGHTINGS:
-        raise DataError(f"unknown weighting {weighting!r}.", f"Choose one of {', '.join(WEIGHTINGS)}.")
+    word("weighting", weighting, WEIGHTINGS)
 
 
 def check_layers(model: Any, layers: Iterable[int] | None) -> tuple[int, ...] | None:

@@ -42,7 +42,7 @@ from mi_widgets.compute.not_finite import not_finite, refusal
 from mi_widgets.compute.readout import Readout
 from mi_widgets.compute.rounding import units_explained
 from mi_widgets.data import LogitAttribution, Tokens
-from mi_widgets.data.integers import is_integer
+from mi_widgets.data.integers import is_integer, word
 from mi_widgets.data.logit_attribution import SPLITS
 from mi_widgets.errors import DataError, ModelError, UnreadError
 from mi_widgets.models import Prompt, describe, tokenize
@@ -241,8 +241,7 @@ def _split_rounding(stream: Stream, reading: Reading, by: str) -> float:
 
 def check_split(by: str) -> None:
     """Raise DataError unless `by` is known."""
-    if by not in SPLITS:
-        raise DataError(f"unknown split by={by!r}.", f"Choose one of {', '.join(SPLITS)}.")
+    word("split by", by, SPLITS)
 
 
 def check_position(position: int, count: int) -> int:

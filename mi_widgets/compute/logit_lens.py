@@ -22,7 +22,7 @@ from mi_widgets.compute.lens_rows import check_positions, lens_name, lens_reader
 from mi_widgets.compute.readout import Readout
 from mi_widgets.compute.step import Step, Steps, run
 from mi_widgets.data import LogitLens, LogitLensComparison, Tokens
-from mi_widgets.data.integers import is_integer
+from mi_widgets.data.integers import integers, is_integer, several
 from mi_widgets.data.logit_lens_comparison import paired
 from mi_widgets.errors import DataError
 from mi_widgets.models import Prompt, tokenize
@@ -116,9 +116,9 @@ def logit_lens_comparison(
     lenses = [lens, lens if other_lens is None else other_lens]
     needed = sorted({layer for _, layer in lens_rows(model, stream, chosen, lenses)})
     caches = [forward(model, one.ids, lens_sites(stream), needed, lens_readers(model, stream)) for one in tokens]
-    places = None if positions is None or isinstance(positions, (int, str)) else tuple(positions)
+    places = None if positions is None else integers("positions", positions)
     a, b = (
-        Side(one, cache, reading, check_positions(one, positions if places is None else places))
+        Side(one, cache, reading, check_positions(one, places))
         for one, cache, reading in zip((tokens * 2)[:2], (caches * 2)[:2], lenses, strict=True)
     )
     return run(comparison_steps(model, a, b, stream, top_k, pinned, chosen), progress, "logit lens")
@@ -133,7 +133,8 @@ def target_ids(model: Any, tokens: Tokens, targets: Sequence[str | int] | str | 
     """
     if targets is None:
         return ()
-    listed = [targets] if isinstance(targets, str) or is_integer(targets) else list(targets)  # type: ignore[arg-type]
+    alone = isinstance(targets, str) or is_integer(targets)
+    listed = [targets] if alone else several("targets", targets)  # type: ignore[arg-type]
     ids = [resolve(model, tokens, target, role="pinned token") for target in listed]
     return tuple(checked_targets(ids, int(model.cfg.d_vocab)))
 

@@ -90,18 +90,6 @@ class SessionView(Protocol):
         ...
 
 
-class ScoresListener(Protocol):
-    """Who waits for the model's head scores."""
-
-    def scores_wait(self, done: int, total: int, seconds: float | None) -> None:
-        """`done` of `total` passes are made; the others will take so many seconds, where that is known."""
-        ...
-
-    def scores_end(self, stopped: bool) -> None:
-        """They are measured, or cannot be (`Session.known_head_scores` says), or the user stopped it."""
-        ...
-
-
 def union_of_layers(group: Sequence[Need]) -> tuple[int, ...] | None:
     """The layers that one pass for all these needs must read; None for all."""
     wanted = [need.layers for need in group]

@@ -18,20 +18,19 @@ import traitlets
 from mi_widgets.data import Selection, Tokens
 from mi_widgets.errors import Cancelled, MiWidgetsError, PromptError
 from mi_widgets.session.cache import ActivationCache
+from mi_widgets.session.head_scores import HeadScores
 from mi_widgets.session.prompts import plain, plain_answer
-from mi_widgets.session.protocol import Answered, Need, Progress, ScoresListener, SessionView, union_of_layers
+from mi_widgets.session.protocol import Answered, Need, Progress, SessionView, union_of_layers
 from mi_widgets.session.runner import Job, Runner
 from mi_widgets.session.traits import Checked, SelectionTrait, Truth, refusing
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from mi_widgets.compute.forward import Activations
 
 #: Default bound of the activation cache.
 CACHE_BYTES = 1_000_000_000
-#: The jobs of a session.
-PICTURES, SCORES = "pictures", "head scores"
+#: The job that makes the pictures.
+PICTURES = "pictures"
 #: Prompts remembered for undo and the history menu.
 HISTORY = 50
 
@@ -92,9 +91,7 @@ class Session(traitlets.HasTraits):
         #: Views that wait for a picture, and the run that is to make it.
         self._stale: dict[SessionView, int] = {}
         self._lock = threading.RLock()  # edits may come on a handler's thread
-        #: Of which weights and hooks, and the head scores or why there are none.
-        self._scores: tuple[Hashable, pd.DataFrame | Exception] | None = None
-        self._scores_listeners: list[ScoresListener] = []
+        self.head_scores = HeadScores(model, self.info, self.runner, self._clock, self._fingerprint)
         self._known: tuple[Any, ...] | None = None
         self._behind: set[SessionView] = set()
         super().__init__(
@@ -167,7 +164,7 @@ class Session(traitlets.HasTraits):
     def refresh(self) -> None:
         """Forget cached activations and compute every view again, e.g. after editing weights through `.data`."""
         self._cache.clear()
-        self._scores = None
+        self.head_scores.forget()
         self._compute_all()
 
     @property
@@ -201,10 +198,7 @@ class Session(traitlets.HasTraits):
             self._behind.discard(view)
         if not self._stale:
             self.runner.drop(PICTURES)
-        if view in self._scores_listeners:
-            self._scores_listeners.remove(view)
-            if not self._scores_listeners:
-                self.runner.drop(SCORES)
+        self.head_scores.leave(view)
 
     def compute(self, views: Sequence[SessionView]) -> None:
         """Make these views' pictures anew, together with those that wait already; replaces a running computation."""
@@ -235,76 +229,12 @@ class Session(traitlets.HasTraits):
 
         return tokenize(self.model, prompt, self.prepend_bos, self.beyond_context)
 
-    def head_scores(self) -> Generator[Any, None, None]:
-        """Measures the model's head scores, once for its weights and hooks as they are; `known_head_scores` has them
-        then. A generator of steps."""
-        from mi_widgets.compute.head_scores import head_score_steps
-
-        if self.has_head_scores:
-            return
-        known = self._fingerprint()
-        try:
-            found: pd.DataFrame | Exception = yield from head_score_steps(self.model)
-        except Exception as reason:  # e.g. the user's own hooks fit the prompt only; the picture does not need these
-            found = reason
-        self._scores = (known, found)
-
-    @property
-    def has_head_scores(self) -> bool:
-        """Whether it is known, for the weights and hooks as they are, what `head_scores` finds."""
-        return self._scores is not None and self._scores[0] == self._fingerprint()
-
-    def known_head_scores(self) -> tuple[pd.DataFrame | None, str]:
-        """The head scores that were measured last, or None; and why they could not be measured, or ""."""
-        found = None if self._scores is None else self._scores[1]
-        return (None, " ".join(explain(found))) if isinstance(found, Exception) else (found, "")
-
-    def measure_head_scores(self, listener: ScoresListener) -> None:
-        """Measure the head scores behind all pictures, and tell `listener`. One job serves all who ask."""
-        measuring = bool(self._scores_listeners)
-        if listener not in self._scores_listeners:
-            self._scores_listeners.append(listener)
-        if measuring:
-            return
-        started = time.perf_counter()
-
-        def stepped(step: Any) -> None:
-            left = (time.perf_counter() - started) / step.done * (step.total - step.done) if step.done else None
-            for one in list(self._scores_listeners):
-                one.scores_wait(step.done, step.total, left)
-
-        def ended(stopped: bool) -> None:
-            waiting, self._scores_listeners = self._scores_listeners, []
-            for one in waiting:
-                one.scores_end(stopped)
-
-        def steps() -> Generator[Any, None, None]:
-            yield from self.head_scores()
-            ended(stopped=False)
-
-        self.runner.submit(
-            Job(
-                slot=SCORES,
-                steps=steps(),
-                failed=lambda _error: ended(stopped=True),
-                stopped=lambda _replaced: ended(stopped=True),
-                stepped=stepped,
-                priority=2,
-            )
-        )
-
     def expected_seconds(self) -> float:
         """Estimated seconds of one pass over the present prompt; 0 for one that cannot be run."""
         try:
             return self._clock.estimate(self.info, len(self.tokens), ()).seconds
         except MiWidgetsError:
             return 0.0
-
-    def scores_seconds(self) -> float:
-        """Estimated seconds to measure the head scores."""
-        from mi_widgets.compute.head_scores import LENGTH, SEQUENCES
-
-        return SEQUENCES * self._clock.estimate(self.info, 2 * LENGTH, ()).seconds
 
     # --- computing -----------------------------------------------------------------------------------
 
@@ -523,13 +453,3 @@ def _answers(tokens: Tokens, activations: Activations, group: Sequence[Need]) ->
         if need.layers not in by_layers:
             by_layers[need.layers] = Answered(tokens, activations.only(need.layers))
     return {id(need): by_layers[need.layers] for need in group}
-
-
-def explain(error: Exception) -> tuple[str, str]:
-    """Message and hint of any error, for a view's error bar."""
-    if isinstance(error, MiWidgetsError):
-        return error.message, error.hint
-    if isinstance(error, MemoryError):
-        return "There is not enough memory.", "Shorten the prompt, or show fewer layers: layers=[…]."
-    text = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {text[0] if text else 'no message'}", "See view.last_error in Python."

@@ -214,7 +214,8 @@ class Attention(ComparedView):
         layer, head = self._focused()[0]
         shown: dict[str, Any] = {"layer": layer, "head": head}
         shown |= {name: self.options[name] for name in ("scale", "palette", "shared_range")}
-        wall = options.get("kind") == "wall"
+        kind = options.get("kind")
+        wall = isinstance(kind, str) and kind == "wall"
         if wall and self.options["sort"] is not None and self.head_scores is not None:
             sort = {"sort": self.options["sort"], "descending": self.options["descending"]}
             shown |= sort if self.options["sort"] in self.head_scores else {}
@@ -281,24 +282,24 @@ class Attention(ComparedView):
         assert self.session is not None
         session, asked = self.session, self._asked  # options may have changed since; then a newer run is on its way
         sides = {name: self._assembled(answer, asked["weighting"]) for name, answer in answers.items()}
-        if session.scores_seconds() <= QUICK_SECONDS:
-            yield from session.head_scores()
+        if session.head_scores.seconds() <= QUICK_SECONDS:
+            yield from session.head_scores.steps()
         self._data = sides["A"]
         self._comparison = AttentionComparison(sides["A"], sides["B"]) if "B" in sides else None
         self._drawn, self._notes = asked, list(progress.notes)
         self.last_error = None
         self._draw(progress.run)
-        if not session.has_head_scores:
-            session.measure_head_scores(self)
+        if not session.head_scores.measured:
+            session.head_scores.measure(self)
 
     def scores_wait(self, done: int, total: int, seconds: float | None) -> None:
-        """See `session.ScoresListener`. The picture stands meanwhile."""
+        """See `session.head_scores.ScoresListener`. The picture stands meanwhile."""
         about = "measuring head scores" + ("" if seconds is None else f", about {max(seconds, 1):.0f} s left")
         if self._picture is not None and self.status["run"] == self._picture.run:
             self._tell(self._picture.run, done, total, about)
 
     def scores_end(self, stopped: bool) -> None:
-        """See `session.ScoresListener`."""
+        """See `session.head_scores.ScoresListener`."""
         if self._picture is None:
             return
         run, status = self._picture.run, self.status
@@ -327,7 +328,7 @@ class Attention(ComparedView):
     def _draw(self, run: int, elapsed_ms: float | None = None) -> None:
         """Everything the picture needs, in one message."""
         assert self._data is not None
-        measured, why = (None, "") if self.session is None else self.session.known_head_scores()
+        measured, why = (None, "") if self.session is None else self.session.head_scores.known()
         notes = [*self._notes, *([f"No head scores of the model: {why}"] if why else [])]
         scores = scores_of_prompt(self._data, self._scores) if measured is None else joined(measured, self._scores)
         self._picture = picture = AttentionPicture(

@@ -14,7 +14,7 @@ import pandas as pd
 import traitlets
 
 from mi_widgets.data import LogitAttribution as Attribution
-from mi_widgets.data.integers import integer
+from mi_widgets.data.integers import integer, word
 from mi_widgets.errors import AnswerError, DataError, UnreadError
 from mi_widgets.session import Answered, Need, Progress
 from mi_widgets.session.prompts import plain_answer
@@ -159,9 +159,10 @@ class LogitAttribution(LiveView):
             options: see `figures.logit_attribution_figure`; `kind="map"` and `kind="sources"` show the heads.
         """
         from mi_widgets.figures import logit_attribution_figure
+        from mi_widgets.figures.logit_attribution import KINDS
 
         self._flush()
-        kind = options.setdefault("kind", self.options["chart"])
+        kind = options["kind"] = word("kind", options.get("kind", self.options["chart"]), KINDS)
         if kind == "sources" and self.selection.layer is not None and self.selection.head is not None:
             options = {"layer": self.selection.layer, "head": self.selection.head, **options}
         if kind in {"waterfall", "bars"}:

@@ -17,7 +17,7 @@ from mi_widgets import compute
 from mi_widgets.compute.forward import forward
 from mi_widgets.compute.logit_attribution import attribute, attribution_sites
 from mi_widgets.data import load, save
-from mi_widgets.errors import AnswerError, DataError, ModelError, PromptError
+from mi_widgets.errors import AnswerError, DataError, ModelError, PromptError, UnreadError
 from mi_widgets.models import load_model, tokenize
 
 ARCHITECTURES = list(tiny_models.CONFIGS)
@@ -473,7 +473,7 @@ def test_heads_whose_values_are_compressed_have_no_sources(other):
 def test_hooks_that_never_fire_cost_the_heads_but_not_the_rest(model, monkeypatch):
     def without(model, ids, sites):
         if "attn.hook_z" in sites:
-            raise ModelError("attn.hook_z was not computed in 1 of 2 layers.")
+            raise UnreadError("attn.hook_z was not computed in 1 of 2 layers.")
         return forward(model, ids, sites)
 
     monkeypatch.setattr(sys.modules["mi_widgets.compute.logit_attribution"], "forward", without)

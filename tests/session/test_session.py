@@ -296,16 +296,16 @@ def test_head_scores_are_measured_once_and_again_for_a_changed_model(model):
     session = Session(model, "w3")
 
     def measure():
-        for _ in session.head_scores():
+        for _ in session.head_scores.steps():
             pass
-        return session.known_head_scores()[0]
+        return session.head_scores.known()[0]
 
     first = measure()
     assert measure() is first
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(0.5)
-    assert not session.has_head_scores
+    assert not session.head_scores.measured
     assert not measure().equals(first)
 
 

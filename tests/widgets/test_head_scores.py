@@ -48,9 +48,9 @@ class TestBehindThePictures:
             view = mw.Attention(session)
             assert "image/png" in view._repr_mimebundle_()[0]
             assert len(passes) == 1
-            assert not session.has_head_scores
+            assert not session.head_scores.measured
             session.wait()
-            assert session.has_head_scores
+            assert session.head_scores.measured
 
         in_loop(main)
 
@@ -112,7 +112,7 @@ class TestBehindThePictures:
             views[0].observe(lambda change: "head scores" in change["new"]["estimate"] and views[0].close(), "status")
             session.wait()
             assert sortable(views[1])
-            assert session._scores_listeners == []
+            assert session.head_scores._listeners == []
 
         in_loop(main)
 
