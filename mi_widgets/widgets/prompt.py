@@ -8,13 +8,13 @@ page view is `js/src/widgets/prompt/`.
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from numbers import Integral
 from typing import Any, ClassVar
 
 import pandas as pd
 import traitlets
 
 from mi_widgets.data import Continuation, NextTokens, NextTokensComparison, Tokens, next_tokens_from_logits
+from mi_widgets.data.integers import is_integer, several
 from mi_widgets.errors import DataError
 from mi_widgets.session import Answered, Need, Progress, Session
 from mi_widgets.session.prompts import plain
@@ -249,7 +249,7 @@ class Prompt(ComparedView):
 
     def _order(self, order: dict[str, Any]) -> None:
         if order.get("order") == "append":
-            self._put_behind(order.get("ids") or [])
+            self._put_behind(several("ids", order.get("ids") or []))
         elif order.get("order") == "sample":
             self._write(order.get("tokens") or int(self.options["length"]))
         else:
@@ -265,8 +265,7 @@ class Prompt(ComparedView):
         session = self._writable()
         new = []
         for token in ids:
-            whole = isinstance(token, Integral) and not isinstance(token, bool)
-            if not whole or not 0 <= int(token) < session.info.d_vocab:
+            if not is_integer(token) or not 0 <= int(token) < session.info.d_vocab:
                 raise DataError(f"{token!r} is no token.", f"Ids run from 0 to {session.info.d_vocab - 1}.")
             new.append(int(token))
         if not new:
