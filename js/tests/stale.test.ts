@@ -23,8 +23,9 @@ function said(root: HTMLElement): { stale: string | undefined; of: string | null
 
 const CURRENT = { stale: undefined, of: null, ticks: 1 };
 
-describe.each(EVERY_VIEW)("$name", ({ view, state, picture, words, compared }) => {
-  const STALE = { stale: "true", of: `Picture of:${words}`, ticks: 0 };
+describe.each(EVERY_VIEW)("$name", ({ name, view, state, picture, words, compared }) => {
+  const asked = name === "logit_attribution" ? "logit(·Mary) − logit(·John) at position 6" : "";
+  const STALE = { stale: "true", of: `Picture of:${asked}${words}`, ticks: 0 };
 
   test.each([
     ["an error", status("error", 2, { message: "The prompt is too long.", hint: "Shorten it." })],
@@ -66,7 +67,7 @@ describe.each(EVERY_VIEW)("$name", ({ view, state, picture, words, compared }) =
     await settle();
     expect([root.dataset["state"], said(root)]).toEqual(["frozen", STALE]);
     expect(root.querySelector(".miw-frozen")!.textContent).toBe(
-      "The kernel is gone. Restart it, run the cells above first, then this one.",
+      "The kernel is gone or was restarted. Run the cells above first, then this one.",
     );
     expect(root.querySelector<HTMLTextAreaElement>("textarea.miw-prompt")!.value).toBe("another");
   });
@@ -143,7 +144,7 @@ describe("without a kernel, a picture may be of the prompt in the box", () => {
   });
 });
 
-test("an edit that the kernel stays silent on leaves a picture that names its own prompt, until there is an answer", async () => {
+test("an edit that the kernel has not answered leaves a picture that names its own prompt, until there is an answer", async () => {
   const manifest = syntheticManifest(["<bos>", "a"], 1);
   const written = { ...manifest, tokens: { ...manifest.tokens, text: "When Mary" } };
   const model = new FakeModel(syntheticState(["<bos>", "a"], { prompt: text("When Mary") as never, picture: packed([], written) }));
@@ -151,12 +152,47 @@ test("an edit that the kernel stays silent on leaves a picture that names its ow
   const area = root.querySelector<HTMLTextAreaElement>("textarea.miw-prompt")!;
   area.value = "When Anna";
   area.dispatchEvent(new KeyboardEvent("keydown", { key: "Enter", bubbles: true, cancelable: true }));
-  await settle(2000);
+  await settle(900);
   expect(said(root)).toEqual(CURRENT);
-  await settle(8000);
+  await settle(1000);
   expect(said(root)).toEqual({ stale: "true", of: "Picture of:When Mary", ticks: 0 });
+  await settle(8000);
+  expect(said(root).stale).toBe("true");
   model.answer({ req: model.requests("ping")[0]!["req"] });
   model.set("status", status("computing", 2));
   await settle();
   expect(said(root).stale).toBeUndefined();
+});
+
+test("what is typed and is no prompt leaves a picture that names its own, until it is one again", async () => {
+  const ids = { kind: "ids", ids: [5, 17] };
+  const model = new FakeModel(syntheticState(["5", "17"], { prompt: ids as never }));
+  const root = rendered(attention, model);
+  const area = root.querySelector<HTMLTextAreaElement>("textarea.miw-prompt")!;
+  const type = (value: string): void => {
+    area.value = value;
+    area.dispatchEvent(new Event("input", { bubbles: true }));
+  };
+  type("[5, 17], 6");
+  await settle(500);
+  expect(root.querySelector(".miw-error")!.textContent).toContain("no token id");
+  expect([said(root).stale, said(root).ticks]).toEqual(["true", 0]);
+  type("[5, 17]");
+  await settle(500);
+  expect(said(root)).toEqual(CURRENT);
+});
+
+test("beside other words than the picture's stands no number of the picture", async () => {
+  const { view, state } = EVERY_VIEW.find(({ name }) => name === "logit_attribution")!;
+  const model = new FakeModel(state());
+  const root = rendered(view, model);
+  await settle();
+  const number = root.querySelector<HTMLElement>(".miw-question-result")!;
+  expect([number.hidden, number.textContent]).toEqual([false, expect.stringMatching(/\d/)]);
+  model.set("answer", "Tom");
+  model.set("status", status("error", 2, { message: "The answer is no single token." }));
+  await settle();
+  expect(number.hidden).toBe(true);
+  const order = [...root.children].map((part) => part.className.split(" ")[0]);
+  expect(order.indexOf("miw-own")).toBeLessThan(order.indexOf("miw-question"));
 });

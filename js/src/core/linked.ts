@@ -27,6 +27,8 @@ export interface Pictured {
   readonly run: number;
   /** Its own prompt, and where it compares two, the second; whatever is asked for now. */
   readonly prompts: TokenTable[];
+  /** What was asked of them, where that is more than the prompts and stands beside the picture. */
+  readonly asked?: string;
   readonly manifest: {
     model: string;
     checks: CheckValue[];
@@ -40,6 +42,8 @@ export interface Pictured {
 export interface Notice {
   message: string;
   hint: string;
+  /** What stands in the box is no prompt: the picture is of another. */
+  unread?: boolean;
 }
 
 /** What was asked of the kernel, here or in a linked view, and has had no answer for a while. */
@@ -158,7 +162,8 @@ export abstract class Linked<State extends LinkedState, Options extends object, 
     if (this.source.liveness.value === "live") {
       if (state === "computing") return false;
       const overdue = this.source.overdue.value;
-      if (!overdue?.edit || overdue.how === "waiting") return run > picture.run;
+      if (this.notice.value?.unread) return true;
+      if (!overdue?.edit) return run > picture.run;
     }
     return run > picture.run || !mayBeOf(picture.prompts, this.prompt.value, this.compare.value);
   });

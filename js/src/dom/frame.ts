@@ -30,6 +30,8 @@ export interface RenderArguments<State> {
 /** The parts of a view: rows over the picture, the picture's panels, and what opens over all of it. */
 export interface Parts {
   above: HTMLElement[];
+  /** Of the picture, and over it: below what says that the picture is not of what was asked for. */
+  over?: HTMLElement[];
   body: HTMLElement[];
   popovers: HTMLElement[];
 }
@@ -103,11 +105,11 @@ export class Frame<State extends LinkedState> {
   }
 
   /** Puts the parts in their places and shows around them how the view is. */
-  hold(view: AnyView, { above, body, popovers }: Parts): void {
+  hold(view: AnyView, { above, over = [], body, popovers }: Parts): void {
     const { root, scope } = this;
     const status = this.#status;
     this.body.append(...body);
-    root.prepend(...above, status.progress, status.error, this.#own, this.body, this.#empty, status.element, this.announcer);
+    root.prepend(...above, status.progress, status.error, this.#own, ...over, this.body, this.#empty, status.element, this.announcer);
     root.append(...popovers);
     scope.effect(() => (root.style.height = `${view.height.value}px`));
     scope.effect(() => (root.dataset["state"] = view.state.value));
@@ -126,7 +128,7 @@ export class Frame<State extends LinkedState> {
       if (stale) root.dataset["stale"] = "true";
       else delete root.dataset["stale"];
       this.#own.hidden = !stale;
-      this.#own.replaceChildren(...(stale ? ownPrompts(picture.prompts.map(textOf)) : []));
+      this.#own.replaceChildren(...(stale ? ownPrompts(picture.prompts.map(textOf), picture.asked) : []));
       this.#inkAgain();
     });
   }
@@ -236,9 +238,9 @@ export class Frame<State extends LinkedState> {
   }
 }
 
-/** "Picture of: …", with both prompts where two are compared. */
-function ownPrompts(texts: string[]): Node[] {
+/** "Picture of: …", with what was asked of it, and both prompts where two are compared. */
+function ownPrompts(texts: string[], asked?: string): Node[] {
   const text = (whole: string): HTMLElement => h("code", {}, h("bdi", {}, promptLine(whole, NAMED)));
   const sides = texts.length > 1 ? texts.flatMap((whole, at) => [h("span", { class: "miw-side" }, "AB"[at]!), text(whole)]) : texts.map(text);
-  return [h("span", { class: "miw-own-word" }, "Picture of:"), ...sides];
+  return [h("span", { class: "miw-own-word" }, "Picture of:"), asked ? h("span", { class: "miw-own-asked" }, h("bdi", {}, asked)) : null, ...sides].filter((part) => part !== null);
 }

@@ -36,7 +36,7 @@ export class Prompts {
     const editor = (which: "prompt" | "compare", name: string): PromptEditor =>
       new PromptEditor(scope, name, {
         typed: (value) => view.setPrompt(which, value),
-        refused: (reason) => (view.notice.value = reason ? { message: reason, hint: "The picture is that of the last good prompt." } : null),
+        refused: (reason) => (view.notice.value = reason ? { message: reason, hint: "The picture is that of the last good prompt.", unread: true } : null),
       });
     this.#editors = { prompt: editor("prompt", "prompt"), compare: editor("compare", "second prompt, B") };
     this.#history = new PromptHistory(view.history.peek(), view.prompt.peek());

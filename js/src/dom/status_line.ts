@@ -27,7 +27,7 @@ export function statusLine(view: AnyView): StatusLine {
   } else if (view.waiting.value && liveness === "live") parts.push({ text: LATE.waiting.text, kind: "quiet" });
   if (!computing && manifest) {
     if (manifest.model && view.prompt.value) parts.push({ text: manifest.model, kind: "quiet" });
-    if (status.elapsed_ms > 0) parts.push({ text: `${Math.round(status.elapsed_ms)} ms`, kind: "quiet", tip: "Time of the last run in the kernel" });
+    if (status.elapsed_ms > 0) parts.push({ text: `${Math.round(status.elapsed_ms)} ms`, kind: "quiet", tip: "From the edit to this picture in the kernel; other views of the session may have been drawn meanwhile" });
     for (const check of manifest.checks) {
       if (check.ok && stale) continue; // it held for another run than the one that is asked for
       parts.push({ text: `${check.label} (${check.detail})`, kind: check.ok ? "check" : "failed", tip: check.ok ? "Self-check: holds" : "Self-check: does not hold; do not trust this picture" });
@@ -37,7 +37,7 @@ export function statusLine(view: AnyView): StatusLine {
   if (!computing && status.state === "idle" && status.message) parts.push({ text: status.message, tip: status.hint });
   const frozen =
     liveness === "gone"
-      ? "The kernel is gone. Restart it, run the cells above first, then this one."
+      ? "The kernel is gone or was restarted. Run the cells above first, then this one."
       : liveness === "frozen"
         ? manifest
           ? "Saved picture: no kernel."

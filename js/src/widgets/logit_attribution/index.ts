@@ -33,7 +33,8 @@ export default framed<AttributionState>("logit_attribution", (frame) => {
   const sources = new Sources(attribution, tooltip);
   const where = h("div", { class: "miw-where" }, map.element, sources.element);
   frame.hold(attribution, {
-    above: [prompts.element, toolbar.element, question.element],
+    above: [prompts.element, toolbar.element],
+    over: [question.element],
     body: [parts.element, where],
     popovers: [help.popover, prompts.popover, question.answer.list, question.foil.list],
   });

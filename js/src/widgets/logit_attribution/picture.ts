@@ -5,7 +5,8 @@
 import { decode, type Parcel } from "../../core/blocks";
 import type { Precision } from "../../core/format";
 import { makePositions, type Positions } from "../../core/positions";
-import type { AttributionManifest, TokenTable } from "../../core/wire.gen";
+import { clipped, visible } from "../../core/tokens";
+import type { AttributionManifest, TokenName, TokenTable } from "../../core/wire.gen";
 
 export interface Head {
   layer: number;
@@ -63,6 +64,12 @@ export class AttributionPicture {
 
   get prompts(): TokenTable[] {
     return [this.manifest.tokens];
+  }
+
+  get asked(): string {
+    const { answer, foil, position } = this.manifest;
+    const term = ({ string }: TokenName): string => `logit(${clipped(visible(string), 24)})`;
+    return `${term(answer)}${foil ? ` − ${term(foil)}` : ""} at position ${position}`;
   }
 
   /** Columns of the map: the heads, and one for the MLPs where there are any. */

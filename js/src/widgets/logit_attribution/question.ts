@@ -129,6 +129,8 @@ export class Question {
     }
     this.#terms.foil.hidden = !!manifest && !manifest.foil && !live;
     if (!manifest) return;
+    // The words in sight may be others than the picture's: its own stand above, and no number beside these.
+    this.#where.hidden = this.#result.hidden = attribution.stale.value;
     const { position, difference } = manifest;
     const positions = attribution.positions.value;
     const label = clipped(positions.labels[position] ?? "", 24);
