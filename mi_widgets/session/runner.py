@@ -188,12 +188,14 @@ class Runner:
                 self._stepping = outer
 
     def _step(self, job: Job, interruptible: bool) -> bool:
-        if job.finished:
-            return False
-        if job.cancelled:
+        with self._changed:
+            if job is not self._current:  # another thread has ended it, or taken one that matters more
+                return False
+            cancelled = job.cancelled
+            job.advancing = not cancelled
+        if cancelled:
             self._settle(job, replaced=any(waiting.slot == job.slot for waiting in self._pending))
             return False
-        job.advancing = True
         try:
             step = next(job.steps)
             job.stepped(step)

@@ -132,6 +132,27 @@ def test_several_threads_without_a_loop_step_one_job_in_turns():
     assert inside == list(range(20))
 
 
+def test_a_job_that_gives_way_as_another_thread_is_about_to_step_it_goes_on_later(monkeypatch):
+    log, runner = Log(), Runner()
+    late = log.job("late", steps=1, slot="late", priority=1)
+    advance, overtaken = runner._advance, []
+
+    def overtake(job, interruptible=False):
+        if job is late and not overtaken:
+            overtaken.append(True)
+            thread = threading.Thread(target=runner.submit, args=(log.job("urgent", steps=1, slot="urgent"),))
+            monkeypatch.setattr(runner, "flush", runner._take)  # no further than its turn
+            thread.start()
+            thread.join(30)
+            monkeypatch.undo()
+        return advance(job, interruptible)
+
+    monkeypatch.setattr(runner, "_advance", overtake)
+    runner.submit(late)
+    assert log == [("urgent", 0), ("late", 0)]
+    assert not runner.busy
+
+
 def test_stop_ends_the_job_after_its_step():
     log, runner = Log(), Runner()
     runner.submit(log.job("a", body=lambda step: runner.stop() if step == 1 else None))
