@@ -11,7 +11,7 @@ import numpy as np
 
 from mi_widgets.compute.answers import named
 from mi_widgets.compute.forward import Activations, forward
-from mi_widgets.compute.not_finite import hint, not_finite
+from mi_widgets.compute.not_finite import HINT, not_finite
 from mi_widgets.compute.output import KEPT, OUTPUT_SITES
 from mi_widgets.data import NextTokens, Tokens
 from mi_widgets.data.integers import is_integer
@@ -103,7 +103,7 @@ def likeliest(model: Any, activations: Activations, position: int, count: int) -
     probabilities = np.exp(logits - activations.arrays["output.normalizer"][position])
     ids = activations.arrays["output.top_ids"][position, :count].tolist()
     if ids and ids[0] < 0:
-        raise ModelError("the model's logits at this position are not finite.", hint())
+        raise ModelError("the model's logits at this position are not finite.", HINT)
     strings = token_strings(model.tokenizer if has_tokenizer(model) else None, ids)
     return list(zip(ids, strings, probabilities.tolist(), strict=True))
 
