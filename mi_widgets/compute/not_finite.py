@@ -40,7 +40,6 @@ ONCE = {
 }
 #: Where it is nowhere else.
 LOGITS = "in the logits"
-HINT = "Look for overflow of half precision, a broken weight, or a hook."
 
 
 def not_finite(model: Any, ids: np.ndarray, known: dict[str, Any] | None = None) -> str:
@@ -60,7 +59,10 @@ def not_finite(model: Any, ids: np.ndarray, known: dict[str, Any] | None = None)
 
 def refusal(where: str) -> ModelError:
     """That nothing can be computed of numbers that are not finite."""
-    return ModelError(f"the model's numbers are not finite {where}.", HINT)
+    return ModelError(
+        f"the model's numbers are not finite {where}.",
+        "Look for overflow of half precision, a broken weight, or a hook.",
+    )
 
 
 def _first(model: Any, ids: np.ndarray) -> str:
