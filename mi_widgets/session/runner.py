@@ -34,6 +34,7 @@ class Job:
         stopped: called if it was stopped or replaced; with True if a newer job of its slot replaced it.
         stepped: called with each Step.
         priority: lower runs first.
+        order: of two jobs of a slot the higher is the newer; threads may submit them the other way round.
     """
 
     slot: str
@@ -42,6 +43,7 @@ class Job:
     stopped: Callable[[bool], None] = lambda _replaced: None
     stepped: Callable[[Any], None] = lambda _step: None
     priority: int = 0
+    order: int = 0
     advancing: bool = field(default=False, init=False)
     cancelled: bool = field(default=False, init=False)
     finished: bool = field(default=False, init=False)
@@ -72,6 +74,10 @@ class Runner:
     def submit(self, job: Job) -> None:
         """Queue `job`, replacing an older one of its slot; from any thread."""
         with self._changed:
+            known = [*self._pending, *([] if self._current is None else [self._current])]
+            if any(other.slot == job.slot and other.order > job.order for other in known):
+                self._close(job, replaced=True)
+                return
             self._replace(job.slot)
             self._pending.append(job)
             self._pending.sort(key=lambda waiting: waiting.priority)

@@ -74,6 +74,17 @@ def test_a_newer_request_stops_a_running_one_between_steps():
     assert log == [("old", 0), ("old", 1), ("old", "replaced"), ("new", 0)]
 
 
+def test_an_older_request_that_another_thread_submits_late_gives_way(in_loop):
+    async def main():
+        log, runner = Log(), Runner()
+        runner.submit(log.job("new", steps=1, order=2))
+        runner.submit(log.job("old", steps=1, order=1))
+        runner.flush()
+        assert log == [("old", "replaced"), ("new", 0)]
+
+    in_loop(main)
+
+
 def test_jobs_of_other_slots_wait_their_turn():
     log, runner = Log(), Runner()
 
