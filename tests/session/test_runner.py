@@ -164,6 +164,36 @@ def test_a_job_that_gives_way_as_another_thread_is_about_to_step_it_goes_on_late
     assert not runner.busy
 
 
+def test_who_is_told_that_a_job_was_stopped_may_wait_for_a_step_of_another_thread():
+    log, runner = Log(), Runner()
+    inside, told = threading.Event(), threading.Event()
+
+    def work(_step):
+        inside.set()
+        told.wait(30)
+        raise ValueError("and ends with it")
+
+    def stopped(_replaced):
+        told.set()
+        runner.flush()
+
+    def stop():
+        waiting = log.job("b", slot="b")
+        waiting.stopped = stopped
+        runner.submit(waiting)
+        runner.stop()
+
+    threads = [threading.Thread(target=runner.submit, args=(log.job("a", steps=1, body=work),), daemon=True)]
+    threads[0].start()
+    assert inside.wait(30)
+    threads.append(threading.Thread(target=stop, daemon=True))
+    threads[1].start()
+    for thread in threads:
+        thread.join(10)
+    assert not any(thread.is_alive() for thread in threads)
+    assert log == [("a", 0), ("a", "ValueError")]
+
+
 def test_stop_ends_the_job_after_its_step():
     log, runner = Log(), Runner()
     runner.submit(log.job("a", body=lambda step: runner.stop() if step == 1 else None))
