@@ -14,7 +14,7 @@ import numpy as np
 
 from mi_widgets.data import Tokens
 from mi_widgets.data.integers import integer, is_integer
-from mi_widgets.data.tokens import MISSING
+from mi_widgets.data.tokens import NO_TOKEN
 from mi_widgets.errors import AnswerError
 from mi_widgets.models import Prompt, has_tokenizer, token_strings, tokenize
 
@@ -68,7 +68,7 @@ def named(model: Any, tokens: Iterable[Any]) -> dict[int, str]:
     """Display string of each of these token ids; of -1, which is no token, a dash."""
     ids = np.unique(np.fromiter(tokens, np.int64)).tolist()
     strings = token_strings(model.tokenizer if has_tokenizer(model) else None, [token for token in ids if token >= 0])
-    return dict(zip(ids, [*([MISSING] if ids and ids[0] < 0 else []), *strings], strict=True))
+    return dict(zip(ids, [*([NO_TOKEN] if ids and ids[0] < 0 else []), *strings], strict=True))
 
 
 def _given_id(model: Any, answer: Any, role: str) -> int:

@@ -18,7 +18,7 @@ import torch
 
 from mi_widgets.compute.ahead import Ahead
 from mi_widgets.compute.output import complete, foretells, is_output, kept_output
-from mi_widgets.compute.undisturbed import OwnHook, take_away, train_again, without_gradients
+from mi_widgets.compute.undisturbed import OwnHook, is_ours, take_away, train_again, without_gradients
 from mi_widgets.errors import ModelError, UnreadError
 from mi_widgets.models import lock_of, modules_of
 
@@ -218,7 +218,7 @@ def _restore(model: Any, training: list[torch.nn.Module], points: Iterable[Any],
     """Flags and hooks as they were; may be called again. TransformerLens takes its hooks away itself, unless a Ctrl-C
     comes just then."""
     train_again(training)
-    if any(isinstance(getattr(held, "user_hook", None), OwnHook) for point in points for held in point.fwd_hooks):
+    if any(is_ours(held) for point in points for held in point.fwd_hooks):
         model.context_level = level
     take_away(points)
 

@@ -238,8 +238,8 @@ class LensReader:
         lost: np.ndarray = np.any(self._found["top_ids"][..., 0] < 0, axis=1)
         if not lost.any():
             return ""
-        if lost[-1]:
-            return not_finite(self._model, self._side.tokens.ids, self._side.activations.known)
-        stream, layer = self._rows[int(lost.argmax())]
         where = not_finite(self._model, self._side.tokens.ids, self._side.activations.known)
-        return f"in the lens's logits of {stream} at layer {layer}" if where == LOGITS else where
+        if lost[-1] or where != LOGITS:
+            return where
+        stream, layer = self._rows[int(lost.argmax())]
+        return f"in the lens's logits of {stream} at layer {layer}"

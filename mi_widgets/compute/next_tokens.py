@@ -11,12 +11,12 @@ import numpy as np
 
 from mi_widgets.compute.answers import named
 from mi_widgets.compute.forward import Activations, forward
-from mi_widgets.compute.not_finite import hint, not_finite
+from mi_widgets.compute.not_finite import not_finite, refusal
 from mi_widgets.compute.output import KEPT, OUTPUT_SITES
 from mi_widgets.data import NextTokens, Tokens
 from mi_widgets.data.integers import is_integer
 from mi_widgets.data.next_tokens import agreement
-from mi_widgets.errors import DataError, ModelError
+from mi_widgets.errors import DataError
 from mi_widgets.models import Prompt, describe, has_tokenizer, token_strings, tokenize
 
 
@@ -87,11 +87,14 @@ def read_next_tokens(model: Any, tokens: Tokens, activations: Activations, top_k
     )
 
 
-def likeliest(model: Any, activations: Activations, position: int, count: int) -> list[tuple[int, str, float]]:
+def likeliest(
+    model: Any, tokens: Tokens, activations: Activations, position: int, count: int
+) -> list[tuple[int, str, float]]:
     """The `count` likeliest tokens after `position` (at most 50): id, display string, probability.
 
     Args:
         model: names the tokens.
+        tokens: the prompt as run.
         activations: of `next_token_sites()`.
         position: in the prompt; negative counts from the end.
         count: how many.
@@ -103,7 +106,7 @@ def likeliest(model: Any, activations: Activations, position: int, count: int) -
     probabilities = np.exp(logits - activations.arrays["output.normalizer"][position])
     ids = activations.arrays["output.top_ids"][position, :count].tolist()
     if ids and ids[0] < 0:
-        raise ModelError("the model's logits at this position are not finite.", hint())
+        raise refusal(not_finite(model, tokens.ids, activations.known))
     strings = token_strings(model.tokenizer if has_tokenizer(model) else None, ids)
     return list(zip(ids, strings, probabilities.tolist(), strict=True))
 

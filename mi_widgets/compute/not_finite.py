@@ -59,12 +59,10 @@ def not_finite(model: Any, ids: np.ndarray, known: dict[str, Any] | None = None)
 
 def refusal(where: str) -> ModelError:
     """That nothing can be computed of numbers that are not finite."""
-    return ModelError(f"the model's numbers are not finite {where}.", hint())
-
-
-def hint() -> str:
-    """What to look for."""
-    return "Look for overflow of half precision, a broken weight, or a hook."
+    return ModelError(
+        f"the model's numbers are not finite {where}.",
+        "Look for overflow of half precision, a broken weight, or a hook.",
+    )
 
 
 def _first(model: Any, ids: np.ndarray) -> str:

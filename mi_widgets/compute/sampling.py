@@ -18,7 +18,7 @@ from mi_widgets.compute.not_finite import LOGITS, not_finite, refusal
 from mi_widgets.compute.output import LAST_LOGITS
 from mi_widgets.compute.step import Step, Steps, run
 from mi_widgets.data import Continuation, Tokens
-from mi_widgets.data.integers import is_integer
+from mi_widgets.data.integers import is_integer, is_number
 from mi_widgets.errors import DataError, PromptError
 from mi_widgets.models import Prompt, describe, has_tokenizer, token_strings, tokenize
 
@@ -229,19 +229,12 @@ def check_sampling(n_tokens: int, temperature: float, top_p: float, seed: int) -
     """Raise DataError for options that mean nothing."""
     if not is_integer(n_tokens) or int(n_tokens) < 1:
         raise DataError(f"n_tokens={n_tokens!r}.", "Write at least one token.")
-    if not _number(temperature) or temperature < 0:
+    if not is_number(temperature) or not 0 <= temperature < math.inf:
         raise DataError(f"temperature={temperature!r}.", "Give 0 (greedy) or more; 1 is the model's own distribution.")
-    if not _number(top_p) or not 0 < top_p <= 1:
+    if not is_number(top_p) or not 0 < top_p <= 1:
         raise DataError(f"top_p={top_p!r}.", "Give a probability above 0, up to 1 (the whole vocabulary).")
     if not is_integer(seed) or not 0 <= int(seed) < 2**63:
         raise DataError(f"seed={seed!r}.", "Give a whole number from 0.")
-
-
-def _number(value: Any) -> bool:
-    try:
-        return type(value).__name__ not in {"bool", "bool_", "str", "str_"} and math.isfinite(value)
-    except (TypeError, ValueError, RuntimeError):
-        return False
 
 
 def end_ids(model: Any) -> frozenset[int]:

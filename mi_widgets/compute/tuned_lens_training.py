@@ -7,7 +7,6 @@ were. Knows nothing of pictures.
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import math
 import warnings
@@ -26,7 +25,7 @@ from mi_widgets.compute.signature import signature
 from mi_widgets.compute.step import Step, Steps, run
 from mi_widgets.compute.tuned_lens import TunedLens
 from mi_widgets.compute.undisturbed import without_gradients
-from mi_widgets.data.integers import integer
+from mi_widgets.data.integers import integer, number
 from mi_widgets.errors import DataError, ModelError
 from mi_widgets.models import Prompt, describe, token_ids
 
@@ -140,7 +139,7 @@ class _Options:
         """The numbers, of whatever type they were given; DataError for one that cannot be trained with."""
         given = {"length": length, "max_tokens": max_tokens, "epochs": epochs, "patience": patience}
         counts = {name: integer(name, count) for name, count in given.items()}
-        share, rate, first = _real("held_out", held_out), _real("learning_rate", learning_rate), integer("seed", seed)
+        share, rate, first = number("held_out", held_out), number("learning_rate", learning_rate), integer("seed", seed)
         idle = [name for name, count in counts.items() if count < 1] + ["learning_rate"] * (rate <= 0)
         if idle:
             raise DataError(
@@ -152,17 +151,6 @@ class _Options:
         if first < 0:
             raise DataError(f"seed={first} is negative.", "Give a whole number from 0.")
         return cls(held_out=share, learning_rate=rate, seed=first, **counts)
-
-
-def _real(name: str, value: Any) -> float:
-    """`value` as a finite float; DataError if it is none."""
-    number = math.nan
-    if not isinstance(value, (str, bytes, bool)) and getattr(value, "ndim", 0) == 0:
-        with contextlib.suppress(TypeError, ValueError, OverflowError, RuntimeError):
-            number = float(value)
-    if not math.isfinite(number):
-        raise DataError(f"{name}={value!r} is no finite number.", "Give a float.")
-    return number
 
 
 def _listed(texts: Any) -> list[Prompt]:

@@ -69,15 +69,22 @@ class OwnHook:
             self._act(activation[0].detach())
 
 
+def is_ours(held: Any) -> bool:
+    """Whether what TransformerLens keeps of a hook is of an `OwnHook`."""
+    return isinstance(getattr(held, "user_hook", None), OwnHook)
+
+
 def take_away(points: Iterable[Any]) -> None:
     """Remove every `OwnHook` that still hangs on these hook points, however far it had been put there."""
     for point in points:
-        point.fwd_hooks[:] = [held for held in point.fwd_hooks if not isinstance(_inner(held), OwnHook)]
+        point.fwd_hooks[:] = [held for held in point.fwd_hooks if not is_ours(held)]
         for number, function in list(point._forward_hooks.items()):
-            cells = getattr(function, "__closure__", None) or ()
-            if any(isinstance(cell.cell_contents, OwnHook) for cell in cells):
+            if any(map(_holds_ours, getattr(function, "__closure__", None) or ())):
                 del point._forward_hooks[number]
 
 
-def _inner(held: Any) -> Any:
-    return getattr(held, "user_hook", None)
+def _holds_ours(cell: Any) -> bool:
+    try:
+        return isinstance(cell.cell_contents, OwnHook)
+    except ValueError:  # empty: a name that a hook of the user's closes over and that has no value yet
+        return False

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from mi_widgets.data.integers import is_integer, is_number
+from mi_widgets.data.integers import is_integer, is_number, place
 from mi_widgets.errors import DataError
 
 
@@ -61,12 +61,11 @@ class Selection:
         Raises:
             DataError: it has not.
         """
-        layers = [self.layer, *(layer for layer, _ in self.heads)]
-        heads = [self.head, *(head for _, head in self.heads)]
-        for name, values, count in (("layer", layers, n_layers), ("head", heads, n_heads)):
-            beyond = [value for value in values if value is not None and value >= count]
-            if beyond:
-                raise DataError(f"{name} {beyond[0]} does not exist.", f"There are {name}s 0 to {count - 1}.")
+        for layer, head in ((self.layer, self.head), *self.heads):
+            if layer is not None:
+                place("layer", layer, n_layers)
+            if head is not None:
+                place("head", head, n_heads)
         return self
 
     def to_dict(self) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from mi_widgets.data.integers import is_integer, place, several, text, truth
 from mi_widgets.errors import DataError
 
 #: How a token that is none (id -1 among likeliest tokens) is named.
-MISSING = "–"
+NO_TOKEN = "–"
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,6 +17,7 @@ from mi_widgets import color
 from mi_widgets.data import LogitLens, LogitLensComparison
 from mi_widgets.data.integers import integers, place, word
 from mi_widgets.data.logit_lens_comparison import cell_values
+from mi_widgets.data.tokens import NO_TOKEN
 from mi_widgets.errors import DataError
 from mi_widgets.figures import labels as printed
 from mi_widgets.figures.scale import ColorScale, low_and_high
@@ -249,7 +250,7 @@ def _top(lens: LogitLens, row: int, place: int | None) -> str:
     """The top token of one cell of one side."""
     if place is None:
         return "∅"
-    return "–" if np.isnan(lens.top_probs[row, place, 0]) else lens.name(lens.top_ids[row, place, 0])
+    return NO_TOKEN if np.isnan(lens.top_probs[row, place, 0]) else lens.name(lens.top_ids[row, place, 0])
 
 
 def _index(lens: LogitLens, target: int | str) -> int:

@@ -13,6 +13,7 @@ from mi_widgets import color as colors_of
 from mi_widgets.data.integers import text
 from mi_widgets.figures import labels as printed
 from mi_widgets.figures.canvas import Canvas, PngCanvas, SvgCanvas
+from mi_widgets.figures.legend import NO_VALUE
 from mi_widgets.figures.lens_field import Drawn, Field, Lens, field_of
 from mi_widgets.figures.scale import MASKED, MISSING
 from mi_widgets.figures.style import ink_on, inks
@@ -140,7 +141,7 @@ def _bar(canvas: Canvas, field: Field, codes: np.ndarray, top: float) -> float:
         canvas.text(_LEFT + where * width, top + 22, label, 10, anchor="middle")
     canvas.text(_LEFT + width + 14, top + 9, field.unit, 11)
     at = _LEFT + width + 34 + printed.columns(field.unit) * 7
-    for code, label in ((MASKED, field.none or "masked"), (MISSING, "no value")):
+    for code, label in ((MASKED, field.none or "masked"), (MISSING, NO_VALUE)):
         if (codes == code).any():
             canvas.frames([(at, top, 10, 10)], line, 0.6, field.scale.hex(code))
             canvas.text(at + 15, top + 9, label, 11)

@@ -17,6 +17,7 @@ from mi_widgets import color
 from mi_widgets.data import NextTokens, NextTokensComparison
 from mi_widgets.data.integers import integer, word
 from mi_widgets.data.next_tokens import BIT
+from mi_widgets.data.tokens import NO_TOKEN
 from mi_widgets.errors import DataError
 from mi_widgets.figures import labels as printed
 from mi_widgets.figures.amounts import amount, even_ticks
@@ -154,7 +155,7 @@ def candidate_rows(data: Expected, position: int, top: int) -> tuple[list[str], 
         for side, row in candidate_places(data, position)
     ]
     if not any(held):
-        return ["–"], np.full((len(held), 1), np.nan), [math.nan] * len(held)
+        return [NO_TOKEN], np.full((len(held), 1), np.nan), [math.nan] * len(held)
     wanted = {token for one in held for token in list(one)[:top]}
     order = sorted(wanted, key=lambda token: -max(one.get(token, 0.0) for one in held))[:top]
     names = data.names if isinstance(data, NextTokens) else {**data.a.names, **data.b.names}

@@ -19,6 +19,7 @@ from mi_widgets.figures import labels as printed
 from mi_widgets.figures.canvas import Canvas, PngCanvas, Rect, SvgCanvas
 from mi_widgets.figures.choice import Attention, color_scale, patterns_of, tokens_of, unit_of, value_bounds
 from mi_widgets.figures.labels import TokenAxis
+from mi_widgets.figures.legend import NO_VALUE
 from mi_widgets.figures.scale import MASKED, MISSING, PAPER, ColorScale
 from mi_widgets.figures.style import inks
 
@@ -256,7 +257,7 @@ def _bar(
         canvas.text(left + where * width, top + 22, label, 10, anchor="middle")
     canvas.text(left + width + 14, top + 9, unit, 11)
     at = left + width + 34 + printed.columns(unit) * 7
-    for code, label, present in ((MASKED, "masked", looks[0]), (MISSING, "no value", looks[1])):
+    for code, label, present in ((MASKED, "masked", looks[0]), (MISSING, NO_VALUE, looks[1])):
         if present:
             canvas.frames([(at, top, 10, 10)], line, 0.6, colors.hex(code))
             canvas.text(at + 15, top + 9, label, 11)

@@ -48,6 +48,8 @@ class HeadScores:
         #: Of which weights and hooks, and the table or why there is none.
         self._found: tuple[Hashable, pd.DataFrame | Exception] | None = None
         self._listeners: list[ScoresListener] = []
+        #: What is being measured is of a model that has changed since.
+        self._outdated = False
 
     def steps(self) -> Generator[Any, None, None]:
         """Measures them if they are not known; a generator of steps. Afterwards `known` has them."""
@@ -55,11 +57,14 @@ class HeadScores:
 
         if self.measured:
             return
-        key = self._fingerprint()
-        try:
-            found: pd.DataFrame | Exception = yield from head_score_steps(self._model)
-        except Exception as reason:  # e.g. the user's own hooks fit the prompt only; the picture does not need these
-            found = reason
+        while True:
+            key, self._outdated = self._fingerprint(), False
+            try:
+                found: pd.DataFrame | Exception = yield from head_score_steps(self._model)
+            except Exception as reason:  # e.g. the user's own hooks fit the prompt only; pictures do not need these
+                found = reason
+            if not self._outdated:
+                break
         self._found = (key, found)
 
     @property
@@ -79,8 +84,8 @@ class HeadScores:
         return SEQUENCES * self._clock.estimate(self._info, 2 * LENGTH, ()).seconds
 
     def forget(self) -> None:
-        """Measure them again when they are wanted next."""
-        self._found = None
+        """The model is another one: measure them again when they are wanted next, or now if that is under way."""
+        self._found, self._outdated = None, True
 
     def measure(self, listener: ScoresListener) -> None:
         """Measure them behind all pictures, and tell `listener`. One job serves all who ask."""

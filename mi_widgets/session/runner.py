@@ -34,6 +34,7 @@ class Job:
         stopped: called if it was stopped or replaced; with True if a newer job of its slot replaced it.
         stepped: called with each Step.
         priority: lower runs first.
+        order: of two jobs of a slot the higher is the newer; threads may submit them the other way round.
     """
 
     slot: str
@@ -42,6 +43,7 @@ class Job:
     stopped: Callable[[bool], None] = lambda _replaced: None
     stepped: Callable[[Any], None] = lambda _step: None
     priority: int = 0
+    order: int = 0
     advancing: bool = field(default=False, init=False)
     cancelled: bool = field(default=False, init=False)
     finished: bool = field(default=False, init=False)
@@ -72,40 +74,51 @@ class Runner:
     def submit(self, job: Job) -> None:
         """Queue `job`, replacing an older one of its slot; from any thread."""
         with self._changed:
-            self._replace(job.slot)
-            self._pending.append(job)
-            self._pending.sort(key=lambda waiting: waiting.priority)
+            known = [*self._pending, *([] if self._current is None else [self._current])]
+            late = any(other.slot == job.slot and other.order > job.order for other in known)
+            replaced = [job] if late else self._taken_off(job.slot)
+            if not late:
+                self._pending.append(job)
+                self._pending.sort(key=lambda waiting: waiting.priority)
+                if self._current is not None and self._current.slot == job.slot:
+                    self._current.cancelled = True
+        for older in replaced:
+            self._close(older, replaced=True)
+        if late:
+            return
         if self.loop is not None and not self.loop.is_closed() and self.loop.is_running():
             self.loop.call_soon_threadsafe(self._start_driving)
         elif self._current is None or not self._current.advancing:
             self.flush()
 
-    def _replace(self, slot: str) -> None:
-        for waiting in [job for job in self._pending if job.slot == slot]:
-            self._pending.remove(waiting)
-            self._close(waiting, replaced=True)
-        if self._current is not None and self._current.slot == slot:
-            self._current.cancelled = True
+    def _taken_off(self, slot: str) -> list[Job]:
+        """The jobs of this slot that waited. Whoever takes them off closes them, holding no lock: who is told of that
+        may ask for anything."""
+        taken = [job for job in self._pending if job.slot == slot]
+        self._pending = [job for job in self._pending if job.slot != slot]
+        return taken
 
     def stop(self) -> None:
         """Stop what runs (after the step it is in) and drop what waits; from any thread."""
         with self._changed:
             waiting, self._pending = self._pending, []
-            for job in waiting:
-                self._close(job, replaced=False)
-            if self._current is not None:
-                self._cancel(self._current)
-            self._changed.notify_all()  # a thread in `flush` may have waited for what was dropped
+            current = self._current
+        self._end(waiting, current)
 
     def drop(self, slot: str) -> None:
         """Stop the job of this slot, running or waiting; others go on. From any thread."""
         with self._changed:
-            for job in [waiting for waiting in self._pending if waiting.slot == slot]:
-                self._pending.remove(job)
-                self._close(job, replaced=False)
-            if self._current is not None and self._current.slot == slot:
-                self._cancel(self._current)
-            self._changed.notify_all()
+            waiting = self._taken_off(slot)
+            current = self._current if self._current is not None and self._current.slot == slot else None
+        self._end(waiting, current)
+
+    def _end(self, waiting: list[Job], current: Job | None) -> None:
+        for job in waiting:
+            self._close(job, replaced=False)
+        if current is not None:
+            self._cancel(current)
+        with self._changed:
+            self._changed.notify_all()  # a thread in `flush` may have waited for what was dropped
 
     def _cancel(self, current: Job) -> None:
         """Stop the job whose turn it is: at once between two of its steps, else after the one that it is in."""
@@ -188,12 +201,14 @@ class Runner:
                 self._stepping = outer
 
     def _step(self, job: Job, interruptible: bool) -> bool:
-        if job.finished:
-            return False
-        if job.cancelled:
+        with self._changed:
+            if job is not self._current:  # another thread has ended it, or taken one that matters more
+                return False
+            cancelled = job.cancelled
+            job.advancing = not cancelled
+        if cancelled:
             self._settle(job, replaced=any(waiting.slot == job.slot for waiting in self._pending))
             return False
-        job.advancing = True
         try:
             step = next(job.steps)
             job.stepped(step)
@@ -230,8 +245,9 @@ class Runner:
             job.finished = True
             if self._current is job:
                 self._current = None
-            if replaced is not None:
-                self._close(job, replaced)
+        if replaced is not None:
+            self._close(job, replaced)
+        with self._changed:
             self._changed.notify_all()
 
     @staticmethod

@@ -220,6 +220,7 @@ class Session(traitlets.HasTraits):
                 steps=self._pictures(run),
                 failed=lambda error: self._fail(run, self._of(run), error),
                 stopped=lambda replaced: None if replaced else self._stopped(run),
+                order=run,
             )
         )
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from typing import Any, ClassVar
 
-import numpy as np
 import pandas as pd
 import traitlets
 
@@ -224,16 +223,13 @@ class LogitAttribution(LiveView):
         """See `session.SessionView`."""
         from mi_widgets.compute.logit_attribution import attribute
         from mi_widgets.compute.next_tokens import likeliest
-        from mi_widgets.compute.not_finite import not_finite, refusal
         from mi_widgets.models import in_half_precision
 
         assert self.session is not None
         model, asked = self.session.model, self._asked
         found = answers["A"]
         position, note = _position(asked["position"], len(found.tokens))
-        if not np.isfinite(found.activations.arrays["output.normalizer"][position]):
-            raise refusal(not_finite(model, found.tokens.ids, found.activations.known))
-        candidates = likeliest(model, found.activations, position, CANDIDATES)
+        candidates = likeliest(model, found.tokens, found.activations, position, CANDIDATES)
         answer, foil, automatic = self._tokens(found, position, candidates)
         yield None
         self._data = attribute(

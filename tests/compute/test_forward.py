@@ -188,3 +188,13 @@ def test_hooks_act_on_the_thread_that_set_them(model):
     assert seen == []
     hook(torch.zeros(1, 2))
     assert len(seen) == 1
+
+
+def test_a_hook_of_the_users_that_closes_over_what_comes_later_is_no_obstacle(model):
+    def hook(module, given, value):
+        return value if True else later
+
+    handle = model.hook_dict["blocks.0.attn.hook_pattern"].register_forward_hook(hook)
+    assert len(forward(model, IDS, (PATTERN,)).arrays[PATTERN]) == 2
+    later = handle
+    later.remove()

@@ -149,7 +149,7 @@ def test_likeliest_are_the_candidates_of_one_position(stories):
     tokens = tokenize(stories, "Once upon a time")
     activations = forward(stories, tokens.ids, next_token_sites())
     table = read_next_tokens(stories, tokens, activations, 4).candidates(2)
-    found = likeliest(stories, activations, 2, 4)
+    found = likeliest(stories, tokens, activations, 2, 4)
     assert [entry[0] for entry in found] == table["id"].tolist()
     assert [entry[1] for entry in found] == table["token"].tolist()
     assert [entry[2] for entry in found] == pytest.approx(table["probability"].tolist())

@@ -11,8 +11,10 @@ import torch
 
 from mi_widgets import compute, data
 from mi_widgets.compute.forward import SCORES, forward
+from mi_widgets.compute.next_tokens import likeliest, next_token_sites
 from mi_widgets.data import AttentionComparison, NextTokensComparison
 from mi_widgets.errors import ModelError
+from mi_widgets.models import tokenize
 from mi_widgets.wire.attention_picture import AttentionPicture
 from mi_widgets.wire.blocks import unpack
 from mi_widgets.wire.lens_picture import LensPicture
@@ -133,9 +135,9 @@ def test_totals_are_missing_where_some_tokens_are(model):
 
 
 def test_the_likeliest_of_no_numbers_is_refused(broken):
-    kept = forward(broken, IDS, compute.next_tokens.__globals__["next_token_sites"](), ())
-    with pytest.raises(ModelError, match="not finite"):
-        compute.next_tokens.__globals__["likeliest"](broken, kept, -1, 5)
+    kept = forward(broken, IDS, next_token_sites(), ())
+    with pytest.raises(ModelError, match=r"not finite from layer 1 on \(queries\)"):
+        likeliest(broken, tokenize(broken, IDS), kept, -1, 5)
 
 
 def test_the_lens_keeps_its_sound_rows(broken):

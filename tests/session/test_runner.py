@@ -74,6 +74,17 @@ def test_a_newer_request_stops_a_running_one_between_steps():
     assert log == [("old", 0), ("old", 1), ("old", "replaced"), ("new", 0)]
 
 
+def test_an_older_request_that_another_thread_submits_late_gives_way(in_loop):
+    async def main():
+        log, runner = Log(), Runner()
+        runner.submit(log.job("new", steps=1, order=2))
+        runner.submit(log.job("old", steps=1, order=1))
+        runner.flush()
+        assert log == [("old", "replaced"), ("new", 0)]
+
+    in_loop(main)
+
+
 def test_jobs_of_other_slots_wait_their_turn():
     log, runner = Log(), Runner()
 
@@ -130,6 +141,57 @@ def test_several_threads_without_a_loop_step_one_job_in_turns():
         thread.join(30)
     assert log == [("a", step) for step in range(20)]
     assert inside == list(range(20))
+
+
+def test_a_job_that_gives_way_as_another_thread_is_about_to_step_it_goes_on_later(monkeypatch):
+    log, runner = Log(), Runner()
+    late = log.job("late", steps=1, slot="late", priority=1)
+    advance, overtaken = runner._advance, []
+
+    def overtake(job, interruptible=False):
+        if job is late and not overtaken:
+            overtaken.append(True)
+            thread = threading.Thread(target=runner.submit, args=(log.job("urgent", steps=1, slot="urgent"),))
+            monkeypatch.setattr(runner, "flush", runner._take)  # no further than its turn
+            thread.start()
+            thread.join(30)
+            monkeypatch.undo()
+        return advance(job, interruptible)
+
+    monkeypatch.setattr(runner, "_advance", overtake)
+    runner.submit(late)
+    assert log == [("urgent", 0), ("late", 0)]
+    assert not runner.busy
+
+
+def test_who_is_told_that_a_job_was_stopped_may_wait_for_a_step_of_another_thread():
+    log, runner = Log(), Runner()
+    inside, told = threading.Event(), threading.Event()
+
+    def work(_step):
+        inside.set()
+        told.wait(30)
+        raise ValueError("and ends with it")
+
+    def stopped(_replaced):
+        told.set()
+        runner.flush()
+
+    def stop():
+        waiting = log.job("b", slot="b")
+        waiting.stopped = stopped
+        runner.submit(waiting)
+        runner.stop()
+
+    threads = [threading.Thread(target=runner.submit, args=(log.job("a", steps=1, body=work),), daemon=True)]
+    threads[0].start()
+    assert inside.wait(30)
+    threads.append(threading.Thread(target=stop, daemon=True))
+    threads[1].start()
+    for thread in threads:
+        thread.join(10)
+    assert not any(thread.is_alive() for thread in threads)
+    assert log == [("a", 0), ("a", "ValueError")]
 
 
 def test_stop_ends_the_job_after_its_step():

@@ -92,6 +92,26 @@ class TestBehindThePictures:
 
         in_loop(main)
 
+    def test_they_begin_anew_where_the_model_is_said_to_have_changed_meanwhile(self, in_loop, model):
+        async def main():
+            session = mw.Session(model, PROMPT)
+            view = mw.Attention(session)
+            edited = []
+
+            def edit(change):
+                if "left" in change["new"]["estimate"] and not edited:
+                    edited.append(True)
+                    for weight in model.parameters():
+                        weight.data.mul_(1.5)
+                    session.refresh()
+
+            view.observe(edit, "status")
+            session.wait()
+            assert edited
+            assert session.head_scores.known()[0].equals(mw.compute.head_scores(model))
+
+        in_loop(main)
+
     def test_stop_keeps_the_picture_and_says_what_is_missing(self, in_loop, model):
         async def main():
             session = mw.Session(model, PROMPT)
