@@ -45,11 +45,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return open_lab(rest)
     try:
         status = selfcheck(chosen.model, chosen.incomplete)
-        sys.stdout.flush()
+        print(end="", flush=True)
     except BrokenPipeError:  # the reader has gone, as `| head -1` does; there is nobody left to tell
         with contextlib.suppress(OSError, ValueError):  # the interpreter flushes once more when it ends
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return CLOSED_PIPE
+    except OSError as reason:  # a full disk behind `>`
+        print(f"the table cannot be written: {reason}", file=sys.stderr)
+        return 1
     return status
 
 
@@ -278,7 +281,10 @@ def _attribution(state: _State) -> str:
 
     model, residues = state["model"], []
     for prompt in _prompts(model):
-        answer, foil = next_tokens(model, prompt, top_k=2).top_ids[-1].tolist()
+        expected = next_tokens(model, prompt, top_k=2)
+        if expected.not_finite:
+            raise CheckFailed(f"the model's numbers are not finite {expected.not_finite}")
+        answer, foil = expected.top_ids[-1].tolist()
         for by in ("component", "head"):
             found = logit_attribution(model, prompt, answer, foil, by=by)
             if not found.holds:
@@ -359,7 +365,7 @@ def _logits(state: _State) -> str:
         places, ours = forward(model, ids, CHECKS).arrays.values()  # each position's likeliest
         theirs = _theirs(_oracle(state), ids).logits[0].float().cpu().numpy()
         error = np.abs(ours - np.take_along_axis(theirs, places, -1)).max()
-        errors.append(error / np.ptp(theirs))  # a range: a constant shifts nothing
+        errors.append(error / (np.ptp(theirs) or 1.0))  # a range: a constant shifts nothing
     return _within(_largest(errors), allowed, "max error relative to their range")
 
 

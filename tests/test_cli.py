@@ -97,6 +97,13 @@ def test_what_does_not_apply_is_no_failure(tmp_path: Path, capsys: Any) -> None:
         assert lines["model is left unchanged"].startswith("ok")
 
 
+def test_logits_that_are_all_the_same_are_right_where_they_are_hugging_faces(tmp_path: Path, capsys: Any) -> None:
+    folder = made(tmp_path, transformers.LlamaConfig(**tiny_models.SHAPE, tie_word_embeddings=False))
+    flat = with_weights(folder, tmp_path / "flat", lambda weights: weights["lm_head.weight"].zero_())
+    status, lines = checked(capsys, flat)
+    assert (status, failing(lines)) == (0, [])
+
+
 def test_its_prompts_fit_a_model_of_eight_positions(tmp_path: Path, capsys: Any) -> None:
     values = tiny_models.CONFIGS["gpt2"][1] | {"n_positions": 8}
     status, lines = checked(capsys, made(tmp_path, transformers.GPT2Config(**values)))

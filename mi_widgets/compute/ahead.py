@@ -37,25 +37,27 @@ class Ahead:
     def _look(self, name: str, pattern: torch.Tensor) -> None:
         self._found.setdefault(name, []).append(reads_ahead(pattern))
 
-    def check(self, finite: bool) -> None:
+    def check(self, finite: bool, alone: bool = False) -> None:
         """After the pass.
 
         Args:
+            alone: the prompt has one position, so that there is no later one to read.
             finite: every position has logits. Where an overflow spoils the masks of a model that should be causal, the
                 numbers that are missing tell more than this refusal would.
 
         Raises:
-            ModelError: a later position was read; or no pattern was seen and the configuration says that later
+            ModelError: a later position was read; or no pattern can tell and the configuration says that later
                 positions are.
         """
         causal = describe(self._model).causal
         if causal and not finite:
             return
+        where = None
         looked = [(name, found) for name, several in self._found.items() for found in several]
         if looked:
             seen = torch.stack([found.cpu() for _, found in looked]).tolist()
             where = next((name for (name, _), ahead in zip(looked, seen, strict=True) if ahead), None)
-        else:
+        if where is None and (not looked or alone):
             where = None if causal else "its configuration"
         if where is not None:
             raise ModelError(

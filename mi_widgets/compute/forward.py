@@ -180,7 +180,7 @@ def forward(
         if wanted:
             output = kept_output(logits[0], tokens[0], wanted)
         if ahead is not None:
-            ahead.check(complete(output))
+            ahead.check(complete(output), alone=tokens.shape[1] == 1)
     for site, stack in stacks.items():
         if len(stack.filled) != stack.rows:
             raise _unread(site, stack)

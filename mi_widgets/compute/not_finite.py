@@ -19,6 +19,8 @@ from mi_widgets.errors import ModelError
 #: What stands at a hook, by its name within a block; in the words of a caption.
 PLACES = {
     "hook_resid_pre": "residual stream",
+    "ln1.hook_out": "norm",
+    "ln2.hook_out": "norm",
     "attn.hook_q": "queries",
     "attn.hook_k": "keys",
     "attn.hook_v": "values",

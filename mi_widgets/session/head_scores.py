@@ -73,8 +73,9 @@ class HeadScores:
         return self._found is not None and self._found[0] == self._fingerprint()
 
     def known(self) -> tuple[pd.DataFrame | None, str]:
-        """The table that was measured last, or None; and why it could not be measured, or ""."""
-        found = None if self._found is None else self._found[1]
+        """The table, or None where it is not measured for the weights and hooks as they are; and why it could not be
+        measured, or ""."""
+        found = self._found[1] if self._found is not None and self.measured else None
         return (None, " ".join(explain(found))) if isinstance(found, Exception) else (found, "")
 
     def seconds(self) -> float:
@@ -94,9 +95,12 @@ class HeadScores:
             self._listeners.append(listener)
         if measuring:
             return
-        started = time.perf_counter()
+        started = 0.0
 
         def stepped(step: Any) -> None:
+            nonlocal started
+            if not step.done:  # the job may have waited for the pictures of others
+                started = time.perf_counter()
             left = (time.perf_counter() - started) / step.done * (step.total - step.done) if step.done else None
             for one in list(self._listeners):
                 one.scores_wait(step.done, step.total, left)

@@ -22,6 +22,7 @@ class Need:
         sites: hook names within a block.
         readers: further functions to run in the pass, by site; only where the sites are not cached.
         layers: which blocks; all if None.
+        called: what errors of this prompt begin with, where the view shows several.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Need:
     sites: tuple[str, ...]
     readers: Callable[[], dict[str, Any]] = dict
     layers: tuple[int, ...] | None = None
+    called: str = ""
 
 
 @dataclass(frozen=True, eq=False)

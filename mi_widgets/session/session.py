@@ -290,9 +290,10 @@ class Session(traitlets.HasTraits):
         for view in views:
             if self._stale.get(view) != run:
                 continue  # it left, or a newer run has it
-            failed = [answers[id(need)] for need in needs[id(view)] if isinstance(answers[id(need)], Exception)]
-            if failed:
-                self._fail(run, [view], failed[0])  # type: ignore[list-item]
+            failed = [(need, answers[id(need)]) for need in needs[id(view)]]
+            errors = [_named(need, error) for need, error in failed if isinstance(error, Exception)]
+            if errors:
+                self._fail(run, [view], errors[0])
                 continue
             try:
                 yield from view.session_draws(progress, {need.name: answers[id(need)] for need in needs[id(view)]})  # type: ignore[misc]
@@ -445,6 +446,13 @@ def _cache_key(known: tuple[Any, ...], site: str) -> Hashable:
 
     model, ids, layers = known
     return model, ids, layers if in_block(site) else None, site
+
+
+def _named(need: Need, error: Exception) -> Exception:
+    """`error` of one of several prompts, saying of which."""
+    if not need.called or not isinstance(error, PromptError):
+        return error
+    return PromptError(f"{need.called}: {error.message}", error.hint)
 
 
 def _answers(tokens: Tokens, activations: Activations, group: Sequence[Need]) -> dict[int, Answered | Exception]:

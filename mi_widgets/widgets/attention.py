@@ -191,7 +191,7 @@ class Attention(ComparedView):
     @property
     def head_scores(self) -> pd.DataFrame | None:
         """The table by which the wall can be sorted: layer, head, score columns."""
-        self._flush()
+        self._flush(priority=None)
         return None if self._picture is None else self._picture.score_table
 
     def to_pandas(self, **options: Any) -> pd.DataFrame:
@@ -270,11 +270,11 @@ class Attention(ComparedView):
 
         assert self.session is not None
         weighting = self.options["weighting"]
-        prompts = {"A": self.session.prompt} | ({} if self.compare is None else {"B": self.compare})
-        self._asked = {"weighting": weighting, "prompt": prompts["A"], "compare": prompts.get("B")}
+        prompts = self._prompts()
+        self._asked = {"weighting": weighting, "prompt": self.session.prompt, "compare": self.compare}
         return [
-            Need(name, prompt, SITES[weighting], lambda: readers_for(weighting), self._layers)
-            for name, prompt in prompts.items()
+            Need(name, prompt, SITES[weighting], lambda: readers_for(weighting), self._layers, called)
+            for name, (prompt, called) in prompts.items()
         ]
 
     def session_draws(self, progress: Progress, answers: dict[str, Answered]) -> Generator[Any, None, None]:

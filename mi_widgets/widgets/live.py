@@ -121,8 +121,9 @@ class LiveView(View):
         if self.session is not None:
             self.session.compute([self])
 
-    def _flush(self, priority: int | None = None) -> None:
-        """Do pending work now, as far as it has this priority; raises if there is still no picture."""
+    def _flush(self, priority: int | None = 1) -> None:
+        """Do pending work now, as far as it has this priority: pictures and writing. Raises if there is still no
+        picture."""
         if self.session is not None:
             self.session.catch_up(self)
             self.session.runner.flush(priority=priority)
@@ -212,6 +213,13 @@ class ComparedView(LiveView):
     def __init__(self, session: Session | None, *, compare: Any = None, **traits: Any) -> None:
         super().__init__(session, compare=plain(compare) if session is not None else None, **traits)
         self.observe(self._compare_edited, "compare")
+
+    def _prompts(self) -> dict[str, tuple[Any, str]]:
+        """Every prompt of the picture by the name of its need, and what errors call it."""
+        assert self.session is not None
+        if self.compare is None:
+            return {"A": (self.session.prompt, "")}
+        return {"A": (self.session.prompt, "Prompt A"), "B": (self.compare, "Prompt B")}
 
     def _result(self) -> Any:
         self._current()

@@ -187,13 +187,15 @@ class LogitLens(ComparedView):
 
         assert self.session is not None
         asked = {name: self.options[name] for name in OPTIONS.computed}
-        prompts = {"A": self.session.prompt} | ({} if self.compare is None else {"B": self.compare})
-        self._asked = {**asked, "prompt": prompts["A"], "compare": prompts.get("B")}
+        self._asked = {**asked, "prompt": self.session.prompt, "compare": self.compare}
         sites = lens_sites(asked["stream"])
         lenses = [self._lenses[name] for name in (asked["lens"], asked["versus"]) if name is not None]
         lens_rows(self.session.model, asked["stream"], None, lenses)  # says why, before anything is run
         model, stream = self.session.model, asked["stream"]
-        return [Need(name, prompt, sites, lambda: lens_readers(model, stream)) for name, prompt in prompts.items()]
+        return [
+            Need(name, prompt, sites, lambda: lens_readers(model, stream), called=called)
+            for name, (prompt, called) in self._prompts().items()
+        ]
 
     def session_draws(self, progress: Progress, answers: dict[str, Answered]) -> Generator[Any, None, None]:
         """See `session.SessionView`."""

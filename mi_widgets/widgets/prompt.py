@@ -316,9 +316,11 @@ class Prompt(ComparedView):
         from mi_widgets.compute.next_tokens import next_token_sites
 
         assert self.session is not None
-        prompts = {"A": self.session.prompt} | ({} if self.compare is None else {"B": self.compare})
-        self._asked = {"prompt": prompts["A"], "compare": prompts.get("B")}
-        return [Need(name, prompt, next_token_sites(), layers=()) for name, prompt in prompts.items()]
+        self._asked = {"prompt": self.session.prompt, "compare": self.compare}
+        return [
+            Need(name, prompt, next_token_sites(), layers=(), called=called)
+            for name, (prompt, called) in self._prompts().items()
+        ]
 
     def session_draws(self, progress: Progress, answers: dict[str, Answered]) -> Generator[Any, None, None]:
         """See `session.SessionView`."""

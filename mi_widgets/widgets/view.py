@@ -28,7 +28,7 @@ from mi_widgets.wire.messages import Answer, AnswerError, SelectionValue, Status
 
 STATIC = Path(__file__).parent / "static"
 #: A render that does not answer a roll call within this long has left, and how often there is one.
-ANSWER_SECONDS, ROLL_SECONDS = 10.0, 60.0
+ANSWER_SECONDS, ROLL_SECONDS = 10.0, 10.0
 #: After this long without a new selection, the saved state catches up with the screen.
 SETTLE_SECONDS = 1.5
 #: Suffixes `save` knows, and who writes them.
@@ -134,7 +134,7 @@ class View(anywidget.AnyWidget):
 
     def __repr__(self) -> str:
         about = self.session.info.label if self.session is not None else "from data"
-        return f"<{type(self).__name__}: {about}>"
+        return f"<{type(self).__name__}: {about}{'' if self.comm is not None else ', closed'}>"
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         """The live view, and beside it a picture for viewers that run no JavaScript (GitHub, nbviewer)."""

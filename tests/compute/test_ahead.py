@@ -65,6 +65,13 @@ def test_models_that_see_ahead_have_no_surprisal_and_write_nothing(architecture,
         assert "given those before it" in refused.value.hint
 
 
+@pytest.mark.parametrize("architecture", ["bert", "t5", "bart"])
+def test_one_token_alone_does_not_make_them_read_from_left_to_right(architecture, other):
+    for call in (compute.next_tokens, lambda model, ids: compute.sample(model, ids, 1)):
+        with pytest.raises(ModelError, match="sees ahead"):
+            call(other(architecture), [5])
+
+
 @pytest.mark.parametrize(("architecture", "causal"), [("bert", False), ("t5", False), ("bart", False), ("mamba", True)])
 def test_causal_is_what_the_configuration_says(architecture, causal, other):
     assert describe(other(architecture)).causal is causal

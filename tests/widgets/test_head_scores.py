@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 from fake_view import count_passes
 from on_screen import PROMPT, manifest_of
@@ -66,6 +68,25 @@ class TestBehindThePictures:
             assert about[1:] == ["measuring head scores, about 1 s left"] * (SEQUENCES - 1)
             assert said[-1]["state"] == "idle"
             assert {status["run"] for status in said} == {session.run}
+
+        in_loop(main)
+
+    def test_the_wait_for_other_pictures_is_no_time_of_theirs(self, in_loop, model, monkeypatch):
+        async def main():
+            session = mw.Session(model, PROMPT)
+            view, other = mw.Attention(session), mw.Prompt(session)
+            drawing, clock = other.session_draws, [0.0]
+            monkeypatch.setattr("mi_widgets.session.head_scores.time", SimpleNamespace(perf_counter=lambda: clock[0]))
+
+            def slowly(progress, answers):
+                clock[0] += 100
+                yield from drawing(progress, answers)
+
+            monkeypatch.setattr(other, "session_draws", slowly)
+            said = []
+            view.observe(lambda change: said.append(change["new"]["estimate"]), "status")
+            session.wait()
+            assert "measuring head scores, about 1 s left" in said
 
         in_loop(main)
 

@@ -276,3 +276,23 @@ class TestNotFinite:
         assert session.passes == passes + 1
         assert view.last_error is None
         assert manifest_of(view)["n_heads"] == 4
+
+
+@pytest.mark.parametrize("kind", [mw.Attention, mw.LogitLens, mw.Prompt], ids=lambda kind: kind.__name__)
+def test_of_two_prompts_the_error_says_which(kind, model):
+    view = kind(mw.Session(model, PROMPT), compare="w3")
+    view.compare = ""
+    assert view.status["message"] == "Prompt B: The prompt is empty."
+    view.compare = "w3"
+    view.session.prompt = ""
+    assert view.status["message"] == "Prompt A: The prompt is empty."
+    view.compare = None
+    assert view.status["message"] == "The prompt is empty."
+
+
+@every_view
+def test_a_closed_view_says_so(kind, model):
+    view = kind(mw.Session(model, PROMPT))
+    assert "closed" not in repr(view)
+    view.close()
+    assert repr(view).endswith(", closed>")
