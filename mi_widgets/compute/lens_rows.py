@@ -136,7 +136,7 @@ def lens_name(lens: Any) -> str:
     Raises:
         DataError: none of these.
     """
-    if lens == "logit":
+    if isinstance(lens, str) and lens == "logit":
         return "logit"
     if not isinstance(lens, str) and callable(getattr(lens, "transport", None)) and hasattr(lens, "source_layers"):
         return "jacobian" if hasattr(lens, "jacobians") else "tuned"

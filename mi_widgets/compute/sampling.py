@@ -18,7 +18,7 @@ from mi_widgets.compute.not_finite import LOGITS, not_finite, refusal
 from mi_widgets.compute.output import LAST_LOGITS
 from mi_widgets.compute.step import Step, Steps, run
 from mi_widgets.data import Continuation, Tokens
-from mi_widgets.data.integers import is_integer, is_number
+from mi_widgets.data.integers import is_integer, is_number, truth
 from mi_widgets.errors import DataError, PromptError
 from mi_widgets.models import Prompt, describe, has_tokenizer, token_strings, tokenize
 
@@ -85,7 +85,7 @@ def sample_steps(
     n_tokens, temperature, top_p, seed = int(n_tokens), float(temperature), float(top_p), int(seed)
     check_room(model, tokens, n_tokens, beyond_context)
     generator = torch.Generator(device="cpu").manual_seed(seed)
-    ends = end_ids(model) if stop_at_eos else frozenset()
+    ends = end_ids(model) if truth("stop_at_eos", stop_at_eos) else frozenset()
     ids, new, log_probs = tokens.ids, [], []
     while len(new) < n_tokens and not (new and new[-1] in ends):
         logits = forward(model, ids, (LAST_LOGITS,), ()).arrays[LAST_LOGITS]
