@@ -42,7 +42,7 @@ def test_the_last_stream_gives_the_models_logits(architecture, tiny_folder, tiny
     stream = forward(model, IDS, ("hook_resid_post",), [1]).arrays["hook_resid_post"][0]
     with torch.no_grad():
         want = hugging(torch.as_tensor(IDS)[None]).logits[0]
-    assert torch.allclose(Readout(model).logits(torch.from_numpy(stream)), want, rtol=1e-4, atol=1e-5)
+    assert torch.allclose(Readout(model).logits(torch.tensor(stream)), want, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
