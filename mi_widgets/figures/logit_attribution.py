@@ -341,10 +341,8 @@ def _bars(page: Page, bars: list[Bar], unit: str, steps: bool = False, mono: boo
         rightwards = bar.missing or bar.size >= 0
         middle = box.top + (row + 0.5) * pitch
         end = box.left + ((bar.start if bar.missing else bar.end) - low) / (high - low) * box.width
-        if bar.missing:  # a low mark in the colour of missing values: no number is not zero
-            stub = Box(end, middle - _BAR * pitch / 2, px(1.2), _BAR * pitch)
-            sheet.rectangle(stub, color.MISSING[page.theme], color.MISSING[page.theme], 0)
-            end = stub.right
+        if bar.missing:
+            end = sheet.missing(end, middle, _BAR * pitch)
         end += px(0.7) if rightwards else -px(0.7)
         tone = ink.text if bar.whole else ink.quiet
         sheet.text(end, middle, text, pt(MIN_PT), xanchor="left" if rightwards else "right", color=tone)

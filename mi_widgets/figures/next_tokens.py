@@ -452,9 +452,7 @@ def _candidates(data: Expected, position: int, top: int, page: _Page) -> go.Figu
             middle = box.top + (place + 0.5 - 0.38 + (index + 0.5) * wide) * pitch
             end = box.left + (0 if math.isnan(value) else value / high) * box.width
             if math.isnan(bounds[index]):
-                stub = Box(box.left, middle - wide * pitch / 2, px(1.2), wide * pitch)
-                sheet.rectangle(stub, color.MISSING[page.theme], color.MISSING[page.theme], 0)
-                end = stub.right
+                end = sheet.missing(box.left, middle, wide * pitch)
             text = candidate_text(value, bounds[index])
             sheet.text(end + px(0.8), middle, text, pt(MIN_PT), color=ink.quiet)
     under = box.bottom + pt(2.5) + pt(MIN_PT) * LINE + pt(LABEL_PT) * 0.6

@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from mi_widgets.figures.style import inks, mm, template
+from mi_widgets import color
+from mi_widgets.figures.style import inks, mm, px, template
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -85,6 +86,13 @@ class Sheet:
                 **style,
             }
         )
+
+    def missing(self, left: float, middle: float, height: float) -> float:
+        """A low mark where a bar has no number, in the colour of missing values: no number is not zero. Returns its
+        right edge."""
+        mark = Box(left, middle - height / 2, px(1.2), height)
+        self.rectangle(mark, color.MISSING[self.theme], color.MISSING[self.theme], 0)
+        return mark.right
 
     def rectangle(self, box: Box, fill: str, line: str, width: float) -> None:
         """A filled rectangle at `box`, e.g. a legend's swatch."""

@@ -45,6 +45,17 @@ def plain(prompt: Any) -> Any:
     raise _no_prompt(prompt)
 
 
+def given(prompt: Any) -> Any:
+    """`plain`, where there must be one.
+
+    Raises:
+        PromptError: there is none, or it is no prompt.
+    """
+    if prompt is None:
+        raise PromptError("There is no prompt.", "Give text, token ids or chat messages.")
+    return plain(prompt)
+
+
 def _no_prompt(prompt: Any) -> PromptError:
     shown = repr(prompt) if isinstance(prompt, (int, float, bytes)) else type(prompt).__name__
     return PromptError(

@@ -19,7 +19,7 @@ from mi_widgets.data import Selection, Tokens
 from mi_widgets.errors import Cancelled, MiWidgetsError, PromptError
 from mi_widgets.session.cache import ActivationCache
 from mi_widgets.session.head_scores import HeadScores
-from mi_widgets.session.prompts import plain, plain_answer
+from mi_widgets.session.prompts import given, plain, plain_answer
 from mi_widgets.session.protocol import Answered, Need, Progress, SessionView, union_of_layers
 from mi_widgets.session.runner import Job, Runner
 from mi_widgets.session.traits import Checked, SelectionTrait, Truth, refusing
@@ -113,9 +113,7 @@ class Session(traitlets.HasTraits):
     @traitlets.validate("prompt", "corrupt")
     @refusing
     def _plain_prompt(self, proposal: Any) -> Any:
-        if proposal["value"] is None and proposal["trait"].name == "prompt":
-            raise PromptError("There is no prompt.", "Give text, token ids or chat messages.")
-        return plain(proposal["value"])
+        return (given if proposal["trait"].name == "prompt" else plain)(proposal["value"])
 
     @traitlets.validate("answer", "foil")
     @refusing

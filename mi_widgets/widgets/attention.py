@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import pandas as pd
 
 from mi_widgets.data import AttentionComparison, AttentionPatterns, Tokens, patterns_from_arrays
+from mi_widgets.data.integers import word
 from mi_widgets.data.scores import checked_scores, joined, scores_of_prompt, unknown_columns
 from mi_widgets.errors import DataError
 from mi_widgets.session import Answered, Need, Progress
@@ -209,13 +210,13 @@ class Attention(ComparedView):
             options: see `figures.attention_figure`; what is not given is as on screen.
         """
         from mi_widgets.figures import attention_figure
+        from mi_widgets.figures.attention import KINDS
 
         self._current()
         layer, head = self._focused()[0]
         shown: dict[str, Any] = {"layer": layer, "head": head}
         shown |= {name: self.options[name] for name in ("scale", "palette", "shared_range")}
-        kind = options.get("kind")
-        wall = isinstance(kind, str) and kind == "wall"
+        wall = word("kind", options.get("kind", "matrix"), KINDS) == "wall"
         if wall and self.options["sort"] is not None and self.head_scores is not None:
             sort = {"sort": self.options["sort"], "descending": self.options["descending"]}
             shown |= sort if self.options["sort"] in self.head_scores else {}

@@ -12,9 +12,9 @@ from typing import Any, ClassVar
 
 import traitlets
 
-from mi_widgets.errors import DataError, PromptError
+from mi_widgets.errors import DataError
 from mi_widgets.session import Progress, Session, explain
-from mi_widgets.session.prompts import from_wire, history_to_wire, plain, to_wire
+from mi_widgets.session.prompts import from_wire, given, history_to_wire, plain, to_wire
 from mi_widgets.session.traits import Checked, Options, refusing
 from mi_widgets.widgets.options import OptionTable, options_from_wire
 from mi_widgets.widgets.view import View, status_value
@@ -178,9 +178,7 @@ class LiveView(View):
     @traitlets.validate("prompt")
     @refusing
     def _plain_prompt(self, proposal: Any) -> Any:
-        if proposal["value"] is None and self.session is not None:
-            raise PromptError("There is no prompt.", "Give text, token ids or chat messages.")
-        return plain(proposal["value"])
+        return (plain if self.session is None else given)(proposal["value"])
 
     @traitlets.validate("options")
     @refusing

@@ -64,7 +64,9 @@ const ECHO_MS = 300;
 /** So many of the values that this page set are remembered, to know their echoes. */
 const OWN_VALUES = 8;
 
-const KERNEL_GONE = { code: "failed", message: "The kernel is gone.", hint: "Run the cells above first, then this one." } as const;
+/** What a reader does about a kernel that is gone. */
+export const RUN_AGAIN = "Run the cells above first, then this one.";
+const KERNEL_GONE = { code: "failed", message: "The kernel is gone.", hint: RUN_AGAIN } as const;
 
 interface ManagerLike {
   kernel?: { status?: string; connectionStatus?: string } | null;

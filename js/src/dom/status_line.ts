@@ -1,6 +1,6 @@
 /** What the status line says of a view: its run, its self-checks, its kernel. Knows nothing of how the line is drawn. */
 import type { AnyView, Notice, Unanswered } from "../core/linked";
-import type { Overdue } from "../core/source";
+import { RUN_AGAIN, type Overdue } from "../core/source";
 import type { StatusLine } from "./status";
 
 const LATE: Record<Overdue, { edit: string; text: string; tip: string }> = {
@@ -37,7 +37,7 @@ export function statusLine(view: AnyView): StatusLine {
   if (!computing && status.state === "idle" && status.message) parts.push({ text: status.message, tip: status.hint });
   const frozen =
     liveness === "gone"
-      ? "The kernel is gone or was restarted. Run the cells above first, then this one."
+      ? `The kernel is gone or was restarted. ${RUN_AGAIN}`
       : liveness === "frozen"
         ? manifest
           ? "Saved picture: no kernel."
