@@ -31,7 +31,7 @@ class Ahead:
         self._found: dict[str, list[torch.Tensor]] = {}
 
     def hooks(self) -> list[tuple[str, OwnHook]]:
-        """For `run_with_hooks`."""
+        """To be put on the model."""
         return [(name, OwnHook(lambda pattern, name=name: self._look(name, pattern))) for name in self._names]
 
     def _look(self, name: str, pattern: torch.Tensor) -> None:

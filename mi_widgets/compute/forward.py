@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -18,12 +18,31 @@ import torch
 
 from mi_widgets.compute.ahead import Ahead
 from mi_widgets.compute.output import complete, foretells, is_output, kept_output
-from mi_widgets.compute.undisturbed import OwnHook, is_ours, take_away, train_again, without_gradients
+from mi_widgets.compute.step import Steps, run
+from mi_widgets.compute.undisturbed import OwnHook, OwnWrite, take_away, train_again, without_gradients
 from mi_widgets.errors import ModelError, UnreadError
 from mi_widgets.models import lock_of, modules_of
 
-#: Called in the pass with (row of the layer axis, activation without its batch axis, in its own dtype and device).
+#: Called in the pass with (layer, activation without its batch axis, in its own dtype and device). Of a site that
+#: stands once the layer is -1.
 Reader = Callable[[int, torch.Tensor], None]
+#: Which blocks: all if None.
+Layers = tuple[int, ...] | None
+
+
+@dataclass(frozen=True, eq=False)
+class Write:
+    """What is put in place of an activation, before anything is read there. Several at one hook act in turn.
+
+    Attributes:
+        hook: in full, `"blocks.2.attn.hook_z"`.
+        act: called with the activation `[run, position, …]` and the place in the prompt of its first position (0
+            unless keys and values were kept); returns what stands instead, or None where it changed it in place.
+    """
+
+    hook: str
+    act: Callable[[torch.Tensor, int], torch.Tensor | None]
+
 
 #: Sites that stand once in a model, not in each block, by their first name. (`"blocks.0.…"` names one block.)
 OUTSIDE = {"hook_embed", "hook_pos_embed", "embed", "pos_embed", "ln_final", "unembed", "blocks"}
@@ -59,7 +78,9 @@ class Activations:
     """What one forward pass left.
 
     Attributes:
-        layers: model layer number of each row.
+        layers: model layer number of each row; where sites have layers of their own, of all together.
+        rows: by site, the layers that its array holds, where they are not `layers`.
+        interventions: made in the run, `data.interventions`.
         arrays: by site. A hook of every block (`"attn.hook_pattern"`): float32 `[layer, …]`, the activation's own
             axes without batch. A hook that stands once (`"ln_final.hook_scale"`): float32, its own axes without
             batch. What is kept of the model's output (`output.OUTPUT_SITES`, `LAST_LOGITS`): as described there. In
@@ -72,19 +93,28 @@ class Activations:
     layers: tuple[int, ...]
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
     was_training: bool = False
+    interventions: tuple[Any, ...] = ()
+    rows: dict[str, tuple[int, ...]] = field(default_factory=dict)
     known: dict[str, Any] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         for array in self.arrays.values():
             array.flags.writeable = False
 
-    def only(self, layers: tuple[int, ...] | None) -> Activations:
-        """These layers alone; itself if it holds no others."""
-        if layers is None or layers == self.layers:
+    def only(self, layers: Layers, sites: Iterable[str] | None = None) -> Activations:
+        """These layers (all that there are if None) and sites alone; itself if it holds no others."""
+        chosen = self.layers if layers is None else layers
+        names = list(self.arrays if sites is None else sites)
+        held = {site: self.rows.get(site, self.layers) for site in names}
+        alike = all(held[site] == chosen for site in names if in_block(site))
+        if alike and chosen == self.layers and len(names) == len(self.arrays):
             return self
-        rows = [self.layers.index(layer) for layer in layers]
-        arrays = {site: array[rows] if in_block(site) else array for site, array in self.arrays.items()}
-        return Activations(layers, arrays, self.was_training)
+        arrays = {
+            site: self.arrays[site] if not in_block(site) else _taken(self.arrays[site], held[site], chosen)
+            for site in names
+        }
+        known = self.known if chosen == self.layers else {}  # what is known is of these layers
+        return Activations(chosen, arrays, self.was_training, self.interventions, known=known)
 
     @property
     def nbytes(self) -> int:
@@ -92,15 +122,27 @@ class Activations:
         return sum(array.nbytes for array in self.arrays.values())
 
 
-class _Stack:
-    """Collects one site over the layers into one preallocated array."""
+def _taken(array: np.ndarray, held: tuple[int, ...], chosen: tuple[int, ...]) -> np.ndarray:
+    """The rows of `chosen` among those of `held`; a view where they stand side by side."""
+    if held == chosen:
+        return array
+    rows = [held.index(layer) for layer in chosen]
+    side_by_side = rows == list(range(rows[0], rows[0] + len(rows))) if rows else True
+    return array[rows[0] if rows else 0 :][: len(rows)] if side_by_side else array[rows]
 
-    def __init__(self, site: str, rows: int, lowest: float) -> None:
-        self.site, self.rows, self._lowest = site, rows, lowest
+
+class _Stack:
+    """Collects one site over its layers into one preallocated array."""
+
+    def __init__(self, site: str, layers: tuple[int, ...], lowest: float) -> None:
+        self.site, self._lowest = site, lowest
+        self.rows = len(layers)
+        self._row = {layer: row for row, layer in enumerate(layers)}
         self.filled: set[int] = set()
         self.array: torch.Tensor | None = None
 
-    def __call__(self, row: int, activation: torch.Tensor) -> None:
+    def __call__(self, layer: int, activation: torch.Tensor) -> None:
+        row = self._row[layer]
         if "@" in self.site:
             activation = take_position(self.site, activation)
         if self.array is None:
@@ -130,13 +172,14 @@ def _mask(scores: torch.Tensor, lowest: float) -> None:
     scores.masked_fill_(scores <= lowest, torch.nan)
 
 
-@without_gradients
 def forward(
     model: Any,
     ids: np.ndarray,
     sites: Sequence[str],
-    layers: Iterable[int] | None = None,
+    layers: Iterable[int] | Mapping[str, Layers] | None = None,
     readers: dict[str, Reader] | None = None,
+    writes: Sequence[Write] = (),
+    interventions: tuple[Any, ...] = (),
 ) -> Activations:
     """Run the model once, in evaluation mode and without gradients.
 
@@ -149,8 +192,10 @@ def forward(
         sites: hook names within a block, e.g. `"attn.hook_pattern"`, or of the whole model, e.g.
             `"ln_final.hook_scale"`; either of one position alone (`at_position`); or names of
             `output.OUTPUT_SITES` or `output.LAST_LOGITS`. Each becomes an array.
-        layers: which blocks; all if None.
+        layers: which blocks; all if None. Or by site; all for a site that is not named.
         readers: further functions by site, called in the pass after the site is stored.
+        writes: what is changed in the pass; readers and arrays see what was written.
+        interventions: what the writes were made from, to be named in results.
 
     Returns:
         Activations with one array for each site.
@@ -159,17 +204,52 @@ def forward(
         ModelError: a site that this architecture does not have, or whose hook never fired; or next tokens asked of a
             model that has read them.
     """
-    chosen = tuple(range(int(model.cfg.n_layers)) if layers is None else layers)
+    return run(forward_steps(model, ids, sites, layers, readers, writes, interventions))
+
+
+def forward_steps(
+    model: Any,
+    ids: np.ndarray,
+    sites: Sequence[str],
+    layers: Iterable[int] | Mapping[str, Layers] | None = None,
+    readers: dict[str, Reader] | None = None,
+    writes: Sequence[Write] = (),
+    interventions: tuple[Any, ...] = (),
+    pausing: bool = False,  # noqa: ARG001
+) -> Steps[Activations]:
+    """`forward` as steps."""
+    yield from ()
+    return _forward(model, ids, sites, layers, readers, writes, interventions)
+
+
+@without_gradients
+def _forward(
+    model: Any,
+    ids: np.ndarray,
+    sites: Sequence[str],
+    layers: Iterable[int] | Mapping[str, Layers] | None,
+    readers: dict[str, Reader] | None,
+    writes: Sequence[Write],
+    interventions: tuple[Any, ...],
+) -> Activations:
+    every = tuple(range(int(model.cfg.n_layers)))
+    own = dict(layers) if isinstance(layers, Mapping) else {}
+    common = every if layers is None or isinstance(layers, Mapping) else tuple(layers)
+
+    def layers_of(site: str) -> tuple[int, ...]:
+        chosen = own.get(site) if site in own else common
+        return (every if chosen is None else chosen) if in_block(site) else (-1,)
+
     lowest = max(torch.finfo(torch.float32).min, torch.finfo(_dtype(model)).min) / 2
     hooked = [site for site in sites if not is_output(site)]
-    stacks = {site: _Stack(site, len(chosen) if in_block(site) else 1, lowest) for site in hooked}
-    watched: list[str] = list(dict.fromkeys([*hooked, *(readers or {})]))
-    hooks: list[tuple[str, OwnHook]] = []
-    for site in watched:
+    stacks = {site: _Stack(site, layers_of(site), lowest) for site in hooked}
+    hooks: list[tuple[str, Any]] = [(write.hook, OwnWrite(write.act)) for write in writes]
+    for site in dict.fromkeys([*hooked, *(readers or {})]):
         takers = [taker for taker in (stacks.get(site), (readers or {}).get(site)) if taker is not None]
         name = site.partition("@")[0]
-        for row, at in enumerate([f"blocks.{layer}.{name}" for layer in chosen] if in_block(site) else [name]):
-            hooks += [(at, OwnHook(partial(taker, row))) for taker in takers]
+        for layer in layers_of(site):
+            at = f"blocks.{layer}.{name}" if layer >= 0 else name
+            hooks += [(at, OwnHook(partial(taker, layer))) for taker in takers]
     wanted = [site for site in sites if is_output(site)]
     ahead = Ahead(model) if foretells(wanted) else None
     hooks += ahead.hooks() if ahead is not None else []
@@ -184,15 +264,18 @@ def forward(
     for site, stack in stacks.items():
         if len(stack.filled) != stack.rows:
             raise _unread(site, stack)
+    in_blocks = {site: layers_of(site) for site in hooked if in_block(site)}
     return Activations(
-        layers=chosen,
+        layers=tuple(sorted({layer for held in in_blocks.values() for layer in held})) if own else common,
         arrays={site: stack.result(in_block(site)) for site, stack in stacks.items()}
         | {site: output[site] for site in wanted},
         was_training=was_training,
+        interventions=interventions,
+        rows=in_blocks if own else {},
     )
 
 
-def _run(model: Any, tokens: torch.Tensor, hooks: list[tuple[str, OwnHook]], logits: bool) -> tuple[Any, bool]:
+def _run(model: Any, tokens: torch.Tensor, hooks: list[tuple[str, Any]], logits: bool) -> tuple[Any, bool]:
     """The pass itself: the logits (or None), and whether the model was in training mode."""
     known = model.hook_dict
     absent = [name for name, _ in hooks if name not in known]
@@ -201,25 +284,24 @@ def _run(model: Any, tokens: torch.Tensor, hooks: list[tuple[str, OwnHook]], log
         raise ModelError(f"this architecture has no {' or '.join(sites)}.", "Choose another weighting or view.")
     points = {id(known[name]): known[name] for name, _ in hooks}.values()
     training = [module for module in modules_of(model) if module.training]
-    level = getattr(model, "context_level", 0)
     try:
         try:
             for module in training:
                 module.training = False
-            kind = "logits" if logits else None
-            return model.run_with_hooks(tokens, fwd_hooks=hooks, return_type=kind), bool(training)
+            # Put there by hand: once each, where TransformerLens would call them by every name of the hook; and
+            # permanent, so that a reset_hooks() of the user's, while the pass pauses, leaves them.
+            for name, hook in hooks:
+                known[name].add_hook(hook, is_permanent=True)
+            return model.forward(tokens, return_type="logits" if logits else None), bool(training)
         finally:
-            _restore(model, training, points, level)
+            _restore(training, points)
     finally:
-        _restore(model, training, points, level)
+        _restore(training, points)
 
 
-def _restore(model: Any, training: list[torch.nn.Module], points: Iterable[Any], level: int) -> None:
-    """Flags and hooks as they were; may be called again. TransformerLens takes its hooks away itself, unless a Ctrl-C
-    comes just then."""
+def _restore(training: list[torch.nn.Module], points: Iterable[Any]) -> None:
+    """Flags and hooks as they were; may be called again."""
     train_again(training)
-    if any(is_ours(held) for point in points for held in point.fwd_hooks):
-        model.context_level = level
     take_away(points)
 
 

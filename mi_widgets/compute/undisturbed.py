@@ -69,8 +69,28 @@ class OwnHook:
             self._act(activation[0].detach())
 
 
+class OwnWrite(OwnHook):
+    """A hook of ours that puts something in place of the activation; also on its own thread alone.
+
+    Args:
+        act: called with the activation `[run, position, …]` and the place in the prompt of its first position; what it
+            returns stands instead.
+        first: that place.
+    """
+
+    def __init__(self, act: Callable[[torch.Tensor, int], torch.Tensor | None], first: int = 0) -> None:
+        super().__init__(lambda _activation: None)
+        self._write, self._first = act, first
+
+    def __call__(self, activation: torch.Tensor, hook: Any = None) -> torch.Tensor | None:  # type: ignore[override]  # noqa: ARG002
+        """As TransformerLens calls it."""
+        if threading.get_ident() != self._thread:
+            return None
+        return self._write(activation, self._first)
+
+
 def is_ours(held: Any) -> bool:
-    """Whether what TransformerLens keeps of a hook is of an `OwnHook`."""
+    """Whether what TransformerLens keeps of a hook is an `OwnHook`."""
     return isinstance(getattr(held, "user_hook", None), OwnHook)
 
 
