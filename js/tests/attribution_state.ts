@@ -28,6 +28,8 @@ export function attributionManifest(change: Partial<AttributionManifest> = {}): 
     kind: "logit_attribution",
     run: 1,
     model: "synthetic",
+    interventions: [],
+    ablated: [],
     tokens: { ids: strings.map((_, at) => 100 + at), strings, special: strings.map((_, at) => at === 0), spans: strings.map(() => [-1, -1]), text: null },
     position: 6,
     answer: { id: 102, string: " Mary" },

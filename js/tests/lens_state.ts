@@ -89,6 +89,8 @@ export function lensPicture(given: LensGiven): DataView {
     kind: "logit_lens",
     run,
     model: "synthetic",
+    interventions: [],
+    other: null,
     tokens: table(strings),
     positions: strings.map((_, at) => at),
     layers,

@@ -57,6 +57,8 @@ export function promptPicture(run: number, sides: Written[], pairs: number[][] |
     kind: "prompt",
     run,
     model: "synthetic",
+    interventions: [],
+    other: null,
     sides: sides.map(({ strings, ids, surprisal }) => {
       const total = surprisal.slice(1).reduce((sum, bits) => sum + bits, 0);
       const scored = strings.length - 1;

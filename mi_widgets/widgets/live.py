@@ -17,7 +17,9 @@ from mi_widgets.session import Progress, Session, explain
 from mi_widgets.session.prompts import from_wire, given, history_to_wire, plain, to_wire
 from mi_widgets.session.traits import Checked, Options, refusing
 from mi_widgets.widgets.options import OptionTable, options_from_wire
+from mi_widgets.widgets.run_page import ORDERS, interventions_after, run_from_wire, run_to_wire
 from mi_widgets.widgets.view import View, status_value
+from mi_widgets.wire.interventions import intervention_values, interventions_of
 
 #: A first picture that takes longer than this is not waited for when the view is displayed.
 STILL_SECONDS = 2.0
@@ -49,6 +51,7 @@ class LiveView(View):
 
     prompt: Any = Checked(None).tag(**PROMPT_TRAIT)
     history = traitlets.List().tag(sync=True)
+    interventions = traitlets.List(help="What the page knows of the interventions made.").tag(sync=True)
     options: Any = Options().tag(sync=True, from_page=True, from_json=options_from_wire)
 
     #: The result of the picture, kept by the subclass.
@@ -62,11 +65,14 @@ class LiveView(View):
         #: What the picture on screen, and the one being made, are of.
         self._drawn: dict[str, Any] = {}
         self._asked: dict[str, Any] = {}
+        #: The interventions of now, and those before their last change.
+        self._made = self._made_before = interventions_of(self._data if session is None else session)
         super().__init__(
             session,
             options=options,
             prompt=session.prompt if session is not None else None,
             history=history_to_wire(session.history) if session is not None else [],
+            interventions=intervention_values(self._made),
             **traits,
         )
         self.observe(self._prompt_edited, "prompt")
@@ -87,6 +93,9 @@ class LiveView(View):
             with self.hold_sync():
                 self.prompt = self.session.prompt
                 self.history = history_to_wire(self.session.history)
+        elif name == "interventions" and self.session is not None:
+            self._made_before, self._made = self._made, interventions_of(self.session)
+            self.interventions = intervention_values(self._made)
 
     # --- what a subclass uses ------------------------------------------------------------------------
 
@@ -147,6 +156,7 @@ class LiveView(View):
             "session_id": self.session_id,
             "prompt": to_wire(self._drawn.get("prompt")),
             "history": [],
+            "interventions": intervention_values(interventions_of(self._data)),
             "selection": {**self.selection.to_dict(), "stamp": self._stamp},
             "options": self.options,
             "status": status_value("frozen", run),
@@ -186,6 +196,13 @@ class LiveView(View):
         current = self._trait_values.get("options") or self.OPTIONS.defaults
         return self.changed_options(current, dict(proposal["value"]))
 
+    def _order(self, order: dict[str, Any]) -> None:
+        if order.get("order") not in ORDERS:
+            super()._order(order)
+        if self.session is None:
+            raise DataError("a view of plain data has no model to change.", "Make it from a session.")
+        self.session.interventions = interventions_after(order, self._made, self._made_before, self._shape())
+
     def _prompt_edited(self, change: Any) -> None:
         if self.session is not None and change["new"] != self.session.prompt:
             self.session.prompt = change["new"]
@@ -203,7 +220,9 @@ class ComparedView(LiveView):
         compare: the second prompt, or None.
     """
 
-    compare = traitlets.Any(None, allow_none=True).tag(**PROMPT_TRAIT)
+    compare = traitlets.Any(None, allow_none=True).tag(
+        **{**PROMPT_TRAIT, "to_json": run_to_wire, "from_json": run_from_wire}
+    )
 
     #: Both results and what tells them apart, kept by the subclass; None where nothing is compared.
     _comparison: Any = None
@@ -224,7 +243,7 @@ class ComparedView(LiveView):
         return self._data if self._comparison is None else self._comparison
 
     def _frozen(self, run: int, picture: bytes, store: bytes = b"", **own: Any) -> dict[str, Any]:
-        return super()._frozen(run, picture, store, compare=to_wire(self._drawn.get("compare")), **own)
+        return super()._frozen(run, picture, store, compare=run_to_wire(self._drawn.get("compare"), self), **own)
 
     @traitlets.validate("compare")
     @refusing

@@ -23,7 +23,7 @@ from mi_widgets.widgets.prompt_options import OPTIONS
 from mi_widgets.widgets.prompt_writing import Writing
 from mi_widgets.widgets.recipe import recipe_lines
 from mi_widgets.widgets.source import session_of
-from mi_widgets.widgets.view import RequestError, page_source, status_value
+from mi_widgets.widgets.view import page_source, status_value
 from mi_widgets.wire.prompt_picture import PromptPicture
 
 #: Candidates kept for each position, unless the view is told otherwise.
@@ -253,7 +253,7 @@ class Prompt(ComparedView):
         elif order.get("order") == "sample":
             self._write(order.get("tokens") or int(self.options["length"]))
         else:
-            raise RequestError("unknown", f"The prompt view does not know {order.get('order')!r}.")
+            super()._order(order)
 
     def _writable(self) -> Session:
         if self.session is None:

@@ -175,9 +175,9 @@ class View(anywidget.AnyWidget):
         """The parcel a request of the page asks for, or RequestError."""
         raise RequestError("unknown", f"{type(self).__name__} has nothing to answer.")
 
-    def _order(self, order: dict[str, Any]) -> None:  # noqa: ARG002
+    def _order(self, order: dict[str, Any]) -> None:
         """Do once what the page orders (a `wire.messages.Order`)."""
-        raise RequestError("unknown", f"{type(self).__name__} takes no orders.")
+        raise RequestError("unknown", f"{type(self).__name__} does not know the order {order.get('order')!r}.")
 
     def _result(self) -> Any:
         """All that the picture shows, as `save` writes it to `.npz`."""

@@ -16,6 +16,7 @@ from mi_widgets.data.attention import UNITS
 from mi_widgets.data.thumbnails import thumbnails
 from mi_widgets.wire.blocks import Block, value_range
 from mi_widgets.wire.checks import finite_checks, worst
+from mi_widgets.wire.interventions import ablated_heads, interventions_of, labels, other_run
 from mi_widgets.wire.messages import (
     AttentionManifest,
     CheckValue,
@@ -61,6 +62,7 @@ def manifest(
         difference_high: largest |A − B|, where compared.
     """
     sides = [patterns] if comparison is None else [patterns, comparison.b]
+    made = interventions_of(patterns)
     head_high = patterns.head_high
     low = patterns.low if patterns.weighting == "scores" else min(0.0, patterns.low)
     high = float(np.nanmax(head_high)) if np.isfinite(head_high).any() else 0.0
@@ -75,6 +77,9 @@ def manifest(
         "kind": "attention",
         "run": run,
         "model": patterns.model,
+        "interventions": labels(made),
+        "ablated": ablated_heads(made),
+        "other": None if comparison is None else other_run(patterns, comparison.b),
         "tokens": token_table(patterns.tokens),
         "layers": list(patterns.layers),
         "heads": patterns.n_heads,

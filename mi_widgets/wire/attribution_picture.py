@@ -11,6 +11,7 @@ from mi_widgets.data import LogitAttribution
 from mi_widgets.wire.attention import token_table
 from mi_widgets.wire.blocks import Block, pack
 from mi_widgets.wire.checks import output_check
+from mi_widgets.wire.interventions import ablated_heads, interventions_of, labels
 from mi_widgets.wire.messages import CheckValue, TokenName
 from mi_widgets.wire.view_messages import AttributionManifest, Candidate
 
@@ -66,6 +67,8 @@ class AttributionPicture:
             "kind": "logit_attribution",
             "run": self.run,
             "model": shown.model,
+            "interventions": labels(interventions_of(shown)),
+            "ablated": ablated_heads(interventions_of(shown)),
             "tokens": token_table(shown.tokens),
             "position": shown.position,
             "answer": _token(shown.answer, shown.answer_string),

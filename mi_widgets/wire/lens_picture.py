@@ -15,6 +15,7 @@ from mi_widgets.errors import DataError
 from mi_widgets.wire.attention import token_table
 from mi_widgets.wire.blocks import Block, pack
 from mi_widgets.wire.checks import finite_checks, output_check
+from mi_widgets.wire.interventions import interventions_of, labels, other_run
 from mi_widgets.wire.messages import CheckValue, TokenName
 from mi_widgets.wire.view_messages import LensCompare, LensManifest, LensRows
 
@@ -117,6 +118,8 @@ class LensPicture:
             "kind": "logit_lens",
             "run": self.run,
             "model": lens.model,
+            "interventions": labels(interventions_of(lens)),
+            "other": None if self.comparison is None else other_run(lens, self.comparison.b),
             "tokens": token_table(lens.tokens),
             "positions": list(lens.positions),
             "layers": list(lens.layers),

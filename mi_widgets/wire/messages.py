@@ -58,6 +58,37 @@ class ChatMessage(TypedDict):
     content: str
 
 
+class InterventionValue(TypedDict):
+    """A `data.interventions.Change` as the page sees it: what it is called, its kind ("ablate", "patch", "add", "own"),
+    of an ablation what it puts in place ("zero", "mean", "resample"), and the block and head that it is made at; null
+    where it has no such thing."""
+
+    label: str
+    kind: str
+    by: str | None
+    layer: int | None
+    head: int | None
+
+
+class RunValue(TypedDict):
+    """A `data.Run` beside the session's; what is null is the session's. The model and the interventions are named by
+    their labels; a page that edits the prompt sends the others back as they came, or no interventions."""
+
+    kind: Literal["run"]
+    prompt: PromptValue | None
+    model: str | None
+    interventions: list[str] | None
+
+
+class OtherRun(TypedDict):
+    """What a picture's side B is, beside its prompt: labels of the interventions made in it, the heads that they
+    ablate, and the label of its model where it is not A's."""
+
+    interventions: list[str]
+    ablated: list[list[int]]
+    model: str | None
+
+
 class SelectionValue(TypedDict):
     """`data.Selection` with `stamp`, which grows with every change anywhere: the larger stamp is the newer."""
 
@@ -119,11 +150,18 @@ class CompareTable(TypedDict):
 
 
 class AttentionManifest(TypedDict):
-    """What the attention picture means. Ranges are over every allowed, finite cell of the shown side."""
+    """What the attention picture means. Ranges are over every allowed, finite cell of the shown side.
+
+    `interventions`: labels of those made in A, `ablated`: the [layer, head] that they ablate; `other`: the same of B,
+    null where nothing is compared.
+    """
 
     kind: Literal["attention"]
     run: int
     model: str
+    interventions: list[str]
+    ablated: list[list[int]]
+    other: OtherRun | None
     tokens: TokenTable
     layers: list[int]
     heads: int
@@ -244,25 +282,35 @@ class RefusedToken(TypedDict):
 
 
 class Order(TypedDict, total=False):
-    """Page to kernel: do something once. `append`: put these tokens after the prompt. `sample`: let the model write
-    `tokens` tokens, with what the view's options say."""
+    """Page to kernel: do something once.
+
+    Of the prompt view: `append`: put these `ids` after the prompt; `sample`: let the model write `tokens` tokens, with
+    what the view's options say. Of every view, on the interventions of its session: `ablate`: take these `heads` out,
+    or where all of them are out, put them back; `remove`: take away the intervention at place `at`, which is called
+    `label`; `restore`: take all away; `undo`: those that were made before the last change, and again: those of now.
+    """
 
     kind: Literal["order"]
-    order: Literal["append", "sample"]
+    order: Literal["append", "sample", "ablate", "remove", "restore", "undo"]
     ids: list[int]
     tokens: int
+    heads: list[list[int]]
+    at: int
+    label: str
 
 
 class AttentionState(TypedDict):
     """The synchronised state of the attention explorer; the names are the widget's traits.
 
-    `picture`: parcel with an `AttentionManifest` and the block `atlas/<show>`. `focus`: parcel of the blocks
-    `head/<side>/<layer>.<head>` on screen. `store`: the same for every head kept in an offline page.
+    `interventions`: those of the session; of data and of an offline page those of the picture. `picture`: parcel with
+    an `AttentionManifest` and the block `atlas/<show>`. `focus`: parcel of the blocks `head/<side>/<layer>.<head>` on
+    screen. `store`: the same for every head kept in an offline page.
     """
 
     session_id: str
     prompt: PromptValue | None
-    compare: PromptValue | None
+    compare: PromptValue | RunValue | None
+    interventions: list[InterventionValue]
     history: list[PromptValue]
     selection: SelectionValue
     options: AttentionOptions

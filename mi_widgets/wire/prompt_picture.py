@@ -15,6 +15,7 @@ from mi_widgets.data.next_tokens import BIT
 from mi_widgets.wire.attention import token_table
 from mi_widgets.wire.blocks import Block, pack
 from mi_widgets.wire.checks import finite_checks, worst
+from mi_widgets.wire.interventions import interventions_of, labels, other_run
 from mi_widgets.wire.messages import CheckValue, TokenName
 from mi_widgets.wire.view_messages import PromptManifest, PromptSide
 
@@ -87,6 +88,8 @@ class PromptPicture:
             "kind": "prompt",
             "run": self.run,
             "model": self.data.model,
+            "interventions": labels(interventions_of(self.data)),
+            "other": None if self.comparison is None else other_run(self.data, self.comparison.b),
             "sides": [_side(side) for side in self.sides.values()],
             "pairs": pairs,
             "names": self._names(),

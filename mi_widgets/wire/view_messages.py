@@ -9,8 +9,11 @@ from typing import Literal, TypedDict
 
 from mi_widgets.wire.messages import (
     CheckValue,
+    InterventionValue,
+    OtherRun,
     PromptValue,
     RefusedToken,
+    RunValue,
     SelectionValue,
     Show,
     StatusValue,
@@ -40,6 +43,8 @@ class LensManifest(TypedDict):
     kind: Literal["logit_lens"]
     run: int
     model: str
+    interventions: list[str]
+    other: OtherRun | None
     tokens: TokenTable
     positions: list[int]
     layers: list[int]
@@ -104,7 +109,8 @@ class LensState(TypedDict):
 
     session_id: str
     prompt: PromptValue | None
-    compare: PromptValue | None
+    compare: PromptValue | RunValue | None
+    interventions: list[InterventionValue]
     history: list[PromptValue]
     selection: SelectionValue
     options: LensOptions
@@ -132,6 +138,7 @@ PartKind = Literal[
     "unembedding bias",
     "output transform",
     "rest",
+    "intervention",
 ]
 
 
@@ -147,6 +154,8 @@ class AttributionManifest(TypedDict):
     kind: Literal["logit_attribution"]
     run: int
     model: str
+    interventions: list[str]
+    ablated: list[list[int]]
     tokens: TokenTable
     position: int
     answer: TokenName
@@ -203,6 +212,7 @@ class AttributionState(TypedDict):
 
     session_id: str
     prompt: PromptValue | None
+    interventions: list[InterventionValue]
     history: list[PromptValue]
     selection: SelectionValue
     answer: str | int | None
@@ -239,6 +249,8 @@ class PromptManifest(TypedDict):
     kind: Literal["prompt"]
     run: int
     model: str
+    interventions: list[str]
+    other: OtherRun | None
     sides: list[PromptSide]
     pairs: list[list[int]] | None
     names: list[TokenName]
@@ -271,7 +283,8 @@ class PromptState(TypedDict):
 
     session_id: str
     prompt: PromptValue | None
-    compare: PromptValue | None
+    compare: PromptValue | RunValue | None
+    interventions: list[InterventionValue]
     history: list[PromptValue]
     selection: SelectionValue
     options: PromptOptions

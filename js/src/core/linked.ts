@@ -3,12 +3,13 @@
  * it. A view extends this with its own picture. Knows nothing of the DOM or of any particular picture.
  */
 import { Bus, NO_HOVER, type HoverValue } from "./bus";
+import { besideOf, Interventions, isRun, nameOfHead, sameLabels, UNTOUCHED, type Beside, type Head } from "./interventions";
 import { mayBeOf } from "./prompt";
 import { RequestFailed } from "./requests";
 import { changed, isNewer, NOTHING } from "./selection";
 import { computed, Signal, type Readable, type Scope } from "./signal";
 import type { DataSource, Liveness, Overdue } from "./source";
-import type { CheckValue, PromptValue, RefusedToken, SelectionValue, State as RunState, StatusValue, TokenTable } from "./wire.gen";
+import type { CheckValue, InterventionValue, OtherRun, PromptValue, RefusedToken, RunValue, SelectionValue, State as RunState, StatusValue, TokenTable } from "./wire.gen";
 
 /** The traits that views share; a view may lack the optional ones. */
 export interface LinkedState {
@@ -18,7 +19,8 @@ export interface LinkedState {
   height: number;
   options?: object;
   prompt?: PromptValue | null;
-  compare?: PromptValue | null;
+  compare?: PromptValue | RunValue | null;
+  interventions?: InterventionValue[];
   history?: PromptValue[];
 }
 
@@ -33,6 +35,11 @@ export interface Pictured {
     model: string;
     checks: CheckValue[];
     notes: string[];
+    /** Labels of the interventions made in it, and the heads that they ablate; and what side B is. Pictures of earlier
+     * versions say nothing of it. */
+    interventions?: string[];
+    ablated?: number[][];
+    other?: OtherRun | null;
     /** False where the picture was given as data: no kernel can compute another one. */
     live?: boolean;
   };
@@ -69,6 +76,9 @@ export interface AnyView {
   readonly status: Readable<StatusValue>;
   readonly prompt: Readable<PromptValue | null>;
   readonly compare: Readable<PromptValue | null>;
+  readonly interventions: Interventions;
+  readonly beside: Readable<Beside | null>;
+  readonly compares: boolean;
   readonly history: Readable<PromptValue[]>;
   readonly picture: Readable<Pictured | null>;
   readonly height: Readable<number>;
@@ -79,6 +89,10 @@ export interface AnyView {
   readonly stale: Readable<boolean>;
   readonly canCompute: Readable<boolean>;
   setPrompt(which: "prompt" | "compare", value: PromptValue | null): void;
+  compareUntouched(): void;
+  toggleAblation(heads?: Head[]): string;
+  takeAway(at: number): void;
+  restore(): string;
 }
 
 const QUIET: StatusValue = {
@@ -92,7 +106,7 @@ const QUIET: StatusValue = {
   elapsed_ms: 0,
 };
 
-const SHARED = ["options", "selection", "status", "prompt", "compare", "history", "height"] as const;
+const SHARED = ["options", "selection", "status", "prompt", "compare", "interventions", "history", "height"] as const;
 
 export abstract class Linked<State extends LinkedState, Options extends object, Picture extends Pictured>
   implements AnyView
@@ -101,7 +115,9 @@ export abstract class Linked<State extends LinkedState, Options extends object, 
   readonly selection = new Signal<SelectionValue>(NOTHING);
   readonly status = new Signal<StatusValue>(QUIET);
   readonly prompt = new Signal<PromptValue | null>(null);
-  readonly compare = new Signal<PromptValue | null>(null);
+  /** Side B as it was given: another prompt, or another run. */
+  readonly #compare = new Signal<PromptValue | RunValue | null>(null);
+  readonly interventions: Interventions;
   readonly history = new Signal<PromptValue[]>([]);
   readonly picture = new Signal<Picture | null>(null);
   readonly height: Signal<number>;
@@ -127,6 +143,10 @@ export abstract class Linked<State extends LinkedState, Options extends object, 
     this.options = new Signal(kind.defaults);
     this.height = new Signal(kind.height);
     this.bus = new Bus(() => source.get("session_id") ?? "");
+    this.interventions = new Interventions((order) => {
+      source.order(order);
+      this.expectKernel();
+    });
   }
 
   /** Takes what the named parcels of the view hold. What it throws is shown over the last good picture. */
@@ -141,6 +161,8 @@ export abstract class Linked<State extends LinkedState, Options extends object, 
     scope.add(this.bus.subscribe("selection", (value) => this.#adopt(value)));
     scope.add(this.bus.subscribe("hover", (value) => (this.remote.value = value)));
     this.#shareEdits();
+    // A kernel that is gone does nothing more of what was ordered.
+    scope.effect(() => source.liveness.value !== "live" && this.interventions.takeBack());
     // Linked views must not keep pointing at what a view that is gone pointed at.
     scope.add(() => {
       if (this.#pointing) this.bus.publish("hover", NO_HOVER);
@@ -165,7 +187,41 @@ export abstract class Linked<State extends LinkedState, Options extends object, 
       if (this.notice.value?.unread) return true;
       if (!overdue?.edit) return run > picture.run;
     }
-    return run > picture.run || !mayBeOf(picture.prompts, this.prompt.value, this.compare.value);
+    return run > picture.run || !mayBeOf(picture.prompts, this.prompt.value, this.compare.value) || this.#otherwiseMade(picture);
+  });
+
+  /** The prompt of side B: its own, or that of the session. */
+  readonly compare: Readable<PromptValue | null> = computed(() => {
+    const compare = this.#compare.value;
+    return isRun(compare) ? (compare.prompt ?? this.prompt.value) : compare;
+  });
+
+  readonly beside: Readable<Beside | null> = computed(() =>
+    besideOf(this.interventions.made.value, this.#compare.value, this.picture.value?.manifest),
+  );
+
+  /** A second prompt or run can stand beside the first. */
+  get compares(): boolean {
+    return this.source.get("compare") !== undefined;
+  }
+
+  /** The heads that an ablation would be of: those chosen, here or in a linked view. */
+  readonly aimed: Readable<Head[]> = computed(() => {
+    const { layer, head, heads } = this.selection.value;
+    return layer === null || head === null ? heads.map(([layer = -1, head = -1]) => ({ layer, head })) : [{ layer, head }];
+  });
+
+  /** The heads that are ablated, by side: as asked for where the picture follows, else as the picture has it. */
+  readonly ablated: Readable<{ A: Head[]; B: Head[] }> = computed(() => {
+    const manifest = this.picture.value?.manifest;
+    const asHeads = (pairs: number[][] | undefined): Head[] => (pairs ?? []).map(([layer = -1, head = -1]) => ({ layer, head }));
+    const asked = this.canCompute.value && !this.stale.value;
+    const A = asked
+      ? this.interventions.made.value.filter(({ kind, head }) => kind === "ablate" && head !== null).map(({ layer, head }) => ({ layer: layer!, head: head! }))
+      : asHeads(manifest?.ablated);
+    const compare = this.#compare.value;
+    const shared = asked && compare !== null && !(isRun(compare) && compare.interventions);
+    return { A, B: shared ? A : asHeads(manifest?.other?.ablated) };
   });
 
   readonly unanswered: Readable<Unanswered | null> = computed(() => {
@@ -199,10 +255,39 @@ export abstract class Linked<State extends LinkedState, Options extends object, 
   }
 
   setPrompt(which: "prompt" | "compare", value: PromptValue | null): void {
-    this[which].value = value;
     this.notice.value = null;
-    this.source.set(which, value as State[typeof which]);
-    this.expectKernel();
+    const held = this.#compare.peek();
+    if (which === "prompt") this.#ask({ prompt: value });
+    // Another prompt for a run leaves the rest of it as it is.
+    else this.#ask({ compare: value && isRun(held) ? { ...held, prompt: value } : value });
+  }
+
+  /** Sets the untouched run of the same prompt beside the one in sight. */
+  compareUntouched(): void {
+    if (this.compares && this.canCompute.peek()) this.#ask({ compare: UNTOUCHED });
+  }
+
+  /** Ablates the heads, or puts them back where all are ablated; says what was done. */
+  toggleAblation(heads: Head[] = this.aimed.peek()): string {
+    if (!this.canCompute.peek()) return "without a model no head can be ablated";
+    if (!heads.length) return "no head is chosen";
+    const named = heads.map(nameOfHead).join(", ");
+    return `${named} ${this.interventions.toggle(heads) ? "ablated" : "restored"}`;
+  }
+
+  /** Takes one intervention away. */
+  takeAway(at: number): void {
+    if (this.canCompute.peek()) this.interventions.remove(at);
+  }
+
+  /** Takes all interventions away, or puts back those that were taken away last; says what was done. */
+  restore(): string {
+    const { made, aside } = this.interventions;
+    if (!this.canCompute.peek() || !(made.peek().length || aside.peek().length)) return "no intervention is made";
+    const away = made.peek().length > 0;
+    if (away) this.interventions.restore();
+    else this.interventions.putBack();
+    return away ? "all interventions taken away" : "interventions put back";
   }
 
   /** Tells linked views what the pointer is over, in positions of prompt A; nothing given, nothing pointed at. */
@@ -233,6 +318,19 @@ export abstract class Linked<State extends LinkedState, Options extends object, 
 
   // ---- within ----------------------------------------------------------------------------------------------------
 
+  #ask(change: Partial<Pick<LinkedState, "prompt" | "compare">>): void {
+    if (change.prompt !== undefined) this.prompt.value = change.prompt;
+    if (change.compare !== undefined) this.#compare.value = change.compare;
+    this.source.setTogether(change as Partial<State>);
+    this.expectKernel();
+  }
+
+  /** Other interventions are made than those of the picture, as far as it names them. */
+  #otherwiseMade({ manifest }: Picture): boolean {
+    const own = manifest.interventions;
+    return own !== undefined && !sameLabels(own, this.interventions.made.value.map(({ label }) => label));
+  }
+
   /** Linked views say of each other's edits that they are still on their way. */
   #shareEdits(): void {
     const { bus, scope, source } = this;
@@ -262,9 +360,13 @@ export abstract class Linked<State extends LinkedState, Options extends object, 
     const kind = this.#kind;
     if (names.has("height")) this.height.value = source.get("height") || kind.height;
     if (names.has("options")) this.options.value = { ...kind.defaults, ...source.get("options") };
-    if (names.has("status")) this.status.value = { ...QUIET, ...source.get("status") };
+    if (names.has("status")) {
+      this.status.value = { ...QUIET, ...source.get("status") };
+      if (this.status.peek().state === "error") this.interventions.takeBack();
+    }
     if (names.has("prompt")) this.prompt.value = source.get("prompt") ?? null;
-    if (names.has("compare")) this.compare.value = source.get("compare") ?? null;
+    if (names.has("compare")) this.#compare.value = source.get("compare") ?? null;
+    if (names.has("interventions")) this.interventions.tell(source.get("interventions") ?? []);
     if (names.has("history")) this.history.value = source.get("history") ?? [];
     if (names.has("selection")) this.#adopt(source.get("selection"));
     try {

@@ -58,6 +58,40 @@ export interface ChatMessage {
 }
 
 /**
+ * A `data.interventions.Change` as the page sees it: what it is called, its kind ("ablate", "patch", "add", "own"),
+ * of an ablation what it puts in place ("zero", "mean", "resample"), and the block and head that it is made at; null
+ * where it has no such thing.
+ */
+export interface InterventionValue {
+  label: string;
+  kind: string;
+  by: string | null;
+  layer: number | null;
+  head: number | null;
+}
+
+/**
+ * A `data.Run` beside the session's; what is null is the session's. The model and the interventions are named by
+ * their labels; a page that edits the prompt sends the others back as they came, or no interventions.
+ */
+export interface RunValue {
+  kind: "run";
+  prompt: PromptValue | null;
+  model: string | null;
+  interventions: string[] | null;
+}
+
+/**
+ * What a picture's side B is, beside its prompt: labels of the interventions made in it, the heads that they
+ * ablate, and the label of its model where it is not A's.
+ */
+export interface OtherRun {
+  interventions: string[];
+  ablated: number[][];
+  model: string | null;
+}
+
+/**
  * `data.Selection` with `stamp`, which grows with every change anywhere: the larger stamp is the newer.
  */
 export interface SelectionValue {
@@ -125,11 +159,17 @@ export interface CompareTable {
 
 /**
  * What the attention picture means. Ranges are over every allowed, finite cell of the shown side.
+ *
+ * `interventions`: labels of those made in A, `ablated`: the [layer, head] that they ablate; `other`: the same of B,
+ * null where nothing is compared.
  */
 export interface AttentionManifest {
   kind: "attention";
   run: number;
   model: string;
+  interventions: string[];
+  ablated: number[][];
+  other: OtherRun | null;
   tokens: TokenTable;
   layers: number[];
   heads: number;
@@ -256,26 +296,35 @@ export interface RefusedToken {
 }
 
 /**
- * Page to kernel: do something once. `append`: put these tokens after the prompt. `sample`: let the model write
- * `tokens` tokens, with what the view's options say.
+ * Page to kernel: do something once.
+ *
+ * Of the prompt view: `append`: put these `ids` after the prompt; `sample`: let the model write `tokens` tokens, with
+ * what the view's options say. Of every view, on the interventions of its session: `ablate`: take these `heads` out,
+ * or where all of them are out, put them back; `remove`: take away the intervention at place `at`, which is called
+ * `label`; `restore`: take all away; `undo`: those that were made before the last change, and again: those of now.
  */
 export interface Order {
   kind?: "order";
-  order?: "append" | "sample";
+  order?: "append" | "sample" | "ablate" | "remove" | "restore" | "undo";
   ids?: number[];
   tokens?: number;
+  heads?: number[][];
+  at?: number;
+  label?: string;
 }
 
 /**
  * The synchronised state of the attention explorer; the names are the widget's traits.
  *
- * `picture`: parcel with an `AttentionManifest` and the block `atlas/<show>`. `focus`: parcel of the blocks
- * `head/<side>/<layer>.<head>` on screen. `store`: the same for every head kept in an offline page.
+ * `interventions`: those of the session; of data and of an offline page those of the picture. `picture`: parcel with
+ * an `AttentionManifest` and the block `atlas/<show>`. `focus`: parcel of the blocks `head/<side>/<layer>.<head>` on
+ * screen. `store`: the same for every head kept in an offline page.
  */
 export interface AttentionState {
   session_id: string;
   prompt: PromptValue | null;
-  compare: PromptValue | null;
+  compare: PromptValue | RunValue | null;
+  interventions: InterventionValue[];
   history: PromptValue[];
   selection: SelectionValue;
   options: AttentionOptions;
@@ -305,6 +354,8 @@ export interface LensManifest {
   kind: "logit_lens";
   run: number;
   model: string;
+  interventions: string[];
+  other: OtherRun | null;
   tokens: TokenTable;
   positions: number[];
   layers: number[];
@@ -372,7 +423,8 @@ export interface LensOptions {
 export interface LensState {
   session_id: string;
   prompt: PromptValue | null;
-  compare: PromptValue | null;
+  compare: PromptValue | RunValue | null;
+  interventions: InterventionValue[];
   history: PromptValue[];
   selection: SelectionValue;
   options: LensOptions;
@@ -384,7 +436,7 @@ export interface LensState {
   height: number;
 }
 
-export type PartKind = "embedding" | "position embedding" | "layer" | "attention" | "attention bias" | "head" | "mlp" | "mlp bias" | "neuron" | "norm bias" | "unembedding bias" | "output transform" | "rest";
+export type PartKind = "embedding" | "position embedding" | "layer" | "attention" | "attention bias" | "head" | "mlp" | "mlp bias" | "neuron" | "norm bias" | "unembedding bias" | "output transform" | "rest" | "intervention";
 
 /**
  * What the attribution picture means; contributions are in logits and sum to `difference` up to `residue`.
@@ -398,6 +450,8 @@ export interface AttributionManifest {
   kind: "logit_attribution";
   run: number;
   model: string;
+  interventions: string[];
+  ablated: number[][];
   tokens: TokenTable;
   position: number;
   answer: TokenName;
@@ -406,7 +460,7 @@ export interface AttributionManifest {
   candidates: Candidate[];
   by: "component" | "layer" | "head" | "neuron";
   part_labels: string[];
-  part_kinds: ("embedding" | "position embedding" | "layer" | "attention" | "attention bias" | "head" | "mlp" | "mlp bias" | "neuron" | "norm bias" | "unembedding bias" | "output transform" | "rest")[];
+  part_kinds: ("embedding" | "position embedding" | "layer" | "attention" | "attention bias" | "head" | "mlp" | "mlp bias" | "neuron" | "norm bias" | "unembedding bias" | "output transform" | "rest" | "intervention")[];
   part_layers: number[];
   part_heads: number[];
   part_neurons: number[];
@@ -455,6 +509,7 @@ export interface AttributionOptions {
 export interface AttributionState {
   session_id: string;
   prompt: PromptValue | null;
+  interventions: InterventionValue[];
   history: PromptValue[];
   selection: SelectionValue;
   answer: string | number | null;
@@ -489,6 +544,8 @@ export interface PromptManifest {
   kind: "prompt";
   run: number;
   model: string;
+  interventions: string[];
+  other: OtherRun | null;
   sides: PromptSide[];
   pairs: number[][] | null;
   names: TokenName[];
@@ -522,7 +579,8 @@ export interface PromptOptions {
 export interface PromptState {
   session_id: string;
   prompt: PromptValue | null;
-  compare: PromptValue | null;
+  compare: PromptValue | RunValue | null;
+  interventions: InterventionValue[];
   history: PromptValue[];
   selection: SelectionValue;
   options: PromptOptions;

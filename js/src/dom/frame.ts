@@ -2,7 +2,7 @@
  * The frame around every view: its root element, its source and theme, error bar, progress, status line and empty
  * state, its sizes, and the word that a run's picture is complete. Knows nothing of what the view draws.
  */
-import type { AnyView, LinkedState } from "../core/linked";
+import type { AnyView, LinkedState, Pictured } from "../core/linked";
 import { promptLine, textOf } from "../core/prompt";
 import { Scope, Signal, type Readable } from "../core/signal";
 import type { Theme } from "../core/scale";
@@ -10,6 +10,7 @@ import { ModelSource, type WidgetModel } from "../core/source";
 import { followConnection } from "./connection";
 import { h } from "./element";
 import { StatusBar } from "./status";
+import { RunLine } from "./run_line";
 import { faultNotice, statusLine } from "./status_line";
 import { followTheme, readInk, type Ink } from "./theme";
 import { Tooltip } from "./tooltip";
@@ -109,7 +110,7 @@ export class Frame<State extends LinkedState> {
     const { root, scope } = this;
     const status = this.#status;
     this.body.append(...body);
-    root.prepend(...above, status.progress, status.error, this.#own, ...over, this.body, this.#empty, status.element, this.announcer);
+    root.prepend(...above, new RunLine(view).element, status.progress, status.error, this.#own, ...over, this.body, this.#empty, status.element, this.announcer);
     root.append(...popovers);
     scope.effect(() => (root.style.height = `${view.height.value}px`));
     scope.effect(() => (root.dataset["state"] = view.state.value));
@@ -128,7 +129,7 @@ export class Frame<State extends LinkedState> {
       if (stale) root.dataset["stale"] = "true";
       else delete root.dataset["stale"];
       this.#own.hidden = !stale;
-      this.#own.replaceChildren(...(stale ? ownPrompts(picture.prompts.map(textOf), picture.asked) : []));
+      this.#own.replaceChildren(...(stale ? ownRuns(picture) : []));
       this.#inkAgain();
     });
   }
@@ -155,6 +156,8 @@ export class Frame<State extends LinkedState> {
       void view.height.value;
       void view.options.value;
       void view.compare.value;
+      void view.interventions.made.value;
+      void view.beside.value;
       void view.notice.value;
       void view.status.value;
       void view.stale.value;
@@ -238,9 +241,16 @@ export class Frame<State extends LinkedState> {
   }
 }
 
-/** "Picture of: …", with what was asked of it, and both prompts where two are compared. */
-function ownPrompts(texts: string[], asked?: string): Node[] {
-  const text = (whole: string): HTMLElement => h("code", {}, h("bdi", {}, promptLine(whole, NAMED)));
-  const sides = texts.length > 1 ? texts.flatMap((whole, at) => [h("span", { class: "miw-side" }, "AB"[at]!), text(whole)]) : texts.map(text);
-  return [h("span", { class: "miw-own-word" }, "Picture of:"), asked ? h("span", { class: "miw-own-asked" }, h("bdi", {}, asked)) : null, ...sides].filter((part) => part !== null);
+/** "Picture of: …", with what was asked of it; both prompts where two are compared, and what was changed in each run. */
+function ownRuns({ prompts, asked, manifest }: Pictured): Node[] {
+  const { interventions = [], other } = manifest;
+  const runs = [interventions, [...(other?.model ? [`model ${other.model}`] : []), ...(other?.interventions ?? [])]];
+  const changed = runs.some((made) => made.length);
+  const sides = prompts.flatMap((prompt, at) => [
+    prompts.length > 1 ? h("span", { class: "miw-side" }, "AB"[at]!) : null,
+    h("code", {}, h("bdi", {}, promptLine(textOf(prompt), NAMED))),
+    changed ? h("span", { class: "miw-own-run" }, h("bdi", {}, runs[at]!.join(", ") || "untouched")) : null,
+  ]);
+  const parts = [h("span", { class: "miw-own-word" }, "Picture of:"), asked ? h("span", { class: "miw-own-asked" }, h("bdi", {}, asked)) : null, ...sides];
+  return parts.filter((part) => part !== null);
 }

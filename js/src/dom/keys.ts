@@ -1,6 +1,6 @@
 /**
- * Keys of a view: which ones reach it and which stay the host's, the keys of the prompt that every view has, and the
- * panel that lists them all. Knows nothing of what the other keys do.
+ * Keys of a view: which ones reach it and which stay the host's, the keys of the prompt and of the interventions that
+ * every view has, and the panel that lists them all. Knows nothing of what the other keys do.
  */
 import type { Scope } from "../core/signal";
 import { clipped } from "../core/tokens";
@@ -25,6 +25,8 @@ export type KeyRow = [keys: string, text: string];
 export const PROMPT_KEYS: KeyRow[] = [
   ["/", "edit the prompt (Enter runs it at once, Shift-Enter is a new line, Esc goes back to the picture)"],
   ["z, y, h", "earlier prompt, later prompt, list of earlier prompts"],
+  ["k", "knock out (ablate) the head that is chosen: it writes nothing; again: restore it"],
+  ["K", "restore all; again: put the interventions back"],
 ];
 
 /** Keys that move in a text or take from it, whatever is held with them. */
@@ -89,12 +91,14 @@ function editsText({ key, ctrlKey, metaKey, altKey, shiftKey }: KeyboardEvent): 
   return (shiftKey ? "zv" : "zyaxcv").includes(key.toLowerCase());
 }
 
-/** Does what the key does to the prompt; whether it is such a key. */
+/** Does what the key does to the prompt, or to the interventions made; whether it is such a key. */
 export function promptKey(prompts: Prompts, key: string): boolean {
   if (key === "/") prompts.focus();
   else if (key === "z") prompts.undo();
   else if (key === "y") prompts.redo();
   else if (key === "h") prompts.toggleHistory();
+  else if (key === "k") prompts.say(prompts.view.toggleAblation());
+  else if (key === "K") prompts.say(prompts.view.restore());
   else return false;
   return true;
 }

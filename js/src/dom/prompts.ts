@@ -27,11 +27,12 @@ export class Prompts {
   readonly #editors: { prompt: PromptEditor; compare: PromptEditor };
   readonly #history: PromptHistory;
   readonly #earlier: Popover;
-  #view: AnyView;
   #showTravel: () => void = () => undefined;
 
-  constructor(view: AnyView, given: PromptsGiven) {
-    this.#view = view;
+  constructor(
+    readonly view: AnyView,
+    given: PromptsGiven,
+  ) {
     const { scope } = view;
     const editor = (which: "prompt" | "compare", name: string): PromptEditor =>
       new PromptEditor(scope, name, {
@@ -53,25 +54,31 @@ export class Prompts {
     this.#editors.prompt.focus();
   }
 
+  /** Has it read out. */
+  say(text: string): void {
+    const announcer = this.element.closest(".miw-view")?.querySelector("[aria-live=polite]");
+    if (announcer) announcer.textContent = text;
+  }
+
   toggleHistory(): void {
-    if (this.#view.canCompute.peek()) this.#earlier.toggle();
+    if (this.view.canCompute.peek()) this.#earlier.toggle();
   }
 
   undo(): void {
-    if (this.#view.canCompute.peek()) this.#travel(this.#history.undo());
+    if (this.view.canCompute.peek()) this.#travel(this.#history.undo());
   }
 
   redo(): void {
-    if (this.#view.canCompute.peek()) this.#travel(this.#history.redo());
+    if (this.view.canCompute.peek()) this.#travel(this.#history.redo());
   }
 
   #travel(prompt: PromptValue | null): void {
-    if (prompt) this.#view.setPrompt("prompt", prompt);
+    if (prompt) this.view.setPrompt("prompt", prompt);
     this.#showTravel();
   }
 
   #build(given: PromptsGiven): Popover {
-    const view = this.#view;
+    const view = this.view;
     const { scope } = view;
     const { prompt, compare } = this.#editors;
     const undo = makeButton(scope, { label: "undo", tip: "Back to the prompt before this one", shortcut: "z", text: "↶" }, () => this.undo());
@@ -125,7 +132,7 @@ export class Prompts {
   }
 
   #earlierContent(): Node[] {
-    const view = this.#view;
+    const view = this.view;
     const seen: PromptValue[] = [];
     for (const prompt of [...view.history.peek()].reverse()) {
       if (!seen.some((other) => samePrompt(other, prompt))) seen.push(prompt);

@@ -4,6 +4,7 @@
  */
 import { openParcel } from "../../core/blocks";
 import type { Grid } from "../../core/grid";
+import { nameOfHead, type Head } from "../../core/interventions";
 import { Linked } from "../../core/linked";
 import { EMPTY_POSITIONS, type Positions } from "../../core/positions";
 import { makeMapping, type Mapping, type Theme } from "../../core/scale";
@@ -28,10 +29,7 @@ export const DEFAULTS: AttentionOptions = {
   panel: "both",
 };
 
-export interface Head {
-  layer: number;
-  head: number;
-}
+export type { Head };
 
 /** A head on the wall: its place in the order, the score it is sorted by, and whether the filter dims it. */
 export interface WallHead extends Head {
@@ -121,6 +119,26 @@ export class Explorer extends Linked<AttentionState, AttentionOptions, Picture> 
     return this.selection.value.heads
       .map(([layer = -1, head = -1]) => ({ layer, head }))
       .filter(({ layer, head }) => picture?.has(layer, head));
+  });
+
+  /** The heads that are held, whatever the pointer is over: the locked one, and those laid over the text. */
+  readonly held: Readable<Head[]> = computed(() => {
+    const overlaid = this.overlaid.value;
+    const locked = this.locked.value;
+    const first = locked && (this.picture.value?.has(locked.layer, this.selection.value.head) || !overlaid.length) ? [locked] : [];
+    return [...first, ...overlaid.filter((head) => !first.some((other) => other.layer === head.layer && other.head === head.head))];
+  });
+
+  override readonly aimed: Readable<Head[]> = computed(() => {
+    const pointed = this.hoverHead.value;
+    return pointed && this.picture.value?.has(pointed.layer, pointed.head) ? [pointed] : this.held.value;
+  });
+
+  /** The names of the heads that are ablated in what is shown. */
+  readonly ablatedShown: Readable<ReadonlySet<string>> = computed(() => {
+    const { A, B } = this.ablated.value;
+    const show = this.show.value;
+    return new Set([...(show === "B" ? [] : A), ...(show === "A" ? [] : B)].map(nameOfHead));
   });
 
   readonly grid: Readable<Grid | null> = computed(() => {

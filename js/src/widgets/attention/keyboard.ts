@@ -1,5 +1,6 @@
 /** What keys do in the attention explorer; `keys.ts` lists them for people. */
 import { rounded } from "../../core/format";
+import { nameOfHead } from "../../core/interventions";
 import { clipped } from "../../core/tokens";
 import { ARROWS, followKeys, promptKey, type KeyHelp } from "../../dom/keys";
 import type { Prompts } from "../../dom/prompts";
@@ -54,7 +55,8 @@ function wallKey(parts: Parts, key: string): boolean {
     wall.reveal(next);
     const sort = explorer.sortColumn.peek();
     const score = sort && next.score !== null ? `, ${sort.label} ${rounded(next.score)}` : "";
-    return say(parts, `layer ${next.layer} head ${next.head}${score}${next.dimmed ? ", below the filter" : ""}`);
+    const ablated = explorer.ablatedShown.peek().has(nameOfHead(next)) ? ", ablated" : "";
+    return say(parts, `layer ${next.layer} head ${next.head}${ablated}${score}${next.dimmed ? ", below the filter" : ""}`);
   }
   if (key === "Enter") {
     explorer.lockHead(head);

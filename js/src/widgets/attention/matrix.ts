@@ -2,7 +2,9 @@
 import { shown } from "../../core/format";
 import { strongest, type Grid } from "../../core/grid";
 import { positionName } from "../../core/positions";
+import { nameOfHead } from "../../core/interventions";
 import { computed, Signal, type Readable } from "../../core/signal";
+import { ABLATED_TIP } from "../../dom/ablated";
 import { h } from "../../dom/element";
 import { Heatmap } from "../../dom/heatmap";
 import { Legend } from "../../dom/legend";
@@ -163,7 +165,10 @@ export class Matrix {
       return;
     }
     const { manifest } = picture;
-    const parts: (HTMLElement | string)[] = [h("strong", {}, `L${head.layer} H${head.head}`)];
+    const parts: (HTMLElement | string)[] = [h("strong", {}, nameOfHead(head))];
+    if (explorer.ablatedShown.value.has(nameOfHead(head))) {
+      parts.push(h("span", { class: "miw-ablated", "data-tip": ABLATED_TIP }, h("span", { class: "miw-ablated-mark", "aria-hidden": "true" }), "ablated"));
+    }
     const { kv_heads, heads } = manifest;
     const row = picture.rowOf(head.layer);
     if (kv_heads && kv_heads < heads) {

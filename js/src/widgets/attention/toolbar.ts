@@ -1,6 +1,7 @@
 /** The row of controls over the picture. Knows nothing of how the picture is drawn. */
 import { rounded } from "../../core/format";
 import type { AttentionOptions, Show } from "../../core/wire.gen";
+import { makeAblateButton } from "../../dom/ablated";
 import { makeButton, makeSelect, makeSlider, type Choice } from "../../dom/controls";
 import { h } from "../../dom/element";
 import type { Explorer } from "./explorer";
@@ -89,6 +90,7 @@ export class Toolbar {
       h("span", { class: "miw-control-pair" }, filter.element, slider.element),
       direction.element,
       panel.element,
+      makeAblateButton(explorer, explorer.held),
       help,
     );
     scope.effect(() => {

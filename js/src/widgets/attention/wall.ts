@@ -7,6 +7,8 @@ import { codeColors, paintThumbnail } from "../../core/paint";
 import { computed, frame, Signal, type Readable } from "../../core/signal";
 import { thinned } from "../../core/thin";
 import { CATEGORICAL } from "../../core/color.gen";
+import { nameOfHead } from "../../core/interventions";
+import { markAblated } from "../../dom/ablated";
 import { h } from "../../dom/element";
 import { prepare, resized, type Offscreen } from "../../dom/surface";
 import { HiddenTable } from "../../dom/table";
@@ -151,9 +153,10 @@ export class Wall {
   #list(): void {
     const order = this.#explorer.order.value;
     const sort = this.#explorer.sortColumn.value;
+    const ablated = this.#explorer.ablatedShown.value;
     const columns = ["layer", "head", ...(sort ? [sort.label] : [])];
     const rows = order.slice(0, TABLE_ROWS).map(({ layer, head, score }) => {
-      const place = [String(layer), String(head)];
+      const place = [String(layer), `${head}${ablated.has(nameOfHead({ layer, head })) ? ", ablated" : ""}`];
       return sort ? [...place, score === null ? "none" : rounded(score)] : place;
     });
     const part = order.length > rows.length ? `, first ${rows.length} of ${order.length}` : "";
@@ -193,6 +196,7 @@ export class Wall {
     height: number,
   ): void {
     const shared = this.#explorer.sharedMapping.value;
+    const ablated = this.#explorer.ablatedShown.value;
     const ink = this.#ink.peek();
     const inSight = layout.places.filter(
       (place) =>
@@ -216,6 +220,7 @@ export class Wall {
         const row = picture.rowOf(place.head.layer);
         context.drawImage(canvas, place.head.head * cell, row * cell, cell, cell, x, y, layout.size, layout.size);
       }
+      if (ablated.has(nameOfHead(place.head))) markAblated(context, x, y, layout.size, layout.size, ink);
       if (layout.sorted) {
         context.globalAlpha = place.head.dimmed ? 0.45 : 1;
         context.fillStyle = ink.faint;

@@ -3,6 +3,7 @@
  * pointed at on the chart and on the map of heads, and how both answer to each other. Knows nothing of the DOM.
  */
 import { openParcel } from "../../core/blocks";
+import { nameOfHead } from "../../core/interventions";
 import { Linked, refusal } from "../../core/linked";
 import { EMPTY_POSITIONS, type Positions } from "../../core/positions";
 import { makeMapping, type Mapping, type Theme } from "../../core/scale";
@@ -105,6 +106,22 @@ export class Attribution extends Linked<AttributionState, AttributionOptions, At
     if (span && span.first === span.last && picture.has(span.layer, span.first)) return { layer: span.layer, head: span.first };
     return this.remoteHead.value ?? this.chosen.value ?? picture.strongest();
   });
+
+  /** The head that is held, whatever the pointer is over. */
+  readonly held: Readable<Head[]> = computed(() => {
+    const held = this.chosen.value ?? this.picture.value?.strongest();
+    return held ? [held] : [];
+  });
+
+  override readonly aimed: Readable<Head[]> = computed(() => {
+    const span = this.pointedSpan.value;
+    if (!span) return this.held.value;
+    const head = { layer: span.layer, head: span.first };
+    return span.first === span.last && this.picture.value?.has(head.layer, head.head) ? [head] : [];
+  });
+
+  /** The names of the heads that are ablated. */
+  readonly ablatedShown: Readable<ReadonlySet<string>> = computed(() => new Set(this.ablated.value.A.map(nameOfHead)));
 
   readonly sources: Readable<Float32Array | null> = computed(() => {
     const head = this.head.value;

@@ -3,9 +3,11 @@
  * one canvas that draws what is in sight. Knows nothing of the chart of parts.
  */
 import { exact } from "../../core/format";
+import { nameOfHead } from "../../core/interventions";
 import { colorOf, cssOf, inkOn } from "../../core/scale";
 import { computed, frame, Signal, type Readable } from "../../core/signal";
 import { thinned } from "../../core/thin";
+import { ABLATED_TIP, markAblated } from "../../dom/ablated";
 import { h } from "../../dom/element";
 import { prepare } from "../../dom/surface";
 import { HiddenTable } from "../../dom/table";
@@ -116,7 +118,11 @@ export class HeadMap {
   describe({ layer, column }: { layer: number; column: number }): string {
     const picture = this.#attribution.picture.peek();
     if (!picture) return "";
-    return `${nameOf(picture, layer, column)}: ${signed(picture.valueAt(layer, column), 3)} logits`;
+    return `${nameOf(picture, layer, column)}${this.#isAblated(layer, column) ? ", ablated" : ""}: ${signed(picture.valueAt(layer, column), 3)} logits`;
+  }
+
+  #isAblated(layer: number, column: number): boolean {
+    return this.#attribution.ablatedShown.peek().has(nameOfHead({ layer, head: column }));
   }
 
   showTooltipAt(cell: { layer: number; column: number }): void {
@@ -169,6 +175,7 @@ export class HeadMap {
     return [
       h("span", { class: "miw-tip-value" }, known ? `${value > 0 ? "+" : ""}${exact(value)} logits` : "not known"),
       h("span", {}, nameOf(picture, layer, column)),
+      ...(this.#isAblated(layer, column) ? [h("span", { class: "miw-faint" }, ABLATED_TIP)] : []),
     ];
   }
 
@@ -223,6 +230,7 @@ export class HeadMap {
 
   #drawCells(context: CanvasRenderingContext2D, picture: AttributionPicture, layout: Layout, scroll: { left: number; top: number }, width: number, height: number, ink: Ink): void {
     const mapping = this.#attribution.mapMapping.value;
+    const ablated = this.#attribution.ablatedShown.value;
     const { cellWidth, cellHeight } = layout;
     const written = cellWidth >= WRITTEN.width && cellHeight >= WRITTEN.height;
     context.font = `${LABEL}px ${ink.font}`;
@@ -238,6 +246,7 @@ export class HeadMap {
         const color = colorOf(value, mapping);
         context.fillStyle = cssOf(color);
         context.fillRect(x, y, cellWidth, cellHeight);
+        if (column < picture.manifest.n_heads && ablated.has(nameOfHead({ layer, head: column }))) markAblated(context, x, y, cellWidth, cellHeight, ink);
         if (!written || !Number.isFinite(value)) continue;
         context.fillStyle = inkOn(color);
         context.fillText(compact(value, picture.extreme), x + cellWidth / 2, y + cellHeight / 2 + 0.5);

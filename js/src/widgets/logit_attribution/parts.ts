@@ -7,6 +7,7 @@ import { cssOf, paletteColors } from "../../core/scale";
 import { Signal } from "../../core/signal";
 import { DIVERGING } from "../../core/color.gen";
 import { clipped, visible } from "../../core/tokens";
+import { ABLATED_TIP } from "../../dom/ablated";
 import type { PartKind, TokenName } from "../../core/wire.gen";
 import { h } from "../../dom/element";
 import type { Tooltip } from "../../dom/tooltip";
@@ -38,6 +39,7 @@ const KINDS: Record<PartKind, string> = {
   "unembedding bias": "The unembedding's own bias for these tokens",
   "output transform": "What the cap on the logits changes. It acts on the sum: no single part has it",
   rest: "The neurons of this layer that are not shown one by one",
+  intervention: "What an intervention added to the residual stream itself, which no part of the model wrote",
 };
 
 export class Parts {
@@ -91,7 +93,8 @@ export class Parts {
     const row = this.#attribution.rows.peek()[at];
     if (!row) return "";
     const total = row.kind === "sum" ? "" : `, total ${rounded(row.to)}`;
-    return `${row.label}: ${signed(row.value, decimalsFor([row.value]))} logits${total}`;
+    const ablated = this.#attribution.picture.peek()?.isAblated(row.part) ? ", ablated" : "";
+    return `${row.label}${ablated}: ${signed(row.value, decimalsFor([row.value]))} logits${total}`;
   }
 
   /** Scrolls the list, and nothing around it, until the row is in sight; the axis and the sum cover its ends. */
@@ -170,12 +173,18 @@ export class Parts {
         bar.style.width = `${Math.abs(shareOf(ends[1]) - shareOf(ends[0]))}%`;
         plot.append(bar);
       }
+      const ablated = row.kind === "part" && picture.isAblated(row.part);
+      if (ablated) {
+        const note = h("span", { class: "miw-part-note" }, "ablated");
+        note.style.left = `${shareOf(Math.max(row.from, chart === "bars" ? 0 : row.to))}%`;
+        plot.append(note);
+      }
       const click = row.kind === "part" && picture.spanOf(row.part) !== null;
       const name = `miw-part${row.kind === "part" ? "" : ` miw-part-${row.kind}`}${click ? " miw-part-place" : ""}`;
       return h(
         "div",
         { class: name, role: "listitem", "data-row": at },
-        h("span", { class: "miw-part-label" }, row.label),
+        h("span", { class: "miw-part-label" }, ablated ? h("span", { class: "miw-ablated-mark", "aria-hidden": "true" }) : null, row.label),
         plot,
         h("span", { class: "miw-part-value" }, signed(row.value, decimals)),
       );
@@ -232,7 +241,7 @@ export class Parts {
       lines.push(faint(`${share}total ${rounded(row.from)} → ${rounded(row.to)}`));
     } else lines.push(faint(`of ${row.count} parts; the model itself: ${exact(difference)}`));
     if (row.kind === "part") {
-      lines.push(faint(KINDS[manifest.part_kinds[row.part]!] ?? ""));
+      lines.push(faint(picture.isAblated(row.part) ? ABLATED_TIP : (KINDS[manifest.part_kinds[row.part]!] ?? "")));
       const span = picture.spanOf(row.part);
       if (span) {
         const strongest = manifest.part_kinds[row.part] === "attention" ? picture.strongest(span.layer) : null;

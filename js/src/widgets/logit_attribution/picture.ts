@@ -4,14 +4,12 @@
  */
 import { decode, type Parcel } from "../../core/blocks";
 import type { Precision } from "../../core/format";
+import type { Head } from "../../core/interventions";
 import { makePositions, type Positions } from "../../core/positions";
 import { clipped, visible } from "../../core/tokens";
 import type { AttributionManifest, TokenName, TokenTable } from "../../core/wire.gen";
 
-export interface Head {
-  layer: number;
-  head: number;
-}
+export type { Head };
 
 /** Cells of the map side by side in one layer's row: columns count heads, and the one after the last is the MLP's. */
 export interface Span {
@@ -108,6 +106,12 @@ export class AttributionPicture {
     const count = this.positions.count;
     const first = (layer * this.manifest.n_heads + head) * count;
     return this.#sources.subarray(first, first + count);
+  }
+
+  /** Whether the part is a head that is ablated. */
+  isAblated(part: number): boolean {
+    const { part_layers, part_heads, ablated = [] } = this.manifest;
+    return part_heads[part]! >= 0 && ablated.some(([layer, head]) => layer === part_layers[part] && head === part_heads[part]);
   }
 
   /** Where a part lies on the map; null for parts that belong to no layer or are no head or MLP. */

@@ -19,14 +19,14 @@ export interface Row {
   count: number;
 }
 
-/** The `rows` parts of largest magnitude, in model order or largest first; then all others, then the sum. */
+/** The `rows` parts of largest magnitude and the heads that are ablated, in model order or largest first; then all others, then the sum. */
 export function makeRows(picture: AttributionPicture, options: Pick<AttributionOptions, "sort" | "rows">): Row[] {
   const { contribution, manifest, sum } = picture;
   const size = (part: number): number => Math.abs(contribution[part]!) || 0;
   const bySize = [...contribution.keys()].sort((left, right) => size(right) - size(left));
   const most = Math.max(1, Math.round(options.rows) || 1);
   // A row "all others (1)" would take the place of the part itself.
-  const kept = bySize.length <= most + 1 ? bySize : bySize.slice(0, most);
+  const kept = bySize.length <= most + 1 ? bySize : bySize.filter((part, place) => place < most || picture.isAblated(part));
   const shown = options.sort === "size" ? kept : [...kept].sort((left, right) => left - right);
   const rows: Row[] = [];
   let total = 0;
@@ -39,7 +39,8 @@ export function makeRows(picture: AttributionPicture, options: Pick<AttributionO
   }
   const count = contribution.length - shown.length;
   if (count) {
-    const value = bySize.slice(shown.length).reduce((others, part) => others + contribution[part]!, 0);
+    const apart = new Set(shown);
+    const value = bySize.filter((part) => !apart.has(part)).reduce((others, part) => others + contribution[part]!, 0);
     add({ kind: "others", part: -1, label: `all others (${count})`, value, count });
   }
   rows.push({ kind: "sum", part: -1, label: "sum", value: sum, from: 0, to: sum, count: contribution.length });

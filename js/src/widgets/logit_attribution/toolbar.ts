@@ -1,5 +1,6 @@
 /** The row of controls over the picture. Knows nothing of how the picture is drawn. */
 import type { AttributionOptions } from "../../core/wire.gen";
+import { makeAblateButton } from "../../dom/ablated";
 import { makeSelect, type Choice } from "../../dom/controls";
 import { h } from "../../dom/element";
 import type { Attribution } from "./attribution";
@@ -25,7 +26,7 @@ export class Toolbar {
     const chart = makeSelect(scope, { label: "chart", tip: "Waterfall: each bar starts where the one before it ends, from 0 to the difference. Bars: every bar starts at 0", shortcut: "c" }, set("chart"));
     const rows = makeSelect(scope, { label: "rows", tip: "How many parts have a row of their own, the largest; all others stand together in one", shortcut: "r" }, set("rows"));
     const top = makeSelect(scope, { label: "neurons", tip: "How many neurons stand by themselves, the largest of all layers; the others of each layer are one part", shortcut: "n" }, set("top"));
-    this.element.append(...[by, top, sort, chart, rows].map((control) => control.element), help);
+    this.element.append(...[by, top, sort, chart, rows].map((control) => control.element), makeAblateButton(attribution, attribution.held), help);
     scope.effect(() => {
       const options = attribution.options.value;
       const picture = attribution.picture.value;

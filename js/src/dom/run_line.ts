@@ -1,0 +1,92 @@
+/**
+ * The line over a picture that says which run it is of, where that is not the untouched one: the interventions made, and
+ * of a comparison what tells its sides apart. Each can be taken away, and all at once. Knows nothing of what they do.
+ */
+import type { AnyView } from "../core/linked";
+import type { InterventionValue } from "../core/wire.gen";
+import { makeButton } from "./controls";
+import { h } from "./element";
+
+/** So many are named. */
+const NAMED = 40;
+
+const TIPS: Record<string, string> = {
+  zero: "Ablation: its output is replaced by zeros (of a head: z, before W_O), so that it writes nothing. What changes is what the model used it for",
+  mean: "Mean ablation: its output is replaced by its mean, so that it writes the same whatever it reads",
+  resample: "Resampling: its output is replaced by what stands there in the run of another prompt",
+  patch: "Patching: here stands what the run of another prompt has in this place",
+  add: "Steering: a direction is added to what the model computes here",
+  own: "A function of your own at a hook of the model",
+};
+
+export class RunLine {
+  readonly element = h("div", { class: "miw-run", role: "group", "aria-label": "interventions", hidden: true });
+  readonly #sides = h("div", { class: "miw-run-sides" });
+  readonly #view: AnyView;
+  #shown = "";
+
+  constructor(view: AnyView) {
+    this.#view = view;
+    const { scope } = view;
+    const { made, aside } = view.interventions;
+    const restore = makeButton(scope, { label: "restore all", tip: "Take all interventions away: the untouched run", shortcut: "K", text: "restore" }, () => view.restore());
+    const putBack = makeButton(scope, { label: "put the interventions back", tip: "Make again what was taken away last", shortcut: "K", text: "put back" }, () => view.restore());
+    const untouched = makeButton(scope, { label: "compare with the untouched run", tip: "Compare with the untouched run of the same prompt: A with the interventions, B without", shortcut: "", text: "+ untouched" }, () => view.compareUntouched());
+    this.element.append(this.#sides, h("span", { class: "miw-run-buttons" }, untouched.element, restore.element, putBack.element));
+    scope.effect(() => {
+      const own = made.value;
+      const live = view.canCompute.value;
+      const beside = view.beside.value;
+      const back = live ? aside.value : [];
+      this.element.hidden = !own.length && !beside?.differs && !back.length;
+      restore.show({ hidden: !live || !own.length });
+      putBack.show({ hidden: !back.length });
+      untouched.show({ hidden: !live || !own.length || !view.compares || beside !== null });
+      // Anew only where it says something new: what has the focus may be in it.
+      const key = JSON.stringify([own, live, beside, back]);
+      if (key === this.#shown) return;
+      this.#shown = key;
+      this.#sides.replaceChildren(...this.#content(own, live, back));
+    });
+  }
+
+  #content(own: InterventionValue[], live: boolean, back: InterventionValue[]): Node[] {
+    const beside = this.#view.beside.peek();
+    const chips = own.length ? this.#chips(own, live) : [UNTOUCHED()];
+    if (!beside?.differs) return [side(null, chips), ...(back.length ? [h("span", { class: "miw-run-aside" }, h("bdi", {}, names(back.map(({ label }) => label))))] : [])];
+    const other = beside.interventions.length ? beside.interventions.slice(0, NAMED).map((label) => chip(label, "")) : beside.model === null ? [UNTOUCHED()] : [];
+    const model = beside.model === null ? [] : [chip(`model ${beside.model}`, "Side B is the run of another model")];
+    return [side("A", chips), side("B", [...model, ...other])];
+  }
+
+  #chips(own: InterventionValue[], live: boolean): HTMLElement[] {
+    const shown = own.slice(0, NAMED).map((made, at) => {
+      const made_ = chip(made.label, TIPS[made.by ?? made.kind] ?? "", made.kind === "ablate");
+      if (live) made_.append(this.#away(made.label, at));
+      return made_;
+    });
+    return own.length > NAMED ? [...shown, h("span", {}, `and ${own.length - NAMED} more`)] : shown;
+  }
+
+  #away(label: string, at: number): HTMLElement {
+    const button = h("button", { type: "button", class: "miw-chip-away", "aria-label": `take away: ${label}`, "data-tip": `Take this one away: ${label}` }, "×");
+    button.addEventListener("click", () => this.#view.takeAway(at));
+    return button;
+  }
+}
+
+const UNTOUCHED = (): HTMLElement => h("span", { class: "miw-run-none", "data-tip": "No intervention is made in this run" }, "untouched");
+
+function side(name: "A" | "B" | null, chips: HTMLElement[]): HTMLElement {
+  return h("span", { class: "miw-run-side" }, name && h("span", { class: "miw-side" }, name), ...chips);
+}
+
+function chip(label: string, tip: string, ablated = false): HTMLElement {
+  const name = h("bdi", {}, label);
+  return h("span", { class: "miw-chip" }, h("span", { class: "miw-chip-name", "data-tip": tip || null }, ablated ? h("span", { class: "miw-ablated-mark", "aria-hidden": "true" }) : null, name));
+}
+
+function names(labels: string[]): string {
+  const rest = labels.length - 3;
+  return labels.slice(0, 3).join(", ") + (rest > 0 ? ` and ${rest} more` : "");
+}
