@@ -14,7 +14,7 @@ const ABLATE_TIP = "what the head read (z, before W_O) is replaced by zeros, so 
 const SHARE = 0.45;
 const LEAST = 7;
 const MOST = 18;
-const STEP = 3;
+const STEP = 4;
 
 /** Hatches the upper right corner of a cell, which a causal pattern leaves free. */
 export function markAblated(context: CanvasRenderingContext2D, x: number, y: number, width: number, height: number, ink: Ink): void {
@@ -30,7 +30,7 @@ export function markAblated(context: CanvasRenderingContext2D, x: number, y: num
   context.fill();
   context.clip();
   context.strokeStyle = ink.ink;
-  context.lineWidth = 1;
+  context.lineWidth = 1.2;
   // Along the corner's edge, and parallel to it.
   for (let at = side; at > 0; at -= STEP) {
     context.beginPath();
@@ -49,8 +49,8 @@ export function makeAblateButton(view: AnyView, heads: Readable<Head[]>): HTMLEl
     const live = view.canCompute.value;
     const pressed = held.length > 0 && held.every((head) => view.interventions.isAblated(head));
     const names = held.map(nameOfHead).join(", ");
-    const tip = !live ? "Ablating a head needs the model; this picture stands without a kernel" : !held.length ? "Choose a head to ablate" : pressed ? `${names}: ablated. Press to restore` : `Ablate ${names}: ${ABLATE_TIP}`;
-    button.show({ pressed, disabled: !live || !held.length, text: held.length > 1 ? `ablate ${held.length}` : "ablate", tip });
+    const tip = !held.length ? "Choose a head to ablate" : pressed ? `${names}: ablated. Press to restore` : `Ablate ${names}: ${ABLATE_TIP}`;
+    button.show({ pressed, hidden: !live, disabled: !held.length, text: held.length > 1 ? `ablate ${held.length}` : "ablate", tip });
   });
   return button.element;
 }
