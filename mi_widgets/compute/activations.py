@@ -32,13 +32,29 @@ def at_position(site: str, position: int) -> str:
     return f"{site}@{position}"
 
 
+def unwritten(site: str) -> str:
+    """The site of what stood there before anything was written, e.g. `"hook_attn_out^"`; also of one position alone:
+    `at_position(unwritten(site), 7)`."""
+    return f"{site}^"
+
+
+def hook_of(site: str) -> str:
+    """The hook's own name, without what `at_position` and `unwritten` say."""
+    return site.partition("@")[0].removesuffix("^")
+
+
+def is_unwritten(site: str) -> bool:
+    """Whether `site` was made by `unwritten`."""
+    return site.partition("@")[0].endswith("^")
+
+
 def take_position(site: str, array: Any) -> Any:
     """What `site`, made by `at_position`, keeps of the whole site's `array` `[…, position, …]`.
 
     Patterns and scores are `[…, head, query, key]`, all else `[…, position, its own axes]`; axes of layer and run may
     lead.
     """
-    name, _, position = site.partition("@")
+    name, position = hook_of(site), site.partition("@")[2]
     own = {PATTERN: 3, SCORES: 3, "attn.hook_z": 3, "attn.hook_v": 3, "attn.hook_q": 3, "attn.hook_k": 3}.get(name, 2)
     axis = array.ndim - own + (1 if name in (PATTERN, SCORES) else 0)
     index = int(position)
@@ -56,6 +72,7 @@ class Activations:
         layers: model layer number of each row; where sites have layers of their own, of all together.
         rows: by site, the layers that its array holds, where they are not `layers`.
         interventions: made in the run, `data.interventions`.
+        writes: what they were in the pass, so that it can be made again; `compute.forward.Write`.
         arrays: by site. A hook of every block (`"attn.hook_pattern"`): float32 `[layer, …]`, the activation's own
             axes without batch; of a batch of runs `[layer, run, …]`. A hook that stands once
             (`"ln_final.hook_scale"`): float32, its own axes without batch; of a batch `[run, …]`. What is kept of the
@@ -72,6 +89,7 @@ class Activations:
     interventions: tuple[Any, ...] = ()
     rows: dict[str, tuple[int, ...]] = field(default_factory=dict)
     known: dict[str, Any] = field(default_factory=dict, repr=False)
+    writes: tuple[Any, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         for array in self.arrays.values():
@@ -90,7 +108,7 @@ class Activations:
             for site in names
         }
         known = self.known if chosen == self.layers else {}  # what is known is of these layers
-        return Activations(chosen, arrays, self.was_training, self.interventions, known=known)
+        return Activations(chosen, arrays, self.was_training, self.interventions, known=known, writes=self.writes)
 
     @property
     def nbytes(self) -> int:
@@ -137,7 +155,7 @@ class Stack:
                 "Show layers of one shape at a time: layers=[…].",
             )
         kept = self.array[row].copy_(activation)  # one copy: device to CPU, any dtype to float32
-        if self._lowest is not None and self.site.partition("@")[0] == SCORES:
+        if self._lowest is not None and hook_of(self.site) == SCORES:
             _mask(kept, self._lowest)
         self.filled.add(row)
 

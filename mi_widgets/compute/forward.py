@@ -23,9 +23,12 @@ from mi_widgets.compute.activations import (  # some only offered here
     Layers,
     Stack,
     at_position,
+    hook_of,
     in_block,
+    is_unwritten,
     take_position,
     unread,
+    unwritten,
 )
 from mi_widgets.compute.ahead import Ahead
 from mi_widgets.compute.output import complete, foretells, is_output, kept_output
@@ -45,6 +48,7 @@ __all__ = [
     "forward_steps",
     "in_block",
     "take_position",
+    "unwritten",
 ]
 
 #: Called in the pass with (layer, activation without its batch axis, in its own dtype and device). Of a site that
@@ -85,7 +89,8 @@ def forward(
         ids: int64 `[position]`.
         sites: hook names within a block, e.g. `"attn.hook_pattern"`, or of the whole model, e.g.
             `"ln_final.hook_scale"`; either of one position alone (`at_position`); or names of
-            `output.OUTPUT_SITES` or `output.LAST_LOGITS`. Each becomes an array.
+            `output.OUTPUT_SITES` or `output.LAST_LOGITS`. Each becomes an array. Of a hook also what stood there
+            before anything was written (`unwritten`).
         layers: which blocks; all if None. Or by site; all for a site that is not named.
         readers: further functions by site, called in the pass after the site is stored.
         writes: what is changed in the pass; readers and arrays see what was written.
@@ -137,13 +142,19 @@ def _forward(
     lowest = max(torch.finfo(torch.float32).min, torch.finfo(_dtype(model)).min) / 2
     hooked = [site for site in sites if not is_output(site)]
     stacks = {site: Stack(site, layers_of(site), lowest) for site in hooked}
-    hooks: list[tuple[str, Any]] = [(write.hook, OwnWrite(write.act)) for write in writes]
+    hooks: list[tuple[str, Any]] = []
+    before: list[tuple[str, Any]] = []
     for site in dict.fromkeys([*hooked, *(readers or {})]):
         takers = [taker for taker in (stacks.get(site), (readers or {}).get(site)) if taker is not None]
-        name = site.partition("@")[0]
+        name = hook_of(site)
         for layer in layers_of(site):
             at = f"blocks.{layer}.{name}" if layer >= 0 else name
-            hooks += [(at, OwnHook(partial(taker, layer))) for taker in takers]
+            taken = [(at, OwnHook(partial(taker, layer))) for taker in takers]
+            if is_unwritten(site):
+                before += taken
+            else:
+                hooks += taken
+    hooks = [*before, *((write.hook, OwnWrite(write.act)) for write in writes), *hooks]
     wanted = [site for site in sites if is_output(site)]
     ahead = Ahead(model) if foretells(wanted) else None
     hooks += ahead.hooks() if ahead is not None else []
@@ -165,6 +176,7 @@ def _forward(
         | {site: output[site] for site in wanted},
         was_training=was_training,
         interventions=interventions,
+        writes=tuple(writes),
         rows=in_blocks if own else {},
     )
 
