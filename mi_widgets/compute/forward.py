@@ -31,11 +31,12 @@ from mi_widgets.compute.activations import (  # some only offered here
     unwritten,
 )
 from mi_widgets.compute.ahead import Ahead
+from mi_widgets.compute.lockstep import AtOnce, can_pause, in_lockstep
 from mi_widgets.compute.output import complete, foretells, is_output, kept_output
 from mi_widgets.compute.step import Steps, run
 from mi_widgets.compute.undisturbed import OwnHook, OwnWrite, take_away, train_again, without_gradients
 from mi_widgets.errors import ModelError
-from mi_widgets.models import lock_of, modules_of
+from mi_widgets.models import modules_of
 
 __all__ = [
     "PATTERN",
@@ -114,11 +115,21 @@ def forward_steps(
     readers: dict[str, Reader] | None = None,
     writes: Sequence[Write] = (),
     interventions: tuple[Any, ...] = (),
-    pausing: bool = False,  # noqa: ARG001
+    pausing: bool = False,
 ) -> Steps[Activations]:
-    """`forward` as steps."""
-    yield from ()
-    return _forward(model, ids, sites, layers, readers, writes, interventions)
+    """`forward` as steps.
+
+    With `pausing` the pass, and so `readers` and `writes`, run on a thread of its own, and it yields before every block
+    and from time to time where no hook can fire (`compute.lockstep`): in a pause the model is as it was and may be run,
+    and closing the steps ends the pass there. Without, and where it must (`can_pause`), it runs at once on this thread.
+    """
+
+    def whole(pace: AtOnce) -> Activations:
+        return _forward(model, ids, sites, layers, readers, writes, interventions, pace)
+
+    if pausing and can_pause(model):
+        return (yield from in_lockstep(model, whole))
+    return whole(AtOnce())
 
 
 @without_gradients
@@ -130,6 +141,7 @@ def _forward(
     readers: dict[str, Reader] | None,
     writes: Sequence[Write],
     interventions: tuple[Any, ...],
+    pace: AtOnce,
 ) -> Activations:
     every = tuple(range(int(model.cfg.n_layers)))
     own = dict(layers) if isinstance(layers, Mapping) else {}
@@ -160,12 +172,12 @@ def _forward(
     hooks += ahead.hooks() if ahead is not None else []
     output: dict[str, np.ndarray] = {}
     tokens = torch.tensor(np.asarray(ids), dtype=torch.long)[None].to(_input_device(model))
-    with lock_of(model):
-        logits, was_training = _run(model, tokens, hooks, bool(wanted))
-        if wanted:
-            output = kept_output(logits[0], tokens[0], wanted)
-        if ahead is not None:
-            ahead.check(complete(output), alone=tokens.shape[1] == 1)
+    with pace.holding(model):
+        logits, was_training = _run(model, tokens, hooks, bool(wanted), pace)
+    if wanted:
+        output = kept_output(logits[0], tokens[0], wanted, pace.heard)
+    if ahead is not None:
+        ahead.check(complete(output), alone=tokens.shape[1] == 1)
     for site, stack in stacks.items():
         if len(stack.filled) != stack.rows:
             raise unread(site, stack)
@@ -178,18 +190,23 @@ def _forward(
         interventions=interventions,
         writes=tuple(writes),
         rows=in_blocks if own else {},
+        seconds=pace.seconds,
     )
 
 
-def _run(model: Any, tokens: torch.Tensor, hooks: list[tuple[str, Any]], logits: bool) -> tuple[Any, bool]:
+def _run(
+    model: Any, tokens: torch.Tensor, hooks: list[tuple[str, Any]], logits: bool, pace: AtOnce
+) -> tuple[Any, bool]:
     """The pass itself: the logits (or None), and whether the model was in training mode."""
     known = model.hook_dict
     absent = [name for name, _ in hooks if name not in known]
     if absent:
         sites = dict.fromkeys(re.sub(r"^blocks\.\d+\.", "", name) for name in absent)
         raise ModelError(f"this architecture has no {' or '.join(sites)}.", "Choose another weighting or view.")
-    points = {id(known[name]): known[name] for name, _ in hooks}.values()
+    points = list({id(known[name]): known[name] for name, _ in hooks}.values())
+    own = [hook for _, hook in hooks]
     training = [module for module in modules_of(model) if module.training]
+    was_training = bool(training)
     try:
         try:
             for module in training:
@@ -198,17 +215,19 @@ def _run(model: Any, tokens: torch.Tensor, hooks: list[tuple[str, Any]], logits:
             # permanent, so that a reset_hooks() of the user's, while the pass pauses, leaves them.
             for name, hook in hooks:
                 known[name].add_hook(hook, is_permanent=True)
-            return model.forward(tokens, return_type="logits" if logits else None), bool(training)
+            pace.attend(model, training)
+            return model.forward(tokens, return_type="logits" if logits else None), was_training
         finally:
-            _restore(training, points)
+            pace.settle()
+            _restore(training, points, own)
     finally:
-        _restore(training, points)
+        _restore(training, points, own)
 
 
-def _restore(training: list[torch.nn.Module], points: Iterable[Any]) -> None:
+def _restore(training: list[torch.nn.Module], points: Iterable[Any], own: Iterable[Any]) -> None:
     """Flags and hooks as they were; may be called again."""
     train_again(training)
-    take_away(points)
+    take_away(points, own)
 
 
 def _dtype(model: Any) -> torch.dtype:
