@@ -88,16 +88,17 @@ def run_to_wire(compare: Any, view: Any) -> PromptValue | RunValue | None:  # no
 
 
 def run_from_wire(value: Any, view: Any) -> Any:
-    """Side B as the page sent it; of a run it may edit the prompt, and ask for the untouched one. A model and
-    interventions are only named on the page: they are those of the run that `view` compares with.
+    """Side B as the page sent it: of the run that `view` compares with it may edit the prompt, alone or with the rest
+    named as it stands, for the page knows only its name; and it may ask for the untouched run.
 
     Raises:
         DataError: another model, or other interventions.
         PromptError: what came is no prompt.
     """
-    if not isinstance(value, dict) or value.get("kind") != "run":
-        return from_wire(value)
     held = view.compare if isinstance(view.compare, Run) else Run()
+    if not isinstance(value, dict) or value.get("kind") != "run":
+        prompt = from_wire(value)
+        return prompt if prompt is None or held == Run() else Run(held.model, prompt, held.interventions)
     return Run(
         model=_held("model", value.get("model"), held.model, _model_label(held.model)),
         prompt=from_wire(value.get("prompt")),
