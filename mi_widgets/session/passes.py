@@ -6,7 +6,6 @@ takes long and a loop has its turn meanwhile. Knows nothing of views and jobs.
 
 from __future__ import annotations
 
-import time
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Hashable, Mapping, Sequence
@@ -15,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from mi_widgets.data import Tokens
 from mi_widgets.data.interventions import Run
+from mi_widgets.errors import InterventionError
 from mi_widgets.session.aside import loop_runs
 from mi_widgets.session.cache import ActivationCache
 from mi_widgets.session.estimate import Clock, Estimate
-from mi_widgets.session.explain import theirs
 from mi_widgets.session.protocol import Answered, Layers, Need, union
 from mi_widgets.session.runs import keys_of
 
@@ -28,8 +27,8 @@ if TYPE_CHECKING:
 #: A pass that takes longer than so many seconds pauses between its blocks; and work on what a pass left is done aside
 #: where that pass took so long, or left so many bytes.
 LARGE_SECONDS, LARGE_BYTES = 0.1, 8_000_000
-#: Of so many runs it is remembered what their interventions have to say.
-NOTED = 50
+#: Of so many runs it is remembered what their interventions write.
+REMEMBERED = 20
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,7 @@ class Passes:
     def __init__(self, cache: ActivationCache, resolved: Callable[..., Any]) -> None:
         self._cache, self._resolved = cache, resolved
         self._clocks: weakref.WeakKeyDictionary[Any, Clock] = weakref.WeakKeyDictionary()
-        self._notes: OrderedDict[Hashable, tuple[str, ...]] = OrderedDict()
+        self._known: OrderedDict[Hashable, Any] = OrderedDict()
         #: How many were made.
         self.made = 0
 
@@ -95,7 +94,7 @@ class Passes:
 
     def notes(self, ran: Ran) -> tuple[str, ...]:
         """What is to be said of its interventions."""
-        return self._notes.get(ran.key, ())
+        return self._known[ran.key].notes if ran.key in self._known else ()
 
     def answers(self, ran: Ran, needs: Sequence[Need]) -> Generator[Any, None, dict[int, Answered | Exception]]:
         """Answers by id of the need: one pass for all. If that fails for what the architecture lacks, one for each kind
@@ -105,10 +104,10 @@ class Passes:
             kinds.setdefault(tuple(sorted(need.wanted)), []).append(need)
         try:
             return _answered(ran, (yield from self._read(ran, _union(needs), needs)), needs)
-        except MemoryError:
+        except (MemoryError, InterventionError):
             raise  # and is not tried again
-        except Exception as error:
-            if len(kinds) == 1 or theirs(error, ran.run.interventions or ()):
+        except Exception:
+            if len(kinds) == 1:
                 raise
         answers: dict[int, Answered | Exception] = {}
         for alike in kinds.values():
@@ -131,6 +130,7 @@ class Passes:
         missing = tuple(site for site in wanted if found[site] is None)
         held = {site: one for site, one in found.items() if one is not None}
         was_training = not missing and in_training(model)  # said of a cached picture too
+        edits = yield from self._edits(ran)
         if missing:
             readers: dict[str, Any] = {}
             layers = {site: wanted[site] for site in missing}
@@ -138,7 +138,7 @@ class Passes:
                 if set(need.wanted) & set(missing):
                     readers |= need.readers()
                     layers |= {site: wanted[site] for site in need.wanted}
-            fresh = yield from self._made(ran, missing, layers, readers)
+            fresh = yield from self._made(ran, missing, layers, readers, edits.writes if edits else ())
             was_training = fresh.was_training
             for site, array in fresh.arrays.items():
                 rows = _rows(site, wanted[site], every)
@@ -151,25 +151,24 @@ class Passes:
             was_training,
             ran.run.interventions or (),
             rows={site: rows for site, (_, rows) in held.items() if rows is not None},
+            writes=edits.writes if edits else (),
         )
 
     def _made(
-        self, ran: Ran, sites: tuple[str, ...], layers: dict[str, Layers], readers: dict[str, Any]
+        self,
+        ran: Ran,
+        sites: tuple[str, ...],
+        layers: dict[str, Layers],
+        readers: dict[str, Any],
+        writes: tuple[Any, ...],
     ) -> Generator[Any, None, Activations]:
         """One pass."""
         from mi_widgets.compute.forward import forward_steps
         from mi_widgets.models import describe
 
         run, tokens, clock = ran.run, ran.tokens, self.clock(ran.run.model)
-        writes: Sequence[Any] = ()
-        if run.interventions:
-            edits = yield from self._edits(ran)
-            writes = edits.writes
-            self._notes[ran.key] = tuple(edits.notes)
-            while len(self._notes) > NOTED:
-                self._notes.popitem(last=False)
         seconds = clock.estimate(describe(run.model), len(tokens), {}).seconds
-        steps = forward_steps(
+        fresh = yield from forward_steps(
             run.model,
             tokens.ids,
             sites,
@@ -179,13 +178,24 @@ class Passes:
             run.interventions or (),
             pausing=seconds > LARGE_SECONDS and loop_runs(),
         )
-        fresh, seconds = yield from _timed(steps)
-        clock.learn(len(tokens), seconds)
+        clock.learn(len(tokens), fresh.seconds)
         self.made += 1
         return fresh
 
     def _edits(self, ran: Ran) -> Generator[Any, None, Any]:
-        """What the interventions write. The untouched passes that they rest on are made first, with steps between."""
+        """What the interventions write; None for none. The untouched passes that they rest on are made first, with
+        steps between."""
+        if not ran.run.interventions:
+            return None
+        if ran.key not in self._known:
+            edits = yield from self._resolving(ran)
+            self._known[ran.key] = edits
+            while len(self._known) > REMEMBERED:
+                self._known.popitem(last=False)
+        self._known.move_to_end(ran.key)
+        return self._known[ran.key]
+
+    def _resolving(self, ran: Ran) -> Generator[Any, None, Any]:
         made: dict[Hashable, Activations] = {}
 
         def read(tokens: Tokens, sites: Sequence[str], layers: Any = None) -> Activations:
@@ -215,22 +225,6 @@ class Passes:
             whole = self._cache.find((key, site.partition("@")[0]), rows)
             found = None if whole is None else (take_position(site, whole[0]), whole[1])
         return found
-
-
-def _timed(steps: Generator[Any, None, Any]) -> Generator[Any, None, tuple[Any, float]]:
-    """The steps, with what they return and the seconds spent in them: the pauses between them are others'."""
-    busy = 0.0
-    try:
-        while True:
-            since = time.perf_counter()
-            try:
-                step = next(steps)
-            except StopIteration as finished:
-                return finished.value, busy + time.perf_counter() - since
-            busy += time.perf_counter() - since
-            yield step
-    finally:
-        steps.close()
 
 
 def _rows(site: str, layers: Layers, every: tuple[int, ...]) -> tuple[int, ...] | None:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from mi_widgets.errors import Cancelled, PromptError
 from mi_widgets.session.cache import ActivationCache
-from mi_widgets.session.explain import theirs
 from mi_widgets.session.passes import LARGE_BYTES, LARGE_SECONDS, Passes, Ran
 from mi_widgets.session.protocol import Answered, Need, Progress, SessionView
 from mi_widgets.session.runner import BEHIND, PASS, Job
@@ -151,7 +150,6 @@ class Pictures:
                 for view in {view for view, _ in group}:
                     self._notes(told[view], ran, answers[id(wanted[0])])
             except Exception as error:  # a prompt that fails must not take other views' pictures along
-                theirs(error, wanted[0].run.interventions or ())
                 answers |= {id(need): error for need in wanted}
         known = fingerprints.get(id(self._session.model))
         for view in needs:
