@@ -5,7 +5,7 @@ Knows nothing of sessions or of how an intervention acts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from mi_widgets.data.integers import integer, integers
@@ -106,7 +106,7 @@ def run_from_wire(value: Any, view: Any) -> Any:
     )
 
 
-def _held_or_none(named: Any, held: Run) -> Sequence[Change] | None:
+def _held_or_none(named: Any, held: Run) -> Changes | None:
     if named == []:
         return ()
     own = None if held.interventions is None else labels(held.interventions)

@@ -31,19 +31,19 @@ export class RunLine {
     const { made, aside } = view.interventions;
     const restore = makeButton(scope, { label: "restore all", tip: "Take all interventions away: the untouched run", shortcut: "K", text: "restore" }, () => view.restore());
     const putBack = makeButton(scope, { label: "put the interventions back", tip: "Make again what was taken away last", shortcut: "K", text: "put back" }, () => view.restore());
-    const untouched = makeButton(scope, { label: "compare with the untouched run", tip: "Compare with the untouched run of the same prompt: A with the interventions, B without", shortcut: "", text: "+ untouched" }, () => view.compareUntouched());
-    this.element.append(this.#sides, h("span", { class: "miw-run-buttons" }, untouched.element, restore.element, putBack.element));
+    const beside = makeButton(scope, { label: "compare with the untouched run", tip: "Compare with the untouched run of the same prompt: A with the interventions, B without", shortcut: "", text: "+ untouched" }, () => view.compareUntouched());
+    this.element.append(this.#sides, h("span", { class: "miw-run-buttons" }, beside.element, restore.element, putBack.element));
     scope.effect(() => {
       const own = made.value;
       const live = view.canCompute.value;
-      const beside = view.beside.value;
+      const other = view.beside.value;
       const back = live ? aside.value : [];
-      this.element.hidden = !own.length && !beside?.differs && !back.length;
+      this.element.hidden = !own.length && !other?.differs && !back.length;
       restore.show({ hidden: !live || !own.length });
       putBack.show({ hidden: !back.length });
-      untouched.show({ hidden: !live || !own.length || !view.compares || beside !== null });
+      beside.show({ hidden: !live || !own.length || !view.compares || other !== null });
       // Anew only where it says something new: what has the focus may be in it.
-      const key = JSON.stringify([own, live, beside, back]);
+      const key = JSON.stringify([own, live, other, back]);
       if (key === this.#shown) return;
       this.#shown = key;
       this.#sides.replaceChildren(...this.#content(own, live, back));
@@ -52,20 +52,22 @@ export class RunLine {
 
   #content(own: InterventionValue[], live: boolean, back: InterventionValue[]): Node[] {
     const beside = this.#view.beside.peek();
-    const chips = own.length ? this.#chips(own, live) : [UNTOUCHED()];
-    if (!beside?.differs) return [side(null, chips), ...(back.length ? [h("span", { class: "miw-run-aside" }, h("bdi", {}, names(back.map(({ label }) => label))))] : [])];
-    const other = beside.interventions.length ? beside.interventions.slice(0, NAMED).map((label) => chip(label, "")) : beside.model === null ? [UNTOUCHED()] : [];
+    const aside = back.length ? [h("span", { class: "miw-run-aside" }, h("bdi", {}, names(back.map(({ label }) => label))))] : [];
+    const chips = own.length ? this.#chips(own, live) : [untouched(), ...aside];
+    if (!beside?.differs) return [side(null, chips)];
     const model = beside.model === null ? [] : [chip(`model ${beside.model}`, "Side B is the run of another model")];
-    return [side("A", chips), side("B", [...model, ...other])];
+    const other = beside.interventions.slice(0, NAMED).map((label) => chip(label, ""));
+    if (beside.interventions.length > NAMED) other.push(more(beside.interventions.length));
+    return [side("A", chips), side("B", model.length || other.length ? [...model, ...other] : [untouched()])];
   }
 
   #chips(own: InterventionValue[], live: boolean): HTMLElement[] {
     const shown = own.slice(0, NAMED).map((made, at) => {
-      const made_ = chip(made.label, TIPS[made.by ?? made.kind] ?? "", made.kind === "ablate");
-      if (live) made_.append(this.#away(made.label, at));
-      return made_;
+      const named = chip(made.label, TIPS[made.by ?? made.kind] ?? "", made.kind === "ablate" && made.head !== null);
+      if (live) named.append(this.#away(made.label, at));
+      return named;
     });
-    return own.length > NAMED ? [...shown, h("span", {}, `and ${own.length - NAMED} more`)] : shown;
+    return own.length > NAMED ? [...shown, more(own.length)] : shown;
   }
 
   #away(label: string, at: number): HTMLElement {
@@ -75,7 +77,13 @@ export class RunLine {
   }
 }
 
-const UNTOUCHED = (): HTMLElement => h("span", { class: "miw-run-none", "data-tip": "No intervention is made in this run" }, "untouched");
+function untouched(): HTMLElement {
+  return h("span", { class: "miw-run-none", "data-tip": "No intervention is made in this run" }, "untouched");
+}
+
+function more(count: number): HTMLElement {
+  return h("span", {}, `and ${count - NAMED} more`);
+}
 
 function side(name: "A" | "B" | null, chips: HTMLElement[]): HTMLElement {
   return h("span", { class: "miw-run-side" }, name && h("span", { class: "miw-side" }, name), ...chips);
