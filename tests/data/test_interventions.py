@@ -262,4 +262,4 @@ def test_one_prompt_with_and_without_them_can_be_compared(tmp_path):
     a, b = replace(RECORDS["AttentionPatterns"](), interventions=CHANGES[0]), RECORDS["AttentionPatterns"]()
     again = load(save(AttentionComparison(a, b), tmp_path / "compared.npz"))
     assert (again.a.interventions, again.b.interventions) == ((CHANGES[0],), ())
-    assert again.tokens == a.tokens
+    assert again.a.tokens == again.b.tokens == a.tokens
