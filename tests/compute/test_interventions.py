@@ -15,12 +15,8 @@ from model_state import state_of
 
 import mi_widgets as mw
 from mi_widgets import compute
-from mi_widgets.compute.forward import Write, forward, unwritten
-from mi_widgets.compute.interventions import resolve
-from mi_widgets.compute.reach import reach
-from mi_widgets.data import Tokens
-from mi_widgets.errors import DataError, InterventionError, ModelError
-from mi_widgets.models import load_model, tokenize
+from mi_widgets.compute.forward import forward
+from mi_widgets.models import load_model
 
 ARCHITECTURES = list(tiny_models.CONFIGS)
 DRAW = np.random.default_rng(5)
