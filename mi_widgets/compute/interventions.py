@@ -239,6 +239,8 @@ def _plan(run: _Run, change: Change) -> _Plan:
         )
     plan = _Plan(change, hook, site, tokens, _places(tokens, change), found, info.n_heads)
     _check_size(plan)
+    if isinstance(change, Ablate) and change.neuron is not None:
+        _check_neurons(run, change)
     given = change.reference if isinstance(change, Ablate) else [change.source] if isinstance(change, Patch) else []
     if isinstance(change, Ablate) and change.by == "resample":
         given = [given[int(np.random.default_rng(change.seed).integers(len(given)))]]
@@ -343,6 +345,20 @@ def _check_size(plan: _Plan) -> None:
                 f"{'a head' if head is not None else change.site} of this model has {needed}.",
                 f"Give one of [{'d_head' if head is not None else 'd_model'}] = [{needed}].",
             )
+
+
+def _check_neurons(run: _Run, change: Ablate) -> None:
+    """Raise ModelError where the layer is a mixture of experts: it has no neurons that are the same for all tokens."""
+    try:
+        weight = run.model.blocks[change.layer].mlp.W_out
+    except AttributeError:
+        weight = None
+    if weight is None or weight.ndim != 2:
+        raise ModelError(
+            f"{change.label}: layer {change.layer} has no single output matrix (a mixture of experts, or fused weights), "
+            "so its neurons cannot be told apart.",
+            'Choose site="mlp_out".',
+        )
 
 
 def _fetch(plans: Sequence[_Plan], read: Read) -> None:
