@@ -355,8 +355,8 @@ def _check_neurons(run: _Run, change: Ablate) -> None:
         weight = None
     if weight is None or weight.ndim != 2:
         raise ModelError(
-            f"{change.label}: layer {change.layer} has no single output matrix (a mixture of experts, or fused weights), "
-            "so its neurons cannot be told apart.",
+            f"{change.label}: layer {change.layer} has no single output matrix (a mixture of experts, or fused "
+            "weights), so its neurons cannot be told apart.",
             'Choose site="mlp_out".',
         )
 
