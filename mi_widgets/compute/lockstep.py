@@ -14,10 +14,12 @@ is read.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
 import contextvars
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
@@ -31,6 +33,8 @@ Result = TypeVar("Result")
 
 #: A step lasts no longer than this while the pass is free or another thread's pass is waited for.
 TURN_SECONDS = 0.05
+#: The end of Python waits this long for a pass that nobody waits for any more.
+EXIT_SECONDS = 10.0
 
 
 class AtOnce:
@@ -145,7 +149,7 @@ class Lockstep(AtOnce):
 
         def block(_module: Any, given: tuple[Any, ...], named: dict[str, Any]) -> None:
             if self._thread == threading.get_ident():
-                self._block((*given, *named.values()))
+                self._block((*given, named.get("hidden_states")))
 
         def leave(*_given: Any) -> None:
             if self._thread == threading.get_ident():
@@ -158,14 +162,16 @@ class Lockstep(AtOnce):
         for hook in (block, leave, come_back):
             hook.__name__ = OWN_HOOK
         stacks = [child for name, child in model.named_children() if name.endswith("blocks")]
-        for module in dict.fromkeys(module for stack in stacks for module in stack.children()):
+        blocks = dict.fromkeys(module for stack in stacks for module in stack.children())
+        self.total = len(blocks) + 1
+        for module in blocks:
             self._handles.append(module.register_forward_pre_hook(block, prepend=True, with_kwargs=True))
         unembed = getattr(model, "unembed", None)
         product = getattr(unembed, "original_component", None)
-        if isinstance(unembed, torch.nn.Module) and isinstance(product, torch.nn.Module):
+        if isinstance(product, torch.nn.Module) and not any(hasattr(part, "fwd_hooks") for part in product.modules()):
             self._handles.append(product.register_forward_pre_hook(leave))
             self._handles.append(product.register_forward_hook(come_back, prepend=True))
-            self._handles.append(unembed.register_forward_hook(leave))
+            self._handles.append(model.unembed.register_forward_hook(leave))
 
     def settle(self) -> None:
         """Has the model again; the pauses are over."""
@@ -242,6 +248,20 @@ class Lockstep(AtOnce):
         self.turn.ring()
 
 
+#: The passes that have not ended, by their threads.
+_PASSES: weakref.WeakKeyDictionary[threading.Thread, Lockstep] = weakref.WeakKeyDictionary()
+
+
+@atexit.register
+def _end_all() -> None:
+    """Python must not end around a thread that computes: it would be torn down in the middle of torch."""
+    for thread, pace in list(_PASSES.items()):
+        pace.cancelled = True
+        pace.go.ring()
+        if thread.is_alive():
+            thread.join(EXIT_SECONDS)
+
+
 def can_pause(model: Any) -> bool:
     """Whether a pass may run on a thread of its own: not where torch computes otherwise on the calling thread alone
     (autocast, modes that watch every operation), nor inside another pass on this thread, which has the model's lock."""
@@ -275,6 +295,7 @@ def in_lockstep(model: Any, function: Callable[[AtOnce], Result]) -> Steps[Resul
         name="a pass of mi_widgets",
         daemon=True,
     )
+    _PASSES[thread] = pace
     try:
         try:
             thread.start()
