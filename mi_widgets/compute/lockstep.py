@@ -20,7 +20,8 @@ import contextvars
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import torch
@@ -147,7 +148,9 @@ class Lockstep(AtOnce):
         self._thread = threading.get_ident()
         self._modules, self._training = modules_of(model), training
 
-        def block(_module: Any, given: tuple[Any, ...], named: dict[str, Any]) -> None:
+        # Torch forgets that a hook takes the named arguments as soon as it is removed, even where it calls it still: in
+        # another pass, which was in its own pause before this block when this one ended.
+        def block(_module: Any, given: tuple[Any, ...], named: Mapping[str, Any] = MappingProxyType({})) -> None:
             if self._thread == threading.get_ident():
                 self._block((*given, named.get("hidden_states")))
 

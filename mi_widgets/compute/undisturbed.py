@@ -114,9 +114,7 @@ def take_away(points: Iterable[Any], hooks: Iterable[OwnHook]) -> None:
         hook.retire()
     for point in points:
         for held in [held for held in point.fwd_hooks if id(getattr(held, "user_hook", None)) in own]:
-            with contextlib.suppress(
-                ValueError
-            ):  # changed meanwhile by a thread of the user's
+            with contextlib.suppress(ValueError):  # changed meanwhile by a thread of the user's
                 point.fwd_hooks.remove(held)
         for number, function in list(point._forward_hooks.items()):
             if any(_holds(cell, own) for cell in getattr(function, "__closure__", None) or ()):
