@@ -19,7 +19,6 @@ import contextlib
 import contextvars
 import threading
 import time
-import weakref
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -66,6 +65,10 @@ class AtOnce:
 
     def heard(self) -> None:
         """Between pieces of work that touch no model; raises where nobody waits for the result any more."""
+
+
+#: The passes whose threads run, by these.
+_PASSES: dict[threading.Thread, Lockstep] = {}
 
 
 class _Cancelled(BaseException):
@@ -118,6 +121,7 @@ class Lockstep(AtOnce):
 
     def work(self, function: Callable[[Lockstep], Any], results: list[Any], errors: list[BaseException]) -> None:
         """All that the thread of the pass does: `function`, whose result or error goes into these lists."""
+        _PASSES[threading.current_thread()] = self
         try:
             self._wait()
             self.heard()
@@ -127,6 +131,7 @@ class Lockstep(AtOnce):
         except BaseException as error:
             errors.append(error)
         finally:
+            del _PASSES[threading.current_thread()]
             self._stand(DONE)
 
     @contextlib.contextmanager
@@ -251,18 +256,13 @@ class Lockstep(AtOnce):
         self.turn.ring()
 
 
-#: The passes that have not ended, by their threads.
-_PASSES: weakref.WeakKeyDictionary[threading.Thread, Lockstep] = weakref.WeakKeyDictionary()
-
-
 @atexit.register
 def _end_all() -> None:
     """Python must not end around a thread that computes: it would be torn down in the middle of torch."""
     for thread, pace in list(_PASSES.items()):
         pace.cancelled = True
         pace.go.ring()
-        if thread.is_alive():
-            thread.join(EXIT_SECONDS)
+        thread.join(EXIT_SECONDS)
 
 
 def can_pause(model: Any) -> bool:
@@ -298,7 +298,6 @@ def in_lockstep(model: Any, function: Callable[[AtOnce], Result]) -> Steps[Resul
         name="a pass of mi_widgets",
         daemon=True,
     )
-    _PASSES[thread] = pace
     try:
         try:
             thread.start()
