@@ -203,7 +203,9 @@ class LogitAttribution(LiveView):
         run, _ = self._asking(answer=self.answer, foil=self.foil, **chosen)["A"]
         count = len(session.tokenize(session.prompt))
         position, _ = _position(self.options["position"], count)
-        sites = attribution_sites(session.model, self.options["by"], position, count, self._with_heads)
+        sites = attribution_sites(
+            session.model, self.options["by"], position, count, self._with_heads, run.interventions or ()
+        )
         return [Need("A", run, tuple(dict.fromkeys([*sites, *OUTPUT_SITES])))]
 
     def session_fails(self, run: int, error: Exception) -> None:

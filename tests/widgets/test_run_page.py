@@ -161,6 +161,13 @@ class TestWhatThePageKnows:
         ordered(view, "ablate", heads=[[1, 0]])
         assert view.data.heads[1, 0] == 0
 
+    def test_what_steering_adds_is_a_part_of_the_attribution(self, session, model):
+        view = mw.LogitAttribution(session)
+        session.interventions = [steering(model)]
+        session.wait()
+        assert "intervention" in manifest_of(view)["part_kinds"]
+        assert all(check["ok"] for check in manifest_of(view)["checks"])
+
 
 class TestSideB:
     @every_compared
