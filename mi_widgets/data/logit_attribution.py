@@ -289,15 +289,9 @@ class LogitAttribution:
         """float32 `[position]`: one head's contribution by the position it reads from, logits.
 
         Raises:
-            DataError: sources are not known, of this head or of all, or no such head.
+            DataError: sources are not known, or no such head.
         """
-        found = self._sources(integer("layer", layer), integer("head", head))[0, 0]
-        if np.isnan(found).any():
-            raise DataError(
-                f"L{layer} H{head} reads no position of this prompt: an intervention put other numbers there.",
-                "Choose another head.",
-            )
-        return found
+        return self._sources(integer("layer", layer), integer("head", head))[0, 0]
 
     def _sources(self, layer: int | None, head: int | None) -> np.ndarray:
         if self.sources is None:
