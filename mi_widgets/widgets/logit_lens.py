@@ -166,9 +166,7 @@ class LogitLens(ComparedView):
             words["targets"] = [target for target in words["targets"] if str(target) != self.refused["text"]]
         if self.session is None:
             words = {name: value for name, value in words.items() if name not in OPTIONS.computed}
-        elif self._drawn.get("compare") is not None:
-            words = {"compare": self._drawn["compare"], **words}
-        lines = recipe_lines("LogitLens", self.kind, self.session, self._drawn.get("prompt"), words, self.selection)
+        lines = recipe_lines("LogitLens", self.kind, self.session, self._drawn, words, self.selection)
         fitted = [name for name in ("tuned", "jacobian") if name in (self.options["lens"], self.options["versus"])]
         missing = [name for name in fitted if self.session is not None and not self._shipped(name)]
         return "".join(f"# {name}: the lens you fitted; give it as {name}=…\n" for name in missing) + lines
