@@ -68,6 +68,8 @@ class LogitLens:
         not_finite: "" where every number is finite; else where in the model that ended. Such cells have NaN, and -1 for
             ids and ranks.
         model: the model's name, or "".
+        read: of a partial result, the positions that are read so far; the others hold NaN, and -1 for ids and ranks.
+            None where all are read.
     """
 
     tokens: Tokens
@@ -91,6 +93,7 @@ class LogitLens:
     d_vocab: int = 0
     model: str = ""
     not_finite: str = ""
+    read: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         checked_tokens(self.tokens)
@@ -107,6 +110,12 @@ class LogitLens:
             "model": text("model", self.model),
             "names": Names(self.names),
         }
+        if self.read is not None:
+            read = set(integers("read", self.read))
+            if not read <= set(positions):
+                raise DataError(f"read positions {sorted(read - set(positions))} are not in this result.")
+            whole = len(read) == len(positions)
+            plain["read"] = None if whole else tuple(position for position in positions if position in read)
         for name, value in plain.items():
             object.__setattr__(self, name, value)
         for name in (*TOPS, *CELLS, "target_ids", *PINS):
@@ -155,6 +164,12 @@ class LogitLens:
     def top_k(self) -> int:
         """Tokens kept for each cell."""
         return self.top_ids.shape[-1]
+
+    @property
+    def is_read(self) -> np.ndarray:
+        """bool `[position]`: which positions are read; all, unless the result is partial."""
+        read = None if self.read is None else set(self.read)
+        return np.array([read is None or position in read for position in self.positions])
 
     def row_labels(self) -> list[str]:
         """One label per row: its layer; `"output"` for a last row that is no row of the chosen stream."""
@@ -285,7 +300,7 @@ class LogitLens:
             "d_vocab": self.d_vocab,
             "not_finite": self.not_finite,
             "model": self.model,
-        }
+        } | ({} if self.read is None else {"read": list(self.read)})
 
     @classmethod
     def restore(cls, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> LogitLens:
