@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from mi_widgets.session.estimate import Clock
 from mi_widgets.session.explain import explain
-from mi_widgets.session.runner import Job, Runner
+from mi_widgets.session.runner import LAST, Job, Runner
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -116,7 +116,7 @@ class HeadScores:
                 failed=lambda _error: self._end(stopped=True),
                 stopped=lambda _replaced: self._end(stopped=True),
                 stepped=stepped,
-                priority=2,
+                priority=LAST,
             )
         )
 

@@ -269,13 +269,10 @@ class Attention(ComparedView):
         """See `session.SessionView`."""
         from mi_widgets.compute.attention import SITES, readers_for
 
-        assert self.session is not None
         weighting = self.options["weighting"]
-        prompts = self._prompts()
-        self._asked = {"weighting": weighting, "prompt": self.session.prompt, "compare": self.compare}
         return [
-            Need(name, prompt, SITES[weighting], lambda: readers_for(weighting), self._layers, called)
-            for name, (prompt, called) in prompts.items()
+            Need(name, run, SITES[weighting], lambda: readers_for(weighting), self._layers, called)
+            for name, (run, called) in self._asking(weighting=weighting).items()
         ]
 
     def session_draws(self, progress: Progress, answers: dict[str, Answered]) -> Generator[Any, None, None]:

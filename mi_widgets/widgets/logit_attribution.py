@@ -199,16 +199,12 @@ class LogitAttribution(LiveView):
 
         session = self.session
         assert session is not None
-        self._asked = {
-            "prompt": session.prompt,
-            "answer": self.answer,
-            "foil": self.foil,
-            **{name: self.options[name] for name in OPTIONS.computed},
-        }
+        chosen = {name: self.options[name] for name in OPTIONS.computed}
+        run, _ = self._asking(answer=self.answer, foil=self.foil, **chosen)["A"]
         count = len(session.tokenize(session.prompt))
         position, _ = _position(self.options["position"], count)
         sites = attribution_sites(session.model, self.options["by"], position, count, self._with_heads)
-        return [Need("A", session.prompt, tuple(dict.fromkeys([*sites, *OUTPUT_SITES])))]
+        return [Need("A", run, tuple(dict.fromkeys([*sites, *OUTPUT_SITES])))]
 
     def session_fails(self, run: int, error: Exception) -> None:
         """See `session.SessionView`."""

@@ -187,14 +187,13 @@ class LogitLens(ComparedView):
 
         assert self.session is not None
         asked = {name: self.options[name] for name in OPTIONS.computed}
-        self._asked = {**asked, "prompt": self.session.prompt, "compare": self.compare}
         sites = lens_sites(asked["stream"])
         lenses = [self._lenses[name] for name in (asked["lens"], asked["versus"]) if name is not None]
         lens_rows(self.session.model, asked["stream"], None, lenses)  # says why, before anything is run
         model, stream = self.session.model, asked["stream"]
         return [
-            Need(name, prompt, sites, lambda: lens_readers(model, stream), called=called)
-            for name, (prompt, called) in self._prompts().items()
+            Need(name, run, sites, lambda: lens_readers(model, stream), called=called)
+            for name, (run, called) in self._asking(**asked).items()
         ]
 
     def session_draws(self, progress: Progress, answers: dict[str, Answered]) -> Generator[Any, None, None]:

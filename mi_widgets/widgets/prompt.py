@@ -315,11 +315,9 @@ class Prompt(ComparedView):
         """See `session.SessionView`."""
         from mi_widgets.compute.next_tokens import next_token_sites
 
-        assert self.session is not None
-        self._asked = {"prompt": self.session.prompt, "compare": self.compare}
         return [
-            Need(name, prompt, next_token_sites(), layers=(), called=called)
-            for name, (prompt, called) in self._prompts().items()
+            Need(name, run, next_token_sites(), layers=(), called=called)
+            for name, (run, called) in self._asking().items()
         ]
 
     def session_draws(self, progress: Progress, answers: dict[str, Answered]) -> Generator[Any, None, None]:
