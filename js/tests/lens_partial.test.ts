@@ -98,7 +98,9 @@ test("nothing is asked for where nothing is being read", async () => {
     const { model, root } = show({}, { status }, live);
     await settle(500);
     expect(orders(model)).toHaveLength(0);
-    expect(root.querySelector(".miw-legend")!.textContent).toContain(live ? "the reading was stopped" : "saved before it was done");
+    expect(root.querySelector(".miw-legend")!.textContent).toContain("not read2 of 4 positions are read");
+    press(root, "Home");
+    expect(root.querySelector(".miw-tooltip")!.textContent).toContain(live ? "the reading was stopped" : "the picture was saved before it was done");
     expect(root.querySelector(".miw-status")!.textContent).toContain(live ? "Stopped: 2 of 4 positions are read." : "Saved before it was done: 2 of 4 positions are read.");
   }
 });

@@ -151,16 +151,16 @@ class Own:
 
     def __call__(self, activation: torch.Tensor, _first: int) -> torch.Tensor | None:
         """As `Write.act`."""
-        shape = list(activation.shape)
+        shape, own = list(activation.shape), activation.clone()  # what it changes in place is nobody else's
         try:
-            given = self._call(activation)
+            given = self._call(own)
         except Exception as reason:
             raise InterventionError(
                 f"your function {self._name} at {self._hook} raised {type(reason).__name__}: {reason}",
                 "Correct the function; the model is as it was.",
             ) from reason
         if given is None:
-            return None
+            return own
         if not isinstance(given, torch.Tensor):
             raise InterventionError(
                 f"your function {self._name} at {self._hook} returned {type(given).__name__}, not a tensor of shape "

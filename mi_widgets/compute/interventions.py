@@ -7,7 +7,7 @@ nothing reads. Source activations are those of untouched runs. Knows nothing of 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any
@@ -25,6 +25,8 @@ from mi_widgets.models import describe, tokenize
 
 #: Makes, or finds, a pass without interventions: of a prompt as tokenized, these sites, of these layers by site.
 Read = Callable[[Tokens, tuple[str, ...], Mapping[str, Layers]], Activations]
+#: Several, one, or none.
+Interventions = Iterable[Change] | Change | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,19 +36,21 @@ class Edits:
     Attributes:
         writes: for `compute.forward`, in the order in which they act.
         notes: what a reader must know beside the labels: what a mean is over, which prompt was drawn.
+        interventions: what they were made from.
         whole: a function of the user's own is among them, which expects every position of the prompt in its activation;
             so no keys and values may be kept.
     """
 
     writes: tuple[Write, ...] = ()
     notes: tuple[str, ...] = ()
+    interventions: tuple[Change, ...] = ()
     whole: bool = False
 
 
 def resolve(
     model: Any,
     tokens: Tokens,
-    interventions: Any,
+    interventions: Interventions,
     *,
     read: Read | None = None,
     prepend_bos: bool | None = None,
@@ -70,6 +74,8 @@ def resolve(
         PromptError: another prompt that cannot be run.
     """
     changes = checked_interventions(interventions)
+    if not changes:
+        return Edits()
     plans = [_plan(model, tokens, change, prepend_bos, beyond_context) for change in changes]
     _fetch(plans, read or (lambda prompt, sites, layers: forward(model, prompt.ids, sites, layers)))
     middles: dict[int, Middle] = {}
@@ -82,7 +88,9 @@ def resolve(
     before = [write for middle in middles.values() for write in middle.before()]
     after = [write for middle in middles.values() for write in middle.after()]
     notes = tuple(f"{plan.change.label}: {plan.note}" for plan in plans if plan.note)
-    return Edits((*before, *writes, *after), notes, any(isinstance(change, Intervention) for change in changes))
+    return Edits(
+        (*before, *writes, *after), notes, changes, any(isinstance(change, Intervention) for change in changes)
+    )
 
 
 @dataclass(eq=False)

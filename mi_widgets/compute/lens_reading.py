@@ -18,7 +18,7 @@ from mi_widgets.compute.distributions import divergence, entropies, largest, ran
 from mi_widgets.compute.forward import Activations
 from mi_widgets.compute.lens_rows import check_positions, lens_name, transported
 from mi_widgets.compute.not_finite import LOGITS, not_finite
-from mi_widgets.compute.readout import Readout
+from mi_widgets.compute.readout import Readout, check_readable
 from mi_widgets.compute.walks import FEW, softmaxes
 from mi_widgets.data import LogitLens, Tokens
 from mi_widgets.data.integers import integer, integers
@@ -89,6 +89,7 @@ class LensReader:
     def __init__(
         self, model: Any, side: Side, rows: list[tuple[str, int]], top_k: int, targets: Sequence[int], share: int = 1
     ) -> None:
+        check_readable(side.activations.interventions)
         self.readout = Readout(model)
         self._model, self._side, self._rows = model, side, rows
         self.positions = check_positions(side.tokens, side.positions)
@@ -246,6 +247,7 @@ class LensReader:
             model=info.label,
             not_finite=self._not_finite(slice(None) if read is None else read),
             read=None if read is None else tuple(self.positions[place] for place in read),
+            interventions=self._side.activations.interventions,
             **found,
         )
 
@@ -255,7 +257,8 @@ class LensReader:
         if not lost.any():
             return ""
         if self._lost_at is None:
-            self._lost_at = not_finite(self._model, self._side.tokens.ids, self._side.activations.known)
+            held = self._side.activations
+            self._lost_at = not_finite(self._model, self._side.tokens.ids, held.known, held.writes)
         if lost[-1] or self._lost_at != LOGITS:
             return self._lost_at
         stream, layer = self._rows[int(lost.argmax())]

@@ -16,6 +16,8 @@ Result = TypeVar("Result")
 
 #: The loop has its turn this often while the work goes on beside it.
 TURN_EVERY = 0.05
+#: Left to the loop in each turn of what is no job.
+TURN_SECONDS = 0.005
 
 
 class Aside:
@@ -71,6 +73,30 @@ def aside(function: Callable[[], Result], large: bool = True) -> Generator[None,
     return (yield from Aside(function).steps())
 
 
+def in_turns(steps: Generator[Any, None, Any], large: bool) -> None:
+    """Steps that are no job: where they are `large`, in turns with the loop of this thread, else now."""
+    if not large or not loop_runs():
+        at_once(steps)
+        return
+    task = asyncio.get_running_loop().create_task(_drive(steps))
+    _tasks.add(task)  # a loop holds its tasks weakly
+    task.add_done_callback(_tasks.discard)
+
+
+async def _drive(steps: Generator[Any, None, Any]) -> None:
+    for _ in steps:
+        await asyncio.sleep(TURN_SECONDS)
+
+
+def at_once(steps: Generator[Any, None, Result]) -> Result:
+    """Every step, now; returns what they return."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as finished:
+            return finished.value
+
+
 def loop_runs() -> bool:
     """Whether this thread is that of a running loop, which work here would hold."""
     try:
@@ -100,6 +126,7 @@ THREADS = 2
 _waiting: queue.SimpleQueue[Aside] = queue.SimpleQueue()
 _lock = threading.Lock()
 _threads: list[threading.Thread] = []
+_tasks: set[asyncio.Task[None]] = set()
 
 
 def _hand_over(work: Aside) -> None:

@@ -208,7 +208,7 @@ class LogitLens(ComparedView):
     def session_draws(self, progress: Progress, answers: dict[str, Answered]) -> Generator[Any, None, None]:
         """See `session.SessionView`."""
         assert self.session is not None
-        asked = self._asked
+        asked, self._large = self._asked, progress.large
         targets, refused = self._targets(answers["A"], asked["targets"])
         pages = PartialPictures(lambda step, data: self._put_partial(progress, step, data, refused))
         steps = pages.of(self._read_all(asked, answers, targets))

@@ -7,7 +7,7 @@ import { Legend } from "../../dom/legend";
 import { Prompts } from "../../dom/prompts";
 import { HiddenTable } from "../../dom/table";
 import { CurvesPanel } from "./curves";
-import { cellLines, cellName, columnLines, rowLines, whyUnread } from "./details";
+import { cellLines, cellName, columnLines, rowLines } from "./details";
 import { sayValue } from "./field";
 import { handleKeys, KEYS } from "./keyboard";
 import { goodHeight } from "./layout";
@@ -83,7 +83,7 @@ export default framed<LensState>("logit_lens", (frame) => {
       marks: field.marks,
       extra: field.read.every(Boolean) ? [] : [unread, h("div", { class: "miw-lens-progress" }, lens.picture.value?.unfinished ?? "")],
     });
-    unreadText.textContent = whyUnread(lens);
+    unreadText.textContent = lens.filling.value ? "not read yet" : "not read";
   });
   // What has just arrived is shown under a pointer that rests.
   scope.effect(() => {
