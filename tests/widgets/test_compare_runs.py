@@ -81,7 +81,7 @@ def test_the_page_edits_the_second_prompt_and_the_run_keeps_the_rest(model):
     assert view.comparison is None
 
 
-@pytest.mark.parametrize("kind", [mw.Attention, mw.Prompt])
+@pytest.mark.parametrize("kind", COMPARED)
 def test_another_model_is_read_as_itself(kind, model, tiny_model):
     other = tiny_model("llama")
     with torch.no_grad():
@@ -174,3 +174,15 @@ def test_a_stale_picture_is_named_by_its_own_run(model):
     assert "interventions" not in view.recipe()  # the picture that is there is of the untouched run
     with pytest.warns(UserWarning, match="not current"):
         assert view.data.interventions == ()
+
+
+def test_a_fitted_lens_reads_the_model_that_it_was_fitted_for(demo_model):
+    other = mw.load_demo()
+    with torch.no_grad():
+        next(iter(other.parameters())).mul_(1.1)
+    view = mw.LogitLens(mw.Session(demo_model, "When Mary and John"), compare=mw.Run(model=other))
+    view.options = {"lens": "tuned"}
+    with pytest.raises(DataError, match="fitted for one"):
+        view.wait()
+    view.options = {"lens": "logit"}
+    view.wait()
