@@ -255,6 +255,9 @@ describe("the attribution", () => {
     const root = rendered(attribution, new FakeModel(attributionState({ picture: BY, interventions: [ablated(0, 0)], options: { by: "head", rows: 2 } as never })));
     await settle();
     const rows = [...root.querySelectorAll(".miw-part[data-row]")].map((row) => row.textContent);
+    root.querySelector<HTMLElement>(".miw-part[data-row]")!.click();
+    await settle();
+    expect(root.querySelector(".miw-sources-title")!.textContent).toContain("L0 H0 +0.25ablated");
     expect(rows).toEqual(["L0 H0ablated0.000", "L1 H0+2.000", "L1 MLP−1.000", "all others (2)−0.375", "sum+0.625"]);
   });
 

@@ -17,16 +17,13 @@ from mi_widgets.data.interventions import Run
 from mi_widgets.errors import InterventionError
 from mi_widgets.session.aside import loop_runs
 from mi_widgets.session.cache import ActivationCache
-from mi_widgets.session.estimate import Clock, Estimate
+from mi_widgets.session.estimate import LARGE_SECONDS, Clock, Estimate
 from mi_widgets.session.protocol import Answered, Layers, Need, union
 from mi_widgets.session.runs import keys_of
 
 if TYPE_CHECKING:
     from mi_widgets.compute.forward import Activations
 
-#: A pass that takes longer than so many seconds pauses between its blocks; and work on what a pass left is done aside
-#: where that pass took so long, or left so many bytes.
-LARGE_SECONDS, LARGE_BYTES = 0.1, 8_000_000
 #: Of so many runs it is remembered what their interventions write.
 REMEMBERED = 20
 
@@ -74,6 +71,11 @@ class Passes:
         self._known: OrderedDict[Hashable, Any] = OrderedDict()
         #: How many were made.
         self.made = 0
+
+    def forget(self) -> None:
+        """Whatever is known: the model has changed."""
+        self._cache.clear()
+        self._known.clear()
 
     def clock(self, model: Any) -> Clock:
         """Knows how fast this model runs here."""
@@ -215,6 +217,7 @@ class Passes:
             common = None if layers is None or isinstance(layers, Mapping) else tuple(layers)
             sites = {site: by_site.get(site, common) for site in wanted.sites}
             made[_source(wanted.tokens, wanted.sites, layers)] = yield from self._read(untouched, sites)
+            yield None  # here it can be stopped
 
     def _cached(self, key: Hashable, site: str, rows: tuple[int, ...] | None) -> Any:
         """The site's array and its layers from the cache; one position of a site also where the whole site is there."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from mi_widgets.errors import Cancelled, PromptError
 from mi_widgets.session.cache import ActivationCache
-from mi_widgets.session.passes import LARGE_BYTES, LARGE_SECONDS, Passes, Ran
+from mi_widgets.session.passes import Passes, Ran
 from mi_widgets.session.protocol import Answered, Need, Progress, SessionView
 from mi_widgets.session.runner import BEHIND, PASS, Job
 from mi_widgets.session.runs import run_key
@@ -143,7 +143,7 @@ class Pictures:
                 ran, estimate = self._ran(wanted, fingerprints)
                 for view in self._served:
                     told[view].estimate = str(estimate)
-                    told[view].large |= estimate.seconds > LARGE_SECONDS or estimate.nbytes > LARGE_BYTES
+                    told[view].large |= estimate.large
                 self._tell(told, done, total)
                 yield Step(done, total)
                 answers |= yield from self._met(ran, wanted, told, done, total)

@@ -120,13 +120,22 @@ class LiveView(View):
         }
         return runs
 
-    def _put(self, run: int, picture: bytes, focus: bytes = b"", elapsed_ms: float | None = None) -> None:
-        """Everything the picture needs, in one message."""
+    def _put(
+        self,
+        run: int,
+        picture: bytes,
+        focus: bytes = b"",
+        elapsed_ms: float | None = None,
+        state: str = "idle",
+        **status: Any,
+    ) -> None:
+        """Everything the picture needs, in one message; a partial picture has another `state`, and says how far it
+        is."""
         self._elapsed_ms = 1000 * (time.perf_counter() - self._started) if elapsed_ms is None else elapsed_ms
         with self.hold_sync():
             self.picture = picture
             self.focus = focus
-            self.status = status_value("idle", run, elapsed_ms=round(self._elapsed_ms, 1))
+            self.status = status_value(state, run, elapsed_ms=round(self._elapsed_ms, 1), **status)
 
     def _told(self, steps: Generator[Any, None, Any], run: int, about: str) -> Generator[Any, None, Any]:
         """`steps`, with the page told how far they are where they take long; returns what they return."""
@@ -142,9 +151,14 @@ class LiveView(View):
 
     def _tell(self, run: int, done: int, total: int, about: str) -> None:
         """Tell the page how far the run is, not too often."""
-        if time.perf_counter() - self._told_at > TELL_SECONDS:
-            self._told_at = time.perf_counter()
+        if self._may_tell():
             self.status = status_value("computing", run, done=done, total=total, estimate=about)
+
+    def _may_tell(self) -> bool:
+        """Whether the page has not heard for a while; from now on it has."""
+        late = time.perf_counter() - self._told_at > TELL_SECONDS
+        self._told_at = time.perf_counter() if late else self._told_at
+        return late
 
     def _compute(self) -> None:
         """Make the picture anew, alone: other views do not change by it."""

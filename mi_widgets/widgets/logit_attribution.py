@@ -179,9 +179,7 @@ class LogitAttribution(LiveView):
             words = {**asked, **words}
         else:
             words.pop("by", None)
-        return recipe_lines(
-            "LogitAttribution", "logit_attribution", self.session, drawn.get("prompt"), words, self.selection
-        )
+        return recipe_lines("LogitAttribution", "logit_attribution", self.session, drawn, words, self.selection)
 
     def frozen_state(self) -> dict[str, Any]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """The state for an offline page."""
@@ -203,7 +201,9 @@ class LogitAttribution(LiveView):
         run, _ = self._asking(answer=self.answer, foil=self.foil, **chosen)["A"]
         count = len(session.tokenize(session.prompt))
         position, _ = _position(self.options["position"], count)
-        sites = attribution_sites(session.model, self.options["by"], position, count, self._with_heads)
+        sites = attribution_sites(
+            session.model, self.options["by"], position, count, self._with_heads, run.interventions or ()
+        )
         return [Need("A", run, tuple(dict.fromkeys([*sites, *OUTPUT_SITES])))]
 
     def session_fails(self, run: int, error: Exception) -> None:

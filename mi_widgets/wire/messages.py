@@ -285,15 +285,19 @@ class Order(TypedDict, total=False):
     """Page to kernel: do something once.
 
     Of the prompt view: `append`: put these `ids` after the prompt; `sample`: let the model write `tokens` tokens, with
-    what the view's options say. Of every view, on the interventions of its session: `ablate`: take these `heads` out,
-    or where all of them are out, put them back; `remove`: take away the intervention at place `at`, which is called
-    `label`; `restore`: take all away; `undo`: those that were made before the last change, and again: those of now.
+    what the view's options say. Of the lens: `look`: the reader looks at the positions from the first to the second of
+    `positions` of prompt `side`, which are not read yet: read them next. Of every view, on the interventions of its
+    session: `ablate`: take these `heads` out, or where all of them are out, put them back; `remove`: take away the
+    intervention at place `at`, which is called `label`; `restore`: take all away; `undo`: those that were made before
+    the last change, and again: those of now.
     """
 
     kind: Literal["order"]
-    order: Literal["append", "sample", "ablate", "remove", "restore", "undo"]
+    order: Literal["append", "sample", "look", "ablate", "remove", "restore", "undo"]
     ids: list[int]
     tokens: int
+    positions: list[int]
+    side: Literal["A", "B"]
     heads: list[list[int]]
     at: int
     label: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 
 from lab import Notebook
@@ -74,3 +75,41 @@ def test_a_head_clicked_in_the_attribution_turns_the_attention_explorer(open_not
     expect(attention).to_contain_text("L3 H0")
     selection = json.loads(notebook.run(2))
     assert (selection["layer"], selection["head"]) == (3, 0)
+
+
+def test_a_head_ablated_by_key_stands_in_every_view_and_its_row_is_zero_until_it_is_restored(
+    open_notebook: Open,
+) -> None:
+    notebook = open_notebook(
+        SETUP,
+        VIEWS,
+        "attribution.options = {'by': 'head'}\nsession.selection = mw.Selection(layer=2, head=6)",
+        "print(session.interventions, attribution.data.heads[2, 6] == 0)",
+        "print(session.interventions, attribution.data.heads[2, 6] == 0)",
+        viewport=(1700, 1250),
+    )
+    for cell in range(3):
+        notebook.run(cell)
+    views = notebook.cell(1).locator(".miw-view")
+    expect(views).to_have_count(4)
+    all_idle(views)
+    attribution, attention = views.nth(2), views.nth(3)
+    row = attribution.locator(".miw-part[data-row]").filter(has_text=re.compile("^L2 H6"))
+    expect(row).to_have_count(1)
+    whole = row.inner_text()
+    lines, height = notebook.cell(1).locator(".miw-run"), attention.bounding_box()
+    for index in range(4):
+        expect(lines.nth(index)).to_be_hidden()
+    attention.locator(".miw-wall").focus()
+    notebook.page.keyboard.press("k")
+    for index in range(4):
+        expect(lines.nth(index).locator(".miw-chip")).to_have_text("L2 H6 ablated×")
+    expect(row).to_have_text(re.compile("ablated.*0\\.000$"), timeout=30_000)
+    expect(attention.get_by_role("button", name="ablate", exact=True)).to_have_attribute("aria-pressed", "true")
+    assert attention.bounding_box() == height  # the line takes its room from the picture, not from the page
+    assert notebook.run(3).strip() == "(mw.Ablate(layer=2, head=6),) True"
+    lines.nth(0).get_by_role("button", name="restore all").click()
+    for index in range(4):
+        expect(lines.nth(index).locator(".miw-run-none")).to_have_text("untouched")
+    expect(row).to_have_text(re.compile(re.escape(whole.splitlines()[-1]) + "$"), timeout=30_000)
+    assert notebook.run(4).strip() == "() False"

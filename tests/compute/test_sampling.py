@@ -153,7 +153,9 @@ class TestContinuation:
         found = compute.sample(stories, "Once upon a time", 12, **options)
         ids = np.array([*found.prompt.ids, *found.ids])
         with torch.no_grad():
-            log_probs = stories.original_model(torch.tensor(np.asarray(ids))[None]).logits[0].double().log_softmax(-1).numpy()
+            log_probs = (
+                stories.original_model(torch.tensor(np.asarray(ids))[None]).logits[0].double().log_softmax(-1).numpy()
+            )
         start = len(found.prompt)
         for place, token in enumerate(found.ids):
             assert found.log_probs[place] == pytest.approx(log_probs[start + place - 1, token], abs=2e-5)

@@ -146,6 +146,14 @@ class TestWhatThePageKnows:
         assert manifest.get("ablated", [[1, 0]]) == [[1, 0]]
         assert view.frozen_state()["interventions"] == view.interventions
 
+    @every_view
+    def test_a_result_that_was_kept_names_its_run_without_a_model(self, kind, session):
+        live = kind(session)
+        session.interventions = [Ablate(1, 0)]
+        kept = kind.from_data(live.data)
+        assert [value["label"] for value in kept.interventions] == ["L1 H0 ablated"]
+        assert kept.frozen_state()["interventions"] == kept.interventions
+
     @every_compared
     def test_of_a_comparison_the_picture_says_what_its_other_side_is(self, kind, session):
         view = kind(session, compare=Run(interventions=[]))
@@ -160,6 +168,13 @@ class TestWhatThePageKnows:
         view = mw.LogitAttribution(session, by="head")
         ordered(view, "ablate", heads=[[1, 0]])
         assert view.data.heads[1, 0] == 0
+
+    def test_what_steering_adds_is_a_part_of_the_attribution(self, session, model):
+        view = mw.LogitAttribution(session)
+        session.interventions = [steering(model)]
+        session.wait()
+        assert "intervention" in manifest_of(view)["part_kinds"]
+        assert all(check["ok"] for check in manifest_of(view)["checks"])
 
 
 class TestSideB:

@@ -6,6 +6,7 @@ import { nameOfHead, type Head } from "../core/interventions";
 import type { AnyView } from "../core/linked";
 import type { Readable } from "../core/signal";
 import { makeButton } from "./controls";
+import { h } from "./element";
 import type { Ink } from "./theme";
 
 export const ABLATED_TIP = "Ablated: it still reads what is shown, but what it read (z, before W_O) is replaced before it is written";
@@ -15,6 +16,16 @@ const SHARE = 0.45;
 const LEAST = 7;
 const MOST = 18;
 const STEP = 4;
+
+/** The word that stands beside a head's name. */
+export function ablatedBadge(): HTMLElement {
+  return h("span", { class: "miw-ablated", "data-tip": ABLATED_TIP }, ablatedMark(), "ablated");
+}
+
+/** The hatched corner by itself. */
+export function ablatedMark(): HTMLElement {
+  return h("span", { class: "miw-ablated-mark", "aria-hidden": "true" });
+}
 
 /** Hatches the upper right corner of a cell, which a causal pattern leaves free. */
 export function markAblated(context: CanvasRenderingContext2D, x: number, y: number, width: number, height: number, ink: Ink): void {

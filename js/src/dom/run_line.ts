@@ -4,6 +4,7 @@
  */
 import type { AnyView } from "../core/linked";
 import type { InterventionValue } from "../core/wire.gen";
+import { ablatedMark } from "./ablated";
 import { makeButton } from "./controls";
 import { h } from "./element";
 
@@ -91,7 +92,7 @@ function side(name: "A" | "B" | null, chips: HTMLElement[]): HTMLElement {
 
 function chip(label: string, tip: string, ablated = false): HTMLElement {
   const name = h("bdi", {}, label);
-  return h("span", { class: "miw-chip" }, h("span", { class: "miw-chip-name", "data-tip": tip || null }, ablated ? h("span", { class: "miw-ablated-mark", "aria-hidden": "true" }) : null, name));
+  return h("span", { class: "miw-chip" }, h("span", { class: "miw-chip-name", "data-tip": tip || null }, ablated ? ablatedMark() : null, name));
 }
 
 function names(labels: string[]): string {

@@ -4,7 +4,7 @@ import { strongest, type Grid } from "../../core/grid";
 import { positionName } from "../../core/positions";
 import { nameOfHead } from "../../core/interventions";
 import { computed, Signal, type Readable } from "../../core/signal";
-import { ABLATED_TIP } from "../../dom/ablated";
+import { ablatedBadge } from "../../dom/ablated";
 import { h } from "../../dom/element";
 import { Heatmap } from "../../dom/heatmap";
 import { Legend } from "../../dom/legend";
@@ -166,9 +166,7 @@ export class Matrix {
     }
     const { manifest } = picture;
     const parts: (HTMLElement | string)[] = [h("strong", {}, nameOfHead(head))];
-    if (explorer.ablatedShown.value.has(nameOfHead(head))) {
-      parts.push(h("span", { class: "miw-ablated", "data-tip": ABLATED_TIP }, h("span", { class: "miw-ablated-mark", "aria-hidden": "true" }), "ablated"));
-    }
+    if (explorer.ablatedShown.value.has(nameOfHead(head))) parts.push(ablatedBadge());
     const { kv_heads, heads } = manifest;
     const row = picture.rowOf(head.layer);
     if (kv_heads && kv_heads < heads) {

@@ -7,7 +7,7 @@ import { cssOf, paletteColors } from "../../core/scale";
 import { Signal } from "../../core/signal";
 import { DIVERGING } from "../../core/color.gen";
 import { clipped, visible } from "../../core/tokens";
-import { ABLATED_TIP } from "../../dom/ablated";
+import { ABLATED_TIP, ablatedMark } from "../../dom/ablated";
 import type { PartKind, TokenName } from "../../core/wire.gen";
 import { h } from "../../dom/element";
 import type { Tooltip } from "../../dom/tooltip";
@@ -184,7 +184,7 @@ export class Parts {
       return h(
         "div",
         { class: name, role: "listitem", "data-row": at },
-        h("span", { class: "miw-part-label" }, ablated ? h("span", { class: "miw-ablated-mark", "aria-hidden": "true" }) : null, row.label),
+        h("span", { class: "miw-part-label" }, ablated ? ablatedMark() : null, row.label),
         plot,
         h("span", { class: "miw-part-value" }, signed(row.value, decimals)),
       );

@@ -3,9 +3,11 @@
  * numbers. Knows nothing of the map or of the parts.
  */
 import { rounded, shown } from "../../core/format";
+import { nameOfHead } from "../../core/interventions";
 import { positionName } from "../../core/positions";
 import { colorOf, cssOf, inkOn } from "../../core/scale";
 import { clipped } from "../../core/tokens";
+import { ablatedBadge } from "../../dom/ablated";
 import { h } from "../../dom/element";
 import { TokenStrip, type TokenLook } from "../../dom/strip";
 import { tokenLine } from "../../dom/token_line";
@@ -139,7 +141,8 @@ export class Sources {
     const preview = chosen ? chosen.layer !== head.layer || chosen.head !== head.head : attribution.pointedSpan.value !== null || attribution.remoteHead.value !== null;
     const value = picture.valueAt(head.layer, head.head);
     this.#title.replaceChildren(
-      h("span", { "data-tip": SOURCES_TIP }, h("strong", {}, `L${head.layer} H${head.head}`), ` ${value > 0 ? "+" : ""}${rounded(value)}`),
+      h("span", { "data-tip": SOURCES_TIP }, h("strong", {}, nameOfHead(head)), ` ${value > 0 ? "+" : ""}${rounded(value)}`),
+      attribution.ablatedShown.value.has(nameOfHead(head)) ? ablatedBadge() : "",
       h("span", { class: "miw-faint" }, ` by source${preview ? ", preview" : chosen ? "" : ", the strongest"}`),
     );
     if (values) this.#scale.show(attribution.sourceMapping.value);
