@@ -42,12 +42,14 @@ class Side:
         activations: of `lens_sites(stream)`.
         lens: `"logit"`, a `TunedLens` or a `JacobianLens`.
         positions: only these, negative ones from the end; all if None.
+        model: whose prompt and activations these are; None: that of the comparison.
     """
 
     tokens: Tokens
     activations: Activations
     lens: Any = "logit"
     positions: Sequence[int] | None = None
+    model: Any = None
 
 
 def checked_targets(targets: Sequence[int], d_vocab: int) -> list[int]:

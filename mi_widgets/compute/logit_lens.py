@@ -217,8 +217,9 @@ def comparison_steps(
     """`logit_lens_comparison` from activations, as steps. Both sides are read together, chunk by chunk, so that their
     distributions are never kept; both have the rows that both lenses can read. `sight` as for `lens_steps`, in columns
     of the comparison."""
-    rows = lens_rows(model, stream, layers, [a.lens, b.lens])
-    readers = [LensReader(model, side, rows, top_k, targets, share=2) for side in (a, b)]
+    models = [model if side.model is None else side.model for side in (a, b)]
+    rows = lens_rows(models[0], stream, layers, [a.lens, b.lens])
+    readers = [LensReader(*one, rows, top_k, targets, share=2) for one in zip(models, (a, b), strict=True)]
     in_a, in_b = readers
     pairs = paired(a.tokens, in_a.positions, b.tokens, in_b.positions)
     places = np.array([[-1 if place is None else place for place in pair] for pair in pairs], int).reshape(-1, 2)
@@ -238,7 +239,9 @@ def comparison_steps(
         kind, columns = chunk
         if kind == 0:
             for left, right in zip(in_a.read(places[columns, 0]), in_b.read(places[columns, 1]), strict=True):
-                kl[left.row, columns] = divergence(left.p, left.log_p, right.log_p, left.scratch).cpu().numpy()
+                kl[left.row, columns] = (
+                    divergence(left.p, left.log_p, right.log_p.to(left.p.device), left.scratch).cpu().numpy()
+                )
                 done += 1
                 yield Step(done, total, so_far() if left.row == len(rows) - 1 and order.due() else None)
         else:

@@ -242,8 +242,7 @@ class Attention(ComparedView):
         return attention_recipe(
             session=self.session,
             options={**self.options, "weighting": weighting},
-            prompt=self._drawn.get("prompt"),
-            compare=self._drawn.get("compare"),
+            drawn=self._drawn,
             compared=self._comparison is not None,
             layers=self._layers,
             scored=self._scores is not None,

@@ -179,9 +179,7 @@ class LogitAttribution(LiveView):
             words = {**asked, **words}
         else:
             words.pop("by", None)
-        return recipe_lines(
-            "LogitAttribution", "logit_attribution", self.session, drawn.get("prompt"), words, self.selection
-        )
+        return recipe_lines("LogitAttribution", "logit_attribution", self.session, drawn, words, self.selection)
 
     def frozen_state(self) -> dict[str, Any]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """The state for an offline page."""

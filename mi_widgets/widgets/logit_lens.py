@@ -7,6 +7,7 @@ A shell: the numbers come from `compute.logit_lens`, the bytes from `wire.lens_p
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 import pandas as pd
@@ -175,9 +176,7 @@ class LogitLens(ComparedView):
             words["targets"] = [target for target in words["targets"] if str(target) != self.refused["text"]]
         if self.session is None:
             words = {name: value for name, value in words.items() if name not in OPTIONS.computed}
-        elif self._drawn.get("compare") is not None:
-            words = {"compare": self._drawn["compare"], **words}
-        lines = recipe_lines("LogitLens", self.kind, self.session, self._drawn.get("prompt"), words, self.selection)
+        lines = recipe_lines("LogitLens", self.kind, self.session, self._drawn, words, self.selection)
         fitted = [name for name in ("tuned", "jacobian") if name in (self.options["lens"], self.options["versus"])]
         missing = [name for name in fitted if self.session is not None and not self._shipped(name)]
         return "".join(f"# {name}: the lens you fitted; give it as {name}=…\n" for name in missing) + lines
@@ -199,10 +198,17 @@ class LogitLens(ComparedView):
         sites = lens_sites(asked["stream"])
         lenses = [self._lenses[name] for name in (asked["lens"], asked["versus"]) if name is not None]
         lens_rows(self.session.model, asked["stream"], None, lenses)  # says why, before anything is run
-        model, stream = self.session.model, asked["stream"]
+        stream, runs = asked["stream"], self._asking(**asked)
+        if any(run.model is not self.session.model for run, _ in runs.values()):
+            if asked["lens"] != "logit":
+                raise DataError(
+                    f"the {asked['lens']} lens was fitted for one of these models only.",
+                    'Compare them by lens="logit".',
+                )
+            lens_rows(runs["B"][0].model, stream, None, lenses)
         return [
-            Need(name, run, sites, lambda: lens_readers(model, stream), called=called)
-            for name, (run, called) in self._asking(**asked).items()
+            Need(name, run, sites, partial(lens_readers, run.model, stream), called=called)
+            for name, (run, called) in runs.items()
         ]
 
     def session_draws(self, progress: Progress, answers: dict[str, Answered]) -> Generator[Any, None, None]:
@@ -305,7 +311,13 @@ class LogitLens(ComparedView):
         if "B" in answers or other is not None:
             second = answers.get("B", first)
             a = Side(first.tokens, first.activations, lens, places["A"])
-            b = Side(second.tokens, second.activations, lens if other is None else other, places.get("B", places["A"]))
+            b = Side(
+                second.tokens,
+                second.activations,
+                lens if other is None else other,
+                places.get("B", places["A"]),
+                second.run.model,
+            )
             comparison = yield from comparison_steps(model, a, b, asked["stream"], TOP_K, targets, layers, self._sight)
             self._data, self._comparison, self._read = comparison.a, comparison, None
             return

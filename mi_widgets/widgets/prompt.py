@@ -191,9 +191,8 @@ class Prompt(ComparedView):
         if self._comparison is not None:
             words["show"] = self.options["show"]
         if self.session is not None:
-            own = {"compare": self._drawn.get("compare"), "top_k": self._top_k}
-            words = {**{name: own[name] for name in own if own[name] not in (None, TOP_K)}, **words}
-        return recipe_lines("Prompt", "prompt", self.session, self._drawn.get("prompt"), words, self.selection)
+            words = {**({} if self._top_k == TOP_K else {"top_k": self._top_k}), **words}
+        return recipe_lines("Prompt", "prompt", self.session, self._drawn, words, self.selection)
 
     def frozen_state(self) -> dict[str, Any]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """The state for an offline page."""
