@@ -220,9 +220,10 @@ class LogitLens(ComparedView):
         pages = PartialPictures(lambda step, data: self._put_partial(progress, step, data, refused))
         steps = pages.of(self._read_all(asked, answers, targets))
         yield from self._told(steps, progress.run, "reading the layers")
+        picture = self._pictured(progress, self._data, self._comparison)
+        parcel = yield from aside(picture.parcel, progress.large)
         self._drawn, self.last_error, self.refused = asked, None, refused
-        self._shown = self._picture = self._pictured(progress, self._data, self._comparison)
-        parcel = yield from aside(self._picture.parcel, progress.large)
+        self._shown = self._picture = picture
         self._put(progress.run, parcel)
 
     def session_stops(self, run: int, error: Exception) -> None:
