@@ -129,7 +129,8 @@ class LogitLens(ComparedView):
 
     @property
     def data(self) -> Lens:
-        """What the lens reads on the first prompt; pending work is done first.
+        """What the lens reads on the first prompt; pending work is done first, also what is not read yet of a picture
+        that is partial.
 
         After a failed or stopped run it is that of the last good picture, with a warning; `wait()` raises.
         """
@@ -219,9 +220,10 @@ class LogitLens(ComparedView):
         pages = PartialPictures(lambda step, data: self._put_partial(progress, step, data, refused))
         steps = pages.of(self._read_all(asked, answers, targets))
         yield from self._told(steps, progress.run, "reading the layers")
+        picture = self._pictured(progress, self._data, self._comparison)
+        parcel = yield from aside(picture.parcel, progress.large)
         self._drawn, self.last_error, self.refused = asked, None, refused
-        self._shown = self._picture = self._pictured(progress, self._data, self._comparison)
-        parcel = yield from aside(self._picture.parcel, progress.large)
+        self._shown = self._picture = picture
         self._put(progress.run, parcel)
 
     def session_stops(self, run: int, error: Exception) -> None:
@@ -283,8 +285,9 @@ class LogitLens(ComparedView):
             return super()._order(order)
         # What is read by now, or of another picture, needs no looking for.
         if self._shown is not None and self._shown.partial and self._sight is not None:
-            first, last = integers("positions", order.get("positions"))
-            found = self._shown.between(first, last, "B" if order.get("side") == "B" else "A")
+            looked = integers("positions", order.get("positions") or ())
+            side = "B" if order.get("side") == "B" else "A"
+            found = self._shown.between(looked[0], looked[-1], side) if looked else None
             if found is not None:
                 self._sight.first, self._sight.last = found
         return None

@@ -236,3 +236,65 @@ def test_live_a_token_is_pinned_and_rows_come_by_themselves(open_notebook: Calla
         notebook.page.keyboard.press(key)
     expect(view.locator(".miw-tooltip")).to_contain_text("L0 post")
     assert view.locator(".miw-tooltip .miw-lens-guesses th").all_inner_texts() == names
+
+
+def part_of(data: LogitLens, read: list[int]) -> LogitLens:
+    """`data` as it is while only these positions are read."""
+    unread = ~np.isin(np.arange(len(data.positions)), read)
+    parts = {name: np.array(values) for name, values in data.arrays().items() if name != "target_ids"}
+    for values in parts.values():
+        values[:, unread] = -1 if values.dtype.kind == "i" else np.nan
+    return replace(data, read=tuple(read), **parts)
+
+
+def test_a_partial_lens_leaves_room_for_what_is_not_read(open_page: Open, tmp_path: Path) -> None:
+    data, _ = lens(6, 12)
+    page = open_page(mw.LogitLens.from_data(part_of(data, list(range(6, 12)))).save(tmp_path / "page.html"))
+    root = drawn(page)
+    expect(root.locator(".miw-legend")).to_contain_text("6 of 12 positions are read")
+    expect(root.locator(".miw-status")).to_contain_text("Saved before it was done: 6 of 12 positions are read.")
+    page.locator(".miw-lens-table").focus()
+    page.keyboard.press("End")
+    expect(page.locator(".miw-tooltip .miw-lens-guesses th")).to_have_count(5)
+    page.keyboard.press("Home")
+    expect(page.locator(".miw-tooltip")).to_contain_text("not read: the picture was saved before it was done")
+
+
+SLOW = """import json, time, mi_widgets as mw
+from mi_widgets.compute import lens_order, lens_reading
+from mi_widgets.widgets import partial
+lens_reading.FEW = lens_reading.FEWEST = 1; lens_order.LITTLE = 0; partial.SOON_SECONDS = -1.0
+def slowly(reader, places, read=lens_reading.LensReader.read):
+    time.sleep(0.2); yield from read(reader, places)
+lens_reading.LensReader.read = slowly
+view = mw.LogitLens(mw.load_demo(), "When Mary")
+view"""
+LONG = " and John went to the store , John gave a drink to Mary , and then they went home"
+
+
+def test_live_the_table_fills_where_the_reader_looks(open_notebook: Callable[..., Notebook]) -> None:
+    notebook = open_notebook(SLOW, "print(json.dumps([view.data.read, len(view.data.positions)]))")
+    notebook.run(0)
+    view = notebook.view(0)
+    expect(view).to_have_attribute("data-state", "idle", timeout=30_000)
+    view.evaluate("root => { root.whole = 0; root.addEventListener('miw-drawn', () => root.whole++); }")
+    prompt = view.locator("textarea.miw-prompt").first
+    prompt.fill("When Mary" + LONG)
+    expect(view.locator(".miw-legend")).to_contain_text("positions are read", timeout=30_000)
+    expect(view).to_have_attribute("data-state", "computing")
+    assert view.evaluate("root => root.whole") == 0
+    view.locator(".miw-lens-table").focus()
+    notebook.page.keyboard.press("+")
+    for _ in range(6):
+        notebook.page.keyboard.press("+")
+    notebook.page.keyboard.press("Home")  # the first position comes into sight, and is read before those between
+    expect(view.locator(".miw-tooltip")).to_contain_text("not read yet")
+    notebook.page.keyboard.press("Enter")
+    expect(view.locator(".miw-lens-chips .miw-lens-chip")).to_have_count(10, timeout=30_000)
+    expect(view).to_have_attribute("data-state", "computing")  # it was not the last that was read
+    expect(view).to_have_attribute("data-state", "idle", timeout=30_000)
+    expect(view.locator(".miw-lens-progress")).to_have_count(0)
+    expect(view.locator(".miw-lens-pick")).to_contain_text("position 0")  # still locked
+    read, count = json.loads(notebook.run(1))
+    assert (read, count > 15) == (None, True)
+    assert view.evaluate("root => root.whole") == 1

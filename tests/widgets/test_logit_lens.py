@@ -3,6 +3,7 @@ picture is its data."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -352,6 +353,20 @@ def test_a_reading_that_is_stopped_leaves_its_part_on_the_page_and_says_so(sessi
     view.unobserve(stop, "picture")
     session.refresh()
     assert manifest_of(view)["read"] is None
+
+
+@pytest.mark.usefixtures("long_reading")
+def test_in_a_notebook_a_cell_ends_with_the_part_that_is_read_and_data_is_whole(model):
+    async def cell():
+        view = mw.LogitLens(mw.Session(model, PROMPT))
+        still = view._still("svg")
+        return still, manifest_of(view)["read"], view.status, view.data, view.status["state"]
+
+    still, read, status, data, after = asyncio.run(cell())
+    assert "only 1 of 6 positions are read" in still
+    assert read == {"A": [5], "B": []}
+    assert (status["state"], status["message"], status["done"]) == ("computing", "reading 1 of 6 positions", 2)
+    assert (data.read, after) == (None, "idle")
 
 
 @pytest.mark.usefixtures("long_reading")
