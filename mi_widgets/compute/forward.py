@@ -9,25 +9,47 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
+from mi_widgets.compute.activations import (  # some only offered here
+    PATTERN,
+    SCORES,
+    Activations,
+    Layers,
+    Stack,
+    at_position,
+    in_block,
+    take_position,
+    unread,
+)
 from mi_widgets.compute.ahead import Ahead
 from mi_widgets.compute.output import complete, foretells, is_output, kept_output
 from mi_widgets.compute.step import Steps, run
 from mi_widgets.compute.undisturbed import OwnHook, OwnWrite, take_away, train_again, without_gradients
-from mi_widgets.errors import ModelError, UnreadError
+from mi_widgets.errors import ModelError
 from mi_widgets.models import lock_of, modules_of
+
+__all__ = [
+    "PATTERN",
+    "SCORES",
+    "Activations",
+    "Reader",
+    "Write",
+    "at_position",
+    "forward",
+    "forward_steps",
+    "in_block",
+    "take_position",
+]
 
 #: Called in the pass with (layer, activation without its batch axis, in its own dtype and device). Of a site that
 #: stands once the layer is -1.
 Reader = Callable[[int, torch.Tensor], None]
-#: Which blocks: all if None.
-Layers = tuple[int, ...] | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,134 +64,6 @@ class Write:
 
     hook: str
     act: Callable[[torch.Tensor, int], torch.Tensor | None]
-
-
-#: Sites that stand once in a model, not in each block, by their first name. (`"blocks.0.…"` names one block.)
-OUTSIDE = {"hook_embed", "hook_pos_embed", "embed", "pos_embed", "ln_final", "unembed", "blocks"}
-
-
-def in_block(site: str) -> bool:
-    """Whether `site` is a hook of every block, e.g. `"hook_resid_post"`; not `"ln_final.hook_scale"`."""
-    return site.split(".")[0] not in OUTSIDE and not is_output(site)
-
-
-def at_position(site: str, position: int) -> str:
-    """The site of one position alone, e.g. `"mlp.hook_post@7"`: its arrays lack the position (query) axis."""
-    return f"{site}@{position}"
-
-
-def take_position(site: str, array: Any) -> Any:
-    """What `site`, made by `at_position`, keeps of the whole site's `array` `[…, position, …]` without batch axis.
-
-    Patterns and scores are `[…, head, query, key]`, all else `[…, position, its own axes]`; a layer axis may lead.
-    """
-    name, _, position = site.partition("@")
-    own = {PATTERN: 3, SCORES: 3, "attn.hook_z": 3, "attn.hook_v": 3, "attn.hook_q": 3, "attn.hook_k": 3}.get(name, 2)
-    axis = array.ndim - own + (1 if name in (PATTERN, SCORES) else 0)
-    index = int(position)
-    return array[(slice(None),) * axis + (index,)]
-
-
-PATTERN, SCORES = "attn.hook_pattern", "attn.hook_attn_scores"
-
-
-@dataclass(eq=False)
-class Activations:
-    """What one forward pass left.
-
-    Attributes:
-        layers: model layer number of each row; where sites have layers of their own, of all together.
-        rows: by site, the layers that its array holds, where they are not `layers`.
-        interventions: made in the run, `data.interventions`.
-        arrays: by site. A hook of every block (`"attn.hook_pattern"`): float32 `[layer, …]`, the activation's own
-            axes without batch. A hook that stands once (`"ln_final.hook_scale"`): float32, its own axes without
-            batch. What is kept of the model's output (`output.OUTPUT_SITES`, `LAST_LOGITS`): as described there. In
-            attention scores NaN is what the mask forbids, and +inf what the model itself has no finite number for.
-            All are read-only, for views and caches share them.
-        was_training: the model was in training mode and was put back into it.
-        known: what has been found out about the arrays, so that several results from them need not do it again.
-    """
-
-    layers: tuple[int, ...]
-    arrays: dict[str, np.ndarray] = field(default_factory=dict)
-    was_training: bool = False
-    interventions: tuple[Any, ...] = ()
-    rows: dict[str, tuple[int, ...]] = field(default_factory=dict)
-    known: dict[str, Any] = field(default_factory=dict, repr=False)
-
-    def __post_init__(self) -> None:
-        for array in self.arrays.values():
-            array.flags.writeable = False
-
-    def only(self, layers: Layers, sites: Iterable[str] | None = None) -> Activations:
-        """These layers (all that there are if None) and sites alone; itself if it holds no others."""
-        chosen = self.layers if layers is None else layers
-        names = list(self.arrays if sites is None else sites)
-        held = {site: self.rows.get(site, self.layers) for site in names}
-        alike = all(held[site] == chosen for site in names if in_block(site))
-        if alike and chosen == self.layers and len(names) == len(self.arrays):
-            return self
-        arrays = {
-            site: self.arrays[site] if not in_block(site) else _taken(self.arrays[site], held[site], chosen)
-            for site in names
-        }
-        known = self.known if chosen == self.layers else {}  # what is known is of these layers
-        return Activations(chosen, arrays, self.was_training, self.interventions, known=known)
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes held."""
-        return sum(array.nbytes for array in self.arrays.values())
-
-
-def _taken(array: np.ndarray, held: tuple[int, ...], chosen: tuple[int, ...]) -> np.ndarray:
-    """The rows of `chosen` among those of `held`; a view where they stand side by side."""
-    if held == chosen:
-        return array
-    rows = [held.index(layer) for layer in chosen]
-    side_by_side = rows == list(range(rows[0], rows[0] + len(rows))) if rows else True
-    return array[rows[0] if rows else 0 :][: len(rows)] if side_by_side else array[rows]
-
-
-class _Stack:
-    """Collects one site over its layers into one preallocated array."""
-
-    def __init__(self, site: str, layers: tuple[int, ...], lowest: float) -> None:
-        self.site, self._lowest = site, lowest
-        self.rows = len(layers)
-        self._row = {layer: row for row, layer in enumerate(layers)}
-        self.filled: set[int] = set()
-        self.array: torch.Tensor | None = None
-
-    def __call__(self, layer: int, activation: torch.Tensor) -> None:
-        row = self._row[layer]
-        if "@" in self.site:
-            activation = take_position(self.site, activation)
-        if self.array is None:
-            self.array = torch.empty((self.rows, *activation.shape), dtype=torch.float32)
-        if self.array.shape[1:] != activation.shape:
-            raise ModelError(
-                f"layers of this model differ in the shape of {self.site}: "
-                f"{list(self.array.shape[1:])} and {list(activation.shape)}.",
-                "Show layers of one shape at a time: layers=[…].",
-            )
-        kept = self.array[row].copy_(activation)  # one copy: device to CPU, any dtype to float32
-        if self.site.partition("@")[0] == SCORES:
-            _mask(kept, self._lowest)
-        self.filled.add(row)
-
-    def result(self, with_layers: bool) -> np.ndarray:
-        """All that was collected, `[layer, …]`, or without that axis."""
-        assert self.array is not None
-        return self.array.numpy() if with_layers else self.array[0].numpy()
-
-
-def _mask(scores: torch.Tensor, lowest: float) -> None:
-    """In place, NaN for what the mask forbids; first +inf for what is NaN already, so that the two can be told apart.
-    Masks are −inf, or the lowest number of the model's own type."""
-    if bool(scores.amax(-1).isnan().any()):
-        scores.masked_fill_(scores.isnan(), torch.inf)
-    scores.masked_fill_(scores <= lowest, torch.nan)
 
 
 def forward(
@@ -242,7 +136,7 @@ def _forward(
 
     lowest = max(torch.finfo(torch.float32).min, torch.finfo(_dtype(model)).min) / 2
     hooked = [site for site in sites if not is_output(site)]
-    stacks = {site: _Stack(site, layers_of(site), lowest) for site in hooked}
+    stacks = {site: Stack(site, layers_of(site), lowest) for site in hooked}
     hooks: list[tuple[str, Any]] = [(write.hook, OwnWrite(write.act)) for write in writes]
     for site in dict.fromkeys([*hooked, *(readers or {})]):
         takers = [taker for taker in (stacks.get(site), (readers or {}).get(site)) if taker is not None]
@@ -263,7 +157,7 @@ def _forward(
             ahead.check(complete(output), alone=tokens.shape[1] == 1)
     for site, stack in stacks.items():
         if len(stack.filled) != stack.rows:
-            raise _unread(site, stack)
+            raise unread(site, stack)
     in_blocks = {site: layers_of(site) for site in hooked if in_block(site)}
     return Activations(
         layers=tuple(sorted({layer for held in in_blocks.values() for layer in held})) if own else common,
@@ -303,19 +197,6 @@ def _restore(training: list[torch.nn.Module], points: Iterable[Any]) -> None:
     """Flags and hooks as they were; may be called again."""
     train_again(training)
     take_away(points)
-
-
-def _unread(site: str, stack: _Stack) -> UnreadError:
-    """That the hook is there and was never called."""
-    if not in_block(site):
-        return UnreadError(
-            f"{site} was not computed in the pass.", "This architecture does not call that hook; choose another view."
-        )
-    what = "attention" if site.startswith("attn.") else "residual stream" if "resid" in site else "blocks"
-    return UnreadError(
-        f"{site} was not computed in {stack.rows - len(stack.filled)} of {stack.rows} layers.",
-        f"The {what} of this architecture cannot be read there; choose layers=[…] that have it.",
-    )
 
 
 def _dtype(model: Any) -> torch.dtype:

@@ -1,0 +1,168 @@
+"""What is read in a pass: how sites are named, the stack over layers that each fills, and the record that is left.
+
+Runs no model and knows nothing of hooks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from mi_widgets.compute.output import is_output
+from mi_widgets.errors import ModelError, UnreadError
+
+#: Which blocks: all if None.
+Layers = tuple[int, ...] | None
+
+#: Sites that stand once in a model, not in each block, by their first name. (`"blocks.0.…"` names one block.)
+OUTSIDE = {"hook_embed", "hook_pos_embed", "embed", "pos_embed", "ln_final", "unembed", "blocks"}
+
+
+def in_block(site: str) -> bool:
+    """Whether `site` is a hook of every block, e.g. `"hook_resid_post"`; not `"ln_final.hook_scale"`."""
+    return site.split(".")[0] not in OUTSIDE and not is_output(site)
+
+
+def at_position(site: str, position: int) -> str:
+    """The site of one position alone, e.g. `"mlp.hook_post@7"`: its arrays lack the position (query) axis."""
+    return f"{site}@{position}"
+
+
+def take_position(site: str, array: Any) -> Any:
+    """What `site`, made by `at_position`, keeps of the whole site's `array` `[…, position, …]`.
+
+    Patterns and scores are `[…, head, query, key]`, all else `[…, position, its own axes]`; axes of layer and run may
+    lead.
+    """
+    name, _, position = site.partition("@")
+    own = {PATTERN: 3, SCORES: 3, "attn.hook_z": 3, "attn.hook_v": 3, "attn.hook_q": 3, "attn.hook_k": 3}.get(name, 2)
+    axis = array.ndim - own + (1 if name in (PATTERN, SCORES) else 0)
+    index = int(position)
+    return array[(slice(None),) * axis + (index,)]
+
+
+PATTERN, SCORES = "attn.hook_pattern", "attn.hook_attn_scores"
+
+
+@dataclass(eq=False)
+class Activations:
+    """What one forward pass left.
+
+    Attributes:
+        layers: model layer number of each row; where sites have layers of their own, of all together.
+        rows: by site, the layers that its array holds, where they are not `layers`.
+        interventions: made in the run, `data.interventions`.
+        arrays: by site. A hook of every block (`"attn.hook_pattern"`): float32 `[layer, …]`, the activation's own
+            axes without batch; of a batch of runs `[layer, run, …]`. A hook that stands once
+            (`"ln_final.hook_scale"`): float32, its own axes without batch; of a batch `[run, …]`. What is kept of the
+            model's output (`output.OUTPUT_SITES`, `LAST_LOGITS`): as described there, of a batch `[run, …]`. In
+            attention scores NaN is what the mask forbids, and +inf what the model itself has no finite number for.
+            All are read-only, for views and caches share them.
+        was_training: the model was in training mode and was put back into it.
+        known: what has been found out about the arrays, so that several results from them need not do it again.
+    """
+
+    layers: tuple[int, ...]
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)
+    was_training: bool = False
+    interventions: tuple[Any, ...] = ()
+    rows: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    known: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        for array in self.arrays.values():
+            array.flags.writeable = False
+
+    def only(self, layers: Layers, sites: Iterable[str] | None = None) -> Activations:
+        """These layers (all that there are if None) and sites alone; itself if it holds no others."""
+        chosen = self.layers if layers is None else layers
+        names = list(self.arrays if sites is None else sites)
+        held = {site: self.rows.get(site, self.layers) for site in names}
+        alike = all(held[site] == chosen for site in names if in_block(site))
+        if alike and chosen == self.layers and len(names) == len(self.arrays):
+            return self
+        arrays = {
+            site: self.arrays[site] if not in_block(site) else _taken(self.arrays[site], held[site], chosen)
+            for site in names
+        }
+        known = self.known if chosen == self.layers else {}  # what is known is of these layers
+        return Activations(chosen, arrays, self.was_training, self.interventions, known=known)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held."""
+        return sum(array.nbytes for array in self.arrays.values())
+
+
+def _taken(array: np.ndarray, held: tuple[int, ...], chosen: tuple[int, ...]) -> np.ndarray:
+    """The rows of `chosen` among those of `held`; a view where they stand side by side."""
+    if held == chosen:
+        return array
+    rows = [held.index(layer) for layer in chosen]
+    side_by_side = rows == list(range(rows[0], rows[0] + len(rows))) if rows else True
+    return array[rows[0] if rows else 0 :][: len(rows)] if side_by_side else array[rows]
+
+
+class Stack:
+    """Collects one site over its layers into one preallocated array.
+
+    Args:
+        site: its name; of one position alone (`at_position`), only that is kept.
+        layers: model layer number of each row.
+        lowest: attention scores at or below it are masked ones, kept as NaN. None: all are kept as they come.
+    """
+
+    def __init__(self, site: str, layers: tuple[int, ...], lowest: float | None) -> None:
+        self.site, self._lowest = site, lowest
+        self.rows = len(layers)
+        self._row = {layer: row for row, layer in enumerate(layers)}
+        self.filled: set[int] = set()
+        self.array: torch.Tensor | None = None
+
+    def __call__(self, layer: int, activation: torch.Tensor) -> None:
+        """Keep one layer's activation. Raises ModelError where its shape is not that of the others."""
+        row = self._row[layer]
+        if "@" in self.site:
+            activation = take_position(self.site, activation)
+        if self.array is None:
+            self.array = torch.empty((self.rows, *activation.shape), dtype=torch.float32)
+        if self.array.shape[1:] != activation.shape:
+            raise ModelError(
+                f"layers of this model differ in the shape of {self.site}: "
+                f"{list(self.array.shape[1:])} and {list(activation.shape)}.",
+                "Show layers of one shape at a time: layers=[…].",
+            )
+        kept = self.array[row].copy_(activation)  # one copy: device to CPU, any dtype to float32
+        if self._lowest is not None and self.site.partition("@")[0] == SCORES:
+            _mask(kept, self._lowest)
+        self.filled.add(row)
+
+    def result(self, with_layers: bool) -> np.ndarray:
+        """All that was collected, `[layer, …]`, or without that axis."""
+        assert self.array is not None
+        return self.array.numpy() if with_layers else self.array[0].numpy()
+
+
+def _mask(scores: torch.Tensor, lowest: float) -> None:
+    """In place, NaN for what the mask forbids; first +inf for what is NaN already, so that the two can be told apart.
+    Masks are −inf, or the lowest number of the model's own type."""
+    if bool(scores.amax(-1).isnan().any()):
+        scores.masked_fill_(scores.isnan(), torch.inf)
+    scores.masked_fill_(scores <= lowest, torch.nan)
+
+
+def unread(site: str, stack: Stack) -> UnreadError:
+    """That the hook is there and was never called."""
+    if not in_block(site):
+        return UnreadError(
+            f"{site} was not computed in the pass.", "This architecture does not call that hook; choose another view."
+        )
+    what = "attention" if site.startswith("attn.") else "residual stream" if "resid" in site else "blocks"
+    return UnreadError(
+        f"{site} was not computed in {stack.rows - len(stack.filled)} of {stack.rows} layers.",
+        f"The {what} of this architecture cannot be read there; choose layers=[…] that have it.",
+    )
