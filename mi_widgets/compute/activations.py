@@ -5,7 +5,7 @@ Runs no model and knows nothing of hooks.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,18 +13,27 @@ import numpy as np
 import torch
 
 from mi_widgets.compute.output import is_output
-from mi_widgets.errors import ModelError, UnreadError
+from mi_widgets.errors import DataError, ModelError, UnreadError
 
 #: Which blocks: all if None.
 Layers = tuple[int, ...] | None
 
 #: Sites that stand once in a model, not in each block, by their first name. (`"blocks.0.…"` names one block.)
 OUTSIDE = {"hook_embed", "hook_pos_embed", "embed", "pos_embed", "ln_final", "unembed", "blocks"}
+#: Those of them that stand below the first block.
+EMBEDDING = {"hook_embed", "hook_pos_embed", "embed", "pos_embed"}
 
 
 def in_block(site: str) -> bool:
     """Whether `site` is a hook of every block, e.g. `"hook_resid_post"`; not `"ln_final.hook_scale"`."""
     return site.split(".")[0] not in OUTSIDE and not is_output(site)
+
+
+def hook_of(site: str, layer: int) -> str:
+    """The hook's full name, e.g. `"blocks.2.attn.hook_z"`; a site of one position is read at the hook of all. Of a site
+    that stands once the layer is -1."""
+    name = site.partition("@")[0]
+    return f"blocks.{layer}.{name}" if layer >= 0 else name
 
 
 def at_position(site: str, position: int) -> str:
@@ -56,6 +65,8 @@ class Activations:
         layers: model layer number of each row; where sites have layers of their own, of all together.
         rows: by site, the layers that its array holds, where they are not `layers`.
         interventions: made in the run, `data.interventions`.
+        first: place in the prompt of the first position that the arrays hold; 0 unless keys and values of those before
+            were kept.
         arrays: by site. A hook of every block (`"attn.hook_pattern"`): float32 `[layer, …]`, the activation's own
             axes without batch; of a batch of runs `[layer, run, …]`. A hook that stands once
             (`"ln_final.hook_scale"`): float32, its own axes without batch; of a batch `[run, …]`. What is kept of the
@@ -72,6 +83,7 @@ class Activations:
     interventions: tuple[Any, ...] = ()
     rows: dict[str, tuple[int, ...]] = field(default_factory=dict)
     known: dict[str, Any] = field(default_factory=dict, repr=False)
+    first: int = 0
 
     def __post_init__(self) -> None:
         for array in self.arrays.values():
@@ -90,7 +102,7 @@ class Activations:
             for site in names
         }
         known = self.known if chosen == self.layers else {}  # what is known is of these layers
-        return Activations(chosen, arrays, self.was_training, self.interventions, known=known)
+        return Activations(chosen, arrays, self.was_training, self.interventions, known=known, first=self.first)
 
     @property
     def nbytes(self) -> int:
@@ -107,6 +119,65 @@ def _taken(array: np.ndarray, held: tuple[int, ...], chosen: tuple[int, ...]) ->
     return array[rows[0] if rows else 0 :][: len(rows)] if side_by_side else array[rows]
 
 
+class SiteLayers:
+    """The layers that each site is read in.
+
+    Args:
+        n_layers: blocks of the model.
+        layers: which blocks, or which by site; all that are run for None, and for a site that is not named.
+        first: the first block that is run.
+    """
+
+    def __init__(
+        self, n_layers: int, layers: Iterable[int] | Mapping[str, Iterable[int] | None] | None, first: int = 0
+    ) -> None:
+        self._first = first
+        self._every = tuple(range(first, n_layers))
+        self._by_site = dict(layers) if isinstance(layers, Mapping) else {}
+        alike = layers is None or isinstance(layers, Mapping)
+        self._common = self._every if alike else tuple(layers)  # type: ignore[arg-type]
+
+    def of(self, site: str) -> tuple[int, ...]:
+        """Of one site; -1 alone where it stands once.
+
+        Raises:
+            ModelError: something that is not computed in this pass.
+        """
+        if not in_block(site):
+            if self._first and not is_output(site):
+                check_computed(site, self._first)
+            return (-1,)
+        chosen = self._by_site.get(site, self._common)
+        rows = self._every if chosen is None else tuple(chosen)
+        for layer in rows:
+            if layer < self._first:
+                raise passed_over(f"blocks.{layer}.{site}", self._first)
+        return rows
+
+    def record(self, sites: Iterable[str]) -> tuple[tuple[int, ...], dict[str, tuple[int, ...]]]:
+        """`layers` and `rows` of the `Activations` that hold `sites`."""
+        rows = {site: self.of(site) for site in sites if in_block(site)}
+        if not self._by_site:
+            return self._common, {}
+        return tuple(sorted({layer for held in rows.values() for layer in held})), rows
+
+
+def check_computed(hook: str, first: int) -> None:
+    """Raise ModelError where `hook`, in full, stands before block `first`, at which the pass starts."""
+    parts = hook.partition("@")[0].split(".")
+    below = parts[0] == "blocks" and len(parts) > 1 and parts[1].isdecimal() and int(parts[1]) < first
+    if below or parts[0] in EMBEDDING:
+        raise passed_over(hook, first)
+
+
+def passed_over(hook: str, first: int) -> ModelError:
+    """That `hook` stands below the block that the pass starts at."""
+    return ModelError(
+        f"{hook} is not computed: the pass starts at layer {first}.",
+        f"Name layers from {first} on, or run the whole model.",
+    )
+
+
 class Stack:
     """Collects one site over its layers into one preallocated array.
 
@@ -114,10 +185,18 @@ class Stack:
         site: its name; of one position alone (`at_position`), only that is kept.
         layers: model layer number of each row.
         lowest: attention scores at or below it are masked ones, kept as NaN. None: all are kept as they come.
+        first: place in the prompt of the first position of what comes.
+
+    Raises:
+        DataError: a site of a position before that.
     """
 
-    def __init__(self, site: str, layers: tuple[int, ...], lowest: float | None) -> None:
+    def __init__(self, site: str, layers: tuple[int, ...], lowest: float | None, first: int = 0) -> None:
         self.site, self._lowest = site, lowest
+        name, _, position = site.partition("@")
+        if position and int(position) < first:
+            raise DataError(f"{site} is not computed: the keys and values of the positions before {first} were kept.")
+        self._taken = at_position(name, int(position) - first) if position else None
         self.rows = len(layers)
         self._row = {layer: row for row, layer in enumerate(layers)}
         self.filled: set[int] = set()
@@ -126,8 +205,8 @@ class Stack:
     def __call__(self, layer: int, activation: torch.Tensor) -> None:
         """Keep one layer's activation. Raises ModelError where its shape is not that of the others."""
         row = self._row[layer]
-        if "@" in self.site:
-            activation = take_position(self.site, activation)
+        if self._taken is not None:
+            activation = take_position(self._taken, activation)
         if self.array is None:
             self.array = torch.empty((self.rows, *activation.shape), dtype=torch.float32)
         if self.array.shape[1:] != activation.shape:
