@@ -124,6 +124,9 @@ def modules_of(model: Any) -> list[Any]:
     return list(found.values())
 
 
+#: The name of every hook that a pass of ours puts on a model while it runs.
+OWN_HOOK = "a hook of mi_widgets"
+
 _LOCKS: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
 _LOCKS_LOCK = threading.Lock()
 
@@ -153,16 +156,17 @@ def in_half_precision(model: Any) -> bool:
 def fingerprint(model: Any) -> tuple[Any, ...]:
     """A cheap key that changes when weights are replaced or edited in place, or when hooks come or go.
 
-    Edits through `.data` go unseen (torch does not count them): call `Session.refresh()` after those.
+    Edits through `.data` go unseen (torch does not count them): call `Session.refresh()` after those. Hooks of a pass
+    of ours that is in a pause do not count.
     """
     # Torch numbers its hooks and never reuses a number; ids of handle objects come back after a removal.
-    with lock_of(model):  # a pass on another thread has hooks of its own there
+    with lock_of(model):  # a pass on another thread may be putting hooks there
         hooks = tuple(
             (place, number)
             for place, module in enumerate(modules_of(model))
             for table in (module._forward_pre_hooks, module._forward_hooks)
             for number, function in table.items()
-            if hasattr(module, "fwd_hooks") or not _of_libraries(function)
+            if (hasattr(module, "fwd_hooks") or not _of_libraries(function)) and not _of_ours(function)
         )
     return weights_fingerprint(model), hash(hooks), bool(getattr(model, "compatibility_mode", False))
 
@@ -178,6 +182,11 @@ def weights_fingerprint(model: Any) -> int:
 def _of_libraries(hook: Any) -> bool:
     """Whether transformers or TransformerLens put this hook on a module for itself, as both do in a first pass."""
     return (getattr(hook, "__module__", None) or "").startswith(("transformers.", "transformer_lens."))
+
+
+def _of_ours(hook: Any) -> bool:
+    """Whether a pass of ours, which may be in a pause, put this hook there for itself."""
+    return getattr(hook, "__name__", None) == OWN_HOOK
 
 
 # --- prompts ----------------------------------------------------------------------------------------------

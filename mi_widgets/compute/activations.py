@@ -75,6 +75,7 @@ class Activations:
             All are read-only, for views and caches share them.
         was_training: the model was in training mode and was put back into it.
         known: what has been found out about the arrays, so that several results from them need not do it again.
+        seconds: how long the pass worked, without its pauses.
     """
 
     layers: tuple[int, ...]
@@ -84,6 +85,7 @@ class Activations:
     rows: dict[str, tuple[int, ...]] = field(default_factory=dict)
     known: dict[str, Any] = field(default_factory=dict, repr=False)
     first: int = 0
+    seconds: float = 0.0
 
     def __post_init__(self) -> None:
         for array in self.arrays.values():
@@ -102,7 +104,15 @@ class Activations:
             for site in names
         }
         known = self.known if chosen == self.layers else {}  # what is known is of these layers
-        return Activations(chosen, arrays, self.was_training, self.interventions, known=known, first=self.first)
+        return Activations(
+            chosen,
+            arrays,
+            self.was_training,
+            self.interventions,
+            known=known,
+            first=self.first,
+            seconds=self.seconds,
+        )
 
     @property
     def nbytes(self) -> int:

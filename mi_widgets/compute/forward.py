@@ -32,6 +32,7 @@ from mi_widgets.compute.activations import (  # some only offered here
 )
 from mi_widgets.compute.ahead import Ahead
 from mi_widgets.compute.kept_keys import KeptKeys
+from mi_widgets.compute.lockstep import AtOnce, can_pause, in_lockstep
 from mi_widgets.compute.output import complete, foretells, is_output, kept_output
 from mi_widgets.compute.start import Start, pass_over, put_back
 from mi_widgets.compute.step import Steps, run
@@ -45,7 +46,7 @@ from mi_widgets.compute.undisturbed import (
     without_gradients,
 )
 from mi_widgets.errors import DataError, ModelError
-from mi_widgets.models import lock_of, modules_of
+from mi_widgets.models import modules_of
 
 __all__ = [
     "PATTERN",
@@ -134,14 +135,24 @@ def forward_steps(
     readers: dict[str, Reader] | None = None,
     writes: Sequence[Write] = (),
     interventions: tuple[Any, ...] = (),
-    pausing: bool = False,  # noqa: ARG001
+    pausing: bool = False,
     *,
     start: Start | None = None,
     keys: KeptKeys | None = None,
 ) -> Steps[Activations]:
-    """`forward` as steps."""
-    yield from ()
-    return _forward(_Pass(model, ids, writes, start, keys), sites, layers, readers, interventions)
+    """`forward` as steps.
+
+    With `pausing` the pass, and so `readers` and `writes`, run on a thread of its own, and it yields before every block
+    and from time to time where no hook can fire (`compute.lockstep`): in a pause the model is as it was and may be run,
+    and closing the steps ends the pass there. Without, and where it must (`can_pause`), it runs at once on this thread.
+    """
+
+    def whole(pace: AtOnce) -> Activations:
+        return _forward(_Pass(model, ids, writes, start, keys), sites, layers, readers, interventions, pace)
+
+    if pausing and can_pause(model):
+        return (yield from in_lockstep(model, whole))
+    return whole(AtOnce())
 
 
 @without_gradients
@@ -151,6 +162,7 @@ def _forward(
     layers: Iterable[int] | Mapping[str, Layers] | None,
     readers: dict[str, Reader] | None,
     interventions: tuple[Any, ...],
+    pace: AtOnce,
 ) -> Activations:
     model = made.model
     chosen = SiteLayers(int(model.cfg.n_layers), layers, made.first_layer)
@@ -166,15 +178,15 @@ def _forward(
     ahead = Ahead(model) if foretells(wanted) and not made.first else None  # kept keys: looked at when they were made
     hooks += ahead.hooks() if ahead is not None else []
     output: dict[str, np.ndarray] = {}
-    with lock_of(model):
-        logits, was_training = made.run(hooks, bool(wanted))
-        if wanted:
-            several = [kept_output(*each, wanted) for each in zip(logits, made.tokens, strict=True)]
-            output = (
-                several[0] if not made.batch else {site: np.stack([kept[site] for kept in several]) for site in wanted}
-            )
-        if ahead is not None:
-            ahead.check(complete(output), alone=made.tokens.shape[1] == 1)
+    with pace.holding(model):
+        logits, was_training = made.run(hooks, bool(wanted), pace)
+    if wanted:
+        several = [kept_output(*each, wanted, pace.heard) for each in zip(logits, made.tokens, strict=True)]
+        output = {
+            site: np.stack([kept[site] for kept in several]) if made.batch else several[0][site] for site in wanted
+        }
+    if ahead is not None:
+        ahead.check(complete(output), alone=made.tokens.shape[1] == 1)
     for site, stack in stacks.items():
         if len(stack.filled) != stack.rows:
             raise unread(site, stack)
@@ -187,6 +199,7 @@ def _forward(
         interventions=interventions,
         rows=rows,
         first=made.first,
+        seconds=pace.seconds,
     )
 
 
@@ -252,8 +265,9 @@ def _gradients(
     for site, reader in readers.items():
         hooks += [(hook_of(site, layer), OwnHook(partial(reader, layer), made.batch)) for layer in chosen.of(site)]
     stacks = {site: Stack(site, chosen.of(site), None) for site in sites}
-    with lock_of(model):
-        logits, was_training = made.run(hooks, True)
+    pace = AtOnce()
+    with pace.holding(model):
+        logits, was_training = made.run(hooks, True, pace)
         value = metric(logits)
         fired = {key: tap.edge for key, tap in taps.items() if tap.edge is not None}
         for (site, layer), gradient in zip(fired, derivatives(value, list(fired.values())), strict=True):
@@ -265,7 +279,8 @@ def _gradients(
             raise unread(site, stack)
     held, rows = chosen.record(sites)
     arrays = {site: stack.result(in_block(site)) for site, stack in stacks.items()}
-    return float(value.detach()), Activations(held, arrays, was_training, interventions, rows)
+    found = Activations(held, arrays, was_training, interventions, rows, seconds=pace.seconds)
+    return float(value.detach()), found
 
 
 class _Pass:
@@ -296,7 +311,7 @@ class _Pass:
         #: Whether what is read has an axis of runs.
         self.batch = ids.ndim == 2 or len(tokens) > 1
 
-    def run(self, readings: list[tuple[str, Any]], logits: bool) -> tuple[Any, bool]:
+    def run(self, readings: list[tuple[str, Any]], logits: bool, pace: AtOnce) -> tuple[Any, bool]:
         """The pass: the logits `[run, position, d_vocab]` (or None), and whether the model was in training mode."""
         hooks: list[tuple[str, Any]] = [(write.hook, OwnWrite(write.act, self.first)) for write in self._writes]
         if self.first_layer:
@@ -309,7 +324,7 @@ class _Pass:
         past = None if self._keys is None else self._keys.for_pass(self.model)
         if self._keys is not None and self.first_layer and not self.first:
             past = None  # only the blocks above would keep theirs
-        found = _run(self.model, self.tokens, [*hooks, *readings], logits, below, past)
+        found = _run(self.model, self.tokens, [*hooks, *readings], logits, below, past, pace)
         if self._keys is not None and not self.first_layer:
             self._keys.keep(self.model, self._ids, past)
         return found
@@ -322,7 +337,13 @@ class _Pass:
 
 
 def _run(
-    model: Any, tokens: torch.Tensor, hooks: list[tuple[str, Any]], logits: bool, below: Sequence[Any], past: Any
+    model: Any,
+    tokens: torch.Tensor,
+    hooks: list[tuple[str, Any]],
+    logits: bool,
+    below: Sequence[Any],
+    past: Any,
+    pace: AtOnce,
 ) -> tuple[Any, bool]:
     """The pass itself: the logits (or None), and whether the model was in training mode. The blocks `below` are passed
     over; `past` holds keys and values of the positions before, and takes those of the new ones."""
@@ -331,8 +352,10 @@ def _run(
     if absent:
         sites = dict.fromkeys(re.sub(r"^blocks\.\d+\.", "", name) for name in absent)
         raise ModelError(f"this architecture has no {' or '.join(sites)}.", "Choose another weighting or view.")
-    points = {id(known[name]): known[name] for name, _ in hooks}.values()
+    points = list({id(known[name]): known[name] for name, _ in hooks}.values())
+    own = [hook for _, hook in hooks]
     training = [module for module in modules_of(model) if module.training]
+    was_training = bool(training)
     kept = {} if past is None else {"past_key_values": past}
     try:
         try:
@@ -343,17 +366,19 @@ def _run(
             # permanent, so that a reset_hooks() of the user's, while the pass pauses, leaves them.
             for name, hook in hooks:
                 known[name].add_hook(hook, is_permanent=True)
-            return model.forward(tokens, return_type="logits" if logits else None, **kept), bool(training)
+            pace.attend(model, training)
+            return model.forward(tokens, return_type="logits" if logits else None, **kept), was_training
         finally:
-            _restore(training, points, below)
+            pace.settle()
+            _restore(training, points, own, below)
     finally:
-        _restore(training, points, below)
+        _restore(training, points, own, below)
 
 
-def _restore(training: list[torch.nn.Module], points: Iterable[Any], below: Sequence[Any]) -> None:
+def _restore(training: list[torch.nn.Module], points: Iterable[Any], own: Iterable[Any], below: Sequence[Any]) -> None:
     """Flags, hooks and blocks as they were; may be called again."""
     train_again(training)
-    take_away(points)
+    take_away(points, own)
     put_back(below)
 
 

@@ -5,7 +5,7 @@ The logits themselves, `[position, d_vocab]`, would be larger than all else a vi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -49,20 +49,25 @@ def complete(found: dict[str, np.ndarray]) -> bool:
     return every and (last is None or bool(np.isfinite(last.max())))
 
 
-def kept_output(logits: torch.Tensor, ids: torch.Tensor, sites: Sequence[str]) -> dict[str, np.ndarray]:
+def kept_output(
+    logits: torch.Tensor, ids: torch.Tensor, sites: Sequence[str], heard: Callable[[], None] = lambda: None
+) -> dict[str, np.ndarray]:
     """The output sites among `sites`, as `summarised` describes them, and `LAST_LOGITS`; no others are made."""
-    found = summarised(logits, ids) if set(sites) & set(OUTPUT_SITES) else {}
+    found = summarised(logits, ids, heard) if set(sites) & set(OUTPUT_SITES) else {}
     if LAST_LOGITS in sites:
         found[LAST_LOGITS] = logits[-1].float().cpu().numpy()
     return {site: found[site] for site in sites if is_output(site)}
 
 
-def summarised(logits: torch.Tensor, ids: torch.Tensor) -> dict[str, np.ndarray]:
+def summarised(
+    logits: torch.Tensor, ids: torch.Tensor, heard: Callable[[], None] = lambda: None
+) -> dict[str, np.ndarray]:
     """`OUTPUT_SITES` of one prompt.
 
     Args:
         logits: `[position, d_vocab]`, any dtype and device, after the architecture's output transform.
         ids: `[position]`, as run.
+        heard: called before each chunk of positions; raises to give up.
     """
     positions, d_vocab = logits.shape
     # An eighth of a chunk: the logits themselves are held meanwhile, and nothing is multiplied that would want more.
@@ -71,6 +76,7 @@ def summarised(logits: torch.Tensor, ids: torch.Tensor) -> dict[str, np.ndarray]
     parts: dict[str, list[torch.Tensor]] = {site: [] for site in OUTPUT_SITES}
     scratch = torch.empty((min(size, positions), d_vocab), device=logits.device)
     for start in range(0, positions, size):
+        heard()
         chunk = logits[start : start + size].float()
         room, after = scratch[: len(chunk)], following[start : start + size, None]
         top, top_ids = largest(chunk, kept)

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from typing import Any, ParamSpec, TypeVar
 
 import torch
+
+from mi_widgets.models import OWN_HOOK
 
 Given = ParamSpec("Given")
 Result = TypeVar("Result")
@@ -82,6 +84,18 @@ class OwnHook:
     def __init__(self, act: Callable[[torch.Tensor], None], runs: bool = False) -> None:
         self._act, self._runs, self._thread = act, runs, threading.get_ident()
 
+    def __repr__(self) -> str:
+        """The name that TransformerLens gives the function it makes of this hook."""
+        return OWN_HOOK
+
+    def __deepcopy__(self, _memo: Any) -> OwnHook:
+        """A copy of the model, made while a pass of ours is in a pause, carries this very hook for ever."""
+        return self
+
+    def retire(self) -> None:
+        """The pass is over: acts no more."""
+        self._thread = 0
+
     def __call__(self, activation: torch.Tensor, hook: Any = None) -> None:  # noqa: ARG002
         """As TransformerLens calls it."""
         if threading.get_ident() == self._thread:
@@ -108,22 +122,23 @@ class OwnWrite(OwnHook):
         return self._write(activation, self._first)
 
 
-def is_ours(held: Any) -> bool:
-    """Whether what TransformerLens keeps of a hook is an `OwnHook`."""
-    return isinstance(getattr(held, "user_hook", None), OwnHook)
+def take_away(points: Iterable[Any], hooks: Iterable[OwnHook]) -> None:
+    """Remove those of `hooks` that still hang on these hook points, however far they had been put there.
 
-
-def take_away(points: Iterable[Any]) -> None:
-    """Remove every `OwnHook` that still hangs on these hook points, however far it had been put there."""
+    Others' stay, and those of another pass of ours, which may be in a pause.
+    """
+    own = {id(hook): hook for hook in hooks}
+    for hook in own.values():
+        hook.retire()
     for point in points:
-        point.fwd_hooks[:] = [held for held in point.fwd_hooks if not is_ours(held)]
+        point.fwd_hooks[:] = [held for held in point.fwd_hooks if id(getattr(held, "user_hook", None)) not in own]
         for number, function in list(point._forward_hooks.items()):
-            if any(map(_holds_ours, getattr(function, "__closure__", None) or ())):
-                del point._forward_hooks[number]
+            if any(_holds(cell, own) for cell in getattr(function, "__closure__", None) or ()):
+                point._forward_hooks.pop(number, None)
 
 
-def _holds_ours(cell: Any) -> bool:
+def _holds(cell: Any, own: Container[int]) -> bool:
     try:
-        return isinstance(cell.cell_contents, OwnHook)
+        return id(cell.cell_contents) in own
     except ValueError:  # empty: a name that a hook of the user's closes over and that has no value yet
         return False

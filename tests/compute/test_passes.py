@@ -14,7 +14,17 @@ import torch
 import transformers
 from model_state import state_of
 
-from mi_widgets.compute.forward import PATTERN, SCORES, KeptKeys, Start, Write, at_position, forward, gradients
+from mi_widgets.compute.forward import (
+    PATTERN,
+    SCORES,
+    KeptKeys,
+    Start,
+    Write,
+    at_position,
+    forward,
+    forward_steps,
+    gradients,
+)
 from mi_widgets.compute.output import LAST_LOGITS, OUTPUT_SITES
 from mi_widgets.compute.start import ABSENT, beside_the_residual
 from mi_widgets.errors import DataError, ModelError
@@ -555,3 +565,45 @@ class TestNothingIsLeft:
         keys = KeptKeys()
         forward(model, IDS, (), keys=keys)
         assert not any(held.requires_grad for layer in keys._cache.layers for held in (layer.keys, layer.values))
+
+
+class TestPausing:
+    """In a pause the user may run the model; what is asked comes out all the same."""
+
+    def test_a_batch_from_a_start_on_with_writes_pauses(self, model):
+        residual = forward(model, BATCH, ("hook_resid_pre",)).arrays["hook_resid_pre"][1]
+        asked = dict(
+            sites=("hook_resid_post", LAST_LOGITS),
+            writes=[Write("blocks.1.attn.hook_z", lambda value, _first: value * 0.5)],
+            start=Start(1, residual),
+        )
+        with torch.no_grad():
+            plain = model(torch.from_numpy(IDS)[None])
+        want = forward(model, BATCH, **asked)
+        before, pauses = state_of(model), 0
+        steps = forward_steps(model, BATCH, **asked, pausing=True)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as finished:
+                found = finished.value
+                break
+            pauses += 1
+            with torch.no_grad():
+                assert torch.equal(model(torch.from_numpy(IDS)[None]), plain)  # all blocks of it
+        assert pauses >= 2
+        assert state_of(model) == before
+        for site, array in want.arrays.items():
+            assert np.array_equal(found.arrays[site], array)
+
+    def test_ended_in_a_pause_it_leaves_nothing(self, model):
+        keys = KeptKeys()
+        forward(model, IDS[:8], (), keys=keys)
+        before = state_of(model)
+        residual = np.zeros((6, 32), np.float32)
+        steps = forward_steps(model, IDS, (), keys=keys, start=Start(1, residual), pausing=True)
+        next(steps)
+        steps.close()
+        assert state_of(model) == before
+        assert not any("forward" in block.__dict__ for block in model.blocks)
+        assert forward(model, IDS, (), keys=keys).first == 8
