@@ -13,17 +13,22 @@ from mi_widgets.version import __version__
 
 if TYPE_CHECKING:
     from mi_widgets import compute, data, demo, figures
-    from mi_widgets.data import Selection
+    from mi_widgets.data import Ablate, Add, Intervention, Patch, Run, Selection
     from mi_widgets.models import load_demo, load_model
     from mi_widgets.session import Session
     from mi_widgets.widgets import Attention, Dashboard, LogitAttribution, LogitLens, Prompt, save_html
 
 _WHERE = {
+    "Ablate": "mi_widgets.data",
+    "Add": "mi_widgets.data",
     "Attention": "mi_widgets.widgets",
     "Dashboard": "mi_widgets.widgets",
+    "Intervention": "mi_widgets.data",
     "LogitAttribution": "mi_widgets.widgets",
     "LogitLens": "mi_widgets.widgets",
+    "Patch": "mi_widgets.data",
     "Prompt": "mi_widgets.widgets",
+    "Run": "mi_widgets.data",
     "Selection": "mi_widgets.data",
     "Session": "mi_widgets.session",
     "load_demo": "mi_widgets.models",
@@ -33,11 +38,16 @@ _WHERE = {
 _ROOMS = ("compute", "data", "demo", "figures")
 
 __all__ = [
+    "Ablate",
+    "Add",
     "Attention",
     "Dashboard",
+    "Intervention",
     "LogitAttribution",
     "LogitLens",
+    "Patch",
     "Prompt",
+    "Run",
     "Selection",
     "Session",
     "__version__",

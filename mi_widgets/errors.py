@@ -67,6 +67,11 @@ class UnreadError(ModelError):
     """A hook that the model has and did not call in the pass."""
 
 
+class InterventionError(ModelError):
+    """A function of the user's own, put into a pass, that raised or gave what cannot stand there. What it raised is the
+    `__cause__`."""
+
+
 class ExportError(MiWidgetsError, RuntimeError):
     """A file that cannot be written; the hint names what to install or change."""
 

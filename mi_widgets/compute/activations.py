@@ -29,16 +29,31 @@ def in_block(site: str) -> bool:
     return site.split(".")[0] not in OUTSIDE and not is_output(site)
 
 
-def hook_of(site: str, layer: int) -> str:
-    """The hook's full name, e.g. `"blocks.2.attn.hook_z"`; a site of one position is read at the hook of all. Of a site
-    that stands once the layer is -1."""
-    name = site.partition("@")[0]
-    return f"blocks.{layer}.{name}" if layer >= 0 else name
-
-
 def at_position(site: str, position: int) -> str:
     """The site of one position alone, e.g. `"mlp.hook_post@7"`: its arrays lack the position (query) axis."""
     return f"{site}@{position}"
+
+
+def unwritten(site: str) -> str:
+    """The site of what stood there before anything was written, e.g. `"hook_attn_out^"`; also of one position alone:
+    `at_position(unwritten(site), 7)`."""
+    return f"{site}^"
+
+
+def hook_of(site: str) -> str:
+    """The hook's own name, without what `at_position` and `unwritten` say."""
+    return site.partition("@")[0].removesuffix("^")
+
+
+def hook_in(site: str, layer: int) -> str:
+    """The full name of the hook of one block, e.g. `"blocks.2.attn.hook_z"`; of a site that stands once the layer is
+    -1, and its name the hook's own."""
+    return f"blocks.{layer}.{hook_of(site)}" if layer >= 0 else hook_of(site)
+
+
+def is_unwritten(site: str) -> bool:
+    """Whether `site` was made by `unwritten`."""
+    return site.partition("@")[0].endswith("^")
 
 
 def take_position(site: str, array: Any) -> Any:
@@ -47,7 +62,7 @@ def take_position(site: str, array: Any) -> Any:
     Patterns and scores are `[…, head, query, key]`, all else `[…, position, its own axes]`; axes of layer and run may
     lead.
     """
-    name, _, position = site.partition("@")
+    name, position = hook_of(site), site.partition("@")[2]
     own = {PATTERN: 3, SCORES: 3, "attn.hook_z": 3, "attn.hook_v": 3, "attn.hook_q": 3, "attn.hook_k": 3}.get(name, 2)
     axis = array.ndim - own + (1 if name in (PATTERN, SCORES) else 0)
     index = int(position)
@@ -65,6 +80,7 @@ class Activations:
         layers: model layer number of each row; where sites have layers of their own, of all together.
         rows: by site, the layers that its array holds, where they are not `layers`.
         interventions: made in the run, `data.interventions`.
+        writes: what they were in the pass, so that it can be made again; `compute.forward.Write`.
         first: place in the prompt of the first position that the arrays hold; 0 unless keys and values of those before
             were kept.
         arrays: by site. A hook of every block (`"attn.hook_pattern"`): float32 `[layer, …]`, the activation's own
@@ -84,6 +100,7 @@ class Activations:
     interventions: tuple[Any, ...] = ()
     rows: dict[str, tuple[int, ...]] = field(default_factory=dict)
     known: dict[str, Any] = field(default_factory=dict, repr=False)
+    writes: tuple[Any, ...] = field(default=(), repr=False)
     first: int = 0
     seconds: float = 0.0
 
@@ -110,6 +127,7 @@ class Activations:
             self.was_training,
             self.interventions,
             known=known,
+            writes=self.writes,
             first=self.first,
             seconds=self.seconds,
         )
@@ -174,7 +192,7 @@ class SiteLayers:
 
 def check_computed(hook: str, first: int) -> None:
     """Raise ModelError where `hook`, in full, stands before block `first`, at which the pass starts."""
-    parts = hook.partition("@")[0].split(".")
+    parts = hook_of(hook).split(".")
     below = parts[0] == "blocks" and len(parts) > 1 and parts[1].isdecimal() and int(parts[1]) < first
     if below or parts[0] in EMBEDDING:
         raise passed_over(hook, first)
@@ -226,7 +244,7 @@ class Stack:
                 "Show layers of one shape at a time: layers=[…].",
             )
         kept = self.array[row].copy_(activation)  # one copy: device to CPU, any dtype to float32
-        if self._lowest is not None and self.site.partition("@")[0] == SCORES:
+        if self._lowest is not None and hook_of(self.site) == SCORES:
             _mask(kept, self._lowest)
         self.filled.add(row)
 

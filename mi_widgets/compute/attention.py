@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from mi_widgets.compute.forward import PATTERN, SCORES, Activations, Reader, forward
+from mi_widgets.compute.forward import PATTERN, SCORES, Activations, Reader, forward, unwritten
+from mi_widgets.compute.interventions import Interventions, resolve
 from mi_widgets.compute.not_finite import not_finite
 from mi_widgets.data import AttentionPatterns, Tokens
 from mi_widgets.data.attention import WEIGHTINGS, patterns_from_arrays, reads_outside
 from mi_widgets.data.integers import integers, word
+from mi_widgets.data.interventions import Intervention
 from mi_widgets.errors import DataError, ModelError
 from mi_widgets.models import ModelInfo, Prompt, describe, has_tokenizer, token_strings, tokenize
 
@@ -41,6 +43,7 @@ def attention_patterns(
     layers: Iterable[int] | None = None,
     weighting: str = "pattern",
     prepend_bos: bool | None = None,
+    interventions: Interventions = (),
 ) -> AttentionPatterns:
     """Attention of every head on one prompt.
 
@@ -57,19 +60,24 @@ def attention_patterns(
         layers: only these layers; all if None.
         weighting: see above.
         prepend_bos: None means what `model.to_tokens(prompt)` does.
+        interventions: made in the run: `mw.Ablate`, `mw.Patch`, `mw.Add`, `mw.Intervention`.
 
     Returns:
         AttentionPatterns with `.values` float32 `[layer, head, query, key]`.
 
     Raises:
         PromptError: a prompt that cannot be run.
-        ModelError: an architecture whose patterns or scores cannot be read truthfully.
-        DataError: an unknown weighting or layer.
+        ModelError: an architecture whose patterns or scores cannot be read truthfully, or an intervention that cannot
+            act.
+        DataError: an unknown weighting or layer, or an intervention on what does not exist.
     """
     check_weighting(weighting)
     tokens = tokenize(model, prompt, prepend_bos)
     chosen = check_layers(model, layers)
-    activations = forward(model, tokens.ids, SITES[weighting], chosen, readers_for(weighting))
+    edits = resolve(model, tokens, interventions, prepend_bos=prepend_bos)
+    activations = forward(
+        model, tokens.ids, SITES[weighting], chosen, readers_for(weighting), edits.writes, edits.interventions
+    )
     return assemble(model, tokens, activations, weighting)
 
 
@@ -168,7 +176,8 @@ def readers_for(weighting: str) -> dict[str, Reader]:
                 'Use weighting="pattern".',
             )
 
-    return {SCORES: remember, PATTERN: compare}
+    # The pattern as the softmax made it, whatever an intervention puts in its place.
+    return {SCORES: remember, unwritten(PATTERN): compare}
 
 
 def assemble(model: Any, tokens: Tokens, activations: Activations, weighting: str) -> AttentionPatterns:
@@ -191,7 +200,11 @@ def assemble(model: Any, tokens: Tokens, activations: Activations, weighting: st
     # three weightings rest on the same patterns
     kept = activations.known.setdefault("scores" if scores else "pattern", {})
     if not kept:
-        kept |= _scores_kept(base) if scores else _patterns_kept(base, has_sinks(model, activations.layers))
+        kept |= (
+            _scores_kept(base)
+            if scores
+            else _patterns_kept(base, has_sinks(model, activations.layers), _own_rows(model, activations))
+        )
         kept["masks"] = _masks(kept["base"], info, activations.layers)
     causal, windows = kept["masks"]
     heads = base.shape[1]
@@ -210,8 +223,9 @@ def assemble(model: Any, tokens: Tokens, activations: Activations, weighting: st
         kv_heads=info.kv_heads if info.kv_heads and heads % info.kv_heads == 0 else None,
         row_sum_error=kept["error"],
         sinks=kept["sinks"],
-        not_finite="" if finite else not_finite(model, tokens.ids, activations.known),
+        not_finite="" if finite else not_finite(model, tokens.ids, activations.known, activations.writes),
         model=info.label,
+        interventions=activations.interventions,
         derived=kept["derived"],
     )
 
@@ -225,10 +239,27 @@ def _scores_kept(base: np.ndarray) -> dict[str, Any]:
     return {"base": base, "error": None, "sinks": False, "finite": finite, "derived": derived}
 
 
-def _patterns_kept(base: np.ndarray, sinks: bool) -> dict[str, Any]:
-    """The same for patterns. A sum of a row tells of every NaN and ±inf in it, so that no second walk is needed."""
-    error = _row_sum_error(base, sinks)
-    finite = bool(np.isfinite(error))
+def _own_rows(model: Any, activations: Activations) -> list[int]:
+    """The rows of the layer axis whose patterns are the model's own, and not what an intervention put there."""
+    known = model.hook_dict
+    written = {
+        id(known[change.hook_name])
+        for change in activations.interventions
+        if isinstance(change, Intervention) and change.hook_name in known
+    }
+    return [
+        row
+        for row, layer in enumerate(activations.layers)
+        if not written or id(known[f"blocks.{layer}.{PATTERN}"]) not in written
+    ]
+
+
+def _patterns_kept(base: np.ndarray, sinks: bool, own: list[int]) -> dict[str, Any]:
+    """The same for patterns, of which the rows `own` must sum to 1. A sum tells of every NaN and ±inf in it, so that no
+    second walk is needed."""
+    sums = _row_sum_error(base, sinks)
+    finite = bool(np.isfinite(sums))
+    error = sums if len(own) == len(base) or not finite else _row_sum_error(base[own], sinks) if own else None
     if not finite:
         base, error = np.where(np.isfinite(base), base, np.float32(np.nan)), float("nan")
     return {"base": base, "error": error, "sinks": sinks, "finite": finite, "derived": {}}

@@ -25,10 +25,12 @@ from mi_widgets.compute.activations import (  # some only offered here
     Stack,
     at_position,
     check_computed,
-    hook_of,
+    hook_in,
     in_block,
+    is_unwritten,
     take_position,
     unread,
+    unwritten,
 )
 from mi_widgets.compute.ahead import Ahead
 from mi_widgets.compute.kept_keys import KeptKeys
@@ -62,6 +64,7 @@ __all__ = [
     "gradients",
     "in_block",
     "take_position",
+    "unwritten",
 ]
 
 #: Called in the pass with (layer, activation without its batch axis, in its own dtype and device); of a batch of runs
@@ -106,7 +109,8 @@ def forward(
             activations have an axis of runs, behind that of layers.
         sites: hook names within a block, e.g. `"attn.hook_pattern"`, or of the whole model, e.g.
             `"ln_final.hook_scale"`; either of one position alone (`at_position`); or names of
-            `output.OUTPUT_SITES` or `output.LAST_LOGITS`. Each becomes an array.
+            `output.OUTPUT_SITES` or `output.LAST_LOGITS`. Each becomes an array. Of a hook also what stood there
+            before anything was written (`unwritten`).
         layers: which blocks; all that are run if None. Or by site; all for a site that is not named.
         readers: further functions by site, called in the pass after the site is stored.
         writes: what is changed in the pass; readers and arrays see what was written.
@@ -169,17 +173,19 @@ def _forward(
     lowest = max(torch.finfo(torch.float32).min, torch.finfo(_dtype(model)).min) / 2
     hooked = [site for site in sites if not is_output(site)]
     stacks = {site: Stack(site, chosen.of(site), lowest, made.first) for site in hooked}
-    hooks: list[tuple[str, Any]] = []
+    before: list[tuple[str, Any]] = []
+    behind: list[tuple[str, Any]] = []
     for site in dict.fromkeys([*hooked, *(readers or {})]):
         takers = [taker for taker in (stacks.get(site), (readers or {}).get(site)) if taker is not None]
+        into = before if is_unwritten(site) else behind
         for layer in chosen.of(site):
-            hooks += [(hook_of(site, layer), OwnHook(partial(taker, layer), made.batch)) for taker in takers]
+            into += [(hook_in(site, layer), OwnHook(partial(taker, layer), made.batch)) for taker in takers]
     wanted = [site for site in sites if is_output(site)]
     ahead = Ahead(model) if foretells(wanted) and not made.first else None  # kept keys: looked at when they were made
-    hooks += ahead.hooks() if ahead is not None else []
+    behind += ahead.hooks() if ahead is not None else []
     output: dict[str, np.ndarray] = {}
     with pace.holding(model):
-        logits, was_training = made.run(hooks, bool(wanted), pace)
+        logits, was_training = made.run(behind, bool(wanted), pace, before)
     if wanted:
         several = [kept_output(*each, wanted, pace.heard) for each in zip(logits, made.tokens, strict=True)]
         output = {
@@ -198,6 +204,7 @@ def _forward(
         was_training=was_training,
         interventions=interventions,
         rows=rows,
+        writes=made.writes,
         first=made.first,
         seconds=pace.seconds,
     )
@@ -261,25 +268,29 @@ def _gradients(
         raise ModelError("a model made within torch.inference_mode() has no gradients.", "Load it outside.")
     chosen = SiteLayers(int(model.cfg.n_layers), layers, made.first_layer)
     taps = {(site, layer): Tap() for site in sites for layer in chosen.of(site)}
-    hooks = [(hook_of(site, layer), OwnWrite(tap)) for (site, layer), tap in taps.items()]
+    before: list[tuple[str, Any]] = []
+    behind: list[tuple[str, Any]] = []
+    for (site, layer), tap in taps.items():
+        (before if is_unwritten(site) else behind).append((hook_in(site, layer), OwnWrite(tap)))
     for site, reader in readers.items():
-        hooks += [(hook_of(site, layer), OwnHook(partial(reader, layer), made.batch)) for layer in chosen.of(site)]
+        into = before if is_unwritten(site) else behind
+        into += [(hook_in(site, layer), OwnHook(partial(reader, layer), made.batch)) for layer in chosen.of(site)]
     stacks = {site: Stack(site, chosen.of(site), None) for site in sites}
     pace = AtOnce()
     with pace.holding(model):
-        logits, was_training = made.run(hooks, True, pace)
+        logits, was_training = made.run(behind, True, pace, before)
         value = metric(logits)
         fired = {key: tap.edge for key, tap in taps.items() if tap.edge is not None}
         for (site, layer), gradient in zip(fired, derivatives(value, list(fired.values())), strict=True):
             if gradient is None:
-                raise copied(hook_of(site, layer))
+                raise copied(hook_in(site, layer))
             stacks[site](layer, (gradient if made.batch else gradient[0]).detach())
     for site, stack in stacks.items():
         if len(stack.filled) != stack.rows:
             raise unread(site, stack)
     held, rows = chosen.record(sites)
     arrays = {site: stack.result(in_block(site)) for site, stack in stacks.items()}
-    found = Activations(held, arrays, was_training, interventions, rows, seconds=pace.seconds)
+    found = Activations(held, arrays, was_training, interventions, rows, writes=made.writes, seconds=pace.seconds)
     return float(value.detach()), found
 
 
@@ -294,7 +305,7 @@ class _Pass:
             raise DataError(f"ids have shape {list(ids.shape)}; they must be [position] or [run, position].")
         if keys is not None:
             keys.check(model, ids)
-        self.model, self._writes, self._ids, self._keys = model, writes, ids, keys
+        self.model, self.writes, self._ids, self._keys = model, tuple(writes), ids, keys
         #: Place in the prompt of the first position that is run.
         self.first = 0 if keys is None else keys.positions
         tokens = torch.tensor(ids[..., self.first :], dtype=torch.long)
@@ -311,20 +322,30 @@ class _Pass:
         #: Whether what is read has an axis of runs.
         self.batch = ids.ndim == 2 or len(tokens) > 1
 
-    def run(self, readings: list[tuple[str, Any]], logits: bool, pace: AtOnce) -> tuple[Any, bool]:
-        """The pass: the logits `[run, position, d_vocab]` (or None), and whether the model was in training mode."""
-        hooks: list[tuple[str, Any]] = [(write.hook, OwnWrite(write.act, self.first)) for write in self._writes]
+    def run(
+        self, behind: list[tuple[str, Any]], logits: bool, pace: AtOnce, before: Sequence[tuple[str, Any]] = ()
+    ) -> tuple[Any, bool]:
+        """The pass: the logits `[run, position, d_vocab]` (or None), and whether the model was in training mode.
+
+        Args:
+            behind: hooks by name, called behind the writes.
+            logits: whether they are wanted.
+            pace: of the pass.
+            before: hooks called before anything is written, but behind the start.
+        """
+        hooks: list[tuple[str, Any]] = [(write.hook, OwnWrite(write.act, self.first)) for write in self.writes]
         if self.first_layer:
             for name, _ in hooks:
                 check_computed(name, self.first_layer)
+        hooks = [*before, *hooks, *behind]
         below: Sequence[Any] = ()
         if self._residual is not None:
             below = self.model.blocks[: self.first_layer]
-            hooks.insert(0, (hook_of("hook_resid_pre", self.first_layer), OwnWrite(self._begin)))
+            hooks.insert(0, (hook_in("hook_resid_pre", self.first_layer), OwnWrite(self._begin)))
         past = None if self._keys is None else self._keys.for_pass(self.model)
         if self._keys is not None and self.first_layer and not self.first:
             past = None  # only the blocks above would keep theirs
-        found = _run(self.model, self.tokens, [*hooks, *readings], logits, below, past, pace)
+        found = _run(self.model, self.tokens, hooks, logits, below, past, pace)
         if self._keys is not None and not self.first_layer:
             self._keys.keep(self.model, self._ids, past)
         return found

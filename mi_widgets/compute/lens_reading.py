@@ -18,7 +18,7 @@ from mi_widgets.compute.distributions import divergence, entropies, largest, ran
 from mi_widgets.compute.forward import Activations
 from mi_widgets.compute.lens_rows import check_positions, lens_name, transported
 from mi_widgets.compute.not_finite import LOGITS, not_finite
-from mi_widgets.compute.readout import Readout
+from mi_widgets.compute.readout import Readout, check_readable
 from mi_widgets.data import LogitLens, Tokens
 from mi_widgets.data.integers import integer, integers
 from mi_widgets.data.logit_lens import MOST_TARGETS
@@ -78,6 +78,7 @@ class LensReader:
     def __init__(
         self, model: Any, side: Side, rows: list[tuple[str, int]], top_k: int, targets: Sequence[int], share: int = 1
     ) -> None:
+        check_readable(side.activations.interventions)
         self.readout = Readout(model)
         self._model, self._side, self._rows = model, side, rows
         self.positions = check_positions(side.tokens, side.positions)
@@ -230,6 +231,7 @@ class LensReader:
             d_vocab=self.readout.d_vocab,
             model=info.label,
             not_finite=self._not_finite(),
+            interventions=self._side.activations.interventions,
             **found,
         )
 
@@ -238,7 +240,8 @@ class LensReader:
         lost: np.ndarray = np.any(self._found["top_ids"][..., 0] < 0, axis=1)
         if not lost.any():
             return ""
-        where = not_finite(self._model, self._side.tokens.ids, self._side.activations.known)
+        held = self._side.activations
+        where = not_finite(self._model, self._side.tokens.ids, held.known, held.writes)
         if lost[-1] or where != LOGITS:
             return where
         stream, layer = self._rows[int(lost.argmax())]

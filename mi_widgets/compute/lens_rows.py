@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from mi_widgets.compute.activations import hook_of, unwritten
 from mi_widgets.compute.attention import check_layers
 from mi_widgets.compute.forward import Reader
 from mi_widgets.data import Tokens
@@ -50,11 +51,12 @@ def lens_readers(model: Any, stream: str) -> dict[str, Reader]:
     """
     if stream not in ("attn_out", "mlp_out"):
         return {}
+    # Sums are as the model made them: what an intervention puts in their place it need not bear out.
     if "resid_mid" in available_streams(model):
-        parts = ["resid_pre", "attn_out"] if stream == "attn_out" else ["resid_mid", "mlp_out"]
-        total = "resid_mid" if stream == "attn_out" else "resid_post"
+        parts = ["resid_pre", "attn_out"] if stream == "attn_out" else [unwritten("resid_mid"), "mlp_out"]
+        total = unwritten("resid_mid" if stream == "attn_out" else "resid_post")
     else:
-        parts, total = ["resid_pre", "attn_out", "mlp_out"], "resid_post"
+        parts, total = ["resid_pre", "attn_out", "mlp_out"], unwritten("resid_post")
     seen: dict[str, torch.Tensor] = {}
 
     def remember(part: str) -> Reader:
@@ -72,7 +74,8 @@ def lens_readers(model: Any, stream: str) -> dict[str, Reader]:
         seen.clear()
         if float(error) > float(allowed):  # NaN is neither: the result says that numbers are not finite
             raise ModelError(
-                f"{stream} is not what this model adds to its residual stream: {' + '.join(parts)} is not {total}.",
+                f"{stream} is not what this model adds to its residual stream: "
+                f"{' + '.join(map(hook_of, parts))} is not {hook_of(total)}.",
                 'Read stream="resid_post", or take away your own hooks on these.',
             )
 

@@ -196,7 +196,7 @@ def attribute(
         stream = Stream(model, activations, place)
         reading = reading_of(model, stream, answer, foil)
     except NotFiniteError:  # of NaN there is no difference, and nothing to split
-        raise refusal(not_finite(model, tokens.ids, activations.known)) from None
+        raise refusal(not_finite(model, tokens.ids, activations.known, activations.writes)) from None
     n_heads = describe(model).n_heads
     heads, why_no_heads = heads_of(model, stream, reading)
     if by == "head" and heads is None:

@@ -17,12 +17,15 @@ from mi_widgets.compute.answers import named, resolve
 from mi_widgets.compute.attention import check_layers
 from mi_widgets.compute.distributions import divergence, ranks
 from mi_widgets.compute.forward import Activations, forward
+from mi_widgets.compute.interventions import Interventions
+from mi_widgets.compute.interventions import resolve as made_ready
 from mi_widgets.compute.lens_reading import LensReader, Side, checked_targets
 from mi_widgets.compute.lens_rows import check_positions, lens_name, lens_readers, lens_rows, lens_sites
 from mi_widgets.compute.readout import Readout
 from mi_widgets.compute.step import Step, Steps, run
 from mi_widgets.data import LogitLens, LogitLensComparison, Tokens
 from mi_widgets.data.integers import integers, is_integer, several
+from mi_widgets.data.interventions import checked_interventions
 from mi_widgets.data.logit_lens_comparison import paired
 from mi_widgets.errors import DataError
 from mi_widgets.models import Prompt, tokenize
@@ -39,6 +42,7 @@ def logit_lens(
     positions: Iterable[int] | None = None,
     prepend_bos: bool | None = None,
     progress: bool = False,
+    interventions: Interventions = (),
 ) -> LogitLens:
     """What the model would predict if it stopped at each layer (nostalgebraist 2020).
 
@@ -57,6 +61,7 @@ def logit_lens(
         positions: only these, negative ones from the end; all if None.
         prepend_bos: None means what `model.to_tokens(prompt)` does.
         progress: show a bar.
+        interventions: made in the run: `mw.Ablate`, `mw.Patch`, `mw.Add`, `mw.Intervention`.
 
     Returns:
         LogitLens, axes `[row, position]`; probabilities over the whole vocabulary, entropy and KL in nats.
@@ -64,14 +69,15 @@ def logit_lens(
     Raises:
         PromptError: a prompt that cannot be run.
         AnswerError: a target that is no single token.
-        ModelError: an architecture that has no such stream or does not unembed one, or a lens of another model.
-        DataError: an unknown stream, layer or position, or too many targets.
+        ModelError: an architecture that has no such stream or does not unembed one, a lens of another model, or an
+            intervention that cannot act, or acts behind the residual stream.
+        DataError: an unknown stream, layer or position, too many targets, or an intervention on what does not exist.
     """
     tokens = tokenize(model, prompt, prepend_bos)
     pinned, places = target_ids(model, tokens, targets), check_positions(tokens, positions)
     chosen = check_layers(model, layers)
     needed = sorted({layer for _, layer in lens_rows(model, stream, chosen, [lens])})
-    activations = forward(model, tokens.ids, lens_sites(stream), needed, lens_readers(model, stream))
+    activations = _read(model, tokens, stream, needed, interventions, prepend_bos)
     steps = lens_steps(model, tokens, activations, stream, lens, top_k, pinned, chosen, places)
     return run(steps, progress, "logit lens")
 
@@ -89,8 +95,11 @@ def logit_lens_comparison(
     positions: Iterable[int] | None = None,
     prepend_bos: bool | None = None,
     progress: bool = False,
+    interventions: Interventions = (),
+    other_interventions: Interventions = (),
 ) -> LogitLensComparison:
-    """One lens on two prompts, or two lenses on one; KL(A‖B) of every cell exactly, over the whole vocabulary.
+    """One lens on two prompts, two lenses on one, or two runs of one prompt; KL(A‖B) of every cell exactly, over the
+    whole vocabulary.
 
     Args:
         model: as for `logit_lens`, like all that is not explained here.
@@ -105,23 +114,43 @@ def logit_lens_comparison(
         positions: counted in each prompt by itself.
         prepend_bos: for both prompts.
         progress: show a bar.
+        interventions: made in the run of side A.
+        other_interventions: made in the run of side B; () for the untouched one.
 
     Raises:
         As `logit_lens`.
     """
-    prompts = [prompt] if other is None else [prompt, other]
+    made = [checked_interventions(one) for one in (interventions, other_interventions)]
+    # One prompt in one run is passed once.
+    prompts = [prompt] if other is None and made[0] == made[1] else [prompt, prompt if other is None else other]
     tokens = [tokenize(model, one, prepend_bos) for one in prompts]
     pinned = target_ids(model, tokens[0], targets)
     chosen = check_layers(model, layers)
     lenses = [lens, lens if other_lens is None else other_lens]
     needed = sorted({layer for _, layer in lens_rows(model, stream, chosen, lenses)})
-    caches = [forward(model, one.ids, lens_sites(stream), needed, lens_readers(model, stream)) for one in tokens]
+    caches = [
+        _read(model, one, stream, needed, changes, prepend_bos) for one, changes in zip(tokens, made, strict=False)
+    ]
     places = None if positions is None else integers("positions", positions)
     a, b = (
         Side(one, cache, reading, check_positions(one, places))
         for one, cache, reading in zip((tokens * 2)[:2], (caches * 2)[:2], lenses, strict=True)
     )
     return run(comparison_steps(model, a, b, stream, top_k, pinned, chosen), progress, "logit lens")
+
+
+def _read(
+    model: Any,
+    tokens: Tokens,
+    stream: str,
+    layers: list[int],
+    interventions: Interventions,
+    prepend_bos: bool | None,
+) -> Activations:
+    """What a lens on `stream` needs of one run."""
+    edits = made_ready(model, tokens, interventions, prepend_bos=prepend_bos)
+    readers = lens_readers(model, stream)
+    return forward(model, tokens.ids, lens_sites(stream), layers, readers, edits.writes, edits.interventions)
 
 
 def target_ids(model: Any, tokens: Tokens, targets: Sequence[str | int] | str | int | None) -> tuple[int, ...]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from mi_widgets.compute.answers import named
 from mi_widgets.compute.forward import Activations, forward
+from mi_widgets.compute.interventions import Interventions, resolve
 from mi_widgets.compute.not_finite import not_finite, refusal
 from mi_widgets.compute.output import KEPT, OUTPUT_SITES
 from mi_widgets.data import NextTokens, Tokens
@@ -20,7 +21,13 @@ from mi_widgets.errors import DataError
 from mi_widgets.models import Prompt, describe, has_tokenizer, token_strings, tokenize
 
 
-def next_tokens(model: Any, prompt: Prompt, top_k: int = 10, prepend_bos: bool | None = None) -> NextTokens:
+def next_tokens(
+    model: Any,
+    prompt: Prompt,
+    top_k: int = 10,
+    prepend_bos: bool | None = None,
+    interventions: Interventions = (),
+) -> NextTokens:
     """Surprisal of every token of one prompt and the likeliest next tokens at every position, in one forward pass.
 
     Args:
@@ -28,6 +35,7 @@ def next_tokens(model: Any, prompt: Prompt, top_k: int = 10, prepend_bos: bool |
         prompt: text, token ids or chat messages.
         top_k: candidates kept for each position, 1 to 50.
         prepend_bos: None means what `model.to_tokens(prompt)` does.
+        interventions: made in the run: `mw.Ablate`, `mw.Patch`, `mw.Add`, `mw.Intervention`.
 
     Returns:
         NextTokens: `log_prob` (nats) and `rank` of each token given those before it, `surprisal` (bits; Hale 2001,
@@ -35,12 +43,17 @@ def next_tokens(model: Any, prompt: Prompt, top_k: int = 10, prepend_bos: bool |
 
     Raises:
         PromptError: a prompt that cannot be run.
-        ModelError: a model whose positions read later ones: they have no probability given those before.
-        DataError: another `top_k`.
+        ModelError: a model whose positions read later ones: they have no probability given those before; or an
+            intervention that cannot act.
+        DataError: another `top_k`, or an intervention on what does not exist.
     """
     check_top_k(top_k)
     tokens = tokenize(model, prompt, prepend_bos)
-    return read_next_tokens(model, tokens, forward(model, tokens.ids, next_token_sites(), ()), top_k)
+    edits = resolve(model, tokens, interventions, prepend_bos=prepend_bos)
+    activations = forward(
+        model, tokens.ids, next_token_sites(), (), writes=edits.writes, interventions=edits.interventions
+    )
+    return read_next_tokens(model, tokens, activations, top_k)
 
 
 def next_token_sites() -> tuple[str, ...]:
@@ -83,7 +96,8 @@ def read_next_tokens(model: Any, tokens: Tokens, activations: Activations, top_k
         max_error=agreement(tokens.ids, log_prob, found["top_ids"], probabilities),
         d_vocab=info.d_vocab,
         model=info.label,
-        not_finite="" if finite else not_finite(model, tokens.ids, activations.known),
+        not_finite="" if finite else not_finite(model, tokens.ids, activations.known, activations.writes),
+        interventions=activations.interventions,
     )
 
 
@@ -106,7 +120,7 @@ def likeliest(
     probabilities = np.exp(logits - activations.arrays["output.normalizer"][position])
     ids = activations.arrays["output.top_ids"][position, :count].tolist()
     if ids and ids[0] < 0:
-        raise refusal(not_finite(model, tokens.ids, activations.known))
+        raise refusal(not_finite(model, tokens.ids, activations.known, activations.writes))
     strings = token_strings(model.tokenizer if has_tokenizer(model) else None, ids)
     return list(zip(ids, strings, probabilities.tolist(), strict=True))
 

@@ -7,13 +7,14 @@ one. Knows nothing of what the result is.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
-from mi_widgets.compute.forward import SCORES, forward
+from mi_widgets.compute.forward import SCORES, Write, forward
 from mi_widgets.errors import ModelError
 
 #: What stands at a hook, by its name within a block; in the words of a caption.
@@ -44,7 +45,7 @@ ONCE = {
 LOGITS = "in the logits"
 
 
-def not_finite(model: Any, ids: np.ndarray, known: dict[str, Any] | None = None) -> str:
+def not_finite(model: Any, ids: np.ndarray, known: dict[str, Any] | None = None, writes: Sequence[Write] = ()) -> str:
     """Where the first number that is not finite stands in a pass over `ids`: `"from layer 1 on (attention scores)"`,
     `"from the embedding on"`, `"in the logits"`.
 
@@ -52,10 +53,11 @@ def not_finite(model: Any, ids: np.ndarray, known: dict[str, Any] | None = None)
         model: a TransformerBridge.
         ids: int64 `[position]`.
         known: keeps the answer for the next who asks.
+        writes: made in that pass.
     """
     known = {} if known is None else known
     if "not finite" not in known:
-        known["not finite"] = _first(model, ids)
+        known["not finite"] = _first(model, ids, writes)
     return known["not finite"]
 
 
@@ -67,7 +69,7 @@ def refusal(where: str) -> ModelError:
     )
 
 
-def _first(model: Any, ids: np.ndarray) -> str:
+def _first(model: Any, ids: np.ndarray, writes: Sequence[Write]) -> str:
     found: list[str] = []
 
     def look(name: str, _row: int, value: torch.Tensor) -> None:
@@ -80,7 +82,7 @@ def _first(model: Any, ids: np.ndarray) -> str:
     names = {
         id(point): name for name, point in model.hook_dict.items() if block.sub("", name) in PLACES or name in ONCE
     }
-    forward(model, ids, (), (), {name: partial(look, name) for name in names.values()})
+    forward(model, ids, (), (), {name: partial(look, name) for name in names.values()}, writes)
     if not found:
         return LOGITS
     name = found[0]

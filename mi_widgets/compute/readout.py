@@ -7,6 +7,7 @@ Runs no block and changes nothing. Knows nothing of prompts.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cached_property
 from typing import Any
 
@@ -15,11 +16,26 @@ import torch
 
 from mi_widgets.compute.norms import Affine, probed
 from mi_widgets.compute.undisturbed import without_gradients
+from mi_widgets.data.interventions import Change, Intervention
 from mi_widgets.errors import ModelError
 from mi_widgets.models import lock_of
 
 #: Modules of some Bridges between the last block and the logits that `ln_final` and `unembed` do not include.
 BETWEEN = {"mlm_head", "prediction_head", "project_out", "hc_head", "sigma_map", "classifier_ln"}
+
+#: First names of the hooks behind the last block.
+BEHIND = {"ln_final", "unembed"}
+
+
+def check_readable(interventions: Iterable[Change]) -> None:
+    """Raise ModelError where an intervention is made behind the last block: what reads the stream as the untouched norm
+    and unembedding do would not show it."""
+    for change in interventions:
+        if isinstance(change, Intervention) and change.hook_name.split(".")[0] in BEHIND:
+            raise ModelError(
+                f"{change.label} is behind the residual stream: it changes how the model reads its last one.",
+                "Lenses and attributions show changes in the blocks; take this one away for them.",
+            )
 
 
 class Readout:

@@ -8,6 +8,7 @@ from mi_widgets.data.attention import (
     attention_mask,
     patterns_from_arrays,
 )
+from mi_widgets.data.interventions import Ablate, Add, Change, Intervention, Patch, Run
 from mi_widgets.data.logit_attribution import AttributionRow, LogitAttribution
 from mi_widgets.data.logit_lens import LogitLens
 from mi_widgets.data.logit_lens_comparison import LogitLensComparison
@@ -19,16 +20,22 @@ from mi_widgets.data.tokens import Tokens, visible
 
 __all__ = [
     "WEIGHTINGS",
+    "Ablate",
+    "Add",
     "Alignment",
     "AttentionComparison",
     "AttentionPatterns",
     "AttributionRow",
+    "Change",
     "Continuation",
+    "Intervention",
     "LogitAttribution",
     "LogitLens",
     "LogitLensComparison",
     "NextTokens",
     "NextTokensComparison",
+    "Patch",
+    "Run",
     "Selection",
     "Tokens",
     "align",

@@ -16,6 +16,7 @@ import pandas as pd
 from mi_widgets.data.alignment import Alignment, align
 from mi_widgets.data.arrays import as_float32, read_only
 from mi_widgets.data.integers import integer, integers, is_integer, number, place, several, text, truth, word
+from mi_widgets.data.interventions import Change, checked_interventions, interventions_from, listed
 from mi_widgets.data.tokens import Tokens, checked_tokens
 from mi_widgets.errors import DataError
 
@@ -57,6 +58,7 @@ class AttentionPatterns:
         not_finite: "" where every number is finite; else where in the model that ended, e.g. `"from layer 1 on
             (attention scores)"`. Such numbers are NaN here.
         model: the model's name, or "".
+        interventions: made in the run; () for the untouched one.
         derived: what follows from `base` alone, kept for all patterns that share it under other weightings.
     """
 
@@ -73,6 +75,7 @@ class AttentionPatterns:
     derived: dict[Any, Any] = field(default_factory=dict, repr=False)
     sinks: bool = False
     not_finite: str = ""
+    interventions: tuple[Change, ...] = ()
 
     def __post_init__(self) -> None:
         base = read_only(as_float32(self.base))
@@ -93,6 +96,7 @@ class AttentionPatterns:
             "weighting": word("weighting", self.weighting, WEIGHTINGS),
             "causal": truth("causal", self.causal),
             "model": text("model", self.model),
+            "interventions": checked_interventions(self.interventions),
         }
         if len(values["layers"]) != layers or len(values["windows"]) != layers:
             raise DataError(f"layers and windows need one entry for each of the {layers} rows of the layer axis.")
@@ -234,12 +238,15 @@ class AttentionPatterns:
             "sinks": self.sinks,
             "not_finite": self.not_finite,
             "model": self.model,
+            "interventions": listed(self.interventions),
         }
 
     @classmethod
     def restore(cls, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> AttentionPatterns:
         """The record that `header` and `arrays` describe."""
-        return cls(**arrays, **{**header, "tokens": Tokens.from_dict(header["tokens"])})  # type: ignore[arg-type]
+        made = interventions_from(header.get("interventions", ()))
+        values = {**header, "tokens": Tokens.from_dict(header["tokens"]), "interventions": made}
+        return cls(**arrays, **values)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, eq=False)

@@ -86,11 +86,13 @@ class Ablate(Change):
         head: the query head, from 0: what it reads (z, before W_O) is replaced. None: a whole part, see `site`.
         by: `"zero"`; `"mean"`: the mean over the prompts of `reference`, position by position where all of them are as
             long as the prompt, else over all their positions, and without a `reference` over the positions of the
-            prompt itself; `"resample"`: what stands there in a run of one prompt of `reference`, drawn with `seed`.
+            prompt itself; `"resample"`: what stands there in a run of one prompt of `reference`, drawn with `seed`:
+            position by position where it is as long as the prompt, else by alignment, its last position standing in
+            for what has no partner.
         positions: only there (negative ones count from the end); everywhere if None.
         site: `"attn_out"`, `"mlp_out"`, `"resid_pre"`, `"resid_mid"` or `"resid_post"` instead of a head.
         neuron: one neuron of the MLP, after its nonlinearity (and gate), instead of a head.
-        reference: prompts (text, ids or messages) for `"mean"` and `"resample"`.
+        reference: prompts (text, ids or messages) for `"mean"` and `"resample"`; their runs are untouched.
         seed: of the draw.
 
     Raises:
@@ -120,9 +122,8 @@ class Ablate(Change):
         if len(given) != 1:
             said = " and ".join(given) or "none"
             raise DataError(f"an ablation is of one head, site or neuron; {said} is given.", "E.g. head=6.")
-        listed = [self.reference] if isinstance(self.reference, str) else list(self.reference or ())
-        self._set("reference", tuple(listed))
-        if self.by == "resample" and not listed:
+        self._set("reference", _prompts(self.reference))
+        if self.by == "resample" and not self.reference:
             raise DataError('by="resample" draws from prompts; there are none.', "Give reference=[…], a few prompts.")
         self._set("seed", integer("seed", self.seed))
 
@@ -166,6 +167,7 @@ class Patch(Change):
             raise DataError(f"{self.site} has no heads.", 'Give site="z" with a head.')
         if self.source is None:
             raise DataError("a patch is from another prompt's run; there is none.", 'Give source="another prompt".')
+        self._set("source", _frozen(self.source))
 
     def _positional(self) -> tuple[str, ...]:
         return ("site",)
@@ -196,7 +198,7 @@ class Add(Change):
 
     direction: np.ndarray
     site: str = "resid_post"
-    layer: int = 0
+    layer: int = None  # type: ignore[assignment]  # none is right for every model
     strength: float = 1.0
     positions: tuple[int, ...] | None = None
     head: int | None = None
@@ -210,6 +212,8 @@ class Add(Change):
         direction.flags.writeable = False
         self._set("direction", direction)
         self._set("site", word("site", self.site, [site for site in SITES if site != "post"]))
+        if self.layer is None:
+            raise DataError("layer is missing.", "Say where the direction is added: layer=2.")
         self._set("layer", _index("layer", self.layer))
         self._set("strength", number("strength", self.strength))
         self._set("positions", _positions("positions", self.positions))
@@ -223,7 +227,8 @@ class Add(Change):
     @property
     def label(self) -> str:
         """See `Change`."""
-        return f"{_where(self)} + {self.strength:g} × direction{_at(self.positions)}"
+        sign = "−" if self.strength < 0 else "+"
+        return f"{_where(self)} {sign} {abs(self.strength):g} × direction{_at(self.positions)}"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -231,7 +236,9 @@ class Intervention(Change):
     """A function of the user's own at one hook.
 
     Attributes:
-        hook_name: in full, as TransformerLens names it: `"blocks.2.attn.hook_z"`.
+        hook_name: in full, as TransformerLens names it: `"blocks.2.attn.hook_z"`. What is changed there is what
+            TransformerLens's own `run_with_hooks` changes: at `hook_resid_mid` of most models only what the MLP reads,
+            where `Ablate`, `Patch` and `Add` with `site="resid_mid"` change the residual stream itself.
         function: called as TransformerLens calls a hook, `function(activation, hook)`, with the activation
             `[1, position, …]`; what it returns stands instead, None leaves it (or what was changed in place).
             Of an intervention that was read from a file it is its name, and it cannot be run.
@@ -285,7 +292,7 @@ class Run:
         return (
             isinstance(other, Run)
             and other.model is self.model
-            and other.prompt == self.prompt
+            and _key(_frozen(other.prompt)) == _key(_frozen(self.prompt))
             and other.interventions == self.interventions
         )
 
@@ -313,6 +320,11 @@ def checked_interventions(given: Any) -> tuple[Change, ...]:
             f"{wrong[0]!r:.60} is no intervention.", "Give mw.Ablate, mw.Patch, mw.Add or mw.Intervention, or a list."
         )
     return tuple(listed)
+
+
+def listed(interventions: Iterable[Change]) -> list[dict[str, Any]]:
+    """What `interventions_from` reads: plain JSON values of each."""
+    return [change.to_dict() for change in interventions]
 
 
 def interventions_from(values: Iterable[Any]) -> tuple[Change, ...]:
@@ -375,6 +387,26 @@ def _name(function: Any) -> str:
     return function if isinstance(function, str) else getattr(function, "__name__", type(function).__name__)
 
 
+def _prompts(given: Any) -> tuple[Any, ...]:
+    """Prompts as they cannot be changed later; one alone, as text, ids or messages, will do."""
+    if given is None:
+        return ()
+    if isinstance(given, str) or not hasattr(given, "__iter__"):
+        return (given,)
+    found = _frozen(given)
+    alone = bool(found) and all(is_integer(one) or isinstance(one, dict) for one in found)
+    return (found,) if alone else found
+
+
+def _frozen(value: Any) -> Any:
+    """The same with tuples for lists and arrays, so that nothing that is held can still be changed."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, dict):
+        return {name: _frozen(one) for name, one in value.items()}
+    return tuple(map(_frozen, value)) if isinstance(value, (list, tuple)) else value
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, np.ndarray) or hasattr(value, "tolist"):
         return value.tolist()
@@ -392,7 +424,8 @@ def _key(value: Any) -> Hashable:
         return tuple(map(_key, value))
     if isinstance(value, dict):
         return tuple((name, _key(one)) for name, one in value.items())
-    return value
+    # A function is itself; some objects that can be called cannot be hashed.
+    return ("function", id(value)) if callable(value) and type(value).__hash__ is None else value
 
 
 def _shown(name: str, value: Any) -> str:

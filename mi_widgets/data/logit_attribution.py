@@ -14,6 +14,7 @@ import pandas as pd
 
 from mi_widgets.data.arrays import as_float32, as_integers
 from mi_widgets.data.integers import integer, number, place, several, text, word
+from mi_widgets.data.interventions import Change, checked_interventions, interventions_from, listed
 from mi_widgets.data.tokens import Tokens, checked_tokens
 from mi_widgets.errors import DataError
 
@@ -92,6 +93,7 @@ class LogitAttribution:
             the model's own output, of its likeliest 50 tokens, relative to the largest of these logits, the answer's,
             the foil's and 1; None where it was not made.
         model: the model's name, or "".
+        interventions: made in the run; () for the untouched one.
     """
 
     tokens: Tokens
@@ -115,6 +117,7 @@ class LogitAttribution:
     tolerance: float | None = None
     max_error: float | None = None
     model: str = ""
+    interventions: tuple[Change, ...] = ()
 
     def __post_init__(self) -> None:
         plain: dict[str, Any] = {
@@ -127,6 +130,7 @@ class LogitAttribution:
             ),
             "difference": number("difference", self.difference, finite=False),
             "foil_string": None if self.foil_string is None else text("foil_string", self.foil_string),
+            "interventions": checked_interventions(self.interventions),
         }
         for name in ("answer_string", "why_no_heads", "why_no_sources", "model"):
             plain[name] = text(name, getattr(self, name))
@@ -309,10 +313,12 @@ class LogitAttribution:
             "why_no_sources", "tolerance", "max_error", "model",
         )  # fmt: skip
         values = {name: getattr(self, name) for name in names}
-        return {"tokens": self.tokens.to_dict(), "part_kinds": list(self.part_kinds), **values}
+        made = {"interventions": listed(self.interventions)}
+        return {"tokens": self.tokens.to_dict(), "part_kinds": list(self.part_kinds), **made, **values}
 
     @classmethod
     def restore(cls, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> LogitAttribution:
         """The record that `header` and `arrays` describe."""
         values = {**header, "tokens": Tokens.from_dict(header["tokens"]), "part_kinds": tuple(header["part_kinds"])}
+        values["interventions"] = interventions_from(header.get("interventions", ()))
         return cls(**arrays, **values)  # type: ignore[arg-type]

@@ -14,6 +14,7 @@ import pandas as pd
 
 from mi_widgets.data.arrays import Names, as_float32, as_integers
 from mi_widgets.data.integers import integer, integers, is_integer, number, several, text, word
+from mi_widgets.data.interventions import Change, checked_interventions, interventions_from, listed
 from mi_widgets.data.tokens import Tokens, checked_tokens
 from mi_widgets.errors import DataError, choose
 
@@ -68,6 +69,7 @@ class LogitLens:
         not_finite: "" where every number is finite; else where in the model that ended. Such cells have NaN, and -1 for
             ids and ranks.
         model: the model's name, or "".
+        interventions: made in the run; () for the untouched one.
     """
 
     tokens: Tokens
@@ -91,6 +93,7 @@ class LogitLens:
     d_vocab: int = 0
     model: str = ""
     not_finite: str = ""
+    interventions: tuple[Change, ...] = ()
 
     def __post_init__(self) -> None:
         checked_tokens(self.tokens)
@@ -106,6 +109,7 @@ class LogitLens:
             "d_vocab": integer("d_vocab", self.d_vocab),
             "model": text("model", self.model),
             "names": Names(self.names),
+            "interventions": checked_interventions(self.interventions),
         }
         for name, value in plain.items():
             object.__setattr__(self, name, value)
@@ -285,11 +289,13 @@ class LogitLens:
             "d_vocab": self.d_vocab,
             "not_finite": self.not_finite,
             "model": self.model,
+            "interventions": listed(self.interventions),
         }
 
     @classmethod
     def restore(cls, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> LogitLens:
         """The record that `header` and `arrays` describe."""
         names = {int(token): string for token, string in header["names"].items()}
-        values = {**header, "tokens": Tokens.from_dict(header["tokens"]), "names": names}
+        made = interventions_from(header.get("interventions", ()))
+        values = {**header, "tokens": Tokens.from_dict(header["tokens"]), "names": names, "interventions": made}
         return cls(**arrays, **values)  # type: ignore[arg-type]

@@ -17,6 +17,7 @@ import pandas as pd
 from mi_widgets.data.alignment import Alignment, align
 from mi_widgets.data.arrays import Names, as_float32, as_integers, read_only
 from mi_widgets.data.integers import integer, number, several, text, truth, word
+from mi_widgets.data.interventions import Change, checked_interventions, interventions_from, listed
 from mi_widgets.data.tokens import Tokens, checked_tokens
 from mi_widgets.errors import DataError
 
@@ -47,6 +48,7 @@ class NextTokens:
         not_finite: "" where every number is finite; else where in the model that ended. Then `log_prob`, `entropy` and
             `top_probs` are NaN and `rank` and `top_ids` -1 where there is no number, and there are no totals.
         model: the model's name, or "".
+        interventions: made in the run; () for the untouched one.
     """
 
     tokens: Tokens
@@ -60,6 +62,7 @@ class NextTokens:
     d_vocab: int = 0
     model: str = ""
     not_finite: str = ""
+    interventions: tuple[Change, ...] = ()
 
     def __post_init__(self) -> None:
         count = len(checked_tokens(self.tokens))
@@ -74,6 +77,7 @@ class NextTokens:
         if self.d_vocab < 0:
             raise DataError(f"d_vocab is {self.d_vocab}.", "Give the size of the vocabulary, or 0.")
         object.__setattr__(self, "model", text("model", self.model))
+        object.__setattr__(self, "interventions", checked_interventions(self.interventions))
         for name in ("log_prob", "rank", "entropy"):
             shape = getattr(self, name).shape
             if shape != (count,):
@@ -192,6 +196,7 @@ class NextTokens:
             "d_vocab": self.d_vocab,
             "not_finite": self.not_finite,
             "model": self.model,
+            "interventions": listed(self.interventions),
         }
 
     @classmethod
@@ -199,6 +204,7 @@ class NextTokens:
         """The record that `header` and `arrays` describe."""
         names = {int(token): string for token, string in header["names"].items()}
         held: dict[str, Any] = {**header, "tokens": Tokens.from_dict(header["tokens"]), "names": names}
+        held["interventions"] = interventions_from(header.get("interventions", ()))
         return cls(**held, **arrays)  # type: ignore[arg-type]
 
 
@@ -310,6 +316,7 @@ class Continuation:
         seed: of the draws.
         ended: the last token is an end-of-text token, at which the model was stopped.
         model: the model's name, or "".
+        interventions: made in the run; () for the untouched one.
     """
 
     prompt: Tokens
@@ -322,6 +329,7 @@ class Continuation:
     seed: int = 0
     ended: bool = False
     model: str = ""
+    interventions: tuple[Change, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "ids", as_integers("ids", self.ids))
@@ -335,6 +343,7 @@ class Continuation:
         object.__setattr__(self, "seed", integer("seed", self.seed))
         object.__setattr__(self, "ended", truth("ended", self.ended))
         object.__setattr__(self, "model", text("model", self.model))
+        object.__setattr__(self, "interventions", checked_interventions(self.interventions))
         if self.ids.ndim != 1 or self.log_probs.ndim != 1:
             raise DataError("ids and log_probs must be [token].")
         if not len(self.ids) == len(self.strings) == len(self.log_probs):
@@ -367,12 +376,14 @@ class Continuation:
     def header(self) -> dict[str, Any]:
         """The plain values that `save` writes beside the arrays."""
         plain = {name: getattr(self, name) for name in ("text", "temperature", "top_p", "seed", "ended", "model")}
-        return {"prompt": self.prompt.to_dict(), "strings": list(self.strings), **plain}
+        made = {"interventions": listed(self.interventions)}
+        return {"prompt": self.prompt.to_dict(), "strings": list(self.strings), **made, **plain}
 
     @classmethod
     def restore(cls, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> Continuation:
         """The record that `header` and `arrays` describe."""
         held = {**header, "prompt": Tokens.from_dict(header["prompt"]), "strings": tuple(header["strings"])}
+        held["interventions"] = interventions_from(header.get("interventions", ()))
         return cls(**held, **arrays)  # type: ignore[arg-type]
 
 

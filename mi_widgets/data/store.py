@@ -22,8 +22,8 @@ from mi_widgets.data.logit_lens_comparison import LogitLensComparison
 from mi_widgets.data.next_tokens import Continuation, NextTokens, NextTokensComparison
 from mi_widgets.errors import DataError
 
-#: Version of the files. 2: results say where their numbers stop being finite.
-SCHEMA = 2
+#: Version of the files. 2: results say where their numbers stop being finite. 3: and which interventions were made.
+SCHEMA = 3
 #: Packed bytes unpack to at most so many times as many (deflate's limit is 1032).
 UNPACKED = 1100
 KINDS: dict[str, Any] = {

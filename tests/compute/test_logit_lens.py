@@ -12,7 +12,7 @@ import torch
 from compute.test_forward import state_of
 
 from mi_widgets import compute
-from mi_widgets.compute.forward import forward
+from mi_widgets.compute.forward import forward, unwritten
 from mi_widgets.compute.lens_reading import Side
 from mi_widgets.compute.lens_rows import available_streams, lens_readers, lens_sites
 from mi_widgets.compute.logit_lens import comparison_steps, lens_steps, target_steps
@@ -241,9 +241,9 @@ def test_a_part_that_is_not_what_the_block_adds_is_refused(architecture, stream,
     order = [f"hook_{name}" for name in ("resid_pre", "attn_out", "resid_mid", "mlp_out", "resid_post")]
 
     def feed(scale):
-        for site in order:
-            if site in readers:
-                value = torch.tensor(caught[site][0]) * (scale if site == f"hook_{stream}" else 1)
+        for hook in order:
+            for site in {hook, unwritten(hook)} & set(readers):
+                value = torch.tensor(caught[hook][0]) * (scale if hook == f"hook_{stream}" else 1)
                 readers[site](0, value)
 
     feed(1.0)

@@ -1,0 +1,375 @@
+"""What interventions do in a pass: each becomes writes at hooks of one model, for one prompt.
+
+Says before the pass what cannot be done: a head that does not exist, a direction of another width, a hook whose value
+nothing reads. Source activations are those of untouched runs. Knows nothing of sessions, caches or pages.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import Any
+
+import numpy as np
+
+from mi_widgets.compute.acts import MIDDLE, Act, Adding, Middle, Own, Part, Putting
+from mi_widgets.compute.forward import Activations, Layers, Write, forward
+from mi_widgets.compute.reach import Reach, carries, reach
+from mi_widgets.data import Tokens
+from mi_widgets.data.alignment import align
+from mi_widgets.data.interventions import SITES, Ablate, Add, Change, Intervention, Patch, checked_interventions
+from mi_widgets.errors import DataError, ModelError
+from mi_widgets.models import describe, tokenize
+
+#: Makes, or finds, a pass without interventions: of a prompt as tokenized, these sites, of these layers by site.
+Read = Callable[[Tokens, tuple[str, ...], Mapping[str, Layers]], Activations]
+#: Several, one, or none.
+Interventions = Iterable[Change] | Change | None
+
+
+@dataclass(frozen=True, eq=False)
+class Edits:
+    """Interventions made ready for one model and prompt.
+
+    Attributes:
+        writes: for `compute.forward`, in the order in which they act.
+        notes: what a reader must know beside the labels: what a mean is over, which prompt was drawn.
+        interventions: what they were made from.
+        whole: a function of the user's own is among them, which expects every position of the prompt in its activation;
+            so no keys and values may be kept.
+    """
+
+    writes: tuple[Write, ...] = ()
+    notes: tuple[str, ...] = ()
+    interventions: tuple[Change, ...] = ()
+    whole: bool = False
+
+
+def resolve(
+    model: Any,
+    tokens: Tokens,
+    interventions: Interventions,
+    *,
+    read: Read | None = None,
+    prepend_bos: bool | None = None,
+    beyond_context: bool = False,
+) -> Edits:
+    """Make interventions ready for a run of `tokens`. They act in the order given.
+
+    Args:
+        model: a TransformerBridge.
+        tokens: the prompt as run.
+        interventions: `mw.Ablate`, `mw.Patch`, `mw.Add`, `mw.Intervention`; several, one, or none.
+        read: makes or finds the untouched passes that they take activations from, one for each other prompt;
+            `compute.forward` if None.
+        prepend_bos: for the other prompts, as for this one.
+        beyond_context: for the other prompts, as for this one.
+
+    Raises:
+        DataError: a layer, head, neuron or position that does not exist, a direction of another width, a position
+            without a partner in the source, or a function that is only a name.
+        ModelError: a site or hook that this architecture lacks, or whose value nothing reads.
+        PromptError: another prompt that cannot be run.
+    """
+    changes = checked_interventions(interventions)
+    if not changes:
+        return Edits()
+    plans = [_plan(model, tokens, change, prepend_bos, beyond_context) for change in changes]
+    _fetch(plans, read or (lambda prompt, sites, layers: forward(model, prompt.ids, sites, layers)))
+    middles: dict[int, Middle] = {}
+    writes: list[Write] = []
+    for plan in plans:
+        act, layer = plan.act(), getattr(plan.change, "layer", -1)
+        if plan.site == MIDDLE and not carries(model, tokens.ids, layer):
+            act = middles.setdefault(layer, Middle(layer)).changing(act)
+        writes.append(Write(plan.hook, act))
+    before = [write for middle in middles.values() for write in middle.before()]
+    after = [write for middle in middles.values() for write in middle.after()]
+    notes = tuple(f"{plan.change.label}: {plan.note}" for plan in plans if plan.note)
+    return Edits(
+        (*before, *writes, *after), notes, changes, any(isinstance(change, Intervention) for change in changes)
+    )
+
+
+@dataclass(eq=False)
+class _Plan:
+    """One intervention on its way to a write.
+
+    Attributes:
+        change: the intervention.
+        hook: where it acts, in full.
+        site: the same within its block.
+        tokens: the prompt that is run.
+        places: the positions it acts at, counted from the start; None for all.
+        reach: what is known of the hook.
+        n_heads: query heads, where an activation does not tell.
+        sources: prompts whose untouched runs it takes activations from.
+        taken: what it took, float32 `[position, …]` of each, in their order.
+        note: see `Edits.notes`.
+    """
+
+    change: Any
+    hook: str
+    site: str
+    tokens: Tokens
+    places: tuple[int, ...] | None
+    reach: Reach
+    n_heads: int
+    sources: list[Tokens] = field(default_factory=list)
+    taken: list[np.ndarray] = field(default_factory=list)
+    note: str = ""
+    function: Act | None = None
+
+    @property
+    def part_shape(self) -> tuple[int, ...]:
+        """Of what is changed at one position: `(d_head,)`, `()` for a neuron, else the activation's own."""
+        own = (self.reach.shape or ())[2:]
+        if getattr(self.change, "neuron", None) is not None:
+            return ()
+        if getattr(self.change, "head", None) is None:
+            return own
+        return own[1:] if len(own) == 2 else (own[0] // self.n_heads,)
+
+    def act(self) -> Act:
+        """What `Write.act` wants."""
+        if self.function is not None:
+            return self.function
+        part = Part(getattr(self.change, "head", None), getattr(self.change, "neuron", None), self.n_heads)
+        if isinstance(self.change, Add):
+            direction = np.float32(self.change.strength) * self.change.direction
+            return Adding(self.hook, part, self.places, direction)
+        rows, beyond = self._rows()
+        everywhere = range(len(self.tokens)) if self.places is None else self.places
+        places = [place for place in everywhere if place in rows]
+        stacked = np.stack([rows[place] for place in places]) if places else np.zeros((0,))
+        return Putting(part, tuple(places), stacked, len(self.tokens), beyond if self.places is None else None)
+
+    def _rows(self) -> tuple[dict[int, np.ndarray], np.ndarray | None]:
+        """What is put at each position of the prompt, and at those that come after it (None: nothing)."""
+        if isinstance(self.change, Patch):
+            return self._patched(), None
+        if self.change.by == "zero":
+            nothing = np.zeros(self.part_shape, np.float32)
+            return dict.fromkeys(range(len(self.tokens)), nothing), nothing
+        return self._mean() if self.change.by == "mean" else self._resampled()
+
+    def _mean(self) -> tuple[dict[int, np.ndarray], np.ndarray]:
+        count = len(self.tokens)
+        whole = np.concatenate(self.taken).mean(0, dtype=np.float64).astype(np.float32)
+        own = not self.change.reference
+        if own or any(len(one) != count for one in self.sources):
+            what = "this prompt" if own else _prompts(len(self.sources))
+            self.note = f"the mean over {'' if own else 'all positions of '}{'the positions of ' if own else ''}{what}"
+            return dict.fromkeys(range(count), whole), whole
+        mean = np.stack(self.taken).mean(0, dtype=np.float64).astype(np.float32)
+        self.note = f"the mean over {_prompts(len(self.sources))}, position by position"
+        return dict(enumerate(mean)), whole
+
+    def _resampled(self) -> tuple[dict[int, np.ndarray], np.ndarray]:
+        (source,), (taken,) = self.sources, self.taken
+        rows = {place: taken[other] for place, other in _partners(self.tokens, source).items()}
+        alone = [place for place in range(len(self.tokens)) if place not in rows]
+        rows |= dict.fromkeys(alone, taken[-1])
+        said = source.text if source.text is not None else "".join(source.strings)
+        self.note = f"from “{said if len(said) <= 40 else said[:39] + '…'}”"
+        if len(source) != len(self.tokens):
+            self.note += ", by alignment"
+        if alone:
+            self.note += f"; at {_listed(alone)}, which have no partner there, its last position"
+        return rows, taken[-1]
+
+    def _patched(self) -> dict[int, np.ndarray]:
+        (source,), (taken,) = self.sources, self.taken
+        partners = _partners(self.tokens, source)
+        lacking = [place for place in self.places or () if place not in partners]
+        if lacking:
+            raise DataError(
+                f"{self.change.label}: position {lacking[0]} ({self.tokens.labels()[lacking[0]]}) has no partner in "
+                f"the source, whose {len(source)} tokens were aligned with these {len(self.tokens)}.",
+                "Choose another position, or a source as long as the prompt.",
+            )
+        if len(source) != len(self.tokens):
+            self.note = f"{len(partners)} of {len(self.tokens)} positions have a partner in the source, by alignment"
+        return {place: taken[other] for place, other in partners.items()}
+
+
+def _plan(model: Any, tokens: Tokens, change: Change, prepend_bos: bool | None, beyond_context: bool) -> _Plan:
+    """The plan for one intervention, once it is seen that it can act."""
+    info = describe(model)
+    if isinstance(change, Intervention):
+        found = _checked_hook(model, tokens, change.hook_name)
+        if isinstance(change.function, str):
+            raise DataError(
+                f"only the name of the function ({change.function}) at {change.hook_name} is known.",
+                f"Give the function: mw.Intervention({change.hook_name!r}, function).",
+            )
+        own = Own(change, model.hook_dict[change.hook_name])
+        return _Plan(change, change.hook_name, "", tokens, None, found, info.n_heads, function=own)
+    assert isinstance(change, (Ablate, Patch, Add))
+    if change.layer >= info.n_layers:
+        raise DataError(
+            f"{change.label}: layer {change.layer} does not exist.",
+            f"This model has layers 0 to {info.n_layers - 1}.",
+        )
+    site = SITES[_word(change)]
+    hook = f"blocks.{change.layer}.{site}"
+    if hook not in model.hook_dict:
+        raise _lacking(model, change)
+    found = _checked_hook(model, tokens, hook)
+    if site == MIDDLE and carries(model, tokens.ids, change.layer) is None:
+        raise ModelError(
+            f"{change.label}: what stands at {hook} is not the residual stream that the MLP adds to in this "
+            "architecture.",
+            "Choose resid_pre or resid_post.",
+        )
+    plan = _Plan(change, hook, site, tokens, _places(tokens, change), found, info.n_heads)
+    _check_size(plan)
+    given = change.reference if isinstance(change, Ablate) else [change.source] if isinstance(change, Patch) else []
+    if isinstance(change, Ablate) and change.by == "resample":
+        given = [given[int(np.random.default_rng(change.seed).integers(len(given)))]]
+    if isinstance(change, Ablate) and change.by == "zero":
+        given = []
+    plan.sources = [tokenize(model, prompt, prepend_bos, beyond_context) for prompt in given]
+    if isinstance(change, Ablate) and change.by == "mean" and not given:
+        plan.sources = [tokens]
+    return plan
+
+
+def _word(change: Any) -> str:
+    """The word of `SITES` for where it acts."""
+    if isinstance(change, Ablate) and change.site is None:
+        return "z" if change.neuron is None else "post"
+    return change.site
+
+
+def _lacking(model: Any, change: Any) -> ModelError:
+    """That this architecture has no such site."""
+    site, there = _word(change), []
+    for word, hook in SITES.items():
+        if f"blocks.{change.layer}.{hook}" in model.hook_dict:
+            there.append(word)
+    if site == "resid_mid" and getattr(model.cfg, "parallel_attn_mlp", False):
+        what = "attention and MLP of this model run side by side: there is no residual stream between them."
+    elif site == "post":
+        what = f"layer {change.layer} has no MLP whose neurons can be told apart."
+    elif site == "z":
+        what = f"layer {change.layer} has no attention whose heads can be told apart."
+    else:
+        what = f"layer {change.layer} of this architecture has no {site}."
+    return ModelError(f"{change.label}: {what}", f"It has {', '.join(there) or 'none of the sites known here'}.")
+
+
+def _checked_hook(model: Any, tokens: Tokens, hook: str) -> Reach:
+    """What is known of `hook`, once it is seen that a change there changes something."""
+    if hook not in model.hook_dict:
+        raise _unknown_hook(model, hook)
+    found = reach(model, tokens.ids, hook)
+    if found.shape is None:
+        raise ModelError(
+            f"{hook} is not called in a pass of this model, so nothing can be changed there.",
+            "Some hooks are called only after e.g. model.set_use_attn_result(True); else choose another hook.",
+        )
+    if not found.acts:
+        raise ModelError(
+            f"nothing in this model reads what stands at {hook}: a change there would change nothing.",
+            "Choose another hook; heads can be changed at attn.hook_z.",
+        )
+    return found
+
+
+def _unknown_hook(model: Any, hook: str) -> ModelError:
+    known, count = list(model.hook_dict), int(model.cfg.n_layers)
+    numbered = re.match(r"blocks\.(\d+)\.", hook)
+    if numbered and int(numbered[1]) >= count:
+        return ModelError(f"layer {numbered[1]} of {hook} does not exist.", f"This model has layers 0 to {count - 1}.")
+    near = get_close_matches(hook, known, n=3)
+    where = "See model.hook_dict for all of them."
+    return ModelError(
+        f"this model has no hook {hook!r}.", f"Did you mean {' or '.join(map(repr, near))}? {where}" if near else where
+    )
+
+
+def _places(tokens: Tokens, change: Any) -> tuple[int, ...] | None:
+    """The positions that it asks for, counted from the start."""
+    given, count = (change.position if isinstance(change, Patch) else change.positions), len(tokens)
+    if given is None:
+        return None
+    wrong = [place for place in given if not -count <= place < count]
+    if wrong:
+        raise DataError(
+            f"{change.label}: position {wrong[0]} does not exist.", f"The prompt has positions 0 to {count - 1}."
+        )
+    return tuple(sorted({place % count for place in given}))
+
+
+def _check_size(plan: _Plan) -> None:
+    """Raise DataError for a head, neuron or width that this model does not have there."""
+    change, shape = plan.change, plan.reach.shape or ()
+    if len(shape) < 3:
+        raise ModelError(
+            f"{change.label}: {plan.hook} holds {list(shape)}, not [run, position, …].", "It cannot be changed there."
+        )
+    head, neuron = getattr(change, "head", None), getattr(change, "neuron", None)
+    heads, width = (shape[2], shape[3]) if len(shape) == 4 else (plan.n_heads, shape[2] // plan.n_heads)
+    if head is not None and head >= heads:
+        raise DataError(
+            f"{change.label}: head {head} does not exist.", f"Layer {change.layer} has heads 0 to {heads - 1}."
+        )
+    if neuron is not None and neuron >= shape[-1]:
+        raise DataError(
+            f"{change.label}: neuron {neuron} does not exist.",
+            f"Layer {change.layer} has neurons 0 to {shape[-1] - 1}.",
+        )
+    if isinstance(change, Add):
+        needed = width if head is not None else shape[-1]
+        if len(change.direction) != needed:
+            raise DataError(
+                f"{change.label}: the direction has {len(change.direction)} numbers; "
+                f"{'a head' if head is not None else change.site} of this model has {needed}.",
+                f"Give one of [{'d_head' if head is not None else 'd_model'}] = [{needed}].",
+            )
+
+
+def _fetch(plans: Sequence[_Plan], read: Read) -> None:
+    """Read what the plans take from untouched runs, one pass for each prompt."""
+    prompts: dict[bytes, tuple[Tokens, list[_Plan]]] = {}
+    for plan in plans:
+        for source in plan.sources:
+            takers = prompts.setdefault(source.ids.tobytes(), (source, []))[1]
+            if plan not in takers:
+                takers.append(plan)
+    for source, takers in prompts.values():
+        layers: dict[str, tuple[int, ...]] = {}
+        for plan in takers:
+            layers[plan.site] = tuple(sorted({*layers.get(plan.site, ()), plan.change.layer}))
+        found = read(source, tuple(layers), layers)
+        for plan in takers:
+            held = found.rows.get(plan.site, found.layers)
+            array = found.arrays[plan.site][held.index(plan.change.layer)]
+            taken = np.array(_of_part(array, plan))
+            plan.taken += [taken] * sum(one.ids.tobytes() == source.ids.tobytes() for one in plan.sources)
+
+
+def _of_part(array: np.ndarray, plan: _Plan) -> np.ndarray:
+    """`[position, …]` of the head or neuron that is changed, or all of it."""
+    head, neuron = getattr(plan.change, "head", None), getattr(plan.change, "neuron", None)
+    if head is not None:
+        return array.reshape(len(array), plan.n_heads, -1)[:, head] if array.ndim == 2 else array[:, head]
+    return array if neuron is None else array[:, neuron]
+
+
+def _partners(tokens: Tokens, source: Tokens) -> dict[int, int]:
+    """By position of the prompt, that of the source which answers to it."""
+    pairs = align(tokens, source).pairs
+    return {own: other for own, other in pairs if own is not None and other is not None}
+
+
+def _prompts(count: int) -> str:
+    return "one reference prompt" if count == 1 else f"{count} reference prompts"
+
+
+def _listed(places: Sequence[int]) -> str:
+    shown = ", ".join(map(str, places[:4])) + (" …" if len(places) > 4 else "")
+    return f"position{'s' if len(places) > 1 else ''} {shown}"
