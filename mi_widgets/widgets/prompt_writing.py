@@ -46,7 +46,15 @@ class Writing:
         check_sampling(n_tokens, **how)
         check_room(session.model, tokens, n_tokens, session.beyond_context)
         self._session = session
-        self._steps = sample_steps(session.model, tokens, n_tokens, **how, beyond_context=session.beyond_context)
+        self._steps = sample_steps(
+            session.model,
+            tokens,
+            n_tokens,
+            **how,
+            beyond_context=session.beyond_context,
+            interventions=getattr(session, "interventions", ()),
+            prepend_bos=session.prepend_bos,
+        )
         self._told, self._done, self._fails = told, done, failed
         self._job: Job | None = None
         self.ids: list[int] = []
