@@ -168,14 +168,19 @@ def fingerprint(model: Any) -> tuple[Any, ...]:
     return weights_fingerprint(model), hash(own_hooks(model)), bool(getattr(model, "compatibility_mode", False))
 
 
-def own_hooks(model: Any) -> tuple[tuple[int, int], ...]:
+def own_hooks(model: Any, modules: Sequence[Any] | None = None) -> tuple[tuple[int, int], ...]:
     """The user's own hooks on the model's modules: the place of the module, and the hook's number. Those of libraries
-    and of our own passes do not count."""
+    and of our own passes do not count.
+
+    Args:
+        model: a TransformerBridge.
+        modules: where to look; all of the model's if None.
+    """
     # Torch numbers its hooks and never reuses a number; ids of handle objects come back after a removal.
     with lock_of(model):  # a pass on another thread may be putting hooks there
         return tuple(
             (place, number)
-            for place, module in enumerate(modules_of(model))
+            for place, module in enumerate(modules_of(model) if modules is None else modules)
             for table in (module._forward_pre_hooks, module._forward_hooks)
             if table
             for number, function in table.items()

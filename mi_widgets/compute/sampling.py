@@ -22,7 +22,7 @@ from mi_widgets.compute.step import Step, Steps, run
 from mi_widgets.data import Continuation, Tokens
 from mi_widgets.data.integers import is_integer, is_number, truth
 from mi_widgets.errors import DataError, PromptError
-from mi_widgets.models import Prompt, describe, has_tokenizer, own_hooks, token_strings, tokenize
+from mi_widgets.models import Prompt, describe, has_tokenizer, modules_of, own_hooks, token_strings, tokenize
 
 #: Sums of probabilities that differ by less than this are the same: what double precision adds over a vocabulary.
 ROUNDING = 1e-12
@@ -139,12 +139,14 @@ class _Kept:
 
     def __init__(self, model: Any, whole: bool) -> None:
         self._model, self._whole = model, whole
+        # Found once: a search for each token would cost as much as two blocks of a small model.
+        self._modules = modules_of(model)
         self._parameters = [*model.parameters(), *model.buffers()]
         self._keys, self._versions = KeptKeys(), self._now()
 
     def keys(self) -> KeptKeys | None:
         """For the next pass; None for a whole one."""
-        if self._whole or own_hooks(self._model):
+        if self._whole or own_hooks(self._model, self._modules):
             self._keys = KeptKeys()
             return None
         if self._versions != self._now():  # a weight was edited meanwhile

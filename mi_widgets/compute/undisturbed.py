@@ -65,7 +65,8 @@ def train_again(modules: Sequence[torch.nn.Module]) -> None:
     while True:
         try:
             for module in modules:
-                module.training = True
+                if not module.training:  # looking costs much less than setting
+                    module.training = True
             break
         except KeyboardInterrupt as reason:
             interrupted = reason
