@@ -17,7 +17,9 @@ class FakeView:
 
     def session_needs(self):
         prompts = {"A": self.session.prompt} | ({} if self.second is None else {"B": self.second})
-        return [Need(name, prompt, self.sites, layers=self.layers) for name, prompt in prompts.items()]
+        return [
+            Need(name, self.session.filled(prompt), self.sites, layers=self.layers) for name, prompt in prompts.items()
+        ]
 
     def session_waits(self, progress):
         self.log.append(("waits", progress.done, progress.total))

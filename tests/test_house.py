@@ -94,7 +94,7 @@ def test_nothing_but_load_demo_and_the_doors_reaches_into_the_demo():
 
 
 def test_the_imports_of_this_very_test_are_seen():
-    assert "mi_widgets.compute.forward" in imports_of(ROOT / "session" / "session.py")  # inside a function
+    assert "mi_widgets.compute.forward" in imports_of(ROOT / "session" / "passes.py")  # inside a function
     assert "mi_widgets.compute" in imports_of(ROOT / "__init__.py")
 
 

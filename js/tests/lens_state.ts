@@ -1,5 +1,5 @@
 /** A small logit lens, made here, for tests: two rows per layer count, a vocabulary of six words. */
-import type { LensManifest, LensState } from "../src/core/wire.gen";
+import type { LensManifest, LensRead, LensState } from "../src/core/wire.gen";
 import { packed, type Piece } from "./synthetic";
 
 export const VOCABULARY = [" Mary", " John", " to", ".", "\n", " the"];
@@ -35,6 +35,8 @@ export interface LensGiven {
   /** A second prompt; or, with `what: "lens"`, the second lens on the same one. */
   compare?: { what: "prompt" | "lens"; strings: string[]; pairs: number[][] };
   manifest?: Partial<LensManifest>;
+  /** What is read of a partial picture. */
+  read?: LensRead;
 }
 
 function block(name: string, shape: number[], value: (...at: number[]) => number): Piece {
@@ -49,6 +51,18 @@ function block(name: string, shape: number[], value: (...at: number[]) => number
     return value(...at);
   });
   return { name, dtype: "f32", shape, low: 0, high: 1, bytes: new Uint8Array(values.buffer) };
+}
+
+/** The block with only these places of its second axis. */
+function picked(piece: Piece, places?: number[]): Piece {
+  if (!places) return piece;
+  const [rows = 0, count = 0, each = 1] = piece.shape;
+  const values = new Float32Array(piece.bytes.buffer);
+  const kept = new Float32Array(rows * places.length * each);
+  for (let row = 0; row < rows; row++) {
+    places.forEach((at, place) => kept.set(values.subarray((row * count + at) * each, (row * count + at + 1) * each), (row * places.length + place) * each));
+  }
+  return { ...piece, shape: [rows, places.length, ...piece.shape.slice(2)], bytes: new Uint8Array(kept.buffer) };
 }
 
 function table(strings: string[]): LensManifest["tokens"] {
@@ -80,10 +94,11 @@ export function lensPicture(given: LensGiven): DataView {
         : []),
     ];
   };
-  const pieces = side("A", strings.length, 0);
+  const pieces = side("A", strings.length, 0).map((piece) => picked(piece, given.read?.A));
   if (compare) {
-    pieces.push(...side("B", compare.strings.length, 1));
-    pieces.push(block("difference/kl", [rows, compare.pairs.length], (row, column) => (compare.pairs[column!]!.some((at) => at < 0) ? NaN : row! + column! / 10)));
+    pieces.push(...side("B", compare.strings.length, 1).map((piece) => picked(piece, given.read?.B)));
+    const both = compare.pairs.flatMap(([a = -1, b = -1], column) => (!given.read || ((a < 0 || given.read.A.includes(a)) && (b < 0 || given.read.B.includes(b))) ? [column] : []));
+    pieces.push(picked(block("difference/kl", [rows, compare.pairs.length], (row, column) => (compare.pairs[column!]!.some((at) => at < 0) ? NaN : row! + column! / 10)), both));
   }
   const manifest: LensManifest = {
     kind: "logit_lens",
@@ -91,6 +106,7 @@ export function lensPicture(given: LensGiven): DataView {
     model: "synthetic",
     tokens: table(strings),
     positions: strings.map((_, at) => at),
+    read: given.read ?? null,
     layers,
     streams,
     lens: "logit",
@@ -111,12 +127,13 @@ export function lensPicture(given: LensGiven): DataView {
   return packed(pieces, manifest);
 }
 
-/** The answer to request "rows". */
-export function lensRows(rows: number[], positions: number): DataView {
+/** The answer to request "rows", at all positions or those that are `read`. */
+export function lensRows(rows: number[], positions: number, read?: number[]): DataView {
   const { ids, probs } = sideOf(Math.max(...rows) + 1, positions);
+  const places = read ?? Array.from({ length: positions }, (_, at) => at);
   const pieces = rows.flatMap((row) => [
-    block(`A/top_ids/${row}`, [positions, 3], (position, at) => ids[row]![position!]![at!]!),
-    block(`A/top_probs/${row}`, [positions, 3], (position, at) => probs[row]![position!]![at!]!),
+    block(`A/top_ids/${row}`, [places.length, 3], (place, at) => ids[row]![places[place!]!]![at!]!),
+    block(`A/top_probs/${row}`, [places.length, 3], (place, at) => probs[row]![places[place!]!]![at!]!),
   ]);
   return packed(pieces, { names: VOCABULARY.map((string, id) => ({ id, string })) });
 }

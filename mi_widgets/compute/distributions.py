@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import torch
 
+from mi_widgets.compute.walks import difference, larger, maxima, products
+
 #: Rows are cut into blocks of this many logits to find the largest.
 BLOCK = 128
 #: Numbers of a chunk of logits: 32 MB. Larger blocks are mapped anew by the system each time, which costs a fifth.
@@ -25,7 +27,8 @@ def largest(logits: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tenso
     """The `count` largest of each row and where they stand, `[row, count]`, largest first, equal ones in order.
 
     The largest numbers lie in the blocks with the largest maxima, so only these are searched: on the CPU five times
-    faster than `topk` of the whole row.
+    faster than `topk` of the whole row. A block is every so many numbers, not a run of them: so
+    its maximum is taken along whole lines of memory.
 
     Args:
         logits: `[row, d_vocab]`.
@@ -36,13 +39,13 @@ def largest(logits: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tenso
     if blocks <= 2 * count:
         values, ids = logits.topk(count, dim=-1)
     else:
-        whole = logits[:, : blocks * BLOCK].view(rows, blocks, BLOCK)
-        chosen = whole.amax(-1).topk(count, dim=-1).indices.sort(-1).values
-        within = whole.gather(1, chosen[:, :, None].expand(-1, -1, BLOCK)).flatten(1)
+        whole = logits[:, : blocks * BLOCK].view(rows, BLOCK, blocks)
+        chosen = maxima(whole).topk(count, dim=-1).indices.sort(-1).values
+        within = whole.gather(2, chosen[:, None, :].expand(-1, BLOCK, -1)).flatten(1)
         values, places = torch.cat([within, logits[:, blocks * BLOCK :]], dim=1).topk(count, dim=-1)
-        inside = places < count * BLOCK
-        block = chosen.gather(1, (places // BLOCK).clamp(max=count - 1))
-        ids = torch.where(inside, block * BLOCK + places % BLOCK, places - count * BLOCK + blocks * BLOCK)
+        inside = places < BLOCK * count
+        block = chosen.gather(1, places % count)
+        ids = torch.where(inside, places // count * blocks + block, places - BLOCK * count + BLOCK * blocks)
     ids, order = ids.sort(-1)
     values, order = values.gather(-1, order).sort(dim=-1, descending=True, stable=True)
     return values, ids.gather(-1, order)
@@ -56,9 +59,8 @@ def ranks(logits: torch.Tensor, of: torch.Tensor, scratch: torch.Tensor) -> torc
         of: float32 `[row, token]`, the tokens' own logits.
         scratch: float32, as large as `logits`; overwritten.
     """
-    # As floats, since sums of truth values are ten times slower; they count exactly up to 2²⁴.
-    counts = [torch.gt(logits, of[:, token, None], out=scratch).sum(-1) for token in range(of.shape[1])]
-    return torch.stack(counts, dim=-1).int() if counts else of.int()
+    counts = [larger(logits, of[:, token], scratch) for token in range(of.shape[1])]
+    return torch.stack(counts, dim=-1) if counts else of.int()
 
 
 def divergence(p: torch.Tensor, log_p: torch.Tensor, log_q: torch.Tensor, scratch: torch.Tensor) -> torch.Tensor:
@@ -67,7 +69,7 @@ def divergence(p: torch.Tensor, log_p: torch.Tensor, log_q: torch.Tensor, scratc
     Summing the differences, not the difference of two sums, keeps small values exact. NaN where p or q is no
     distribution, or the divergence infinite. `scratch` is overwritten.
     """
-    found = torch.sub(log_p, log_q, out=scratch).mul_(p).sum(-1).clamp_(min=0.0)
+    found = products(p, difference(log_p, log_q, scratch), scratch).clamp_(min=0.0)
     if not bool(found.isfinite().all()):
         forbidden = found.isnan() & ~p.amax(-1).isnan()  # a logit of −inf: 0 · −∞ counts as 0
         terms = p[forbidden] * (log_p[forbidden].clamp(min=LOWEST) - log_q[forbidden])
@@ -79,7 +81,7 @@ def divergence(p: torch.Tensor, log_p: torch.Tensor, log_q: torch.Tensor, scratc
 def entropies(p: torch.Tensor, log_p: torch.Tensor, scratch: torch.Tensor) -> torch.Tensor:
     """float32 `[row]`, nats: −Σ p log p of distributions `[row, d_vocab]`, NaN of a row that is none. `scratch` is
     overwritten."""
-    found = torch.mul(p, log_p, out=scratch).sum(-1).neg_()
+    found = products(p, log_p, scratch).neg_()
     forbidden = found.isnan() & ~p.amax(-1).isnan() if bool(found.isnan().any()) else None
     if forbidden is not None and bool(forbidden.any()):  # a logit of −inf: 0 · −∞ counts as 0
         found[forbidden] = -(p[forbidden] * log_p[forbidden].clamp(min=LOWEST)).sum(-1)

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from mi_widgets.compute.attention import PATTERN
-from mi_widgets.compute.forward import forward
+from mi_widgets.compute.forward import Activations, forward_steps
 from mi_widgets.compute.not_finite import not_finite
 from mi_widgets.compute.step import Step, Steps, run
 from mi_widgets.data.integers import integer
@@ -48,8 +48,8 @@ def head_scores(model: Any, seed: int = 0, progress: bool = False) -> pd.DataFra
     return run(head_score_steps(model, seed), progress, "head scores")
 
 
-def head_score_steps(model: Any, seed: int = 0) -> Steps[pd.DataFrame]:
-    """`head_scores` as steps, one forward pass each."""
+def head_score_steps(model: Any, seed: int = 0, pausing: bool = False) -> Steps[pd.DataFrame]:
+    """`head_scores` as steps, one forward pass each; with `pausing` also between the blocks of each pass."""
     info = describe(model)
     tokenizer = model.tokenizer if has_tokenizer(model) else None
     special = set(getattr(tokenizer, "all_special_ids", None) or []) if tokenizer is not None else set()
@@ -69,7 +69,7 @@ def head_score_steps(model: Any, seed: int = 0) -> Steps[pd.DataFrame]:
         yield Step(sequence, SEQUENCES)
         half = draw.choice(vocabulary, room, replace=room > len(vocabulary))
         ids = np.concatenate([[bos] if bos is not None else [], half, half]).astype(np.int64)
-        found = forward(model, ids, (PATTERN,))
+        found = yield from _as_one(forward_steps(model, ids, (PATTERN,), pausing=pausing), Step(sequence, SEQUENCES))
         pattern = found.arrays[PATTERN]
         if not where and not np.isfinite(pattern.sum()):
             where = not_finite(model, ids, found.known)
@@ -84,6 +84,19 @@ def head_score_steps(model: Any, seed: int = 0) -> Steps[pd.DataFrame]:
         f"Measured on {SEQUENCES} random sequences of {room} tokens, each repeated once (seed {seed})."
     ) + (f" Numbers of this model are not finite {where}; scores made from them are missing." if where else "")
     return table
+
+
+def _as_one(steps: Steps[Activations], step: Step) -> Steps[Activations]:
+    """The steps, each of which says the same: `step`."""
+    try:
+        while True:
+            try:
+                next(steps)
+            except StopIteration as finished:
+                return finished.value
+            yield step
+    finally:
+        steps.close()
 
 
 def _scores(pattern: np.ndarray, room: int, start: int) -> dict[str, np.ndarray]:

@@ -14,16 +14,23 @@ import numpy as np
 import torch
 
 from mi_widgets.compute.answers import named
-from mi_widgets.compute.distributions import divergence, entropies, largest, ranks, rows_at_once
+from mi_widgets.compute.distributions import divergence, entropies, largest, ranks
 from mi_widgets.compute.forward import Activations
 from mi_widgets.compute.lens_rows import check_positions, lens_name, transported
 from mi_widgets.compute.not_finite import LOGITS, not_finite
 from mi_widgets.compute.readout import Readout, check_readable
+from mi_widgets.compute.walks import FEW, softmaxes
 from mi_widgets.data import LogitLens, Tokens
 from mi_widgets.data.integers import integer, integers
 from mi_widgets.data.logit_lens import MOST_TARGETS
 from mi_widgets.errors import DataError
 from mi_widgets.models import describe
+
+#: Vectors that are unembedded together: fewer would read the whole unembedding for little. Less than a tenth of
+#: a second for GPT-2's on two cores.
+TOGETHER = 96
+#: Positions that are read together, at least, of every row.
+FEWEST = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,12 +42,14 @@ class Side:
         activations: of `lens_sites(stream)`.
         lens: `"logit"`, a `TunedLens` or a `JacobianLens`.
         positions: only these, negative ones from the end; all if None.
+        model: whose prompt and activations these are; None: that of the comparison.
     """
 
     tokens: Tokens
     activations: Activations
     lens: Any = "logit"
     positions: Sequence[int] | None = None
+    model: Any = None
 
 
 def checked_targets(targets: Sequence[int], d_vocab: int) -> list[int]:
@@ -73,6 +82,10 @@ class LensReader:
         top_k: tokens kept for each cell.
         targets: ids of pinned tokens.
         share: how many readers work at once, which divides the size of a chunk.
+
+    Attributes:
+        size: positions that are read together.
+        work: products that reading everything takes.
     """
 
     def __init__(
@@ -86,9 +99,12 @@ class LensReader:
         top_k = integer("top_k", top_k)
         if top_k < 1:
             raise DataError(f"top_k is {top_k}.", "Keep at least one token for each cell.")
-        self.size = max(1, rows_at_once(d_vocab) // share)
+        self.size, self._together = max(1, max(FEWEST, FEW // d_vocab) // share), max(1, TOGETHER // share)
+        self.work = len(rows) * len(self.positions) * d_vocab * int(model.cfg.d_model)
         self._targets = checked_targets(targets, d_vocab)
-        self._scratch: torch.Tensor | None = None
+        self._room: torch.Tensor | None = None
+        self._names: dict[int, str] = {}
+        self._lost_at: str | None = None
         ids = side.tokens.ids
         following = [int(ids[position + 1]) if position + 1 < len(ids) else -1 for position in self.positions]
         self._following = np.array(following, np.int64)
@@ -110,53 +126,54 @@ class LensReader:
         }
         self._difference, self._largest = 0.0, 1e-30
 
-    @property
-    def chunks(self) -> int:
-        """Chunks of all positions."""
-        return -(-len(self.positions) // self.size)
-
-    def places(self, chosen: np.ndarray | None = None) -> list[np.ndarray]:
-        """Indices of the position axis, all or those `chosen`, a chunk at a time."""
+    def chunks(self, chosen: np.ndarray | None = None) -> list[np.ndarray]:
+        """Indices of the position axis, all or those `chosen`, as many at a time as are read together."""
         chosen = np.arange(len(self.positions)) if chosen is None else chosen
         return [chosen[start : start + self.size] for start in range(0, len(chosen), self.size)]
 
-    def scratch(self, count: int) -> torch.Tensor:
-        """Room for `count` rows of logits."""
-        if self._scratch is None or len(self._scratch) < count:
-            self._scratch = torch.empty((count, self.readout.d_vocab), device=self.readout.device)
-        return self._scratch[:count]
+    def room(self, count: int) -> torch.Tensor:
+        """Room for six times `count` rows of logits, `[6, count, d_vocab]`; always the same."""
+        if self._room is None or self._room.shape[1] != count:
+            self._room = torch.empty((6, count, self.readout.d_vocab), device=self.readout.device)
+        return self._room
 
-    def logits(self, row: int, places: np.ndarray) -> torch.Tensor:
-        """float32 `[position, d_vocab]`."""
-        stream, layer = self._rows[row]
-        held = self._side.activations
-        array = held.arrays[f"hook_{stream}"][held.layers.index(layer)]
-        vectors = torch.from_numpy(array[[self.positions[place] for place in places]]).to(self.readout.device)
-        last = row == len(self._rows) - 1
-        return self.readout.logits(vectors if last else transported(self._side.lens, vectors, layer))
+    def logits(self, places: np.ndarray, rows: Sequence[int]) -> Iterator[tuple[int, torch.Tensor]]:
+        """float32 `[position, d_vocab]` of one row after the other, several unembedded at once."""
+        held, last = self._side.activations, len(self._rows) - 1
+        positions = [self.positions[place] for place in places]
+        step = max(1, self._together // len(places))
+        for start in range(0, len(rows), step):
+            vectors = []
+            for row in rows[start : start + step]:
+                stream, layer = self._rows[row]
+                array = held.arrays[f"hook_{stream}"][held.layers.index(layer)]
+                found = torch.from_numpy(array[positions]).to(self.readout.device)
+                vectors.append(found if row == last else transported(self._side.lens, found, layer))
+            yield from zip(rows[start : start + step], self.readout.logits(torch.cat(vectors)).split(len(places)))
 
     def read(self, places: np.ndarray) -> Iterator[Read]:
         """Every row at `places`, first to last. The model's output is read before them all: they are compared to it."""
-        last, scratch = len(self._rows) - 1, self.scratch(len(places))
-        logits = self.logits(last, places)
-        final_p, final_log_p = logits.softmax(-1), logits.log_softmax(-1)
-        top = self._keep(last, places, logits, final_p, final_log_p, None, scratch)
-        self._check(places, logits)
-        p, before = torch.empty_like(logits), None
-        for row in range(last):
-            logits = self.logits(row, places)
-            torch.softmax(logits, -1, out=p)
-            log_p = logits.log_softmax(-1)
+        last = len(self._rows) - 1
+        final_p, final_log_p, p, log_p, before, scratch = self.room(len(places))
+        top = None
+        for row, logits in self.logits(places, [last, *range(last)]):
+            if row == last:
+                softmaxes(logits, final_p, final_log_p)
+                top = self._keep(row, places, logits, final_p, final_log_p, None, scratch)
+                self._check(places, logits)
+                continue
+            softmaxes(logits, p, log_p)
             self._keep(row, places, logits, p, log_p, top, scratch)
-            del logits
             self._put("kl", row, places, divergence(final_p, final_log_p, log_p, scratch))
-            if before is not None:
+            if row > 0:
                 self._put("change", row, places, divergence(p, log_p, before, scratch))
-            before = log_p
             yield Read(row, p, log_p, scratch)
+            log_p, before = before, log_p
         self._found["kl"][last, places] = np.where(self._found["top_ids"][last, places, 0] < 0, np.nan, 0.0)
-        if before is not None:
+        if last > 0:
             self._found["change"][last, places] = self._found["kl"][last - 1, places]
+        fresh = set(np.unique(self._found["top_ids"][:, places]).tolist()) - self._names.keys()
+        self._names |= named(self._model, fresh)  # a few at a time: a reading of many positions has thousands
         yield Read(last, final_p, final_log_p, scratch)
 
     def _keep(
@@ -215,8 +232,8 @@ class LensReader:
         self._difference = float(np.maximum(self._difference, float(error)))
         self._largest = float(np.maximum(self._largest, float(wanted.abs().max())))
 
-    def result(self) -> LogitLens:
-        """All that was read."""
+    def result(self, read: np.ndarray | None = None) -> LogitLens:
+        """All that was read: whole, or a partial result of these indices of the position axis."""
         info, found, tokens = describe(self._model), self._found, self._side.tokens
         checked = "output.top_logits" in self._side.activations.arrays
         return LogitLens(
@@ -224,25 +241,27 @@ class LensReader:
             layers=tuple(layer for _, layer in self._rows),
             streams=tuple(stream for stream, _ in self._rows),
             target_ids=np.array(self._targets, np.int32),
-            names=named(self._model, [*np.unique(found["top_ids"]), *tokens.ids, *self._targets]),
+            names=self._names | named(self._model, [*tokens.ids, *self._targets]),
             positions=self.positions,
             lens=lens_name(self._side.lens),
             max_error=self._difference / self._largest if checked else None,
             d_vocab=self.readout.d_vocab,
             model=info.label,
-            not_finite=self._not_finite(),
+            not_finite=self._not_finite(slice(None) if read is None else read),
+            read=None if read is None else tuple(self.positions[place] for place in read),
             interventions=self._side.activations.interventions,
             **found,
         )
 
-    def _not_finite(self) -> str:
+    def _not_finite(self, read: Any) -> str:
         """Where numbers stop being finite: in the model, or in what a lens makes of a row; "" if nowhere."""
-        lost: np.ndarray = np.any(self._found["top_ids"][..., 0] < 0, axis=1)
+        lost: np.ndarray = np.any(self._found["top_ids"][:, read, 0] < 0, axis=1)
         if not lost.any():
             return ""
-        held = self._side.activations
-        where = not_finite(self._model, self._side.tokens.ids, held.known, held.writes)
-        if lost[-1] or where != LOGITS:
-            return where
+        if self._lost_at is None:
+            held = self._side.activations
+            self._lost_at = not_finite(self._model, self._side.tokens.ids, held.known, held.writes)
+        if lost[-1] or self._lost_at != LOGITS:
+            return self._lost_at
         stream, layer = self._rows[int(lost.argmax())]
         return f"in the lens's logits of {stream} at layer {layer}"

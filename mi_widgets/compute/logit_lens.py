@@ -19,6 +19,7 @@ from mi_widgets.compute.distributions import divergence, ranks
 from mi_widgets.compute.forward import Activations, forward
 from mi_widgets.compute.interventions import Interventions
 from mi_widgets.compute.interventions import resolve as made_ready
+from mi_widgets.compute.lens_order import ReadingOrder, Sight, followed
 from mi_widgets.compute.lens_reading import LensReader, Side, checked_targets
 from mi_widgets.compute.lens_rows import check_positions, lens_name, lens_readers, lens_rows, lens_sites
 from mi_widgets.compute.readout import Readout
@@ -181,17 +182,25 @@ def lens_steps(
     targets: Sequence[int] = (),
     layers: Sequence[int] | None = None,
     positions: Sequence[int] | None = None,
+    sight: Sight | None = None,
 ) -> Steps[LogitLens]:
-    """`logit_lens` from activations of `lens_sites(stream)`, as steps of about a chunk of logits each. Runs no forward
-    pass. `targets` are ids; all else as there."""
+    """`logit_lens` from activations of `lens_sites(stream)`, as steps of one row of a chunk of positions each. Runs no
+    forward pass. `targets` are ids; all else as there.
+
+    `sight` is what somebody looks at, in indices of the position axis: it is read first, and may change between the
+    steps. Where reading takes long, some steps then have a `partial`: a LogitLens of what is read so far. Without it
+    positions are read from the first to the last.
+    """
     rows = lens_rows(model, stream, layers, [lens])
     reader = LensReader(model, Side(tokens, activations, lens, positions), rows, top_k, targets)
-    done, total = 0, reader.chunks * len(rows)
+    order = ReadingOrder(np.zeros(len(reader.positions)), [reader.size], followed(sight, reader.work))
+    done, total = 0, order.chunks * len(rows)
     yield Step(done, total)
-    for places in reader.places():
-        for _ in reader.read(places):
+    while (chunk := order.take()) is not None:
+        for read in reader.read(chunk[1]):
             done += 1
-            yield Step(done, total)
+            known = read.row == len(rows) - 1 and order.due()
+            yield Step(done, total, reader.result(order.read) if known else None)
     return reader.result()
 
 
@@ -203,32 +212,42 @@ def comparison_steps(
     top_k: int = 10,
     targets: Sequence[int] = (),
     layers: Sequence[int] | None = None,
+    sight: Sight | None = None,
 ) -> Steps[LogitLensComparison]:
     """`logit_lens_comparison` from activations, as steps. Both sides are read together, chunk by chunk, so that their
-    distributions are never kept; both have the rows that both lenses can read."""
-    rows = lens_rows(model, stream, layers, [a.lens, b.lens])
-    readers = [LensReader(model, side, rows, top_k, targets, share=2) for side in (a, b)]
+    distributions are never kept; both have the rows that both lenses can read. `sight` as for `lens_steps`, in columns
+    of the comparison."""
+    models = [model if side.model is None else side.model for side in (a, b)]
+    rows = lens_rows(models[0], stream, layers, [a.lens, b.lens])
+    readers = [LensReader(*one, rows, top_k, targets, share=2) for one in zip(models, (a, b), strict=True)]
     in_a, in_b = readers
     pairs = paired(a.tokens, in_a.positions, b.tokens, in_b.positions)
-    both = np.array([(column, *pair) for column, pair in enumerate(pairs) if None not in pair], int).reshape(-1, 3)
-    alone = [
-        (reader, np.array([pair[side] for pair in pairs if pair[1 - side] is None], int))
-        for side, reader in enumerate(readers)
-    ]
+    places = np.array([[-1 if place is None else place for place in pair] for pair in pairs], int).reshape(-1, 2)
     kl = np.full((len(rows), len(pairs)), np.nan, np.float32)
-    chunks = [both[start : start + in_a.size] for start in range(0, len(both), in_a.size)]
-    rest = [(reader, places) for reader, single in alone for places in reader.places(single)]
-    done, total = 0, (len(chunks) + len(rest)) * len(rows)
+    # Columns of both sides, of A alone, of B alone.
+    kinds = np.where(places[:, 1] < 0, 1, np.where(places[:, 0] < 0, 2, 0))
+    order = ReadingOrder(kinds, [in_a.size] * 3, followed(sight, in_a.work + in_b.work))
+    done, total = 0, order.chunks * len(rows)
+
+    def so_far() -> LogitLensComparison:
+        read = places[order.read].T
+        left, right = (reader.result(held[held >= 0]) for reader, held in zip(readers, read, strict=True))
+        return LogitLensComparison(left, right, kl)
+
     yield Step(done, total)
-    for chunk in chunks:
-        for left, right in zip(in_a.read(chunk[:, 1]), in_b.read(chunk[:, 2]), strict=True):
-            kl[left.row, chunk[:, 0]] = divergence(left.p, left.log_p, right.log_p, left.scratch).cpu().numpy()
-            done += 1
-            yield Step(done, total)
-    for reader, places in rest:
-        for _ in reader.read(places):
-            done += 1
-            yield Step(done, total)
+    while (chunk := order.take()) is not None:
+        kind, columns = chunk
+        if kind == 0:
+            for left, right in zip(in_a.read(places[columns, 0]), in_b.read(places[columns, 1]), strict=True):
+                kl[left.row, columns] = (
+                    divergence(left.p, left.log_p, right.log_p.to(left.p.device), left.scratch).cpu().numpy()
+                )
+                done += 1
+                yield Step(done, total, so_far() if left.row == len(rows) - 1 and order.due() else None)
+        else:
+            for read in readers[kind - 1].read(places[columns, kind - 1]):
+                done += 1
+                yield Step(done, total, so_far() if read.row == len(rows) - 1 and order.due() else None)
     return LogitLensComparison(in_a.result(), in_b.result(), kl)
 
 
@@ -284,19 +303,18 @@ def target_steps(
     if first is not None:
         head = [np.array([data.column(first)])]
         others = np.delete(others, head[0])
-    chunks = [*head, *reader.places(others)]
+    chunks = [*head, *reader.chunks(others)]
     done, total = 0, len(chunks) * len(rows)
     yield Step(done, total)
     for chunk, places in enumerate(chunks):
-        for row in range(len(rows)):
-            logits = reader.logits(row, places)
+        for row, logits in reader.logits(places, range(len(rows))):
             own = logits[:, ids]
             tops = data.top_ids[row, places, :1].astype(np.int64)
             top = torch.as_tensor(np.maximum(tops, 0), device=logits.device)
             # The top token's probability is known: it says what the logits are relative to.
             share = (own - logits.gather(1, top)).exp().cpu().numpy() * data.top_probs[row, places, :1]
             probs[row, places[:, None], columns] = share
-            order = ranks(logits, own, reader.scratch(len(places))).cpu().numpy()
+            order = ranks(logits, own, reader.room(len(places))[0]).cpu().numpy()
             found[row, places[:, None], columns] = np.where(tops < 0, -1, order)
             done += 1
             known = bool(head) and chunk == 0 and row == len(rows) - 1

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from mi_widgets.compute.distributions import entropies, largest, ranks, rows_at_once
+from mi_widgets.compute.walks import softmaxes
 
 #: Likeliest next tokens kept for each position.
 KEPT = 50
@@ -80,7 +81,8 @@ def summarised(
         chunk = logits[start : start + size].float()
         room, after = scratch[: len(chunk)], following[start : start + size, None]
         top, top_ids = largest(chunk, kept)
-        p, log_p = chunk.softmax(-1), chunk.log_softmax(-1)
+        p, log_p = torch.empty_like(chunk), torch.empty_like(chunk)
+        softmaxes(chunk, p, log_p)
         came = chunk.gather(-1, after)
         for site, value in {
             "output.top_ids": top_ids,

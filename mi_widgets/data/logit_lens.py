@@ -70,6 +70,8 @@ class LogitLens:
             ids and ranks.
         model: the model's name, or "".
         interventions: made in the run; () for the untouched one.
+        read: of a partial result, the positions that are read so far; the others hold NaN, and -1 for ids and ranks.
+            None where all are read.
     """
 
     tokens: Tokens
@@ -94,6 +96,7 @@ class LogitLens:
     model: str = ""
     not_finite: str = ""
     interventions: tuple[Change, ...] = ()
+    read: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         checked_tokens(self.tokens)
@@ -111,6 +114,12 @@ class LogitLens:
             "names": Names(self.names),
             "interventions": checked_interventions(self.interventions),
         }
+        if self.read is not None:
+            read = set(integers("read", self.read))
+            if not read <= set(positions):
+                raise DataError(f"read positions {sorted(read - set(positions))} are not in this result.")
+            whole = len(read) == len(positions)
+            plain["read"] = None if whole else tuple(position for position in positions if position in read)
         for name, value in plain.items():
             object.__setattr__(self, name, value)
         for name in (*TOPS, *CELLS, "target_ids", *PINS):
@@ -159,6 +168,12 @@ class LogitLens:
     def top_k(self) -> int:
         """Tokens kept for each cell."""
         return self.top_ids.shape[-1]
+
+    @property
+    def is_read(self) -> np.ndarray:
+        """bool `[position]`: which positions are read; all, unless the result is partial."""
+        read = None if self.read is None else set(self.read)
+        return np.array([read is None or position in read for position in self.positions])
 
     def row_labels(self) -> list[str]:
         """One label per row: its layer; `"output"` for a last row that is no row of the chosen stream."""
@@ -290,7 +305,7 @@ class LogitLens:
             "not_finite": self.not_finite,
             "model": self.model,
             "interventions": listed(self.interventions),
-        }
+        } | ({} if self.read is None else {"read": list(self.read)})
 
     @classmethod
     def restore(cls, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> LogitLens:

@@ -62,6 +62,14 @@ class LogitLensComparison:
         return Tokens(np.array(ids, dtype=np.int64), tuple(strings))
 
     @property
+    def is_read(self) -> np.ndarray:
+        """bool `[column]`: which columns are read on every side that has them; all, unless the result is partial."""
+        sides = self.a.is_read, self.b.is_read
+        return np.array(
+            [all(at is None or side[at] for side, at in zip(sides, pair, strict=True)) for pair in self.pairs]
+        )
+
+    @property
     def same_prompt(self) -> bool:
         """Whether A and B read one prompt, so that only their lenses differ."""
         return self.a.tokens == self.b.tokens

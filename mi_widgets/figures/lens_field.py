@@ -20,7 +20,7 @@ from mi_widgets.data.logit_lens_comparison import cell_values
 from mi_widgets.data.tokens import NO_TOKEN
 from mi_widgets.errors import DataError
 from mi_widgets.figures import labels as printed
-from mi_widgets.figures.scale import ColorScale, low_and_high
+from mi_widgets.figures.scale import PAPER, ColorScale, low_and_high
 from mi_widgets.figures.style import inks
 
 Lens: TypeAlias = LogitLens | LogitLensComparison
@@ -167,6 +167,7 @@ class Field:
         unit: for the legend.
         none: what cells without the number are called.
         rank: the values are places of ranks.
+        read: bool `[column]`, False for columns of a partial result that are not read yet.
     """
 
     values: np.ndarray
@@ -176,11 +177,14 @@ class Field:
     unit: str
     none: str
     rank: bool
+    read: np.ndarray
 
     @property
     def codes(self) -> np.ndarray:
-        """Colour codes of the cells."""
-        return self.scale.codes(self.values, self.allowed)
+        """Colour codes of the cells; paper where nothing is read yet."""
+        codes = self.scale.codes(self.values, self.allowed)
+        codes[:, ~self.read] = PAPER
+        return codes
 
 
 def field_of(
@@ -243,7 +247,7 @@ def field_of(
     finite = shown[np.isfinite(shown) & allowed]
     spare = 1e-6 * max(abs(low), abs(high))
     clipped = (bool((finite < low - spare).any()), bool((finite > high + spare).any()))
-    return Field(shown, allowed, scale, clipped, unit, none, rank)
+    return Field(shown, allowed, scale, clipped, unit, none, rank, drawn.data.is_read[drawn.columns])
 
 
 def _top(lens: LogitLens, row: int, place: int | None) -> str:

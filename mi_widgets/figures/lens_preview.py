@@ -80,7 +80,19 @@ def _summary(drawn: Drawn) -> str:
     lens = drawn.lens
     kinds = " against ".join(dict.fromkeys(side.lens for side, _ in drawn.sides.values()))
     sizes = f"{len(drawn.rows)} rows × {len(drawn.columns)} positions"
-    return "   ".join(part for part in (lens.model, f"{kinds} lens, {lens.stream}", sizes) if part)
+    read = drawn.data.is_read[drawn.columns]
+    progress = "" if read.all() else f"only {int(read.sum())} of {len(read)} positions are read"
+    return "   ".join(part for part in (lens.model, f"{kinds} lens, {lens.stream}", sizes, progress) if part)
+
+
+def _unread(canvas: Canvas, read: np.ndarray, wide: float, tall: float, quiet: str) -> None:
+    """A frame around every run of columns that are not read, with the words where they fit."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[True], read, [True]]).astype(int)))
+    for first, last in edges.reshape(-1, 2):
+        left, width = _LEFT + first * wide, (last - first) * wide
+        canvas.frames([(left, _TOP, width, tall)], quiet, 0.6)
+        if width > 90 and tall > 14:
+            canvas.text(left + width / 2, _TOP + tall / 2 + 4, "not read yet", 11, anchor="middle", fill=quiet)
 
 
 def _draw(canvas: Canvas, drawn: Drawn, field: Field, title: str) -> int:
@@ -99,9 +111,12 @@ def _draw(canvas: Canvas, drawn: Drawn, field: Field, title: str) -> int:
     box = (_LEFT, _TOP, columns * wide, rows * tall)
     canvas.cells(codes[::-1], field.scale, box)
     canvas.frames([box], ink.line, 0.6)
+    _unread(canvas, field.read, wide, box[3], ink.quiet)
     if letters >= FEWEST_LETTERS and tall >= 13:
         for row, line in enumerate(drawn.texts(letters)):
             for column, words in enumerate(line):
+                if not field.read[column]:
+                    continue
                 fill = ink_on(field.scale.hex(int(codes[row, column])))
                 middle = _TOP + (rows - 0.5 - row) * tall + 4
                 canvas.text(_LEFT + (column + 0.5) * wide, middle, words, size, anchor="middle", mono=True, fill=fill)

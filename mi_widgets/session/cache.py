@@ -13,12 +13,17 @@ import numpy as np
 from mi_widgets.data.integers import integer
 from mi_widgets.errors import DataError
 
+#: The layers that an array holds; None of what stands once in a model.
+Rows = tuple[int, ...] | None
+
 
 class ActivationCache:
-    """Arrays by key. The newest entry is always kept, even alone over the bound."""
+    """Arrays by key and the layers they hold. The newest entry is always kept, even alone over the bound."""
 
     def __init__(self, limit_bytes: int) -> None:
-        self._entries: OrderedDict[Hashable, np.ndarray] = OrderedDict()
+        self._entries: OrderedDict[tuple[Hashable, Rows], np.ndarray] = OrderedDict()
+        #: By key, the layers of each array that there is.
+        self._held: dict[Hashable, list[Rows]] = {}
         self.limit_bytes = limit_bytes
 
     @property
@@ -41,25 +46,43 @@ class ActivationCache:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def get(self, key: Hashable) -> np.ndarray | None:
-        """The array, now the most recently used; or None."""
-        array = self._entries.get(key)
-        if array is not None:
-            self._entries.move_to_end(key)
-        return array
+    def find(self, key: Hashable, layers: Rows = None) -> tuple[np.ndarray, Rows] | None:
+        """An array that holds these layers, maybe among others, and those that it holds; now the most recently used.
+        Or None."""
+        wanted = set(layers or ())
+        for rows in self._held.get(key, ()):
+            if rows == layers or wanted <= set(rows or ()):
+                self._entries.move_to_end((key, rows))
+                return self._entries[key, rows], rows
+        return None
 
-    def put(self, key: Hashable, array: np.ndarray) -> None:
-        """Keep `array`; older entries go until the bound holds."""
-        self._entries[key] = array
-        self._entries.move_to_end(key)
+    def get(self, key: Hashable) -> np.ndarray | None:
+        """The array of what has no layers, now the most recently used; or None."""
+        found = self.find(key)
+        return None if found is None else found[0]
+
+    def put(self, key: Hashable, array: np.ndarray, layers: Rows = None) -> None:
+        """Keep `array`; what holds some of its layers alone goes, and older entries until the bound holds."""
+        held = set(layers or ())
+        for rows in [rows for rows in self._held.get(key, ()) if set(rows or ()) <= held]:
+            self._drop((key, rows))
+        self._entries[key, layers] = array
+        self._held.setdefault(key, []).append(layers)
         self._trim()
 
     def clear(self) -> None:
         """Forget everything."""
         self._entries.clear()
+        self._held.clear()
+
+    def _drop(self, entry: tuple[Hashable, Rows]) -> int:
+        key, rows = entry
+        self._held[key].remove(rows)
+        if not self._held[key]:
+            del self._held[key]
+        return self._entries.pop(entry).nbytes
 
     def _trim(self) -> None:
         held = self.nbytes
         while held > self._limit and len(self._entries) > 1:
-            _, dropped = self._entries.popitem(last=False)
-            held -= dropped.nbytes
+            held -= self._drop(next(iter(self._entries)))

@@ -17,6 +17,9 @@ from mi_widgets.errors import MiWidgetsError
 SAY_SECONDS, SAY_BYTES = 2.0, 1_000_000_000
 #: A pass may take at most this share of the memory that is free.
 MEMORY_SHARE = 0.9
+#: A pass that takes longer than so many seconds pauses between its blocks; and work on what a pass left is done aside
+#: where that pass took so long, or left so many bytes.
+LARGE_SECONDS, LARGE_BYTES = 0.1, 8_000_000
 #: First guess, before any pass was timed: floating-point operations a second.
 CPU_RATE, GPU_RATE = 2e10, 1e13
 
@@ -53,6 +56,11 @@ class Estimate:
     def needed(self) -> int:
         """Bytes of memory in all."""
         return self.nbytes + self.working
+
+    @property
+    def large(self) -> bool:
+        """Whether it would hold a loop too long, or work on what it keeps."""
+        return self.seconds > LARGE_SECONDS or self.nbytes > LARGE_BYTES
 
     def __str__(self) -> str:
         """E.g. "about 6 s, 0.6 GB"; empty where not worth saying."""

@@ -8,9 +8,10 @@ import time
 from collections.abc import Callable, Generator, Hashable
 from typing import TYPE_CHECKING, Any, Protocol
 
-from mi_widgets.session.estimate import Clock
+from mi_widgets.session.aside import loop_runs
+from mi_widgets.session.estimate import LARGE_SECONDS, Clock
 from mi_widgets.session.explain import explain
-from mi_widgets.session.runner import Job, Runner
+from mi_widgets.session.runner import LAST, Job, Runner
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,14 +54,15 @@ class HeadScores:
 
     def steps(self) -> Generator[Any, None, None]:
         """Measures them if they are not known; a generator of steps. Afterwards `known` has them."""
-        from mi_widgets.compute.head_scores import head_score_steps
+        from mi_widgets.compute.head_scores import SEQUENCES, head_score_steps
 
         if self.measured:
             return
+        pausing = self.seconds() > SEQUENCES * LARGE_SECONDS and loop_runs()
         while True:
             key, self._outdated = self._fingerprint(), False
             try:
-                found: pd.DataFrame | Exception = yield from head_score_steps(self._model)
+                found: pd.DataFrame | Exception = yield from head_score_steps(self._model, pausing=pausing)
             except Exception as reason:  # e.g. the user's own hooks fit the prompt only; pictures do not need these
                 found = reason
             if not self._outdated:
@@ -95,10 +97,13 @@ class HeadScores:
             self._listeners.append(listener)
         if measuring:
             return
-        started = 0.0
+        started, told = 0.0, -1
 
         def stepped(step: Any) -> None:
-            nonlocal started
+            nonlocal started, told
+            if step.done == told:
+                return  # a pause within a pass
+            told = step.done
             if not step.done:  # the job may have waited for the pictures of others
                 started = time.perf_counter()
             left = (time.perf_counter() - started) / step.done * (step.total - step.done) if step.done else None
@@ -116,7 +121,7 @@ class HeadScores:
                 failed=lambda _error: self._end(stopped=True),
                 stopped=lambda _replaced: self._end(stopped=True),
                 stepped=stepped,
-                priority=2,
+                priority=LAST,
             )
         )
 

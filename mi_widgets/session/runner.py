@@ -1,24 +1,29 @@
 """Runs jobs on the thread that made them: newest request wins, work yields to the loop, Stop stops.
 
 A job is a generator of `Step`. In a notebook it advances on the kernel's own event loop, between messages, so progress
-shows, a newer edit can replace it, and a job that matters more goes first; without a loop (scripts, pytest) it runs at
-once. `flush` runs what is pending now, for a cell that cannot wait for its own loop. Knows nothing of models or views.
+shows, a newer edit can replace it, and a job that matters more goes first; jobs that matter alike share the time, so
+that short ones are done first. Without a loop (scripts, pytest) it runs at once. `flush` runs what is pending now, for
+a cell that cannot wait for its own loop. Knows nothing of models or views.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Hashable
 from dataclasses import dataclass, field
 from typing import Any
 
 from mi_widgets.data.integers import number
 from mi_widgets.errors import Cancelled
 
-#: Work goes on this long before the loop gets its turn.
+#: Work goes on this long before the loop gets its turn, and before a job of the same priority gets its own.
 SLICE_SECONDS = 0.05
+#: What matters more goes first: the passes that pictures wait for; pictures; what they do not wait for (the rest of a
+#: partial one, text being written); measurements of the model.
+PASS, PICTURE, BEHIND, LAST = -1, 0, 1, 2
 #: Left to the loop in each turn: long enough for a queued edit to be read.
 TURN_SECONDS = 0.005
 
@@ -33,20 +38,32 @@ class Job:
         failed: called with the exception if it raises.
         stopped: called if it was stopped or replaced; with True if a newer job of its slot replaced it.
         stepped: called with each Step.
-        priority: lower runs first.
+        priority: lower runs first. It may be changed between two steps; of those alike the job goes on that has had
+            the least time.
         order: of two jobs of a slot the higher is the newer; threads may submit them the other way round.
     """
 
-    slot: str
+    slot: Hashable
     steps: Generator[Any, None, Any]
     failed: Callable[[Exception], None]
     stopped: Callable[[bool], None] = lambda _replaced: None
     stepped: Callable[[Any], None] = lambda _step: None
-    priority: int = 0
+    priority: int = PICTURE
     order: int = 0
+    #: Seconds spent in its steps.
+    used: float = field(default=0.0, init=False)
+    begun: bool = field(default=False, init=False)
     advancing: bool = field(default=False, init=False)
     cancelled: bool = field(default=False, init=False)
+    #: What cancelled it is a newer job of its slot.
+    replaced: bool = field(default=False, init=False)
     finished: bool = field(default=False, init=False)
+    number: int = field(default_factory=itertools.count().__next__, init=False)
+
+    @property
+    def rank(self) -> tuple[Any, ...]:
+        """Lower goes first. What is cancelled only has to be put away."""
+        return not self.cancelled, self.priority, int(self.used / SLICE_SECONDS), self.number
 
 
 class Runner:
@@ -59,7 +76,8 @@ class Runner:
         except RuntimeError:
             self.loop = None
         self._changed = threading.Condition(threading.RLock())
-        self._pending: list[Job] = []
+        #: All that run or wait to, and the one whose turn it is.
+        self._jobs: list[Job] = []
         self._current: Job | None = None
         self._driving = False
         self._turn = threading.RLock()
@@ -69,21 +87,16 @@ class Runner:
     @property
     def busy(self) -> bool:
         """Whether anything runs or waits to."""
-        return self._current is not None or bool(self._pending)
+        return bool(self._jobs)
 
     def submit(self, job: Job) -> None:
         """Queue `job`, replacing an older one of its slot; from any thread."""
         with self._changed:
-            known = [*self._pending, *([] if self._current is None else [self._current])]
-            late = any(other.slot == job.slot and other.order > job.order for other in known)
-            replaced = [job] if late else self._taken_off(job.slot)
+            known = [other for other in self._jobs if other.slot == job.slot]
+            late = any(other.order > job.order for other in known)
             if not late:
-                self._pending.append(job)
-                self._pending.sort(key=lambda waiting: waiting.priority)
-                if self._current is not None and self._current.slot == job.slot:
-                    self._current.cancelled = True
-        for older in replaced:
-            self._close(older, replaced=True)
+                self._jobs.append(job)
+        self._end([job] if late else known, replaced=True)
         if late:
             return
         if self.loop is not None and not self.loop.is_closed() and self.loop.is_running():
@@ -91,40 +104,32 @@ class Runner:
         elif self._current is None or not self._current.advancing:
             self.flush()
 
-    def _taken_off(self, slot: str) -> list[Job]:
-        """The jobs of this slot that waited. Whoever takes them off closes them, holding no lock: who is told of that
-        may ask for anything."""
-        taken = [job for job in self._pending if job.slot == slot]
-        self._pending = [job for job in self._pending if job.slot != slot]
-        return taken
-
     def stop(self) -> None:
-        """Stop what runs (after the step it is in) and drop what waits; from any thread."""
+        """Stop everything: what is in a step after that step, all else at once; from any thread."""
         with self._changed:
-            waiting, self._pending = self._pending, []
-            current = self._current
-        self._end(waiting, current)
+            jobs = list(self._jobs)
+        self._end(jobs, replaced=False)
 
-    def drop(self, slot: str) -> None:
+    def drop(self, slot: Hashable) -> None:
         """Stop the job of this slot, running or waiting; others go on. From any thread."""
         with self._changed:
-            waiting = self._taken_off(slot)
-            current = self._current if self._current is not None and self._current.slot == slot else None
-        self._end(waiting, current)
+            jobs = [job for job in self._jobs if job.slot == slot]
+        self._end(jobs, replaced=False)
 
-    def _end(self, waiting: list[Job], current: Job | None) -> None:
-        for job in waiting:
-            self._close(job, replaced=False)
-        if current is not None:
-            self._cancel(current)
+    def _end(self, jobs: list[Job], replaced: bool) -> None:
+        """Cancel these. One that has begun is closed by the owner, between two of its steps; one that has not, here.
+        Whoever closes a job holds no lock: who is told of it may ask for anything."""
+        mine = threading.get_ident() == self.owner
+        for job in jobs:
+            with self._changed:
+                if job.cancelled or job.finished:
+                    continue
+                job.cancelled, job.replaced = True, replaced
+                now = not job.advancing and (mine or not job.begun)
+            if now:
+                self._settle(job, replaced)
         with self._changed:
             self._changed.notify_all()  # a thread in `flush` may have waited for what was dropped
-
-    def _cancel(self, current: Job) -> None:
-        """Stop the job whose turn it is: at once between two of its steps, else after the one that it is in."""
-        current.cancelled = True
-        if not current.advancing and threading.get_ident() == self.owner:
-            self._settle(current, replaced=False)
 
     def flush(self, timeout: float | None = None, priority: int | None = None) -> None:
         """Run everything pending now, on the calling thread if it is the owner; else wait for the owner.
@@ -140,18 +145,22 @@ class Runner:
         deadline = None if timeout is None else time.monotonic() + timeout
         if threading.get_ident() != self.owner and self.loop is not None and self.loop.is_running():
             with self._changed:
-                if not self._changed.wait_for(lambda: not self.busy, timeout):
+                if not self._changed.wait_for(lambda: not self._pending(priority), timeout):
                     raise TimeoutError(f"still computing after {timeout} s")
             return
         while (job := self._take()) is not None:
             if job.advancing and self._stepping == threading.get_ident():
                 return  # called from inside this very job: what is pending is being delivered
-            if priority is not None and job.priority > priority:
+            if priority is not None and job.priority > priority and not job.cancelled:
                 return
             if self._advance(job, interruptible=True) and deadline is not None and time.monotonic() > deadline:
                 if self.loop is None:
                     self.stop()
                 raise TimeoutError(f"still computing after {timeout} s")
+
+    def _pending(self, priority: int | None) -> bool:
+        """Whether anything is left that matters so much."""
+        return any(priority is None or job.priority <= priority for job in self._jobs)
 
     # --- the loop's side -----------------------------------------------------------------------------
 
@@ -177,22 +186,18 @@ class Runner:
         finally:
             if self._driving:
                 self._driving = False
-                if self._pending and self.loop is not None and not self.loop.is_closed():
+                if self._jobs and self.loop is not None and not self.loop.is_closed():
                     self.loop.call_soon(self._start_driving)
 
     def _take(self) -> Job | None:
-        """The job whose turn it is; what matters more goes first, also between the steps of one that has begun."""
+        """The job whose turn it is: the one in a step, else the first by rank, also before one that has begun."""
         with self._changed:
-            current, ahead = self._current, self._pending[0] if self._pending else None
-            if ahead is not None and (current is None or _gives_way(current, ahead)):
-                self._current = self._pending.pop(0)
-                if current is not None:
-                    self._pending.insert(0, current)  # it goes on before all others of its kind
-                    self._pending.sort(key=lambda waiting: waiting.priority)
+            if self._current is None or not self._current.advancing:
+                self._current = min(self._jobs, key=lambda job: job.rank, default=None)
             return self._current
 
     def _advance(self, job: Job, interruptible: bool = False) -> bool:
-        """One step of `job`; False when it is over. Ctrl-C stops the job, and is raised on if `interruptible`."""
+        """One step of `job`; False when it is over. Ctrl-C stops all jobs, and is raised on if `interruptible`."""
         with self._turn:  # without a loop several threads may wait for one session: they step in turns
             outer, self._stepping = self._stepping, threading.get_ident()
             try:
@@ -202,22 +207,20 @@ class Runner:
 
     def _step(self, job: Job, interruptible: bool) -> bool:
         with self._changed:
-            if job is not self._current:  # another thread has ended it, or taken one that matters more
+            if job is not self._current or job.finished:  # another thread has ended it, or taken one that matters more
                 return False
-            cancelled = job.cancelled
-            job.advancing = not cancelled
-        if cancelled:
-            self._settle(job, replaced=any(waiting.slot == job.slot for waiting in self._pending))
+            job.advancing = job.begun = not job.cancelled
+        if job.cancelled:
+            self._settle(job, job.replaced)
             return False
+        since = time.perf_counter()
         try:
             step = next(job.steps)
             job.stepped(step)
         except StopIteration:
-            job.advancing = False
             self._settle(job, None)
             return False
         except Exception as error:  # every error is a state of the view, never a traceback in a callback
-            job.advancing = False
             self._settle(job, None)
             if isinstance(error, Cancelled):
                 job.stopped(False)
@@ -225,16 +228,19 @@ class Runner:
                 job.failed(error)
             return False
         except KeyboardInterrupt:
-            job.advancing = False
+            with self._changed:
+                others = [other for other in self._jobs if other is not job]
             self._settle(job, replaced=False)
+            self._end(others, replaced=False)
             if interruptible:
                 raise
             return False
         except BaseException:
-            job.advancing = False
             self._settle(job, replaced=False)
             raise
-        job.advancing = False
+        finally:
+            job.used += time.perf_counter() - since
+            job.advancing = False
         return True
 
     def _settle(self, job: Job, replaced: bool | None) -> None:
@@ -242,21 +248,12 @@ class Runner:
         with self._changed:
             if job.finished:
                 return
-            job.finished = True
+            job.finished, job.advancing = True, False
+            self._jobs = [other for other in self._jobs if other is not job]
             if self._current is job:
                 self._current = None
         if replaced is not None:
-            self._close(job, replaced)
+            job.steps.close()
+            job.stopped(replaced)
         with self._changed:
             self._changed.notify_all()
-
-    @staticmethod
-    def _close(job: Job, replaced: bool) -> None:
-        job.steps.close()
-        job.finished = True
-        job.stopped(replaced)
-
-
-def _gives_way(current: Job, ahead: Job) -> bool:
-    """Whether `ahead` may come before `current` goes on."""
-    return ahead.priority < current.priority and not current.advancing and not current.cancelled

@@ -15,7 +15,9 @@ from mi_widgets.data import AttentionComparison, AttentionPatterns, Tokens, patt
 from mi_widgets.data.integers import word
 from mi_widgets.data.scores import checked_scores, joined, scores_of_prompt, unknown_columns
 from mi_widgets.errors import DataError
-from mi_widgets.session import Answered, Need, Progress
+from mi_widgets.session import Answered, Need, Progress, aside
+from mi_widgets.session.aside import at_once
+from mi_widgets.session.runner import LAST, Job
 from mi_widgets.widgets.attention_answers import answer
 from mi_widgets.widgets.attention_options import OPTIONS
 from mi_widgets.widgets.attention_page import frozen_parcels, heads_kept
@@ -95,7 +97,7 @@ class Attention(ComparedView):
         if session is not None:
             session.join(self)
         elif self._data is not None:
-            self._draw(0)
+            self._show(*at_once(self._drawing(self._data, self._comparison, 0, [])))
 
     # --- from what the user already has --------------------------------------------------------------
 
@@ -240,8 +242,7 @@ class Attention(ComparedView):
         return attention_recipe(
             session=self.session,
             options={**self.options, "weighting": weighting},
-            prompt=self._drawn.get("prompt"),
-            compare=self._drawn.get("compare"),
+            drawn=self._drawn,
             compared=self._comparison is not None,
             layers=self._layers,
             scored=self._scores is not None,
@@ -269,27 +270,29 @@ class Attention(ComparedView):
         """See `session.SessionView`."""
         from mi_widgets.compute.attention import SITES, readers_for
 
-        assert self.session is not None
         weighting = self.options["weighting"]
-        prompts = self._prompts()
-        self._asked = {"weighting": weighting, "prompt": self.session.prompt, "compare": self.compare}
         return [
-            Need(name, prompt, SITES[weighting], lambda: readers_for(weighting), self._layers, called)
-            for name, (prompt, called) in prompts.items()
+            Need(name, run, SITES[weighting], lambda: readers_for(weighting), self._layers, called)
+            for name, (run, called) in self._asking(weighting=weighting).items()
         ]
 
     def session_draws(self, progress: Progress, answers: dict[str, Answered]) -> Generator[Any, None, None]:
         """See `session.SessionView`."""
         assert self.session is not None
         session, asked = self.session, self._asked  # options may have changed since; then a newer run is on its way
-        sides = {name: self._assembled(answer, asked["weighting"]) for name, answer in answers.items()}
+        sides, large = {}, progress.large
+        for name, found in answers.items():
+            sides[name] = yield from self._assembled(found, asked["weighting"], large)
+        comparison = None
+        if "B" in sides:
+            comparison = yield from aside(lambda: AttentionComparison(sides["A"], sides["B"]), large)
         if session.head_scores.seconds() <= QUICK_SECONDS:
             yield from session.head_scores.steps()
-        self._data = sides["A"]
-        self._comparison = AttentionComparison(sides["A"], sides["B"]) if "B" in sides else None
-        self._drawn, self._notes = asked, list(progress.notes)
-        self.last_error = None
-        self._draw(progress.run)
+        notes = list(progress.notes)
+        drawn = yield from self._drawing(sides["A"], comparison, progress.run, notes, large)
+        self._data, self._comparison, self._large = sides["A"], comparison, large
+        self._drawn, self._notes, self.last_error = asked, notes, None
+        self._show(*drawn)
         if not session.head_scores.measured:
             session.head_scores.measure(self)
 
@@ -301,48 +304,76 @@ class Attention(ComparedView):
 
     def scores_end(self, stopped: bool) -> None:
         """See `session.head_scores.ScoresListener`."""
-        if self._picture is None:
+        if self._picture is None or self.session is None:
             return
-        run, status = self._picture.run, self.status
-        with self.hold_sync():
-            if stopped:
-                self.status = status_value("idle", run, message="Stopped: the heads have no scores of the model.")
-            else:
-                self._draw(run, self._elapsed_ms)
-            if status["run"] != run:  # a prompt that failed since: what is said of it stays
-                self.status = status
+        if not stopped and self._large:
+            slot = ("scores in the picture", id(self))
+            self.session.runner.submit(Job(slot, self._with_scores(), failed=self._complain, priority=LAST))
+        elif not stopped:
+            at_once(self._with_scores())
+        elif self.status["run"] == self._picture.run:
+            message = "Stopped: the heads have no scores of the model."
+            self.status = status_value("idle", self._picture.run, message=message)
+
+    def _with_scores(self) -> Generator[Any, None, None]:
+        """Draw again what is on screen, now with the head scores."""
+        picture = self._picture
+        assert picture is not None
+        drawn = yield from self._drawing(picture.patterns, picture.comparison, picture.run, self._notes, self._large)
+        status = self.status
+        if self._picture is picture:  # else a newer one has them
+            with self.hold_sync():
+                self._show(*drawn, self._elapsed_ms)
+                if status["run"] != picture.run:  # a prompt that failed since: what is said of it stays
+                    self.status = status
 
     def _shape(self) -> tuple[int, int] | None:
         held = None if self.session is not None else self._data
         return super()._shape() if held is None else (max(held.layers) + 1, held.n_heads)
 
-    def _assembled(self, answer: Answered, weighting: str) -> AttentionPatterns:
+    def _assembled(self, found: Answered, weighting: str, large: bool) -> Generator[Any, None, AttentionPatterns]:
         """The patterns in an answer; views of one weighting share them, with what is derived from them."""
         from mi_widgets.compute.attention import assemble
 
-        assert self.session is not None
-        model = self.session.model
-        return answer.once(
-            ("attention", weighting), lambda: assemble(model, answer.tokens, answer.activations, weighting)
-        )
+        def make() -> AttentionPatterns:
+            return assemble(found.run.model, found.tokens, found.activations, weighting)
 
-    def _draw(self, run: int, elapsed_ms: float | None = None) -> None:
-        """Everything the picture needs, in one message."""
-        assert self._data is not None
+        return (yield from found.once_aside(("attention", weighting), make, large))
+
+    def _drawing(
+        self,
+        data: AttentionPatterns,
+        comparison: AttentionComparison | None,
+        run: int,
+        notes: Sequence[str],
+        large: bool = False,
+    ) -> Generator[Any, None, tuple[AttentionPicture, str, bytes, bytes]]:
+        """The picture, and what of it crosses at once: the side in its parcel, that, and the heads on screen."""
         measured, why = (None, "") if self.session is None else self.session.head_scores.known()
-        notes = [*self._notes, *([f"No head scores of the model: {why}"] if why else [])]
-        scores = scores_of_prompt(self._data, self._scores) if measured is None else joined(measured, self._scores)
-        self._picture = picture = AttentionPicture(
-            self._data, self._comparison, run=run, scores=scores, notes=notes, live=self.session is not None
-        )
-        picture.notes += unknown_columns(picture.score_table, self.options["sort"], self.options["filter"])
-        self._saved_show = picture.side(self.options["show"])
-        self._put(run, picture.parcel(self.options["show"]), picture.kept(self._focused()), elapsed_ms)
+        said = [*notes, *([f"No head scores of the model: {why}"] if why else [])]
+        options, given, focused, live = self.options, self._scores, self._focused(data), self.session is not None
 
-    def _focused(self) -> list[tuple[int, int]]:
-        """Heads on screen: the selected one (or the first), then those laid over each other."""
-        assert self._data is not None
-        layers, count = self._data.layers, self._data.n_heads
+        def make() -> tuple[AttentionPicture, str, bytes, bytes]:
+            scores = scores_of_prompt(data, given) if measured is None else joined(measured, given)
+            picture = AttentionPicture(data, comparison, run=run, scores=scores, notes=said, live=live)
+            picture.notes += unknown_columns(picture.score_table, options["sort"], options["filter"])
+            show = picture.side(options["show"])
+            return picture, show, picture.parcel(show), picture.kept(focused)
+
+        return (yield from aside(make, large))
+
+    def _show(
+        self, picture: AttentionPicture, show: str, parcel: bytes, focus: bytes, elapsed_ms: float | None = None
+    ) -> None:
+        """Everything the picture needs, in one message."""
+        self._picture, self._saved_show = picture, show
+        self._put(picture.run, parcel, focus, elapsed_ms)
+
+    def _focused(self, data: AttentionPatterns | None = None) -> list[tuple[int, int]]:
+        """Heads on screen: the selected one (or the first), then those laid over each other; of those in `data`."""
+        data = self._data if data is None else data
+        assert data is not None
+        layers, count = data.layers, data.n_heads
 
         def exists(layer: int | None, head: int | None) -> bool:
             return layer in layers and head is not None and head < count
@@ -353,16 +384,24 @@ class Attention(ComparedView):
             first = (chosen.layer, chosen.head)
         return list(dict.fromkeys([first, *(pair for pair in chosen.heads if exists(*pair))]))  # type: ignore[arg-type]
 
-    def _settle(self) -> None:
-        if self._picture is None:
+    def _settling(self, large: bool) -> Generator[Any, None, None]:
+        picture = self._picture
+        if picture is None:
             return
-        focus, show = self._picture.kept(self._focused()), self._picture.side(self.options["show"])
+        focused, show = self._focused(), picture.side(self.options["show"])
+        again = show != self._saved_show
+
+        def make() -> tuple[bytes, bytes]:
+            return picture.kept(focused), picture.parcel(show) if again else b""
+
+        focus, parcel = yield from aside(make, large)
+        if self._picture is not picture:
+            return
         with self.hold_sync():
             if focus != self.focus:
                 self.focus = focus
-            if show != self._saved_show:
-                self._saved_show = show
-                self.picture = self._picture.parcel(show)
+            if again:
+                self._saved_show, self.picture = show, parcel
 
     def _answer(self, request: dict[str, Any]) -> bytes:
         return answer(self._picture, request)

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 import traitlets
 
+from mi_widgets.data.interventions import Run
 from mi_widgets.errors import DataError
 from mi_widgets.session import Progress, Session, explain
 from mi_widgets.session.prompts import from_wire, given, history_to_wire, plain, to_wire
@@ -32,6 +33,32 @@ PROMPT_TRAIT: dict[str, Any] = {
     "to_json": lambda prompt, _view: to_wire(prompt),
     "from_json": lambda value, _view: from_wire(value),
 }
+
+
+def _compare_to_wire(compare: Any, view: ComparedView) -> Any:
+    """The second prompt, also of a run that takes it from the session."""
+    if isinstance(compare, Run):
+        assert view.session is not None
+        compare = view.session.filled(compare).prompt
+    return to_wire(compare)
+
+
+def _compare_from_wire(value: Any, view: ComparedView) -> Any:
+    """The second prompt that the page sent; of a run all else stays."""
+    prompt, held = from_wire(value), view.compare
+    if prompt is None or not isinstance(held, Run):
+        return prompt
+    return Run(held.model, prompt, held.interventions)
+
+
+def _second_to_wire(drawn: dict[str, Any]) -> Any:
+    """The second prompt of the picture that is drawn, or None."""
+    second = drawn.get("runs", {}).get("B")
+    return None if second is None else to_wire(second.prompt)
+
+
+#: How a trait that holds what is compared with crosses.
+COMPARE_TRAIT: dict[str, Any] = {**PROMPT_TRAIT, "to_json": _compare_to_wire, "from_json": _compare_from_wire}
 
 
 class LiveView(View):
@@ -90,13 +117,39 @@ class LiveView(View):
 
     # --- what a subclass uses ------------------------------------------------------------------------
 
-    def _put(self, run: int, picture: bytes, focus: bytes = b"", elapsed_ms: float | None = None) -> None:
-        """Everything the picture needs, in one message."""
+    def _runs(self) -> dict[str, tuple[Run, str]]:
+        """Every run of the picture by the name of its need, and what errors of its prompt call it."""
+        assert self.session is not None
+        return {"A": (self.session.filled(), "")}
+
+    def _asking(self, **own: Any) -> dict[str, tuple[Run, str]]:
+        """`_runs`; from now on these, and the view's `own` choices, are what the next picture is of (`_asked`)."""
+        runs = self._runs()
+        first = runs["A"][0]
+        self._asked = {
+            "prompt": first.prompt,
+            "interventions": first.interventions,
+            "runs": {name: run for name, (run, _) in runs.items()},
+            **own,
+        }
+        return runs
+
+    def _put(
+        self,
+        run: int,
+        picture: bytes,
+        focus: bytes = b"",
+        elapsed_ms: float | None = None,
+        state: str = "idle",
+        **status: Any,
+    ) -> None:
+        """Everything the picture needs, in one message; a partial picture has another `state`, and says how far it
+        is."""
         self._elapsed_ms = 1000 * (time.perf_counter() - self._started) if elapsed_ms is None else elapsed_ms
         with self.hold_sync():
             self.picture = picture
             self.focus = focus
-            self.status = status_value("idle", run, elapsed_ms=round(self._elapsed_ms, 1))
+            self.status = status_value(state, run, elapsed_ms=round(self._elapsed_ms, 1), **status)
 
     def _told(self, steps: Generator[Any, None, Any], run: int, about: str) -> Generator[Any, None, Any]:
         """`steps`, with the page told how far they are where they take long; returns what they return."""
@@ -112,9 +165,14 @@ class LiveView(View):
 
     def _tell(self, run: int, done: int, total: int, about: str) -> None:
         """Tell the page how far the run is, not too often."""
-        if time.perf_counter() - self._told_at > TELL_SECONDS:
-            self._told_at = time.perf_counter()
+        if self._may_tell():
             self.status = status_value("computing", run, done=done, total=total, estimate=about)
+
+    def _may_tell(self) -> bool:
+        """Whether the page has not heard for a while; from now on it has."""
+        late = time.perf_counter() - self._told_at > TELL_SECONDS
+        self._told_at = time.perf_counter() if late else self._told_at
+        return late
 
     def _compute(self) -> None:
         """Make the picture anew, alone: other views do not change by it."""
@@ -122,8 +180,8 @@ class LiveView(View):
             self.session.compute([self])
 
     def _flush(self, priority: int | None = 1) -> None:
-        """Do pending work now, as far as it has this priority: pictures and writing. Raises if there is still no
-        picture."""
+        """Do pending work now, as far as it has this priority: pictures, whole, and writing. Raises if there is still
+        no picture."""
         if self.session is not None:
             self.session.catch_up(self)
             self.session.runner.flush(priority=priority)
@@ -197,39 +255,49 @@ class LiveView(View):
 
 
 class ComparedView(LiveView):
-    """Base of views that can set a second prompt beside the first.
+    """Base of views that can set a second run beside the first.
 
     Attributes:
-        compare: the second prompt, or None.
+        compare: a second prompt, run as the session's is (its model, its interventions); or a `Run`, whose parts that
+            are left out are the session's, also when that changes; or None. On the page it is the second prompt.
     """
 
-    compare = traitlets.Any(None, allow_none=True).tag(**PROMPT_TRAIT)
+    compare = traitlets.Any(None, allow_none=True).tag(**COMPARE_TRAIT)
 
     #: Both results and what tells them apart, kept by the subclass; None where nothing is compared.
     _comparison: Any = None
 
     def __init__(self, session: Session | None, *, compare: Any = None, **traits: Any) -> None:
-        super().__init__(session, compare=plain(compare) if session is not None else None, **traits)
+        super().__init__(session, compare=session.compared(compare) if session is not None else None, **traits)
         self.observe(self._compare_edited, "compare")
 
-    def _prompts(self) -> dict[str, tuple[Any, str]]:
-        """Every prompt of the picture by the name of its need, and what errors call it."""
+    def session_changed(self, name: str) -> None:
+        """See `session.SessionView`."""
+        super().session_changed(name)
+        if name == "prompt" and isinstance(self.compare, Run) and self.compare.prompt is None:
+            self.send_state("compare")  # it follows
+
+    def _runs(self) -> dict[str, tuple[Run, str]]:
         assert self.session is not None
         if self.compare is None:
-            return {"A": (self.session.prompt, "")}
-        return {"A": (self.session.prompt, "Prompt A"), "B": (self.compare, "Prompt B")}
+            return super()._runs()
+        return {"A": (self.session.filled(), "Prompt A"), "B": (self.session.filled(self.compare), "Prompt B")}
+
+    def _asking(self, **own: Any) -> dict[str, tuple[Run, str]]:
+        return super()._asking(compare=self.compare, **own)
 
     def _result(self) -> Any:
         self._current()
         return self._data if self._comparison is None else self._comparison
 
     def _frozen(self, run: int, picture: bytes, store: bytes = b"", **own: Any) -> dict[str, Any]:
-        return super()._frozen(run, picture, store, compare=to_wire(self._drawn.get("compare")), **own)
+        return super()._frozen(run, picture, store, compare=_second_to_wire(self._drawn), **own)
 
     @traitlets.validate("compare")
     @refusing
-    def _plain_compare(self, proposal: Any) -> Any:
-        return plain(proposal["value"])
+    def _checked_compare(self, proposal: Any) -> Any:
+        given = proposal["value"]
+        return plain(given) if self.session is None else self.session.compared(given)
 
     def _compare_edited(self, change: Any) -> None:
         if self.session is None:

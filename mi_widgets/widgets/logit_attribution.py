@@ -15,7 +15,7 @@ import traitlets
 from mi_widgets.data import LogitAttribution as Attribution
 from mi_widgets.data.integers import integer, word
 from mi_widgets.errors import AnswerError, DataError, UnreadError
-from mi_widgets.session import Answered, Need, Progress
+from mi_widgets.session import Answered, Need, Progress, aside
 from mi_widgets.session.prompts import plain_answer
 from mi_widgets.session.traits import refusing
 from mi_widgets.widgets.live import LiveView
@@ -179,9 +179,7 @@ class LogitAttribution(LiveView):
             words = {**asked, **words}
         else:
             words.pop("by", None)
-        return recipe_lines(
-            "LogitAttribution", "logit_attribution", self.session, drawn.get("prompt"), words, self.selection
-        )
+        return recipe_lines("LogitAttribution", "logit_attribution", self.session, drawn, words, self.selection)
 
     def frozen_state(self) -> dict[str, Any]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """The state for an offline page."""
@@ -199,16 +197,12 @@ class LogitAttribution(LiveView):
 
         session = self.session
         assert session is not None
-        self._asked = {
-            "prompt": session.prompt,
-            "answer": self.answer,
-            "foil": self.foil,
-            **{name: self.options[name] for name in OPTIONS.computed},
-        }
+        chosen = {name: self.options[name] for name in OPTIONS.computed}
+        run, _ = self._asking(answer=self.answer, foil=self.foil, **chosen)["A"]
         count = len(session.tokenize(session.prompt))
         position, _ = _position(self.options["position"], count)
         sites = attribution_sites(session.model, self.options["by"], position, count, self._with_heads)
-        return [Need("A", session.prompt, tuple(dict.fromkeys([*sites, *OUTPUT_SITES])))]
+        return [Need("A", run, tuple(dict.fromkeys([*sites, *OUTPUT_SITES])))]
 
     def session_fails(self, run: int, error: Exception) -> None:
         """See `session.SessionView`."""
@@ -225,27 +219,30 @@ class LogitAttribution(LiveView):
         from mi_widgets.compute.next_tokens import likeliest
         from mi_widgets.models import in_half_precision
 
-        assert self.session is not None
-        model, asked = self.session.model, self._asked
-        found = answers["A"]
-        position, note = _position(asked["position"], len(found.tokens))
-        candidates = likeliest(model, found.tokens, found.activations, position, CANDIDATES)
+        found, asked = answers["A"], self._asked
+        model, tokens, activations = found.run.model, found.tokens, found.activations
+        position, note = _position(asked["position"], len(tokens))
+        candidates = yield from aside(
+            lambda: likeliest(model, tokens, activations, position, CANDIDATES), progress.large
+        )
         answer, foil, automatic = self._tokens(found, position, candidates)
         yield None
-        self._data = attribute(
-            model, found.tokens, found.activations, answer, foil, position, asked["by"], asked["top"]
-        )
-        self._drawn, self.last_error = asked, None
-        self._picture = AttributionPicture(
-            self._data,
-            run=progress.run,
-            candidates=candidates,
-            automatic=automatic,
-            half=in_half_precision(model),
-            notes=[*progress.notes, *note],
-        )
-        self.refused = None
-        self._put(progress.run, self._picture.parcel())
+
+        def make() -> tuple[AttributionPicture, bytes]:
+            picture = AttributionPicture(
+                attribute(model, tokens, activations, answer, foil, position, asked["by"], asked["top"]),
+                run=progress.run,
+                candidates=candidates,
+                automatic=automatic,
+                half=in_half_precision(model),
+                notes=[*progress.notes, *note],
+            )
+            return picture, picture.parcel()
+
+        picture, parcel = yield from aside(make, progress.large)
+        self._data, self._picture, self._large = picture.attribution, picture, progress.large
+        self._drawn, self.last_error, self.refused = asked, None, None
+        self._put(progress.run, parcel)
 
     def _tokens(
         self, found: Answered, position: int, candidates: list[tuple[int, str, float]]

@@ -7,6 +7,7 @@ A shell: the numbers come from `compute.logit_lens`, the bytes from `wire.lens_p
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 import pandas as pd
@@ -14,14 +15,17 @@ import traitlets
 
 from mi_widgets.data import LogitLens as Lens
 from mi_widgets.data import LogitLensComparison
+from mi_widgets.data.integers import integers
 from mi_widgets.errors import AnswerError, DataError
 from mi_widgets.session import Answered, Need, Progress
+from mi_widgets.session.aside import aside
 from mi_widgets.widgets.lens_options import OPTIONS, chosen_layers, chosen_positions
 from mi_widgets.widgets.live import ComparedView
+from mi_widgets.widgets.partial import PartialPictures
 from mi_widgets.widgets.recipe import recipe_lines
 from mi_widgets.widgets.refused import refused_token
 from mi_widgets.widgets.source import session_of
-from mi_widgets.widgets.view import RequestError, page_source
+from mi_widgets.widgets.view import RequestError, page_source, status_value
 from mi_widgets.wire.lens_picture import LensPicture
 
 #: Positions from which on a table is drawn two columns wide.
@@ -76,6 +80,11 @@ class LogitLens(ComparedView):
         self._comparison: LogitLensComparison | None = None
         self._picture: LensPicture | None = None
         self._lenses: dict[str, Any] = {"logit": "logit"}
+        #: What stands on the page: `_picture`, or a fuller and fuller part of the one that is being read.
+        self._shown: LensPicture | None = None
+        #: What the reader looks at of the reading that `_sighted` tells apart from others.
+        self._sight: Any = None
+        self._sighted: tuple[Any, ...] = ()
         #: What `_data` was read from, so that another pinned token need not read everything again.
         self._read: tuple[Any, ...] | None = None
         self._source: Any = None
@@ -97,7 +106,8 @@ class LogitLens(ComparedView):
         if session is not None:
             session.join(self)
         elif self._data is not None:
-            self._picture = LensPicture(self._data, self._comparison, streams=[self._data.streams[0]], live=False)
+            streams = [self._data.streams[0]]
+            self._shown = self._picture = LensPicture(self._data, self._comparison, streams=streams, live=False)
             self._put(0, self._picture.parcel())
 
     @classmethod
@@ -166,9 +176,7 @@ class LogitLens(ComparedView):
             words["targets"] = [target for target in words["targets"] if str(target) != self.refused["text"]]
         if self.session is None:
             words = {name: value for name, value in words.items() if name not in OPTIONS.computed}
-        elif self._drawn.get("compare") is not None:
-            words = {"compare": self._drawn["compare"], **words}
-        lines = recipe_lines("LogitLens", self.kind, self.session, self._drawn.get("prompt"), words, self.selection)
+        lines = recipe_lines("LogitLens", self.kind, self.session, self._drawn, words, self.selection)
         fitted = [name for name in ("tuned", "jacobian") if name in (self.options["lens"], self.options["versus"])]
         missing = [name for name in fitted if self.session is not None and not self._shipped(name)]
         return "".join(f"# {name}: the lens you fitted; give it as {name}=…\n" for name in missing) + lines
@@ -187,40 +195,80 @@ class LogitLens(ComparedView):
 
         assert self.session is not None
         asked = {name: self.options[name] for name in OPTIONS.computed}
-        self._asked = {**asked, "prompt": self.session.prompt, "compare": self.compare}
         sites = lens_sites(asked["stream"])
         lenses = [self._lenses[name] for name in (asked["lens"], asked["versus"]) if name is not None]
         lens_rows(self.session.model, asked["stream"], None, lenses)  # says why, before anything is run
-        model, stream = self.session.model, asked["stream"]
+        stream, runs = asked["stream"], self._asking(**asked)
+        if any(run.model is not self.session.model for run, _ in runs.values()):
+            if asked["lens"] != "logit":
+                raise DataError(
+                    f"the {asked['lens']} lens was fitted for one of these models only.",
+                    'Compare them by lens="logit".',
+                )
+            lens_rows(runs["B"][0].model, stream, None, lenses)
         return [
-            Need(name, prompt, sites, lambda: lens_readers(model, stream), called=called)
-            for name, (prompt, called) in self._prompts().items()
+            Need(name, run, sites, partial(lens_readers, run.model, stream), called=called)
+            for name, (run, called) in runs.items()
         ]
 
     def session_draws(self, progress: Progress, answers: dict[str, Answered]) -> Generator[Any, None, None]:
         """See `session.SessionView`."""
+        assert self.session is not None
+        asked, self._large = self._asked, progress.large
+        targets, refused = self._targets(answers["A"], asked["targets"])
+        pages = PartialPictures(lambda step, data: self._put_partial(progress, step, data, refused))
+        steps = pages.of(self._read_all(asked, answers, targets))
+        yield from self._told(steps, progress.run, "reading the layers")
+        self._drawn, self.last_error, self.refused = asked, None, refused
+        self._shown = self._picture = self._pictured(progress, self._data, self._comparison)
+        parcel = yield from aside(self._picture.parcel, progress.large)
+        self._put(progress.run, parcel)
+
+    def session_stops(self, run: int, error: Exception) -> None:
+        """See `session.SessionView`. A picture that is partial stays, and says so."""
+        super().session_stops(run, error)
+        if self._shown is not None and self._shown.partial and self._shown.run == run:
+            read, count = self._shown.columns
+            self.status = status_value("idle", run, message=f"Stopped: {read} of {count} positions are read.")
+
+    def _pictured(self, progress: Progress, data: Lens, comparison: LogitLensComparison | None) -> LensPicture:
         from mi_widgets.models import in_half_precision
 
         assert self.session is not None
-        session, asked = self.session, self._asked
-        targets, refused = self._targets(answers["A"], asked["targets"])
-        yield from self._told(self._read_all(asked, answers, targets), progress.run, "reading the layers")
-        self._drawn, self.last_error, self.refused = asked, None, refused
-        self._picture = LensPicture(
-            self._data,
-            self._comparison,
+        return LensPicture(
+            data,
+            comparison,
             run=progress.run,
             lenses=tuple(self._lenses),
-            streams=_streams(session.model),
-            n_layers=session.info.n_layers,
-            d_vocab=session.info.d_vocab,
-            half=in_half_precision(session.model),
+            streams=_streams(self.session.model),
+            n_layers=self.session.info.n_layers,
+            d_vocab=self.session.info.d_vocab,
+            half=in_half_precision(self.session.model),
             notes=progress.notes,
         )
-        self._put(progress.run, self._picture.parcel())
+
+    def _put_partial(
+        self, progress: Progress, step: Any, data: Lens | LogitLensComparison, refused: Any
+    ) -> Generator[Any, None, None]:
+        """Show what is read so far; `view.data` stays that of the last whole picture."""
+        compared = isinstance(data, LogitLensComparison)
+        picture = self._pictured(progress, data.a if compared else data, data if compared else None)
+        parcel = yield from aside(picture.parcel)
+        self._shown, self.refused = picture, refused
+        done, total = step.done, step.total
+        said = _reading(picture, done, total)
+        self._put(progress.run, parcel, state="computing", done=done, total=total, message=said)
+
+    def _tell(self, run: int, done: int, total: int, about: str) -> None:
+        shown = self._shown
+        if shown is None or shown.run != run or not shown.partial:
+            super()._tell(run, done, total, about)
+        elif self._may_tell():
+            said = _reading(shown, done, total)
+            self.status = status_value("computing", run, done=done, total=total, message=said)
 
     def _answer(self, request: dict[str, Any]) -> bytes:
-        picture = self._picture
+        picture = self._shown
         if picture is None or request.get("run") != picture.run:
             raise RequestError("stale", "A newer picture has been computed.")
         if request.get("want") != "rows":
@@ -230,10 +278,22 @@ class LogitLens(ComparedView):
         except DataError as reason:
             raise RequestError("unknown", reason.message, reason.hint) from reason
 
+    def _order(self, order: dict[str, Any]) -> None:
+        if order.get("order") != "look":
+            return super()._order(order)
+        # What is read by now, or of another picture, needs no looking for.
+        if self._shown is not None and self._shown.partial and self._sight is not None:
+            first, last = integers("positions", order.get("positions"))
+            found = self._shown.between(first, last, "B" if order.get("side") == "B" else "A")
+            if found is not None:
+                self._sight.first, self._sight.last = found
+        return None
+
     def _read_all(
         self, asked: dict[str, Any], answers: dict[str, Answered], targets: list[int]
     ) -> Generator[Any, None, None]:
         """Read what was asked into `_data` and `_comparison`; of an unchanged reading only new pinned tokens."""
+        from mi_widgets.compute.lens_order import Sight
         from mi_widgets.compute.logit_lens import Side, comparison_steps, lens_steps, target_steps
 
         assert self.session is not None
@@ -243,13 +303,22 @@ class LogitLens(ComparedView):
             name: chosen_positions(len(answer.tokens), asked["first"], asked["last"])
             for name, answer in answers.items()
         }
+        axis = tuple(answer.tokens.ids.tobytes() for answer in answers.values()), asked["first"], asked["last"]
+        if self._sight is None or self._sighted != axis:  # a pin or another lens moves nothing: the reader stays
+            self._sight, self._sighted = Sight(), axis
         lens = self._lenses[asked["lens"]]
         other = self._lenses[asked["versus"]] if asked["versus"] is not None and "B" not in answers else None
         if "B" in answers or other is not None:
             second = answers.get("B", first)
             a = Side(first.tokens, first.activations, lens, places["A"])
-            b = Side(second.tokens, second.activations, lens if other is None else other, places.get("B", places["A"]))
-            comparison = yield from comparison_steps(model, a, b, asked["stream"], TOP_K, targets, layers)
+            b = Side(
+                second.tokens,
+                second.activations,
+                lens if other is None else other,
+                places.get("B", places["A"]),
+                second.run.model,
+            )
+            comparison = yield from comparison_steps(model, a, b, asked["stream"], TOP_K, targets, layers, self._sight)
             self._data, self._comparison, self._read = comparison.a, comparison, None
             return
         arrays = first.activations.arrays
@@ -258,7 +327,16 @@ class LogitLens(ComparedView):
             data = yield from target_steps(model, first.activations, self._data, targets, lens)
         else:
             data = yield from lens_steps(
-                model, first.tokens, first.activations, asked["stream"], lens, TOP_K, targets, layers, places["A"]
+                model,
+                first.tokens,
+                first.activations,
+                asked["stream"],
+                lens,
+                TOP_K,
+                targets,
+                layers,
+                places["A"],
+                self._sight,
             )
         self._data, self._comparison, self._read = data, None, read
         self._source = arrays["hook_resid_post"]  # held, so that its id is not given to another
@@ -285,13 +363,21 @@ class LogitLens(ComparedView):
         """Whether the lens came with the model, so that a recipe need not name it."""
         return name == "tuned" and not self._given_tuned
 
+    def _flush(self, priority: int | None = 1) -> None:
+        try:
+            super()._flush(priority)
+        except Exception:
+            # For a still picture what is read so far is one.
+            if priority != 0 or self._shown is None:
+                raise
+
     def _draw_still(self, form: str) -> str | bytes:
         from mi_widgets.figures import lens_preview_png, lens_preview_svg
 
-        assert self._picture is not None
-        shown = self._picture.shown(self.options["show"])
+        assert self._shown is not None
+        shown = self._shown.shown(self.options["show"])
         color, target = str(self.options["color"]), int(self.options["target"])
-        if color.startswith("target") and target >= len(self._data.target_ids):
+        if color.startswith("target") and target >= len(self._shown.lens.target_ids):
             color = "probability"  # the coloured token is not pinned any more
         draw = lens_preview_svg if form == "svg" else lens_preview_png
         return draw(shown, color, target, str(self.options["palette"]))
@@ -318,6 +404,12 @@ class LogitLens(ComparedView):
             # A first second lens is there to be compared with; without one, only A is left to show.
             self.options = {"show": "A" if versus is None else "difference"}
         super()._options_edited(change)
+
+
+def _reading(picture: LensPicture, done: int, total: int) -> str:
+    """What the status line says of a reading that is so far."""
+    count = picture.columns[1]
+    return f"reading {count * done // max(1, total)} of {count} positions"
 
 
 def _fitted(model: Any, tuned: Any, jacobian: Any) -> dict[str, Any]:

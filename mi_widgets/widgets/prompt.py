@@ -16,7 +16,7 @@ import traitlets
 from mi_widgets.data import Continuation, NextTokens, NextTokensComparison, Tokens, next_tokens_from_logits
 from mi_widgets.data.integers import is_integer, several
 from mi_widgets.errors import DataError
-from mi_widgets.session import Answered, Need, Progress, Session
+from mi_widgets.session import Answered, Need, Progress, Session, aside
 from mi_widgets.session.prompts import plain
 from mi_widgets.widgets.live import ComparedView
 from mi_widgets.widgets.prompt_options import OPTIONS
@@ -191,9 +191,8 @@ class Prompt(ComparedView):
         if self._comparison is not None:
             words["show"] = self.options["show"]
         if self.session is not None:
-            own = {"compare": self._drawn.get("compare"), "top_k": self._top_k}
-            words = {**{name: own[name] for name in own if own[name] not in (None, TOP_K)}, **words}
-        return recipe_lines("Prompt", "prompt", self.session, self._drawn.get("prompt"), words, self.selection)
+            words = {**({} if self._top_k == TOP_K else {"top_k": self._top_k}), **words}
+        return recipe_lines("Prompt", "prompt", self.session, self._drawn, words, self.selection)
 
     def frozen_state(self) -> dict[str, Any]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """The state for an offline page."""
@@ -315,35 +314,40 @@ class Prompt(ComparedView):
         """See `session.SessionView`."""
         from mi_widgets.compute.next_tokens import next_token_sites
 
-        assert self.session is not None
-        self._asked = {"prompt": self.session.prompt, "compare": self.compare}
         return [
-            Need(name, prompt, next_token_sites(), layers=(), called=called)
-            for name, (prompt, called) in self._prompts().items()
+            Need(name, run, next_token_sites(), layers=(), called=called)
+            for name, (run, called) in self._asking().items()
         ]
 
     def session_draws(self, progress: Progress, answers: dict[str, Answered]) -> Generator[Any, None, None]:
         """See `session.SessionView`."""
-        sides = {}
+        sides, asked = {}, self._asked
         for name, answer in answers.items():
-            sides[name] = self._read(answer)
+            sides[name] = yield from self._read(answer, progress.large)
             yield None
-        self._data = sides["A"]
-        self._comparison = NextTokensComparison(sides["A"], sides["B"]) if "B" in sides else None
-        self._drawn, self.last_error = self._asked, None
-        self._picture = PromptPicture(self._data, self._comparison, run=progress.run, notes=progress.notes)
-        with self.hold_sync():
-            self.written = min(self._authored.get(repr(self._drawn["prompt"]), 0), len(self._data.tokens))
-            self._put(progress.run, self._picture.parcel())
 
-    def _read(self, answer: Answered) -> NextTokens:
+        def make() -> tuple[PromptPicture, bytes]:
+            comparison = NextTokensComparison(sides["A"], sides["B"]) if "B" in sides else None
+            picture = PromptPicture(sides["A"], comparison, run=progress.run, notes=progress.notes)
+            return picture, picture.parcel()
+
+        picture, parcel = yield from aside(make, progress.large)
+        self._data, self._comparison, self._picture = picture.data, picture.comparison, picture
+        self._drawn, self.last_error, self._large = asked, None, progress.large
+        with self.hold_sync():
+            self.written = min(self._authored.get(repr(asked["prompt"]), 0), len(self._data.tokens))
+            self._put(progress.run, parcel)
+
+    def _read(self, answer: Answered, large: bool) -> Generator[Any, None, NextTokens]:
         """The numbers in an answer; views that keep as many candidates share them."""
         from mi_widgets.compute.next_tokens import read_next_tokens
 
-        model, top_k = self._writable().model, self._top_k
-        return answer.once(
-            ("next_tokens", top_k), lambda: read_next_tokens(model, answer.tokens, answer.activations, top_k)
-        )
+        model, top_k = answer.run.model, self._top_k
+
+        def make() -> NextTokens:
+            return read_next_tokens(model, answer.tokens, answer.activations, top_k)
+
+        return (yield from answer.once_aside(("next_tokens", top_k), make, large))
 
     def session_changed(self, name: str) -> None:
         """See `session.SessionView`."""

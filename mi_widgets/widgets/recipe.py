@@ -5,10 +5,12 @@ Knows nothing of how pictures are drawn.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from mi_widgets.data import Selection
+from mi_widgets.data.interventions import Add, Change, Intervention, Run
 from mi_widgets.session import Session
 from mi_widgets.version import __version__
 from mi_widgets.widgets.attention_options import DEFAULTS
@@ -18,8 +20,7 @@ def attention_recipe(
     *,
     session: Session | None,
     options: dict[str, Any],
-    prompt: Any,
-    compare: Any,
+    drawn: dict[str, Any],
     compared: bool,
     layers: tuple[int, ...] | None,
     scored: bool,
@@ -30,9 +31,8 @@ def attention_recipe(
     Args:
         session: of the view, or None for plain data.
         options: as on screen.
-        prompt: that the picture is of.
-        compare: the second prompt, or None.
-        compared: two prompts are on screen.
+        drawn: what the picture is of: prompt, interventions, and what it compares with.
+        compared: two runs are on screen.
         layers: chosen, or None for all.
         scored: the user gave a table of scores.
         selection: what is pointed at.
@@ -51,20 +51,24 @@ def attention_recipe(
             f'view = mw.Attention.from_data(mw.data.load("attention.npz"){words})',
         ]
     else:
-        second = "" if compare is None else f", compare={compare!r}"
+        named = _Named(session)
+        start = _session(session, drawn, named)
+        second = "" if drawn.get("compare") is None else f", compare={named.compared(drawn['compare'])}"
         if scored:
-            lines.insert(2, "# scores: a DataFrame of your own, with columns layer and head")
+            named.said.append("# scores: a DataFrame of your own, with columns layer and head")
             second += ", scores=scores"
         chosen_layers = "" if layers is None else f", layers={list(layers)}"
+        lines[2:2] = named.said
         lines += [
-            *_session(session, prompt),
+            *start,
+            *named.made,
             f"view = mw.Attention(session{second}{chosen_layers}{words})",
         ]
     return "\n".join([*lines, *_selected(selection), 'view.save("attention.pdf", width_mm=83)', ""])
 
 
 def recipe_lines(
-    view: str, name: str, session: Session | None, prompt: Any, words: dict[str, Any], selection: Selection
+    view: str, name: str, session: Session | None, drawn: dict[str, Any], words: dict[str, Any], selection: Selection
 ) -> str:
     """The recipe of a view's picture.
 
@@ -72,7 +76,7 @@ def recipe_lines(
         view: the class, e.g. `"LogitLens"`.
         name: of the files it writes, e.g. `"logit_lens"`.
         session: of the view, or None for plain data.
-        prompt: that the picture is of.
+        drawn: what the picture is of: prompt, interventions, and what it compares with.
         words: arguments of the view that are not at their defaults.
         selection: what is pointed at.
     """
@@ -84,14 +88,74 @@ def recipe_lines(
             f'view = mw.{view}.from_data(mw.data.load("{name}.npz"){arguments})',
         ]
     else:
-        lines += [*_session(session, prompt), f"view = mw.{view}(session{arguments})"]
+        named = _Named(session)
+        start = _session(session, drawn, named)
+        second = "" if drawn.get("compare") is None else f", compare={named.compared(drawn['compare'])}"
+        lines[2:2] = named.said
+        lines += [*start, *named.made, f"view = mw.{view}(session{second}{arguments})"]
     return "\n".join([*lines, *_selected(selection), f'view.save("{name}.pdf")', ""])
 
 
-def _session(session: Session, prompt: Any) -> list[str]:
+class _Named:
+    """What a recipe cannot make by itself, by the names that it calls it.
+
+    Attributes:
+        said: a comment line for each, which says what to give.
+        made: lines that make the model that is compared with.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._names: dict[int, str] = {}
+        self.said: list[str] = []
+        self.made: list[str] = []
+
+    def changes(self, interventions: Sequence[Change]) -> str:
+        """`[mw.Ablate(layer=2, head=6)]`."""
+        return f"[{', '.join(map(self._change, interventions))}]"
+
+    def compared(self, compare: Any) -> str:
+        """The second prompt, or `mw.Run(…)`."""
+        if not isinstance(compare, Run):
+            return repr(compare)
+        words = []
+        if compare.model is not None and compare.model is not self._session.model:
+            from mi_widgets.models import describe
+
+            self.made.append(f"other = {loader(describe(compare.model).name)}")
+            words.append("model=other")
+        words += [] if compare.prompt is None else [f"prompt={compare.prompt!r}"]
+        words += [] if compare.interventions is None else [f"interventions={self.changes(compare.interventions)}"]
+        return f"mw.Run({', '.join(words)})"
+
+    def _change(self, change: Change) -> str:
+        if isinstance(change, Add):
+            what = f"a numpy array of {len(change.direction)} numbers"
+            name = self._name(change, "direction", what)
+            return repr(change).replace("(direction", f"({name}", 1)
+        if isinstance(change, Intervention):
+            own = getattr(change.function, "__name__", change.function)
+            name = own if isinstance(own, str) and own.isidentifier() else "function"
+            what = "your own function of (activation, hook)"
+            return f"mw.Intervention({change.hook_name!r}, {self._name(change.function, name, what)})"
+        return repr(change)
+
+    def _name(self, thing: Any, name: str, what: str) -> str:
+        """A name of its own for `thing`, and what to give for it."""
+        if id(thing) not in self._names:
+            taken = sum(known.split("_of_")[0] == name for known in self._names.values())
+            self._names[id(thing)] = name if not taken else f"{name}_of_{taken + 1}"
+            self.said.append(f"# {self._names[id(thing)]}: {what}")
+        return self._names[id(thing)]
+
+
+def _session(session: Session, drawn: dict[str, Any], named: _Named) -> list[str]:
     bos = "" if session.prepend_bos is None else f", prepend_bos={session.prepend_bos}"
     beyond = ", beyond_context=True" if session.beyond_context else ""
-    return [f"model = {loader(session.info.name)}", f"session = mw.Session(model, {prompt!r}{bos}{beyond})"]
+    made = f"session = mw.Session(model, {drawn.get('prompt')!r}{bos}{beyond})"
+    changes = drawn.get("interventions") or ()
+    changed = [f"session.interventions = {named.changes(changes)}"] if changes else []
+    return [f"model = {loader(session.info.name)}", made, *changed]
 
 
 def _selected(selection: Selection) -> list[str]:

@@ -23,6 +23,7 @@ from mi_widgets.data import save as save_data
 from mi_widgets.data.files import replacing, writable_path
 from mi_widgets.errors import DataError, ExportError, MiWidgetsError
 from mi_widgets.session import Answered, Need, Progress, Session, explain
+from mi_widgets.session.aside import aside, at_once, in_turns
 from mi_widgets.session.traits import SelectionTrait, WholeNumber, refusing
 from mi_widgets.wire.messages import Answer, AnswerError, SelectionValue, StatusValue
 
@@ -92,6 +93,8 @@ class View(anywidget.AnyWidget):
     _own_layout: Any = None
     #: No page shows the view any more; a view that was never shown (a script's) is not hidden.
     session_hidden = False
+    #: Work on what the picture is made of may take longer than the loop should be held.
+    _large = False
     _called = float("-inf")
 
     session_id = traitlets.Unicode().tag(sync=True)
@@ -183,8 +186,13 @@ class View(anywidget.AnyWidget):
         """All that the picture shows, as `save` writes it to `.npz`."""
         return self.data
 
+    def _settling(self, large: bool) -> Generator[Any, None, None]:  # noqa: ARG002
+        """Let the saved state catch up with what is on screen, `aside` where that is `large`."""
+        yield from ()
+
     def _settle(self) -> None:
-        """Let the saved state catch up with what is on screen."""
+        """The same, now."""
+        at_once(self._settling(large=False))
 
     def _still(self, form: str) -> str | bytes:  # noqa: ARG002
         """The picture drawn without a browser, `form` "png" (bytes) or "svg" (text); empty if there is none."""
@@ -351,7 +359,9 @@ class View(anywidget.AnyWidget):
                 self._settle_timer.cancel()
             assert self._loop is not None
             if self.comm is not None:  # else closed in the meantime
-                self._settle_timer = self._loop.call_later(SETTLE_SECONDS, self._settle)
+                self._settle_timer = self._loop.call_later(
+                    SETTLE_SECONDS, lambda: in_turns(self._settling(self._large), self._large)
+                )
 
         self._loop.call_soon_threadsafe(start)
 
@@ -438,14 +448,17 @@ class View(anywidget.AnyWidget):
         self.status = status_value("error", int(self.status["run"]), message=message, hint=hint)
 
     def _reply(self, number: int) -> None:
-        """Every request is answered, with data or with an error that says what to do."""
         request = self._requests.pop(number, None)
-        if request is None:
-            return
+        if request is not None:
+            in_turns(self._replying(number, request), self._large)
+
+    def _replying(self, number: int, request: dict[str, Any]) -> Generator[Any, None, None]:
+        """Every request is answered, with data or with an error that says what to do."""
         error: AnswerError | None = None
         parcel = b""
         try:
-            parcel = b"" if request.get("want") == "ping" else self._answer(request)
+            if request.get("want") != "ping":
+                parcel = yield from aside(lambda: self._answer(request), self._large)
         except RequestError as reason:
             error = {"code": reason.code, "message": reason.message, "hint": reason.hint}  # type: ignore[typeddict-item]
         except Exception as reason:  # must never be left unanswered

@@ -16,7 +16,7 @@ from mi_widgets.wire.attention import token_table
 from mi_widgets.wire.blocks import Block, pack
 from mi_widgets.wire.checks import finite_checks, output_check
 from mi_widgets.wire.messages import CheckValue, TokenName
-from mi_widgets.wire.view_messages import LensCompare, LensManifest, LensRows
+from mi_widgets.wire.view_messages import LensCompare, LensManifest, LensRead, LensRows
 
 #: Numbers of [row, position, k] up to which the whole top k crosses with the picture.
 WHOLE = 120_000
@@ -64,6 +64,32 @@ class LensPicture:
         return {"A": self.lens} | ({} if self.comparison is None else {"B": self.comparison.b})
 
     @property
+    def data(self) -> LogitLens | LogitLensComparison:
+        """The comparison, or the lens where nothing is compared."""
+        return self.lens if self.comparison is None else self.comparison
+
+    @property
+    def columns(self) -> tuple[int, int]:
+        """How many columns are read, and how many there are; of two prompts, aligned ones."""
+        read = self.data.is_read
+        return int(read.sum()), len(read)
+
+    @property
+    def partial(self) -> bool:
+        """Whether some columns are not read yet."""
+        read, count = self.columns
+        return read < count
+
+    def between(self, first: int, last: int, side: str) -> tuple[int, int] | None:
+        """The first and the last column that show positions `first` to `last` of one side's prompt; None for none."""
+        lens = self.sides.get(side, self.lens)
+        places = {place for place, position in enumerate(lens.positions) if first <= position <= last}
+        if self.comparison is not None:
+            pairs = self.comparison.pairs
+            places = {column for column, pair in enumerate(pairs) if pair["AB".index(side)] in places}
+        return (min(places), max(places)) if places else None
+
+    @property
     def whole(self) -> bool:
         """Whether every cell's top k is in the picture itself."""
         return sum(side.top_ids.size for side in self.sides.values()) <= WHOLE
@@ -80,7 +106,8 @@ class LensPicture:
         kept = None if whole else 1
         blocks = [block for side, lens in self.sides.items() for block in _side_blocks(side, lens, kept)]
         if self.comparison is not None:
-            blocks.append(Block("difference/kl", self.comparison.kl, ("row", "column"), "f16"))
+            kl = self.comparison.kl[:, self.comparison.is_read]
+            blocks.append(Block("difference/kl", kl, ("row", "column"), "f16"))
         return pack(blocks, self.manifest(whole, self.live if live is None else live))
 
     def rows(self, rows: Iterable[int], sides: Iterable[str]) -> bytes:
@@ -97,10 +124,11 @@ class LensPicture:
             for row in rows:
                 if not 0 <= row < len(lens.layers):
                     raise DataError(f"row {row} does not exist.", f"The lens has rows 0 to {len(lens.layers) - 1}.")
-                ids |= set(lens.top_ids[row].ravel().tolist())
+                top_ids, top_probs = lens.top_ids[row, lens.is_read], lens.top_probs[row, lens.is_read]
+                ids |= set(top_ids.ravel().tolist())
                 blocks += [
-                    Block(f"{side}/top_ids/{row}", lens.top_ids[row].astype(np.float32), ("position", "k")),
-                    Block(f"{side}/top_probs/{row}", lens.top_probs[row], ("position", "k"), "f16"),
+                    Block(f"{side}/top_ids/{row}", top_ids.astype(np.float32), ("position", "k")),
+                    Block(f"{side}/top_probs/{row}", top_probs, ("position", "k"), "f16"),
                 ]
         known = {token: name for lens in self.sides.values() for token, name in lens.names.items()}
         manifest: LensRows = {"names": _names(known, ids)}
@@ -111,7 +139,7 @@ class LensPicture:
         lens = self.lens
         ids: set[int] = set(lens.target_ids.tolist())
         for side in self.sides.values():
-            ids |= set((side.top_ids if whole else side.top_ids[..., :1]).ravel().tolist())
+            ids |= set(side.top_ids[:, side.is_read, : None if whole else 1].ravel().tolist())
         known = {token: name for side in self.sides.values() for token, name in side.names.items()}
         return {
             "kind": "logit_lens",
@@ -119,6 +147,7 @@ class LensPicture:
             "model": lens.model,
             "tokens": token_table(lens.tokens),
             "positions": list(lens.positions),
+            "read": self._read(),
             "layers": list(lens.layers),
             "streams": list(lens.streams),  # type: ignore[typeddict-item]
             "lens": lens.lens,  # type: ignore[typeddict-item]
@@ -135,6 +164,12 @@ class LensPicture:
             "notes": list(self.notes),
             "live": live,
         }
+
+    def _read(self) -> LensRead | None:
+        if not self.partial:
+            return None
+        read = {side: np.flatnonzero(lens.is_read).tolist() for side, lens in self.sides.items()}
+        return {"A": read["A"], "B": read.get("B", [])}
 
     def _compare(self) -> LensCompare | None:
         if self.comparison is None:
@@ -168,20 +203,21 @@ def _names(known: dict[int, str], ids: Iterable[int]) -> list[TokenName]:
 
 def _side_blocks(side: str, lens: LogitLens, kept: int | None) -> list[Block]:
     cell, tops, pins = ("row", "position"), ("row", "position", "k"), ("row", "position", "target")
+    read = slice(None) if lens.read is None else lens.is_read
     blocks = [
         # Ids stay below 2²⁴, so that float32 holds them exactly.
-        Block(f"{side}/top_ids", lens.top_ids[..., :kept].astype(np.float32), tops),
-        Block(f"{side}/top_probs", lens.top_probs[..., :kept], tops, "f16"),
-        Block(f"{side}/entropy", lens.entropy, cell, "f16"),
-        Block(f"{side}/kl", lens.kl, cell, "f16"),
-        Block(f"{side}/change", lens.change, cell, "f16"),
-        Block(f"{side}/next_prob", lens.next_prob, cell, "f16"),
-        Block(f"{side}/final_rank", lens.final_rank.astype(np.float32), cell),
-        Block(f"{side}/next_rank", lens.next_rank.astype(np.float32), cell),
+        Block(f"{side}/top_ids", lens.top_ids[:, read, :kept].astype(np.float32), tops),
+        Block(f"{side}/top_probs", lens.top_probs[:, read, :kept], tops, "f16"),
+        Block(f"{side}/entropy", lens.entropy[:, read], cell, "f16"),
+        Block(f"{side}/kl", lens.kl[:, read], cell, "f16"),
+        Block(f"{side}/change", lens.change[:, read], cell, "f16"),
+        Block(f"{side}/next_prob", lens.next_prob[:, read], cell, "f16"),
+        Block(f"{side}/final_rank", lens.final_rank[:, read].astype(np.float32), cell),
+        Block(f"{side}/next_rank", lens.next_rank[:, read].astype(np.float32), cell),
     ]
     if lens.target_probs is not None and lens.target_ranks is not None and lens.target_ids.size:
         blocks += [
-            Block(f"{side}/target_probs", lens.target_probs, pins, "f16"),
-            Block(f"{side}/target_ranks", lens.target_ranks.astype(np.float32), pins),
+            Block(f"{side}/target_probs", lens.target_probs[:, read], pins, "f16"),
+            Block(f"{side}/target_ranks", lens.target_ranks[:, read].astype(np.float32), pins),
         ]
     return blocks

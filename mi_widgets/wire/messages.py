@@ -245,12 +245,15 @@ class RefusedToken(TypedDict):
 
 class Order(TypedDict, total=False):
     """Page to kernel: do something once. `append`: put these tokens after the prompt. `sample`: let the model write
-    `tokens` tokens, with what the view's options say."""
+    `tokens` tokens, with what the view's options say. `look`: the reader looks at the positions from the first to the
+    second of `positions` of prompt `side`, which are not read yet: read them next."""
 
     kind: Literal["order"]
-    order: Literal["append", "sample"]
+    order: Literal["append", "sample", "look"]
     ids: list[int]
     tokens: int
+    positions: list[int]
+    side: Literal["A", "B"]
 
 
 class AttentionState(TypedDict):

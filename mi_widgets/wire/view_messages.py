@@ -35,6 +35,10 @@ class LensManifest(TypedDict):
     `A/target_probs`, `A/target_ranks` [row, position, target]; and `difference/kl` [row, column]: KL(A‖B).
     Where `whole` is false the top has k = 1 in the picture, and request "rows" gives `A/top_ids/<row>`,
     `A/top_probs/<row>` [position, k] of `rows`, with a manifest `LensRows`.
+
+    `read` of a picture that is partial: what is read so far; null where all is. The position axis of its blocks holds
+    only these, and the columns of `difference/kl` those that are read on every side that has them. A fuller picture of
+    the same run follows.
     """
 
     kind: Literal["logit_lens"]
@@ -42,6 +46,7 @@ class LensManifest(TypedDict):
     model: str
     tokens: TokenTable
     positions: list[int]
+    read: LensRead | None
     layers: list[int]
     streams: list[Stream]
     lens: Lens
@@ -57,6 +62,13 @@ class LensManifest(TypedDict):
     checks: list[CheckValue]
     notes: list[str]
     live: bool
+
+
+class LensRead(TypedDict):
+    """By side, indices into its `positions` of those that are read; none of B where nothing is compared."""
+
+    A: list[int]
+    B: list[int]
 
 
 class LensCompare(TypedDict):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mi_widgets import compute
-from mi_widgets.compute.forward import Activations, forward
+from mi_widgets.compute.forward import Activations, forward_steps
 from mi_widgets.data import patterns_from_arrays, prompt_scores
 from mi_widgets.errors import DataError, ModelError
 
@@ -33,11 +33,11 @@ def test_scores_equal_a_loop_over_positions(model, monkeypatch):
     seen = []
 
     def watched(*arguments, **options):
-        got = forward(*arguments, **options)
+        got = yield from forward_steps(*arguments, **options)
         seen.append((arguments[1], got.arrays["attn.hook_pattern"]))
         return got
 
-    monkeypatch.setattr(module, "forward", watched)
+    monkeypatch.setattr(module, "forward_steps", watched)
     table = compute.head_scores(model, seed=3).set_index(["layer", "head"])
     assert len(seen) == module.SEQUENCES
     for ids, _ in seen:
@@ -67,12 +67,13 @@ def perfect(kind, room, start, count):
 def test_perfect_heads_score_one(model, monkeypatch):
     kinds = ["previous_token", "duplicate_token", "induction", "first_token"]
 
-    def hand_made(model, ids, sites, *_):
+    def hand_made(model, ids, sites, **_):
+        yield from ()
         room = (len(ids) - 1) // 2
         heads = np.stack([perfect(kind, room, 1 + room, len(ids)) for kind in kinds])
         return Activations((0, 1), {sites[0]: np.stack([heads, heads])})
 
-    monkeypatch.setattr(module, "forward", hand_made)
+    monkeypatch.setattr(module, "forward_steps", hand_made)
     table = compute.head_scores(model)
     assert (table.entropy == 0).all()
     for head, kind in enumerate(kinds):

@@ -11,8 +11,11 @@ import tiny_oracle
 import torch
 from compute.test_forward import state_of
 
+import mi_widgets as mw
 from mi_widgets import compute
+from mi_widgets.compute import lens_order, lens_reading
 from mi_widgets.compute.forward import forward, unwritten
+from mi_widgets.compute.lens_order import Sight
 from mi_widgets.compute.lens_reading import Side
 from mi_widgets.compute.lens_rows import available_streams, lens_readers, lens_sites
 from mi_widgets.compute.logit_lens import comparison_steps, lens_steps, target_steps
@@ -159,8 +162,15 @@ def test_stopping_between_steps_leaves_everything_as_it_was(model):
     assert state_of(model) == before
 
 
+def chunks_of(monkeypatch, positions, together=64):
+    """Readings go on by so many positions, and unembed so many vectors at once."""
+    monkeypatch.setattr(lens_reading, "FEW", positions * tiny_models.D_VOCAB)
+    monkeypatch.setattr(lens_reading, "FEWEST", 1)
+    monkeypatch.setattr(lens_reading, "TOGETHER", together)
+
+
 def test_steps_count_chunks_and_rows(model, monkeypatch):
-    monkeypatch.setattr("mi_widgets.compute.distributions.CHUNK", 5 * tiny_models.D_VOCAB)
+    chunks_of(monkeypatch, 5)
     seen = []
     steps = lens_steps(model, tokenize(model, IDS), forward(model, IDS, lens_sites()))
     while True:
@@ -172,9 +182,9 @@ def test_steps_count_chunks_and_rows(model, monkeypatch):
     assert {step.total for step in seen} == {6}
 
 
-@pytest.mark.parametrize("size", [1, 5, 12])
-def test_the_size_of_a_chunk_changes_nothing(size, model, tiny_folder, monkeypatch):
-    monkeypatch.setattr("mi_widgets.compute.distributions.CHUNK", size * tiny_models.D_VOCAB)
+@pytest.mark.parametrize(("size", "together"), [(1, 64), (5, 64), (5, 1), (12, 12), (12, 64)])
+def test_the_size_of_a_chunk_changes_nothing(size, together, model, tiny_folder, monkeypatch):
+    chunks_of(monkeypatch, size, together)
     lens = compute.logit_lens(model, IDS, targets=TARGETS, top_k=3)
     check(lens, lens_oracle.logits(tiny_oracle.load(tiny_folder("llama")), IDS, "resid_post"), IDS, TARGETS)
 
@@ -251,6 +261,95 @@ def test_a_part_that_is_not_what_the_block_adds_is_refused(architecture, stream,
         feed(1.1)
 
 
+# --- what is looked at first ----------------------------------------------------------------------------
+
+HELD = ("top_ids", "top_probs", "entropy", "kl", "change", "final_rank", "next_prob", "next_rank", "target_probs")
+
+
+def partials(steps):
+    """The partial results on the way, and the whole."""
+    seen, whole = finish(steps)
+    return [step.partial for step in seen if step.partial is not None], whole
+
+
+@pytest.fixture
+def long_reading(monkeypatch):
+    """Readings go on by two positions, and count as long."""
+    chunks_of(monkeypatch, 2)
+    monkeypatch.setattr(lens_order, "LITTLE", 0)
+
+
+@pytest.mark.usefixtures("long_reading")
+def test_the_last_positions_are_read_first_and_handed_out_whenever_they_double(model):
+    tokens, activations = tokenize(model, IDS), forward(model, IDS, lens_sites())
+    parts, whole = partials(lens_steps(model, tokens, activations, targets=TARGETS, sight=Sight()))
+    assert [part.read for part in parts] == [(10, 11), (8, 9, 10, 11), (4, 5, 6, 7, 8, 9, 10, 11)]
+    assert whole.read is None
+    alone = compute.logit_lens(model, IDS, targets=TARGETS)
+    for part in parts:
+        for name in HELD:
+            values, unread = getattr(part, name), np.flatnonzero(~part.is_read)
+            assert np.allclose(
+                values[:, part.is_read], getattr(alone, name)[:, part.is_read], atol=1e-6, equal_nan=True
+            )
+            assert (values[:, unread] == -1).all() if values.dtype.kind == "i" else np.isnan(values[:, unread]).all()
+        assert part.not_finite == ""
+    for name in HELD:
+        assert np.allclose(getattr(whole, name), getattr(alone, name), atol=1e-6, equal_nan=True), name
+
+
+@pytest.mark.usefixtures("long_reading")
+def test_what_is_looked_at_meanwhile_is_read_next_and_handed_out(model):
+    tokens, activations, sight = tokenize(model, IDS), forward(model, IDS, lens_sites()), Sight()
+    steps, seen = lens_steps(model, tokens, activations, sight=sight), []
+    for step in steps:
+        if step.partial is not None:
+            seen.append(step.partial.read)
+            sight.first, sight.last = 1, 2
+    assert seen[:2] == [(10, 11), (1, 2, 10, 11)]
+
+
+@pytest.mark.usefixtures("long_reading")
+def test_few_columns_in_sight_are_handed_out_without_waiting_for_twice_as_many(model):
+    tokens, activations, sight = tokenize(model, IDS), forward(model, IDS, lens_sites()), Sight()
+    seen = []
+    for step in lens_steps(model, tokens, activations, sight=sight):
+        if step.partial is not None:
+            seen.append(step.partial.read)
+        if len(seen) == 2:
+            sight.first, sight.last = 0, 1
+    assert seen[1:3] == [(8, 9, 10, 11), (0, 1, 8, 9, 10, 11)]
+
+
+def test_a_short_reading_is_handed_out_whole(model):
+    tokens, activations = tokenize(model, IDS), forward(model, IDS, lens_sites())
+    assert partials(lens_steps(model, tokens, activations, sight=Sight()))[0] == []
+
+
+@pytest.mark.usefixtures("long_reading")
+def test_a_comparison_is_read_where_somebody_looks_first(tiny_model):
+    model = tiny_model("gemma2")
+    longer = np.concatenate([IDS[:4], [77, 78, 79], IDS[4:]])
+    a, b = (Side(tokenize(model, ids), forward(model, ids, lens_sites())) for ids in (IDS, longer))
+    parts, whole = partials(comparison_steps(model, a, b, sight=Sight()))
+    alone = compute.logit_lens_comparison(model, IDS, longer)
+    assert np.flatnonzero(parts[0].is_read).tolist() == [14]
+    assert [int(part.is_read.sum()) for part in parts] == [1, 2, 4, 8]
+    for part in parts:
+        assert np.allclose(part.kl[:, part.is_read], alone.kl[:, part.is_read], atol=1e-5, equal_nan=True)
+        assert np.isnan(part.kl[:, ~part.is_read]).all()
+    assert np.allclose(whole.kl, alone.kl, atol=1e-5, equal_nan=True)
+    assert (whole.a.read, whole.b.read) == (None, None)
+
+
+@pytest.mark.usefixtures("long_reading")
+def test_a_partial_result_says_so_also_in_its_file(model, tmp_path):
+    tokens, activations = tokenize(model, IDS), forward(model, IDS, lens_sites())
+    [part, *_], whole = partials(lens_steps(model, tokens, activations, sight=Sight()))
+    assert mw.data.load(mw.data.save(part, tmp_path / "part.npz")).read == (10, 11)
+    assert "read" not in whole.header()
+
+
 # --- several lenses -----------------------------------------------------------------------------------
 
 
@@ -325,7 +424,7 @@ def test_pinning_later_gives_what_pinning_at_once_gives(stream, tiny_model):
 
 
 def test_pinning_reads_the_chosen_position_first(model, monkeypatch):
-    monkeypatch.setattr("mi_widgets.compute.distributions.CHUNK", 4 * tiny_models.D_VOCAB)
+    chunks_of(monkeypatch, 4)
     activations = forward(model, IDS, lens_sites())
     lens = compute.logit_lens(model, IDS)
     seen, later = finish(target_steps(model, activations, lens, [5], first=-1))

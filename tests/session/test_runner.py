@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 
 import pytest
 
@@ -29,6 +30,19 @@ class Log(list):
             stopped=lambda replaced: self.append((name, "replaced" if replaced else "stopped")),
             **options,
         )
+
+
+class FakeTime:
+    """A clock that stands still between two pieces of work."""
+
+    monotonic = staticmethod(time.monotonic)
+
+    def __init__(self, clock):
+        self.perf_counter = lambda: clock[0]
+
+
+def advance(clock, seconds):
+    clock[0] += seconds
 
 
 def test_without_a_loop_a_job_runs_at_once():
@@ -108,6 +122,94 @@ def test_a_job_that_matters_more_goes_first_between_the_steps_of_one_that_has_be
     runner.submit(log.job("late", steps=4, slot="late", priority=1, body=submit_others))
     urgent = [("urgent", 0), ("urgent", 1)]
     assert log == [("late", 0), ("late", 1), *urgent, ("late", 2), ("late", 3), ("as late", 0)]
+
+
+def test_jobs_that_matter_alike_share_the_time_and_the_short_one_is_done_first(monkeypatch):
+    log, runner, clock = Log(), Runner(), [0.0]
+    monkeypatch.setattr("mi_widgets.session.runner.time", FakeTime(clock))
+
+    def work(step):
+        clock[0] += 0.06
+        if step == 1:
+            runner.submit(log.job("short", steps=2, slot="short", body=lambda _step: advance(clock, 0.01)))
+
+    runner.submit(log.job("long", steps=4, slot="long", body=work))
+    assert log == [("long", 0), ("long", 1), ("short", 0), ("short", 1), ("long", 2), ("long", 3)]
+
+
+def test_a_job_that_comes_to_matter_less_stands_behind_the_others_and_is_still_done():
+    log, runner = Log(), Runner()
+
+    def work(step):
+        if step == 0:
+            runner.submit(log.job("picture", steps=2, slot="picture"))
+        if step == 1:
+            partial.priority = 1
+
+    partial = log.job("partial", steps=4, slot="partial", body=work)
+    runner.submit(partial)
+    pictures = [("picture", 0), ("picture", 1)]
+    assert log == [("partial", 0), ("partial", 1), *pictures, ("partial", 2), ("partial", 3)]
+
+
+def test_a_still_picture_does_not_wait_for_what_stands_behind_the_pictures(in_loop):
+    async def main():
+        log, runner = Log(), Runner()
+        runner.submit(log.job("picture", steps=1, slot="picture"))
+        runner.submit(log.job("rest", steps=1, slot="rest", priority=1))
+        runner.flush(priority=0)
+        assert log == [("picture", 0)]
+        runner.flush(priority=1)
+        assert log == [("picture", 0), ("rest", 0)]
+
+    in_loop(main)
+
+
+def test_a_newer_job_of_a_slot_replaces_one_that_gave_way_to_another():
+    log, runner = Log(), Runner()
+
+    def submit_urgent(step):
+        if step == 0:
+            runner.submit(log.job("urgent", steps=1, slot="urgent", priority=-1, body=submit_newer))
+
+    def submit_newer(_step):
+        runner.submit(log.job("new", steps=1))
+
+    runner.submit(log.job("old", body=submit_urgent))
+    assert log == [("old", 0), ("urgent", 0), ("old", "replaced"), ("new", 0)]
+
+
+def test_an_interrupt_stops_every_job():
+    log, runner = Log(), Runner()
+
+    def interrupt(_step):
+        runner.submit(log.job("other", steps=1, slot="other"))
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        runner.submit(log.job("a", body=interrupt))
+    assert log == [("a", 0), ("a", "stopped"), ("other", "stopped")]
+    assert not runner.busy
+
+
+def test_stop_from_another_thread_lets_the_owner_close_what_has_begun():
+    runner, closed = Runner(), []
+
+    def steps():
+        try:
+            for step in range(3):
+                if step == 1:
+                    thread = threading.Thread(target=runner.stop)
+                    thread.start()
+                    thread.join(30)
+                yield step
+        finally:
+            closed.append(threading.get_ident())
+
+    log = Log()
+    runner.submit(Job("a", steps(), failed=log.append, stopped=log.append))
+    assert closed == [runner.owner]
+    assert log == [False]
 
 
 def test_one_slot_is_dropped_and_the_others_go_on(in_loop):

@@ -13,8 +13,10 @@ from on_screen import PROMPT, manifest_of
 
 import mi_widgets as mw
 from mi_widgets import compute
+from mi_widgets.compute import lens_order, lens_reading
 from mi_widgets.compute.tuned_lens import TunedLens
 from mi_widgets.errors import DataError, ModelError
+from mi_widgets.widgets import partial
 from mi_widgets.wire import lens_picture
 from mi_widgets.wire.blocks import unpack
 
@@ -263,6 +265,133 @@ def test_a_long_reading_tells_how_far_it_is(monkeypatch, session):
     steps = [(status["done"], status["total"]) for status in told if status["estimate"] == "reading the layers"]
     assert steps[-1][1] == steps[-1][0] == 2  # two layers
     assert told[-1]["state"] == "idle"
+
+
+# --- partial pictures ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def long_reading(monkeypatch):
+    """Readings go on by one position, count as long, and every part that is handed out is shown."""
+    monkeypatch.setattr(lens_reading, "FEW", 1)
+    monkeypatch.setattr(lens_reading, "FEWEST", 1)
+    monkeypatch.setattr(lens_order, "LITTLE", 0)
+    monkeypatch.setattr(partial, "SOON_SECONDS", -1.0)
+    monkeypatch.setattr(partial, "APART_SECONDS", 0.0)
+
+
+def followed(view):
+    """Every picture that the view puts, with its status and what `view.data` is of meanwhile."""
+    seen = []
+    view.observe(lambda _: seen.append((manifest_of(view), view.status["state"], view._data)), "picture")
+    return seen
+
+
+@pytest.mark.usefixtures("long_reading")
+def test_what_is_read_so_far_is_shown_the_last_positions_first(model, session):
+    view = mw.LogitLens(session)
+    seen, before = followed(view), view.data
+    session.prompt = "w7 w8 w9 w3 w4"
+    assert [manifest["read"] and manifest["read"]["A"] for manifest, _, _ in seen] == [[5], [4, 5], [2, 3, 4, 5], None]
+    assert len({manifest["run"] for manifest, _, _ in seen}) == 1
+    assert all(data is before for _, _, data in seen[:-1])  # `data` is never a part
+    assert view.status["state"] == "idle"
+    np.testing.assert_allclose(view.data.kl, compute.logit_lens(model, "w7 w8 w9 w3 w4").kl, atol=1e-5)
+
+
+@pytest.mark.usefixtures("long_reading")
+def test_a_partial_picture_holds_only_what_is_read(session):
+    view = mw.LogitLens(session, compare="w3 w4 w6 w3 w4")
+    parcels = []
+    view.observe(lambda change: parcels.append(change["new"]), "picture")
+    session.prompt = "w7 w8 w9 w3 w4"
+    manifest, blocks, _ = unpack(parcels[0])
+    assert manifest["read"] == {"A": [5], "B": [5]}
+    assert {block.shape[1] for block in blocks.values()} == {1}
+    whole = unpack(view.picture)[1]
+    for name, values in blocks.items():
+        np.testing.assert_allclose(values[:, 0], whole[name][:, 5], err_msg=name)
+
+
+@pytest.mark.usefixtures("long_reading")
+def test_the_page_says_what_is_read_next(session):
+    view = mw.LogitLens(session)
+    read = []
+
+    def look(_change):
+        manifest = manifest_of(view)
+        read.append(manifest["read"] and manifest["read"]["A"])
+        if len(read) == 1:
+            view._receive(view, {"kind": "order", "order": "look", "side": "A", "positions": [0, 1]}, [])
+
+    view.observe(look, "picture")
+    session.prompt = "w7 w8 w9 w3 w4"
+    assert read[:3] == [[5], [1, 5], [0, 1, 5]]
+    view._receive(view, {"kind": "order", "order": "look", "positions": "moon"}, [])
+    assert view.status["state"] == "idle"  # where nothing is read, nothing is looked for
+
+
+@pytest.mark.usefixtures("long_reading")
+def test_a_reading_that_is_stopped_leaves_its_part_on_the_page_and_says_so(session):
+    view = mw.LogitLens(session)
+    before = view.data
+
+    def stop(_change):
+        if manifest_of(view)["read"]:
+            view.stop()
+
+    view.observe(stop, "picture")
+    session.prompt = "w7 w8 w9 w3 w4"
+    assert manifest_of(view)["read"] == {"A": [5], "B": []}
+    assert (view.status["state"], view.status["message"]) == ("idle", "Stopped: 1 of 6 positions are read.")
+    with pytest.warns(UserWarning, match="not current"):
+        assert view.data is before
+    still = view._still("svg")
+    assert "only 1 of 6 positions are read" in still
+    assert still.count("not read yet") == 1
+    view.unobserve(stop, "picture")
+    session.refresh()
+    assert manifest_of(view)["read"] is None
+
+
+@pytest.mark.usefixtures("long_reading")
+def test_rows_of_a_partial_picture_are_those_that_are_read(monkeypatch, session):
+    monkeypatch.setattr(lens_picture, "WHOLE", 0)
+    view, shapes = mw.LogitLens(session), []
+    view.observe(lambda _: shapes.append(unpack(ask(view, rows=[0])[1][0])[1]["A/top_ids/0"].shape[0]), "picture")
+    session.prompt = "w7 w8 w9 w3 w4"
+    assert shapes == [1, 2, 4, 6]
+
+
+@pytest.mark.usefixtures("long_reading")
+def test_pinning_while_a_part_is_shown_reads_with_the_pin_where_the_reader_looks(session):
+    view = mw.LogitLens(session)
+    seen = []
+
+    def pin(_change):
+        manifest = manifest_of(view)
+        seen.append((manifest["read"] and manifest["read"]["A"], [entry["id"] for entry in manifest["targets"]]))
+        if len(seen) == 1:
+            view._receive(view, {"kind": "order", "order": "look", "side": "A", "positions": [0, 0]}, [])
+            view.options = {"targets": [9]}
+
+    view.observe(pin, "picture")
+    session.prompt = "w7 w8 w9 w3 w4"
+    session.wait()
+    assert seen[0] == ([5], [])
+    assert seen[1] == ([0], [9])
+    assert view.data.target_ids.tolist() == [9]
+
+
+def test_a_reading_that_ends_soon_is_shown_whole(monkeypatch, session):
+    monkeypatch.setattr(lens_reading, "FEW", 1)
+    monkeypatch.setattr(lens_reading, "FEWEST", 1)
+    monkeypatch.setattr(lens_order, "LITTLE", 0)
+    monkeypatch.setattr(partial, "SOON_SECONDS", 1000.0)
+    view = mw.LogitLens(session)
+    seen = followed(view)
+    session.prompt = "w7 w8 w9 w3 w4"
+    assert [manifest["read"] for manifest, _, _ in seen] == [None]
 
 
 def test_a_recipe_of_two_lenses_says_what_is_shown_and_leaves_refused_pins_out(demo_model):

@@ -97,7 +97,13 @@ class TestWrongValues:
     def test_programs_hear_of_it_at_once(self, kind, model):
         session = mw.Session(model, PROMPT)
         view = kind(session)
-        for name, wrong in [("height", 50), ("height", 5.5), ("options", 5), ("options", {"sho": "A"}), ("selection", {})]:
+        for name, wrong in [
+            ("height", 50),
+            ("height", 5.5),
+            ("options", 5),
+            ("options", {"sho": "A"}),
+            ("selection", {}),
+        ]:
             before = getattr(view, name)
             with pytest.raises(MiWidgetsError) as caught:
                 setattr(view, name, wrong)
@@ -126,8 +132,38 @@ class TestWrongValues:
     def test_random_messages_of_a_page_raise_nothing_and_change_no_picture(self, kind, model):
         draw = random.Random(0)
         view = kind(mw.Session(model, PROMPT))
-        values = [None, True, -1, 5, 1.5, float("nan"), "", "stop", "text", [], [[]], [1, "a"], {}, {"kind": "text"}, 2**70]
-        words = ["kind", "req", "want", "run", "heads", "sides", "show", "rows", "order", "ids", "tokens", "render", "encoding"]
+        values = [
+            None,
+            True,
+            -1,
+            5,
+            1.5,
+            float("nan"),
+            "",
+            "stop",
+            "text",
+            [],
+            [[]],
+            [1, "a"],
+            {},
+            {"kind": "text"},
+            2**70,
+        ]
+        words = [
+            "kind",
+            "req",
+            "want",
+            "run",
+            "heads",
+            "sides",
+            "show",
+            "rows",
+            "order",
+            "ids",
+            "tokens",
+            "render",
+            "encoding",
+        ]
         kinds = ["cancel", "request", "order", "shown", "hidden", "roll_call", "heads", "rows", 7, None]
         picture = view.picture
         for _ in range(300):
@@ -221,10 +257,14 @@ class TestClosed:
         assert set(_instances) <= widgets  # ipywidgets' own register
 
     def test_who_asks_for_hot_reload_gets_it(self):
-        code = "import mi_widgets as mw, anywidget._file_contents as f; print(isinstance(mw.Prompt._esm, f.FileContents))"
+        code = (
+            "import mi_widgets as mw, anywidget._file_contents as f; print(isinstance(mw.Prompt._esm, f.FileContents))"
+        )
         for asked, said in (("1", "True"), ("", "False")):
             environment = {**os.environ, "ANYWIDGET_HMR": asked}
-            shown = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+            shown = subprocess.run(
+                [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+            )
             assert shown.stdout.strip() == said
 
 

@@ -29,6 +29,8 @@ export interface Pictured {
   readonly prompts: TokenTable[];
   /** What was asked of them, where that is more than the prompts and stands beside the picture. */
   readonly asked?: string;
+  /** How far a picture is that is not whole; "" or nothing of a whole one. */
+  readonly unfinished?: string;
   readonly manifest: {
     model: string;
     checks: CheckValue[];

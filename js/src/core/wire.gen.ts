@@ -257,13 +257,16 @@ export interface RefusedToken {
 
 /**
  * Page to kernel: do something once. `append`: put these tokens after the prompt. `sample`: let the model write
- * `tokens` tokens, with what the view's options say.
+ * `tokens` tokens, with what the view's options say. `look`: the reader looks at the positions from the first to the
+ * second of `positions` of prompt `side`, which are not read yet: read them next.
  */
 export interface Order {
   kind?: "order";
-  order?: "append" | "sample";
+  order?: "append" | "sample" | "look";
   ids?: number[];
   tokens?: number;
+  positions?: number[];
+  side?: "A" | "B";
 }
 
 /**
@@ -300,6 +303,10 @@ export type LensColor = "probability" | "entropy" | "final_rank" | "next_rank" |
  * `A/target_probs`, `A/target_ranks` [row, position, target]; and `difference/kl` [row, column]: KL(A‖B).
  * Where `whole` is false the top has k = 1 in the picture, and request "rows" gives `A/top_ids/<row>`,
  * `A/top_probs/<row>` [position, k] of `rows`, with a manifest `LensRows`.
+ *
+ * `read` of a picture that is partial: what is read so far; null where all is. The position axis of its blocks holds
+ * only these, and the columns of `difference/kl` those that are read on every side that has them. A fuller picture of
+ * the same run follows.
  */
 export interface LensManifest {
   kind: "logit_lens";
@@ -307,6 +314,7 @@ export interface LensManifest {
   model: string;
   tokens: TokenTable;
   positions: number[];
+  read: LensRead | null;
   layers: number[];
   streams: ("resid_pre" | "resid_mid" | "resid_post" | "attn_out" | "mlp_out")[];
   lens: "logit" | "tuned" | "jacobian";
@@ -322,6 +330,14 @@ export interface LensManifest {
   checks: CheckValue[];
   notes: string[];
   live: boolean;
+}
+
+/**
+ * By side, indices into its `positions` of those that are read; none of B where nothing is compared.
+ */
+export interface LensRead {
+  A: number[];
+  B: number[];
 }
 
 /**

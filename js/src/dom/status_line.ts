@@ -35,6 +35,11 @@ export function statusLine(view: AnyView): StatusLine {
     for (const note of manifest.notes) parts.push({ text: note, tip: note });
   }
   if (!computing && status.state === "idle" && status.message) parts.push({ text: status.message, tip: status.hint });
+  const unfinished = view.picture.value?.unfinished;
+  // A reading that was stopped says so itself.
+  if (!computing && unfinished && !(liveness === "live" && status.state === "idle")) {
+    parts.unshift({ text: `${liveness === "live" ? "Not whole" : "Saved before it was done"}: ${unfinished}.` });
+  }
   const frozen =
     liveness === "gone"
       ? `The kernel is gone or was restarted. ${RUN_AGAIN}`

@@ -48,22 +48,42 @@ export function offscreen(width: number, height: number): Offscreen | null {
 
 /** The look of cells that the mask forbids: their colour with thin diagonal lines. */
 export function hatch(context: CanvasRenderingContext2D, color: string, line: string): CanvasPattern | string {
+  return tiled(context, color, (tile, size, ratio) => {
+    tile.strokeStyle = line;
+    tile.lineWidth = Math.max(1, ratio * 0.75);
+    tile.beginPath();
+    for (const shift of [-size, 0, size]) {
+      tile.moveTo(shift, size);
+      tile.lineTo(shift + size, 0);
+    }
+    tile.stroke();
+  });
+}
+
+/** The look of cells that are not known yet: the ground with small dots. */
+export function dots(context: CanvasRenderingContext2D, ground: string, dot: string): CanvasPattern | string {
+  return tiled(context, ground, (tile, size, ratio) => {
+    const wide = Math.max(1, Math.round(ratio));
+    tile.fillStyle = dot;
+    tile.fillRect(Math.floor((size - wide) / 2), Math.floor((size - wide) / 2), wide, wide);
+  });
+}
+
+/** A ground of tiles of six pixels, all alike; the ground alone where the host has no canvas. */
+function tiled(
+  context: CanvasRenderingContext2D,
+  ground: string,
+  paint: (tile: CanvasRenderingContext2D, size: number, ratio: number) => void,
+): CanvasPattern | string {
   const ratio = window.devicePixelRatio || 1;
   const size = Math.round(6 * ratio);
   const tile = offscreen(size, size);
-  if (!tile) return color;
-  tile.context.fillStyle = color;
+  if (!tile) return ground;
+  tile.context.fillStyle = ground;
   tile.context.fillRect(0, 0, size, size);
-  tile.context.strokeStyle = line;
-  tile.context.lineWidth = Math.max(1, ratio * 0.75);
-  tile.context.beginPath();
-  for (const shift of [-size, 0, size]) {
-    tile.context.moveTo(shift, size);
-    tile.context.lineTo(shift + size, 0);
-  }
-  tile.context.stroke();
+  paint(tile.context, size, ratio);
   const pattern = context.createPattern(tile.canvas, "repeat");
-  if (!pattern) return color;
+  if (!pattern) return ground;
   pattern.setTransform(new DOMMatrix().scale(1 / ratio));
   return pattern;
 }

@@ -11,7 +11,7 @@ import { makeSelect } from "../../dom/controls";
 import { h } from "../../dom/element";
 import { HiddenTable } from "../../dom/table";
 import type { Tooltip } from "../../dom/tooltip";
-import { cellName, token } from "./details";
+import { cellName, token, whyUnread } from "./details";
 import { rankMarks, rankPlace, rankText, type Mark } from "./field";
 import type { Lens } from "./lens";
 import type { LensPicture, Side } from "./picture";
@@ -42,14 +42,14 @@ export interface Curves {
 /** The curves at `column`. The range is that of the whole picture and both sides: it stays while they change. */
 export function curvesAt(lens: Lens, picture: LensPicture, column: number): Curves {
   const rank = lens.options.value.chart === "rank";
-  const { at } = lens.columns.value;
+  const { at, read } = lens.columns.value;
   void lens.arrived.value;
   const curves: Curve[] = [];
   const pins = lens.pins.value.filter((pin) => pin.target >= 0);
   let high = 0;
   for (const side of picture.sides) {
     const place = at[side][column] ?? -1;
-    const on = lens.sides.value.includes(side) && place >= 0;
+    const on = lens.sides.value.includes(side) && place >= 0 && read[column] === true;
     for (const pin of pins) {
       const all = picture.target(side, rank ? "ranks" : "probs", pin.target);
       if (!all) continue;
@@ -147,7 +147,9 @@ export class CurvesPanel {
     const rank = lens.options.value.chart === "rank";
     if (!picture || !reading || width < 80 || height < 60) return this.#plot.replaceChildren();
     const { curves, preview, high } = curvesAt(lens, picture, reading.column);
-    this.#note.textContent = preview
+    this.#note.textContent = !lens.columns.value.read[reading.column]
+      ? `This position is ${whyUnread(lens)}.`
+      : preview
       ? `The model's first choices, where they are in a row's top ${picture.manifest.top_k}. Pinned tokens have whole curves.`
       : curves.length
         ? lens.sides.value.length > 1 ? "A drawn out, B dashed" : ""

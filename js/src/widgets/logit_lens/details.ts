@@ -6,6 +6,12 @@ import { rankText, sayValue } from "./field";
 import type { Cell, Lens } from "./lens";
 import type { Columns, Guess, LensPicture, Side } from "./picture";
 
+/** Why a cell of a partial picture is empty. */
+export function whyUnread(lens: Lens): string {
+  if (lens.filling.value) return "not read yet";
+  return lens.canCompute.value ? "not read: the reading was stopped" : "not read: the picture was saved before it was done";
+}
+
 const LONGEST = 22;
 const FEW = 3;
 
@@ -27,6 +33,7 @@ export function describe(lens: Lens, row: number, column: number): string {
   const field = lens.field.peek();
   if (!picture || !field) return "";
   const columns = lens.columns.peek();
+  if (!columns.read[column]) return `${cellName(lens, { row, column })}: ${whyUnread(lens)}`;
   const guesses = lens.sides.peek().map((side) => {
     const top = picture.guesses(side, row, columns.at[side][column] ?? -1).slice(0, FEW);
     const list = top.map(({ string, probability }) => `${isolated(clipped(visible(string), 30))} ${probability.toFixed(2)}`).join(", ");
@@ -43,6 +50,9 @@ export function cellLines(lens: Lens, row: number, column: number): Node[] {
   const field = lens.field.peek();
   const at = picture?.rows[row];
   if (!picture || !field || !at || column >= columns.count) return [];
+  if (!columns.read[column]) {
+    return [h("span", {}, h("strong", {}, at.label), h("span", { class: "miw-faint" }, `  ${at.detail}`)), positionLine(columns, column), h("span", {}, whyUnread(lens))];
+  }
   const sides = lens.sides.peek();
   const value = h("span", {}, h("span", { class: "miw-faint" }, `${field.title}  `), h("span", { class: "miw-tip-value" }, sayValue(field, row * field.columns + column)));
   const facts = sides.map((side) => factsOf(lens, picture, columns, side, row, column));

@@ -20,9 +20,11 @@ export interface Field {
   measure: Measure;
   show: Show;
   columns: number;
+  /** Whether a column is read already. */
+  read: boolean[];
   /** As drawn, [row, column]: ranks as log10(1 + rank). NaN is missing. */
   values: Float32Array;
-  /** 0 where a cell has no such number at all. */
+  /** 0 where a cell has no such number at all, or none yet. */
   mask: Uint8Array;
   mapping: Mapping;
   /** What the legend says over the colours. */
@@ -76,6 +78,7 @@ export function rankPlace(rank: number): number {
 
 /** A value of the field in words. */
 export function sayValue(field: Field, cell: number): string {
+  if (!field.read[cell % field.columns]) return "not read yet";
   if (!field.mask[cell]) return field.none;
   const value = field.values[cell]!;
   if (value !== value) return "–";
@@ -92,9 +95,10 @@ export function fieldOf(picture: LensPicture, show: Show, options: LensOptions, 
   const measure = possible(options.color, show, manifest.targets.length);
   const pinned = isolated(clipped(visible(manifest.targets[target]?.string ?? ""), 24));
   const columns = picture.columns(show);
-  const shared = { measure, show, columns: columns.count };
+  const shared = { measure, show, columns: columns.count, read: columns.read };
   if (show === "difference") {
     const { values, mask } = measure === "kl" ? divergence(picture, columns) : difference(picture, columns, target);
+    leaveOut(mask, columns);
     const largest = extreme([values], mask) || (measure === "kl" ? 1 : 0.01);
     const diverging = measure !== "kl";
     const range = { low: diverging ? -largest : 0, high: largest, scale: "sqrt" as const, palette: options.palette, diverging };
@@ -127,6 +131,8 @@ export function fieldOf(picture: LensPicture, show: Show, options: LensOptions, 
   }
   const high = kind.high ?? Math.max(...sides.map((side) => extreme([side], null)), rank ? rankPlace(1) : 1e-6);
   const mapping = makeMapping({ low: 0, high, scale: kind.scale, palette: options.palette, diverging: false }, theme);
+  const none = mask.includes(0) ? kind.none : "";
+  leaveOut(mask, columns);
   return {
     ...shared,
     values,
@@ -135,7 +141,7 @@ export function fieldOf(picture: LensPicture, show: Show, options: LensOptions, 
     title: kind.title(pinned),
     marks: rank ? rankMarks(Math.round(10 ** high - 1)) : valueMarks(mapping),
     scaleText: rank ? RANK_SCALE : kind.scale === "sqrt" ? "square root" : "linear",
-    none: mask.includes(0) ? kind.none : "",
+    none,
     missing: holes(values, mask),
     precision: measure === "probability" ? picture.precision("A", "top_probs") : measure === "target_probability" ? picture.precision("A", "target_probs") : rank ? "exact" : picture.precision("A", measure as Quantity),
     rank,
@@ -200,6 +206,12 @@ function pairedMask(rows: number, { count, at }: Columns): Uint8Array {
   const mask = new Uint8Array(rows * count);
   for (let cell = 0; cell < mask.length; cell++) mask[cell] = at.A[cell % count]! >= 0 && at.B[cell % count]! >= 0 ? 1 : 0;
   return mask;
+}
+
+/** Masks the columns that are not read yet. */
+function leaveOut(mask: Uint8Array, { count, read }: Columns): void {
+  if (read.every(Boolean)) return;
+  for (let cell = 0; cell < mask.length; cell++) if (!read[cell % count]) mask[cell] = 0;
 }
 
 function extreme(arrays: Float32Array[], mask: Uint8Array | null): number {

@@ -14,6 +14,7 @@ import { goodHeight } from "./layout";
 import { Lens } from "./lens";
 import { Loader } from "./loader";
 import { PinsPanel } from "./pins";
+import { followSight } from "./sight";
 import { LensTable } from "./table";
 import { Toolbar } from "./toolbar";
 
@@ -50,9 +51,12 @@ export default framed<LensState>("logit_lens", (frame) => {
   const legend = new Legend();
   const bold = h("div", { class: "miw-lens-key" }, h("strong", {}, "bold"), ": what follows");
   legend.element.append(bold);
+  const unreadText = h("span");
+  const unread = h("div", { class: "miw-swatch-row" }, h("span", { class: "miw-swatch miw-lens-unread" }), unreadText);
   const curves = new CurvesPanel(lens, tooltip);
   const pins = new PinsPanel(lens);
   const loader = new Loader(lens, table.rowsInSight);
+  followSight(lens, table.columnsInSight);
   const rows = new HiddenTable();
   const panel = h("div", { class: "miw-lens-panel" }, curves.element, pins.element);
   frame.hold(lens, {
@@ -77,7 +81,9 @@ export default framed<LensState>("logit_lens", (frame) => {
       clipped: 0,
       scaleText: field.scaleText,
       marks: field.marks,
+      extra: field.read.every(Boolean) ? [] : [unread, h("div", { class: "miw-lens-progress" }, lens.picture.value?.unfinished ?? "")],
     });
+    unreadText.textContent = lens.filling.value ? "not read yet" : "not read";
   });
   // What has just arrived is shown under a pointer that rests.
   scope.effect(() => {

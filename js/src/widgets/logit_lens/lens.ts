@@ -78,6 +78,13 @@ export class Lens extends Linked<LensState, LensOptions, LensPicture> {
     return show === "difference" ? ["A", "B"] : [show];
   });
 
+  /** Fuller pictures of the same run are on their way. */
+  readonly filling: Readable<boolean> = computed(() => {
+    const picture = this.picture.value;
+    const { state, run } = this.status.value;
+    return !!picture?.progress && this.canCompute.value && state === "computing" && run === picture.run;
+  });
+
   readonly columns: Readable<Columns> = computed(() => this.picture.value?.columns(this.show.value) ?? EMPTY_COLUMNS);
 
   readonly field: Readable<Field | null> = computed(() => {

@@ -4,13 +4,18 @@
  */
 import { Signal, type Readable } from "../../core/signal";
 import type { Lens } from "./lens";
-import type { Side } from "./picture";
+import type { LensPicture, Side } from "./picture";
 
 /** Rows that only scroll by are not fetched. */
 const REST_MS = 150;
 /** Rows in one answer: about a megabyte at a thousand positions. */
 const TOGETHER = 16;
 const PATIENCE_MS = 1000;
+
+/** A row of one picture; a partial one has fuller successors in the same run. */
+function nameOf(picture: LensPicture, side: Side, row: number): string {
+  return [picture.run, picture.progress?.read ?? "", side, row].join("/");
+}
 
 export class Loader {
   /** Nothing that could be fetched is missing. */
@@ -37,9 +42,10 @@ export class Loader {
       void lens.sides.value;
       void lens.cell.value;
       void sight.value;
+      const filling = lens.filling.value;
       window.clearTimeout(this.#rest);
       const wanted = this.#wanted();
-      this.complete.value = wanted.length === 0;
+      this.complete.value = wanted.length === 0 && !filling;
       if (wanted.length) this.#rest = window.setTimeout(() => this.#fetch(), REST_MS);
     });
     // Rows of a picture that is gone are of no use.
@@ -67,7 +73,7 @@ export class Loader {
     for (let row = last - 1; row >= first; row--) rows.add(row);
     const sides = lens.sides.peek();
     const missing = (row: number): boolean =>
-      row >= 0 && sides.some((side) => !picture.hasRow(side, row) && !this.#failed.has(`${picture.run}/${side}/${row}`));
+      row >= 0 && sides.some((side) => !picture.hasRow(side, row) && !this.#failed.has(nameOf(picture, side, row)));
     return [...rows].filter(missing);
   }
 
@@ -84,7 +90,7 @@ export class Loader {
       window.clearTimeout(this.#patience);
       lens.waiting.value = false;
       // What is still missing was not given: asking again would go on for ever.
-      for (const row of rows) for (const side of sides) if (!picture.hasRow(side, row)) this.#failed.add(`${picture.run}/${side}/${row}`);
+      for (const row of rows) for (const side of sides) if (!picture.hasRow(side, row)) this.#failed.add(nameOf(picture, side, row));
       lens.arrived.value = lens.arrived.peek() + 1;
     };
     lens.source

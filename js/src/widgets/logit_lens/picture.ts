@@ -37,6 +37,8 @@ export interface Columns extends Omit<Positions, "toA"> {
   numbers: string[];
   /** Index along the position axis of each side, -1 where it has none. */
   at: Record<Side, number[]>;
+  /** Whether a column is read already: not of every column of a partial picture. */
+  read: boolean[];
 }
 
 /** A token of the vocabulary and its probability. */
@@ -62,6 +64,7 @@ export const EMPTY_COLUMNS: Columns = {
   numbers: [],
   fromA: new Map(),
   at: { A: [], B: [] },
+  read: [],
 };
 
 export class LensPicture {
@@ -95,6 +98,18 @@ export class LensPicture {
   get prompts(): TokenTable[] {
     const { tokens, compare } = this.manifest;
     return compare?.what === "prompt" ? [tokens, compare.tokens] : [tokens];
+  }
+
+  /** How many columns of a partial picture are read, of how many; null of a whole one. */
+  get progress(): { read: number; count: number } | null {
+    if (!this.manifest.read) return null;
+    const { read, count } = this.columns(this.manifest.compare ? "difference" : "A");
+    return { read: read.filter(Boolean).length, count };
+  }
+
+  get unfinished(): string {
+    const { progress } = this;
+    return progress ? `${progress.read} of ${progress.count} positions are read` : "";
   }
 
   get sides(): Side[] {
@@ -170,7 +185,7 @@ export class LensPicture {
   /** The likeliest tokens of a cell, as many as the page has. */
   guesses(side: Side, row: number, at: number): Guess[] {
     const tops = this.#tops(side, row);
-    if (!tops || at < 0) return [];
+    if (!tops || at < 0 || this.manifest.read?.[side].includes(at) === false) return [];
     const out: Guess[] = [];
     for (let place = at * tops.k; place < (at + 1) * tops.k; place++) {
       const id = tops.ids[place]!;
@@ -192,15 +207,21 @@ export class LensPicture {
       const [side, kind, row] = name.split("/");
       const probs = kind === "top_ids" && row !== undefined ? parcel.blocks.get(`${side}/top_probs/${row}`) : undefined;
       if (!probs) continue;
-      this.#fetched.set(`${side}/${row}`, { ids: decode(block), probs: decode(probs), k: block.header.shape[1] ?? 1 });
+      const [positions, k = 1] = block.header.shape;
+      const read = this.#readAlong(side as Side);
+      // Rows of another stage of the reading are of no use.
+      if (positions !== (read ?? { length: this.width(side as Side) }).length) continue;
+      const whole = (values: Float32Array, none: number): Float32Array => (read ? spread(values, 1, read, this.width(side as Side), k, none) : values);
+      this.#fetched.set(`${side}/${row}`, { ids: whole(decode(block), -1), probs: whole(decode(probs), NaN), k });
       fed = true;
     }
     return fed;
   }
 
-  /** Keeps what came after `other`, a picture of the same run. */
+  /** Keeps what came after `other`, a picture of the same run; of one that was read less far, the names. */
   inherit(other: LensPicture): void {
     for (const [id, string] of other.names) if (!this.names.has(id)) this.names.set(id, string);
+    if (this.progress?.read !== other.progress?.read) return;
     for (const [name, tops] of other.#fetched) this.#fetched.set(name, tops);
   }
 
@@ -231,9 +252,23 @@ export class LensPicture {
     if (known) return known;
     const block = this.#blocks.get(name);
     if (!block) return null;
+    const [rows = 1, , each = 1] = block.header.shape;
+    const read = name === "difference/kl" ? this.#readColumns() : this.#readAlong(name[0] as Side);
+    const width = name === "difference/kl" ? (this.manifest.compare?.pairs ?? []).length : this.width(name[0] as Side);
     const values = decode(block);
-    this.#decoded.set(name, values);
-    return values;
+    const whole = read ? spread(values, rows, read, width, each, /_ids|rank/.test(name) ? -1 : NaN) : values;
+    this.#decoded.set(name, whole);
+    return whole;
+  }
+
+  /** Which indices of a side's position axis the blocks hold; null for all. */
+  #readAlong(side: Side): number[] | null {
+    return this.manifest.read?.[side] ?? null;
+  }
+
+  /** Which columns of the difference its block holds; null for all. */
+  #readColumns(): number[] | null {
+    return this.manifest.read ? this.columns("difference").read.flatMap((is, column) => (is ? [column] : [])) : null;
   }
 
   #learn(names: LensManifest["names"]): void {
@@ -241,32 +276,47 @@ export class LensPicture {
   }
 }
 
+/** What blocks hold of the positions `read`, along all `width` of them; `none` elsewhere. */
+function spread(values: Float32Array, rows: number, read: number[], width: number, each: number, none: number): Float32Array {
+  const out = new Float32Array(rows * width * each).fill(none);
+  for (let row = 0; row < rows; row++) {
+    read.forEach((at, place) => {
+      const from = (row * read.length + place) * each;
+      out.set(values.subarray(from, from + each), (row * width + at) * each);
+    });
+  }
+  return out;
+}
+
 /** What columns are called, and which position of A and of B each of them shows. */
-function makeColumns({ tokens, positions, compare }: LensManifest, show: Show): Columns {
+function makeColumns(manifest: LensManifest, show: Show): Columns {
+  const { tokens, positions, compare } = manifest;
   const none = (count: number): number[] => new Array<number>(count).fill(-1);
   const every = (axis: number[]): number[] => axis.map((_, at) => at);
   // Two lenses on one prompt have the same columns, whatever is shown of them.
   if (!compare || compare.what === "lens" || show === "A") {
     const b = compare?.what === "lens" ? inverse(compare.pairs, positions.length) : none(positions.length);
-    return picked(makePositions(tokens), positions, every(positions), b);
+    return picked(manifest, makePositions(tokens), positions, every(positions), b);
   }
   const axes = { A: positions, B: compare.positions };
   const table = {
     tokens: compare.tokens,
     pairs: compare.pairs.map(([a = -1, b = -1]) => [axes.A[a] ?? -1, axes.B[b] ?? -1]),
   };
-  if (show === "B") return picked(makePositions(tokens, table, "B"), axes.B, none(axes.B.length), every(axes.B));
+  if (show === "B") return picked(manifest, makePositions(tokens, table, "B"), axes.B, none(axes.B.length), every(axes.B));
   const both = makePositions(tokens, table, "difference");
   const [a, b] = [0, 1].map((side) => compare.pairs.map((pair) => pair[side] ?? -1));
-  const columns = picked(both, table.pairs.map((_, at) => at), a!, b!);
+  const columns = picked(manifest, both, table.pairs.map((_, at) => at), a!, b!);
   const number = (position: number): string => (position < 0 ? "–" : String(position));
   return { ...columns, numbers: table.pairs.map(([own = -1, other = -1]) => (own === other ? number(own) : `${number(own)}|${number(other)}`)) };
 }
 
 /** The positions `kept`, in their order. */
-function picked(named: Positions, kept: number[], a: number[], b: number[]): Columns {
+function picked({ read }: LensManifest, named: Positions, kept: number[], a: number[], b: number[]): Columns {
   const pick = <Value>(values: Value[], none: Value): Value[] => kept.map((at) => values[at] ?? none);
   const position = pick(named.toA, -1);
+  const known = read ? { A: new Set(read.A), B: new Set(read.B) } : null;
+  const isRead = (side: Side, at: number): boolean => at < 0 || !known || known[side].has(at);
   return {
     count: kept.length,
     labels: pick(named.labels, ""),
@@ -277,6 +327,7 @@ function picked(named: Positions, kept: number[], a: number[], b: number[]): Col
     position,
     fromA: new Map(position.flatMap((at, column) => (at < 0 ? [] : [[at, column] as const]))),
     at: { A: a, B: b },
+    read: kept.map((_, column) => isRead("A", a[column] ?? -1) && isRead("B", b[column] ?? -1)),
   };
 }
 

@@ -5,7 +5,7 @@
 import { clipped, visible } from "../../core/tokens";
 import { composes } from "../../dom/composition";
 import { h } from "../../dom/element";
-import { cellName, percent, token } from "./details";
+import { cellName, percent, token, whyUnread } from "./details";
 import { rankText } from "./field";
 import { MAX_PINS, type Lens, type Pin } from "./lens";
 import { swatch } from "./svg";
@@ -88,7 +88,8 @@ export class PinsPanel {
     const reading = lens.reading.value;
     if (!picture || !reading) return "";
     const rank = lens.options.value.chart === "rank";
-    const { at } = lens.columns.value;
+    const { at, read } = lens.columns.value;
+    if (!read[reading.column]) return "…";
     const values = lens.sides.value.map((side) => {
       const place = at[side][reading.column] ?? -1;
       const value = place < 0 ? NaN : (picture.target(side, rank ? "ranks" : "probs", pin.target)?.[reading.row * picture.width(side) + place] ?? NaN);
@@ -106,7 +107,8 @@ export class PinsPanel {
     const at = cell ? (lens.columns.value.at[side][cell.column] ?? -1) : -1;
     const guesses = picture && cell ? picture.guesses(side, cell.row, at) : [];
     const why = this.#why();
-    this.#chipsTitle.textContent = cell && guesses.length ? `top ${guesses.length}${lens.sides.value.length > 1 ? ` of ${side}` : ""} at ${cellName(lens, cell)}${why ? "" : "; click to pin"}` : "";
+    if (cell && !lens.columns.value.read[cell.column]) this.#chipsTitle.textContent = `${cellName(lens, cell)}: ${whyUnread(lens)}`;
+    else this.#chipsTitle.textContent = cell && guesses.length ? `top ${guesses.length}${lens.sides.value.length > 1 ? ` of ${side}` : ""} at ${cellName(lens, cell)}${why ? "" : "; click to pin"}` : "";
     this.#chips.replaceChildren(
       ...guesses.map(({ id, string, probability }) => {
         const pinned = lens.pins.value.findIndex((pin) => pin.given === id || (pin.target >= 0 && picture!.manifest.targets[pin.target]!.id === id));

@@ -7,7 +7,7 @@ import { colorOf, inkOn } from "../../core/scale";
 import { computed, frame, Signal, type Readable } from "../../core/signal";
 import { thinned } from "../../core/thin";
 import { h } from "../../dom/element";
-import { hatch, offscreen, prepare } from "../../dom/surface";
+import { dots, hatch, offscreen, prepare } from "../../dom/surface";
 import type { Ink } from "../../dom/theme";
 import { rankText, type Field } from "./field";
 import { columnLeft, inSight, layOut, NO_LAYOUT, placeAt, rowTop, SLIDER, WIDEST, type Layout } from "./layout";
@@ -67,6 +67,7 @@ export class LensTable {
   #ink: Readable<Ink>;
   #pen: Pen | null = null;
   #hatching: { key: string; fill: CanvasPattern | string } | null = null;
+  #dotting: { key: string; fill: CanvasPattern | string } | null = null;
 
   constructor(lens: Lens, ink: Readable<Ink>, events: TableEvents) {
     this.#lens = lens;
@@ -97,6 +98,14 @@ export class LensTable {
     if (!layout.cell) return { first: 0, last: 0 };
     const { firstRow, lastRow } = inSight(layout, this.#scroll.value, this.size.value);
     return { first: firstRow, last: lastRow };
+  });
+
+  /** The columns in sight, from … to (not included): what is read first. */
+  readonly columnsInSight: Readable<{ first: number; last: number }> = computed(() => {
+    const layout = this.layout.value;
+    if (!layout.cell) return { first: 0, last: 0 };
+    const { firstColumn, lastColumn } = inSight(layout, this.#scroll.value, this.size.value);
+    return { first: firstColumn, last: lastColumn };
   });
 
   /** The width that the table has with cells of the chosen width, or of `each` pixels. */
@@ -232,6 +241,7 @@ export class LensTable {
       const row = lastRow - 1 - line;
       for (let column = firstColumn; column < lastColumn; column++) {
         const cell = row * field.columns + column;
+        if (!field.read[column]) continue;
         if (field.mask[cell]) words[line * across + column - firstColumn] = colorOf(field.values[cell]!, field.mapping);
         else holes.push([row, column]);
       }
@@ -244,6 +254,10 @@ export class LensTable {
     context.fillStyle = this.#hatchOf(context, field.mapping.masked, ink.line);
     for (const [row, column] of holes) {
       context.fillRect(columnLeft(layout, column, scroll), rowTop(layout, row, scroll), layout.cell, layout.row);
+    }
+    context.fillStyle = this.#dotsOf(context, ink.paper, ink.line);
+    for (let column = firstColumn; column < lastColumn; column++) {
+      if (!field.read[column]) context.fillRect(columnLeft(layout, column, scroll), top, layout.cell, down * layout.row);
     }
     context.fillStyle = ink.paper;
     if (layout.cell >= GAPS) {
@@ -269,6 +283,7 @@ export class LensTable {
     for (let row = sight.firstRow; row < sight.lastRow; row++) {
       const top = rowTop(layout, row, scroll);
       for (let column = sight.firstColumn; column < sight.lastColumn; column++) {
+        if (!field.read[column]) continue;
         const cell = row * field.columns + column;
         const x = columnLeft(layout, column, scroll) + PAD;
         const first = top + (layout.lines === 2 ? layout.row / 2 - 6 : layout.row / 2);
@@ -407,6 +422,13 @@ export class LensTable {
       context.fillText(picture.rows[row]!.label, layout.left - 5, rowTop(layout, row, scroll) + layout.row / 2);
     }
     context.restore();
+  }
+
+  /** The look of what is not read yet. */
+  #dotsOf(context: CanvasRenderingContext2D, ground: string, dot: string): CanvasPattern | string {
+    const key = `${ground} ${dot} ${window.devicePixelRatio}`;
+    if (this.#dotting?.key !== key) this.#dotting = { key, fill: dots(context, ground, dot) };
+    return this.#dotting.fill;
   }
 
   #hatchOf(context: CanvasRenderingContext2D, color: string, line: string): CanvasPattern | string {

@@ -1,0 +1,279 @@
+"""The passes of a session: what its views need of a run, found in the cache or made at once for all of them.
+
+One pass reads every site that is missing, each of the layers that some need wants; it pauses between blocks where it
+takes long and a loop has its turn meanwhile. Knows nothing of views and jobs.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable, Generator, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mi_widgets.data import Tokens
+from mi_widgets.data.interventions import Run
+from mi_widgets.errors import InterventionError
+from mi_widgets.session.aside import loop_runs
+from mi_widgets.session.cache import ActivationCache
+from mi_widgets.session.estimate import LARGE_SECONDS, Clock, Estimate
+from mi_widgets.session.protocol import Answered, Layers, Need, union
+from mi_widgets.session.runs import keys_of
+
+if TYPE_CHECKING:
+    from mi_widgets.compute.forward import Activations
+
+#: Of so many runs it is remembered what their interventions write.
+REMEMBERED = 20
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a pass runs: a run whose prompt is tokens, its weights as they are now.
+
+    Attributes:
+        run: all its parts filled in.
+        tokens: its prompt.
+        fingerprint: of its model.
+    """
+
+    run: Run
+    tokens: Tokens
+    fingerprint: Hashable
+
+    @property
+    def key(self) -> Hashable:
+        """Equal where the same is computed."""
+        interventions = keys_of(self.run.interventions or ())
+        return id(self.run.model), self.fingerprint, self.tokens.ids.tobytes(), interventions
+
+
+class _Unmade(BaseException):
+    """The interventions of a run rest on a pass that is to be made first; no error, and nobody's to catch."""
+
+    def __init__(self, tokens: Tokens, sites: tuple[str, ...], layers: Any) -> None:
+        super().__init__()
+        self.tokens, self.sites, self.layers = tokens, sites, layers
+
+
+class Passes:
+    """The passes of one session.
+
+    Args:
+        cache: what past ones left.
+        resolved: given a run, its tokens and a `read` for other passes, its `compute.interventions.Edits`.
+    """
+
+    def __init__(self, cache: ActivationCache, resolved: Callable[..., Any]) -> None:
+        self._cache, self._resolved = cache, resolved
+        self._clocks: weakref.WeakKeyDictionary[Any, Clock] = weakref.WeakKeyDictionary()
+        self._known: OrderedDict[Hashable, Any] = OrderedDict()
+        #: How many were made.
+        self.made = 0
+
+    def clock(self, model: Any) -> Clock:
+        """Knows how fast this model runs here."""
+        if model not in self._clocks:
+            self._clocks[model] = Clock(model)
+        return self._clocks[model]
+
+    def estimate(self, ran: Ran, needs: Sequence[Need]) -> Estimate:
+        """What one pass for these needs costs."""
+        from mi_widgets.models import describe
+
+        clock, info, positions = self.clock(ran.run.model), describe(ran.run.model), len(ran.tokens)
+        kept = [
+            clock.estimate(info, positions, [site], None if layers is None else len(layers)).nbytes
+            for site, layers in _union(needs).items()
+        ]
+        return Estimate(clock.estimate(info, positions, ()).seconds, sum(kept))
+
+    def notes(self, ran: Ran) -> tuple[str, ...]:
+        """What is to be said of its interventions."""
+        return self._known[ran.key].notes if ran.key in self._known else ()
+
+    def answers(self, ran: Ran, needs: Sequence[Need]) -> Generator[Any, None, dict[int, Answered | Exception]]:
+        """Answers by id of the need: one pass for all. If that fails for what the architecture lacks, one for each kind
+        of need, so that a view which asks for it fails alone. A generator of steps."""
+        kinds: dict[Any, list[Need]] = {}
+        for need in needs:
+            kinds.setdefault(tuple(sorted(need.wanted)), []).append(need)
+        try:
+            return _answered(ran, (yield from self._read(ran, _union(needs), needs)), needs)
+        except (MemoryError, InterventionError):
+            raise  # and is not tried again
+        except Exception:
+            if len(kinds) == 1:
+                raise
+        answers: dict[int, Answered | Exception] = {}
+        for alike in kinds.values():
+            try:
+                answers |= _answered(ran, (yield from self._read(ran, _union(alike), alike)), alike)
+            except Exception as error:
+                answers |= {id(need): error for need in alike}
+        return answers
+
+    def _read(
+        self, ran: Ran, wanted: Mapping[str, Layers], needs: Sequence[Need] = ()
+    ) -> Generator[Any, None, Activations]:
+        """From the cache where every site is there, else by one pass of those that are missing."""
+        from mi_widgets.compute.forward import Activations
+        from mi_widgets.models import in_training
+
+        key, model = ran.key, ran.run.model
+        every = tuple(range(int(model.cfg.n_layers)))
+        found = {site: self._cached(key, site, _rows(site, layers, every)) for site, layers in wanted.items()}
+        missing = tuple(site for site in wanted if found[site] is None)
+        held = {site: one for site, one in found.items() if one is not None}
+        was_training = not missing and in_training(model)  # said of a cached picture too
+        edits = yield from self._edits(ran)
+        if missing:
+            readers: dict[str, Any] = {}
+            layers = {site: wanted[site] for site in missing}
+            for need in needs:
+                if set(need.wanted) & set(missing):
+                    readers |= need.readers()
+                    layers |= {site: wanted[site] for site in need.wanted}
+            fresh = yield from self._made(ran, missing, layers, readers, edits.writes if edits else ())
+            was_training = fresh.was_training
+            for site, array in fresh.arrays.items():
+                rows = _rows(site, wanted[site], every)
+                held[site] = array, rows
+                self._cache.put((key, site), array, rows)
+        together = tuple(sorted({layer for _, rows in held.values() for layer in rows or ()}))
+        return Activations(
+            every if any(rows == every for _, rows in held.values()) else together,
+            {site: held[site][0] for site in wanted},
+            was_training,
+            ran.run.interventions or (),
+            rows={site: rows for site, (_, rows) in held.items() if rows is not None},
+            writes=edits.writes if edits else (),
+        )
+
+    def _made(
+        self,
+        ran: Ran,
+        sites: tuple[str, ...],
+        layers: dict[str, Layers],
+        readers: dict[str, Any],
+        writes: tuple[Any, ...],
+    ) -> Generator[Any, None, Activations]:
+        """One pass."""
+        from mi_widgets.compute.forward import forward_steps
+        from mi_widgets.models import describe
+
+        run, tokens, clock = ran.run, ran.tokens, self.clock(ran.run.model)
+        seconds = clock.estimate(describe(run.model), len(tokens), {}).seconds
+        fresh = yield from forward_steps(
+            run.model,
+            tokens.ids,
+            sites,
+            layers,
+            readers,
+            writes,
+            run.interventions or (),
+            pausing=seconds > LARGE_SECONDS and loop_runs(),
+        )
+        clock.learn(len(tokens), fresh.seconds)
+        self.made += 1
+        return fresh
+
+    def _edits(self, ran: Ran) -> Generator[Any, None, Any]:
+        """What the interventions write; None for none. The untouched passes that they rest on are made first, with
+        steps between."""
+        if not ran.run.interventions:
+            return None
+        if ran.key not in self._known:
+            edits = yield from self._resolving(ran)
+            self._known[ran.key] = edits
+            while len(self._known) > REMEMBERED:
+                self._known.popitem(last=False)
+        self._known.move_to_end(ran.key)
+        return self._known[ran.key]
+
+    def _resolving(self, ran: Ran) -> Generator[Any, None, Any]:
+        made: dict[Hashable, Activations] = {}
+
+        def read(tokens: Tokens, sites: Sequence[str], layers: Any = None) -> Activations:
+            source = _source(tokens, sites, layers)
+            if source not in made:
+                raise _Unmade(tokens, tuple(sites), layers)
+            return made[source]
+
+        while True:
+            try:
+                return self._resolved(ran.run, ran.tokens, read)
+            except _Unmade as unmade:
+                wanted = unmade
+            untouched = Ran(Run(ran.run.model, ran.run.prompt, ()), wanted.tokens, ran.fingerprint)
+            layers = wanted.layers
+            by_site = dict(layers) if isinstance(layers, Mapping) else {}
+            common = None if layers is None or isinstance(layers, Mapping) else tuple(layers)
+            sites = {site: by_site.get(site, common) for site in wanted.sites}
+            made[_source(wanted.tokens, wanted.sites, layers)] = yield from self._read(untouched, sites)
+            yield None  # here it can be stopped
+
+    def _cached(self, key: Hashable, site: str, rows: tuple[int, ...] | None) -> Any:
+        """The site's array and its layers from the cache; one position of a site also where the whole site is there."""
+        from mi_widgets.compute.forward import take_position
+
+        found = self._cache.find((key, site), rows)
+        if found is None and "@" in site:
+            whole = self._cache.find((key, site.partition("@")[0]), rows)
+            found = None if whole is None else (take_position(site, whole[0]), whole[1])
+        return found
+
+
+def _rows(site: str, layers: Layers, every: tuple[int, ...]) -> tuple[int, ...] | None:
+    """The layers that the array of `site` holds; None for what stands once in a model."""
+    from mi_widgets.compute.forward import in_block
+
+    if not in_block(site):
+        return None
+    return every if layers is None else layers
+
+
+def _source(tokens: Tokens, sites: Sequence[str], layers: Any) -> Hashable:
+    chosen = tuple(sorted(layers.items())) if isinstance(layers, Mapping) else layers
+    return tokens.ids.tobytes(), tuple(sites), chosen if chosen is None else tuple(chosen)
+
+
+def _union(needs: Sequence[Need]) -> dict[str, Layers]:
+    """Every site that these want, of all layers that some of them wants of it."""
+    sites: dict[str, list[Layers]] = {}
+    for need in needs:
+        for site, layers in need.wanted.items():
+            sites.setdefault(site, []).append(layers)
+    return {site: union(layers) for site, layers in sites.items()}
+
+
+def _answered(ran: Ran, activations: Activations, needs: Sequence[Need]) -> dict[int, Answered | Exception]:
+    """One answer for each choice of layers, shared by the needs that want it."""
+    alike: dict[Hashable, list[Need]] = {}
+    for need in needs:
+        own = set(need.wanted.values())
+        alike.setdefault(own.pop() if len(own) == 1 else tuple(sorted(need.wanted.items())), []).append(need)
+    every = tuple(range(int(ran.run.model.cfg.n_layers)))
+    answers: dict[int, Answered | Exception] = {}
+    for group in alike.values():
+        wanted = _union(group)
+        rows = {site: _rows(site, layers, every) for site, layers in wanted.items()}
+        chosen = {layers for layers in rows.values() if layers is not None}
+        if len(chosen) > 1:
+            found = _each(activations, rows)
+        else:
+            common = group[0].layers
+            found = activations.only(next(iter(chosen), every if common is None else common), wanted)
+        answers |= dict.fromkeys(map(id, group), Answered(ran.tokens, found, ran.run))
+    return answers
+
+
+def _each(activations: Activations, rows: Mapping[str, tuple[int, ...] | None]) -> Activations:
+    """The sites, each of its own layers."""
+    from mi_widgets.compute.forward import Activations
+
+    arrays = {site: activations.only(layers, [site]).arrays[site] for site, layers in rows.items()}
+    own = {site: layers for site, layers in rows.items() if layers is not None}
+    together = tuple(sorted({layer for layers in own.values() for layer in layers}))
+    return Activations(together, arrays, activations.was_training, activations.interventions, rows=own)
