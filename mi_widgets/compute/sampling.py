@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from mi_widgets.compute.forward import KeptKeys, forward
+from mi_widgets.compute.forward import Activations, KeptKeys, forward_steps
 from mi_widgets.compute.interventions import Interventions, resolve
 from mi_widgets.compute.not_finite import LOGITS, not_finite, refusal
 from mi_widgets.compute.output import LAST_LOGITS
@@ -88,11 +88,13 @@ def sample_steps(
     beyond_context: bool = False,
     interventions: Interventions = (),
     prepend_bos: bool | None = None,
+    pausing: bool = False,
 ) -> Steps[Continuation]:
     """`sample` as a generator of `Step`, one after each token; `partial` holds the ids written so far, `list[int]`.
 
     Nothing is run before the first step is asked for, but options out of range raise there. `prepend_bos` is for other
-    prompts that interventions name.
+    prompts that interventions name. With `pausing` a pass over more than one position pauses between its blocks, as in
+    `compute.forward_steps`: of those further steps `partial` is None.
     """
     check_sampling(n_tokens, temperature, top_p, seed)
     n_tokens, temperature, top_p, seed = int(n_tokens), float(temperature), float(top_p), int(seed)
@@ -103,7 +105,10 @@ def sample_steps(
     kept = _Kept(model, edits.whole)
     ids, new, log_probs = tokens.ids, [], []
     while len(new) < n_tokens and not (new and new[-1] in ends):
-        passed = forward(model, ids, (LAST_LOGITS,), (), writes=edits.writes, keys=kept.keys())
+        keys = kept.keys()
+        long = pausing and len(ids) - (0 if keys is None else keys.positions) > 1
+        passing = forward_steps(model, ids, (LAST_LOGITS,), (), writes=edits.writes, pausing=long, keys=keys)
+        passed = yield from _silent(passing, len(new), n_tokens)
         logits = passed.arrays[LAST_LOGITS]
         if not np.isfinite(logits.max()):  # of NaN the largest is NaN too
             raise refusal(not_finite(model, ids, writes=edits.writes))
@@ -127,6 +132,19 @@ def sample_steps(
         model=describe(model).label,
         interventions=edits.interventions,
     )
+
+
+def _silent(passing: Steps[Activations], done: int, total: int) -> Steps[Activations]:
+    """The steps of a pass as steps between two tokens."""
+    try:
+        while True:
+            try:
+                next(passing)
+            except StopIteration as finished:
+                return finished.value
+            yield Step(done, total)
+    finally:
+        passing.close()
 
 
 class _Kept:

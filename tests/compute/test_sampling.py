@@ -217,6 +217,26 @@ class TestSteps:
         assert [(step.done, step.total) for step in seen] == [(count, 5) for count in range(1, 6)]
         assert [step.partial for step in seen] == [result.ids[:count].tolist() for count in range(1, 6)]
 
+    def test_the_pass_over_the_prompt_pauses_where_asked_to(self, model):
+        want = compute.sample(model, IDS, 3, temperature=0, stop_at_eos=False).ids.tolist()
+        before = state_of(model)
+        seen = []
+        for step in sample_steps(model, tokenize(model, IDS), 3, temperature=0, stop_at_eos=False, pausing=True):
+            seen.append(step.partial)
+        assert state_of(model) == before
+        pauses = seen.index(want[:1])
+        assert pauses >= 2  # before each of the two blocks
+        assert seen[:pauses] == [None] * pauses
+        assert seen[pauses:] == [want[:1], want[:2], want]  # new positions alone are not worth a thread
+
+    def test_stopped_in_a_pause_it_leaves_nothing(self, model):
+        model("w3")
+        before = state_of(model)
+        steps = sample_steps(model, tokenize(model, IDS), 3, pausing=True)
+        next(steps)
+        steps.close()
+        assert state_of(model) == before
+
     def test_the_model_is_left_as_it_was_also_when_stopped(self, model):
         model.train()
         model("w3")  # transformers installs hooks of its own in a first pass, and leaves them
