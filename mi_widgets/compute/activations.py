@@ -161,9 +161,12 @@ class SiteLayers:
     ) -> None:
         self._first = first
         self._every = tuple(range(first, n_layers))
-        self._by_site = dict(layers) if isinstance(layers, Mapping) else {}
-        alike = layers is None or isinstance(layers, Mapping)
-        self._common = self._every if alike else tuple(layers)  # type: ignore[arg-type]
+        self._by_site: dict[str, Iterable[int] | None] = {}
+        self._common = self._every
+        if isinstance(layers, Mapping):
+            self._by_site = {str(site): chosen for site, chosen in layers.items()}
+        elif layers is not None:
+            self._common = tuple(layers)
 
     def of(self, site: str) -> tuple[int, ...]:
         """Of one site; -1 alone where it stands once.

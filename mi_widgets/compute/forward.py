@@ -177,7 +177,8 @@ def _forward(
     stacks = {site: Stack(site, chosen.of(site), lowest, made.first) for site in hooked}
     before: list[tuple[str, Any]] = []
     behind: list[tuple[str, Any]] = []
-    for site in dict.fromkeys([*hooked, *(readers or {})]):
+    named: list[str] = [*hooked, *(readers or {})]
+    for site in dict.fromkeys(named):
         takers = [taker for taker in (stacks.get(site), (readers or {}).get(site)) if taker is not None]
         into = before if is_unwritten(site) else behind
         for layer in chosen.of(site):

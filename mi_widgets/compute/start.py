@@ -54,9 +54,9 @@ class Start:
                 f"the residual has shape {list(self.residual.shape)}; it must be [run, position, d_model], "
                 f"here [run, {positions}, {width}]."
             )
-        blocks = getattr(model, "blocks", None)
-        alone = blocks is not None and len(blocks) == n_layers
-        if not alone or not all(getattr(block, "hook_out_is_single_residual_stream", True) for block in blocks):
+        blocks = list(getattr(model, "blocks", ()))
+        alone = all(getattr(block, "hook_out_is_single_residual_stream", True) for block in blocks)
+        if len(blocks) != n_layers or not alone:
             raise ModelError(
                 "a pass of this architecture cannot start above its first block.", "Run it whole, without start."
             )

@@ -99,7 +99,7 @@ class Clock:
             sites: as `compute.forward` takes them.
             layers: how many blocks they are kept of, or which, or which by site; all that are run if None.
             runs: prompts in the batch.
-            gradients: what is kept are gradients (`compute.gradients`): a pass forward and back.
+            gradients: what is kept are gradients (`compute.forward.gradients`): a pass forward and back.
             start: the first block that is run.
             new: positions that are run, where keys and values of those before are kept; all if None.
         """
