@@ -119,8 +119,14 @@ def _windows(model: Any, cfg: Any, n_layers: int) -> tuple[int | None, ...]:
 
 def modules_of(model: Any) -> list[Any]:
     """Every module of the model, once. A Bridge keeps the Hugging Face model it wraps outside its own tree."""
-    trees = (model, getattr(model, "original_model", None))
-    found = {id(module): module for tree in trees if tree is not None for module in tree.modules()}
+    # By hand: a pass asks, so each sampled token does, and torch's own `modules()` takes several times as long.
+    found: dict[int, Any] = {}
+    waiting = [tree for tree in (getattr(model, "original_model", None), model) if tree is not None]
+    while waiting:
+        module = waiting.pop()
+        if id(module) not in found:
+            found[id(module)] = module
+            waiting += [child for child in reversed(module._modules.values()) if child is not None]
     return list(found.values())
 
 
@@ -159,16 +165,27 @@ def fingerprint(model: Any) -> tuple[Any, ...]:
     Edits through `.data` go unseen (torch does not count them): call `Session.refresh()` after those. Hooks of a pass
     of ours that is in a pause do not count.
     """
+    return weights_fingerprint(model), hash(own_hooks(model)), bool(getattr(model, "compatibility_mode", False))
+
+
+def own_hooks(model: Any, modules: Sequence[Any] | None = None) -> tuple[tuple[int, int], ...]:
+    """The user's own hooks on the model's modules: the place of the module, and the hook's number. Those of libraries
+    and of our own passes do not count.
+
+    Args:
+        model: a TransformerBridge.
+        modules: where to look; all of the model's if None.
+    """
     # Torch numbers its hooks and never reuses a number; ids of handle objects come back after a removal.
     with lock_of(model):  # a pass on another thread may be putting hooks there
-        hooks = tuple(
+        return tuple(
             (place, number)
-            for place, module in enumerate(modules_of(model))
+            for place, module in enumerate(modules_of(model) if modules is None else modules)
             for table in (module._forward_pre_hooks, module._forward_hooks)
+            if table
             for number, function in table.items()
             if (hasattr(module, "fwd_hooks") or not _of_libraries(function)) and not _of_ours(function)
         )
-    return weights_fingerprint(model), hash(hooks), bool(getattr(model, "compatibility_mode", False))
 
 
 def weights_fingerprint(model: Any) -> int:

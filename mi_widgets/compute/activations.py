@@ -5,7 +5,7 @@ Runs no model and knows nothing of hooks.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,13 +13,15 @@ import numpy as np
 import torch
 
 from mi_widgets.compute.output import is_output
-from mi_widgets.errors import ModelError, UnreadError
+from mi_widgets.errors import DataError, ModelError, UnreadError
 
 #: Which blocks: all if None.
 Layers = tuple[int, ...] | None
 
 #: Sites that stand once in a model, not in each block, by their first name. (`"blocks.0.…"` names one block.)
 OUTSIDE = {"hook_embed", "hook_pos_embed", "embed", "pos_embed", "ln_final", "unembed", "blocks"}
+#: Those of them that stand below the first block.
+EMBEDDING = {"hook_embed", "hook_pos_embed", "embed", "pos_embed"}
 
 
 def in_block(site: str) -> bool:
@@ -41,6 +43,12 @@ def unwritten(site: str) -> str:
 def hook_of(site: str) -> str:
     """The hook's own name, without what `at_position` and `unwritten` say."""
     return site.partition("@")[0].removesuffix("^")
+
+
+def hook_in(site: str, layer: int) -> str:
+    """The full name of the hook of one block, e.g. `"blocks.2.attn.hook_z"`; of a site that stands once the layer is
+    -1, and its name the hook's own."""
+    return f"blocks.{layer}.{hook_of(site)}" if layer >= 0 else hook_of(site)
 
 
 def is_unwritten(site: str) -> bool:
@@ -73,6 +81,8 @@ class Activations:
         rows: by site, the layers that its array holds, where they are not `layers`.
         interventions: made in the run, `data.interventions`.
         writes: what they were in the pass, so that it can be made again; `compute.forward.Write`.
+        first: place in the prompt of the first position that the arrays hold; 0 unless keys and values of those before
+            were kept.
         arrays: by site. A hook of every block (`"attn.hook_pattern"`): float32 `[layer, …]`, the activation's own
             axes without batch; of a batch of runs `[layer, run, …]`. A hook that stands once
             (`"ln_final.hook_scale"`): float32, its own axes without batch; of a batch `[run, …]`. What is kept of the
@@ -91,6 +101,7 @@ class Activations:
     rows: dict[str, tuple[int, ...]] = field(default_factory=dict)
     known: dict[str, Any] = field(default_factory=dict, repr=False)
     writes: tuple[Any, ...] = field(default=(), repr=False)
+    first: int = 0
     seconds: float = 0.0
 
     def __post_init__(self) -> None:
@@ -110,8 +121,16 @@ class Activations:
             for site in names
         }
         known = self.known if chosen == self.layers else {}  # what is known is of these layers
-        own = {"known": known, "writes": self.writes, "seconds": self.seconds}
-        return Activations(chosen, arrays, self.was_training, self.interventions, **own)
+        return Activations(
+            chosen,
+            arrays,
+            self.was_training,
+            self.interventions,
+            known=known,
+            writes=self.writes,
+            first=self.first,
+            seconds=self.seconds,
+        )
 
     @property
     def nbytes(self) -> int:
@@ -128,6 +147,68 @@ def _taken(array: np.ndarray, held: tuple[int, ...], chosen: tuple[int, ...]) ->
     return array[rows[0] if rows else 0 :][: len(rows)] if side_by_side else array[rows]
 
 
+class SiteLayers:
+    """The layers that each site is read in.
+
+    Args:
+        n_layers: blocks of the model.
+        layers: which blocks, or which by site; all that are run for None, and for a site that is not named.
+        first: the first block that is run.
+    """
+
+    def __init__(
+        self, n_layers: int, layers: Iterable[int] | Mapping[str, Iterable[int] | None] | None, first: int = 0
+    ) -> None:
+        self._first = first
+        self._every = tuple(range(first, n_layers))
+        self._by_site: dict[str, Iterable[int] | None] = {}
+        self._common = self._every
+        if isinstance(layers, Mapping):
+            self._by_site = {str(site): chosen for site, chosen in layers.items()}
+        elif layers is not None:
+            self._common = tuple(layers)
+
+    def of(self, site: str) -> tuple[int, ...]:
+        """Of one site; -1 alone where it stands once.
+
+        Raises:
+            ModelError: something that is not computed in this pass.
+        """
+        if not in_block(site):
+            if self._first and not is_output(site):
+                check_computed(site, self._first)
+            return (-1,)
+        chosen = self._by_site.get(site, self._common)
+        rows = self._every if chosen is None else tuple(chosen)
+        for layer in rows:
+            if layer < self._first:
+                raise passed_over(f"blocks.{layer}.{site}", self._first)
+        return rows
+
+    def record(self, sites: Iterable[str]) -> tuple[tuple[int, ...], dict[str, tuple[int, ...]]]:
+        """`layers` and `rows` of the `Activations` that hold `sites`."""
+        rows = {site: self.of(site) for site in sites if in_block(site)}
+        if not self._by_site:
+            return self._common, {}
+        return tuple(sorted({layer for held in rows.values() for layer in held})), rows
+
+
+def check_computed(hook: str, first: int) -> None:
+    """Raise ModelError where `hook`, in full, stands before block `first`, at which the pass starts."""
+    parts = hook_of(hook).split(".")
+    below = parts[0] == "blocks" and len(parts) > 1 and parts[1].isdecimal() and int(parts[1]) < first
+    if below or parts[0] in EMBEDDING:
+        raise passed_over(hook, first)
+
+
+def passed_over(hook: str, first: int) -> ModelError:
+    """That `hook` stands below the block that the pass starts at."""
+    return ModelError(
+        f"{hook} is not computed: the pass starts at layer {first}.",
+        f"Name layers from {first} on, or run the whole model.",
+    )
+
+
 class Stack:
     """Collects one site over its layers into one preallocated array.
 
@@ -135,10 +216,18 @@ class Stack:
         site: its name; of one position alone (`at_position`), only that is kept.
         layers: model layer number of each row.
         lowest: attention scores at or below it are masked ones, kept as NaN. None: all are kept as they come.
+        first: place in the prompt of the first position of what comes.
+
+    Raises:
+        DataError: a site of a position before that.
     """
 
-    def __init__(self, site: str, layers: tuple[int, ...], lowest: float | None) -> None:
+    def __init__(self, site: str, layers: tuple[int, ...], lowest: float | None, first: int = 0) -> None:
         self.site, self._lowest = site, lowest
+        name, _, position = site.partition("@")
+        if position and int(position) < first:
+            raise DataError(f"{site} is not computed: the keys and values of the positions before {first} were kept.")
+        self._taken = at_position(name, int(position) - first) if position else None
         self.rows = len(layers)
         self._row = {layer: row for row, layer in enumerate(layers)}
         self.filled: set[int] = set()
@@ -147,8 +236,8 @@ class Stack:
     def __call__(self, layer: int, activation: torch.Tensor) -> None:
         """Keep one layer's activation. Raises ModelError where its shape is not that of the others."""
         row = self._row[layer]
-        if "@" in self.site:
-            activation = take_position(self.site, activation)
+        if self._taken is not None:
+            activation = take_position(self._taken, activation)
         if self.array is None:
             self.array = torch.empty((self.rows, *activation.shape), dtype=torch.float32)
         if self.array.shape[1:] != activation.shape:

@@ -21,8 +21,11 @@ from mi_widgets.compute.activations import (  # some only offered here
     SCORES,
     Activations,
     Layers,
+    SiteLayers,
     Stack,
     at_position,
+    check_computed,
+    hook_in,
     hook_of,
     in_block,
     is_unwritten,
@@ -31,29 +34,43 @@ from mi_widgets.compute.activations import (  # some only offered here
     unwritten,
 )
 from mi_widgets.compute.ahead import Ahead
+from mi_widgets.compute.kept_keys import KeptKeys
 from mi_widgets.compute.lockstep import AtOnce, can_pause, in_lockstep
 from mi_widgets.compute.output import complete, foretells, is_output, kept_output
+from mi_widgets.compute.start import Start, pass_over, put_back
 from mi_widgets.compute.step import Steps, run
-from mi_widgets.compute.undisturbed import OwnHook, OwnWrite, take_away, train_again, without_gradients
-from mi_widgets.errors import ModelError
+from mi_widgets.compute.taps import Tap, copied, derivatives
+from mi_widgets.compute.undisturbed import (
+    OwnHook,
+    OwnWrite,
+    take_away,
+    train_again,
+    with_gradients,
+    without_gradients,
+)
+from mi_widgets.errors import DataError, ModelError
 from mi_widgets.models import modules_of
 
 __all__ = [
     "PATTERN",
     "SCORES",
     "Activations",
+    "KeptKeys",
     "Reader",
+    "Start",
     "Write",
     "at_position",
     "forward",
     "forward_steps",
+    "gradients",
+    "hook_of",
     "in_block",
     "take_position",
     "unwritten",
 ]
 
-#: Called in the pass with (layer, activation without its batch axis, in its own dtype and device). Of a site that
-#: stands once the layer is -1.
+#: Called in the pass with (layer, activation without its batch axis, in its own dtype and device); of a batch of runs
+#: with that axis. Of a site that stands once the layer is -1.
 Reader = Callable[[int, torch.Tensor], None]
 
 
@@ -79,6 +96,9 @@ def forward(
     readers: dict[str, Reader] | None = None,
     writes: Sequence[Write] = (),
     interventions: tuple[Any, ...] = (),
+    *,
+    start: Start | None = None,
+    keys: KeptKeys | None = None,
 ) -> Activations:
     """Run the model once, in evaluation mode and without gradients.
 
@@ -87,24 +107,30 @@ def forward(
 
     Args:
         model: a TransformerBridge.
-        ids: int64 `[position]`.
+        ids: int64 `[position]`; or `[run, position]`, a batch of prompts of one length: then arrays and readers'
+            activations have an axis of runs, behind that of layers.
         sites: hook names within a block, e.g. `"attn.hook_pattern"`, or of the whole model, e.g.
             `"ln_final.hook_scale"`; either of one position alone (`at_position`); or names of
             `output.OUTPUT_SITES` or `output.LAST_LOGITS`. Each becomes an array. Of a hook also what stood there
             before anything was written (`unwritten`).
-        layers: which blocks; all if None. Or by site; all for a site that is not named.
+        layers: which blocks; all that are run if None. Or by site; all for a site that is not named.
         readers: further functions by site, called in the pass after the site is stored.
         writes: what is changed in the pass; readers and arrays see what was written.
         interventions: what the writes were made from, to be named in results.
+        start: begin at a block with a given residual stream; the blocks below are not run. With a residual of several
+            runs, `ids` `[position]` stand for each of them, and the pass is a batch.
+        keys: keys and values that passes over the beginning of `ids` have kept: only the positions behind are run, and
+            the arrays hold those (`Activations.first`). The pass adds to them, unless it starts above block 0.
 
     Returns:
         Activations with one array for each site.
 
     Raises:
-        ModelError: a site that this architecture does not have, or whose hook never fired; or next tokens asked of a
-            model that has read them.
+        ModelError: a site that this architecture does not have, that is below the start, or whose hook never fired; or
+            next tokens asked of a model that has read them.
+        DataError: a start or kept keys that do not fit.
     """
-    return run(forward_steps(model, ids, sites, layers, readers, writes, interventions))
+    return run(forward_steps(model, ids, sites, layers, readers, writes, interventions, start=start, keys=keys))
 
 
 def forward_steps(
@@ -116,6 +142,9 @@ def forward_steps(
     writes: Sequence[Write] = (),
     interventions: tuple[Any, ...] = (),
     pausing: bool = False,
+    *,
+    start: Start | None = None,
+    keys: KeptKeys | None = None,
 ) -> Steps[Activations]:
     """`forward` as steps.
 
@@ -125,7 +154,7 @@ def forward_steps(
     """
 
     def whole(pace: AtOnce) -> Activations:
-        return _forward(model, ids, sites, layers, readers, writes, interventions, pace)
+        return _forward(_Pass(model, ids, writes, start, keys), sites, layers, readers, interventions, pace)
 
     if pausing and can_pause(model):
         return (yield from in_lockstep(model, whole))
@@ -134,70 +163,214 @@ def forward_steps(
 
 @without_gradients
 def _forward(
-    model: Any,
-    ids: np.ndarray,
+    made: _Pass,
     sites: Sequence[str],
     layers: Iterable[int] | Mapping[str, Layers] | None,
     readers: dict[str, Reader] | None,
-    writes: Sequence[Write],
     interventions: tuple[Any, ...],
     pace: AtOnce,
 ) -> Activations:
-    every = tuple(range(int(model.cfg.n_layers)))
-    own = dict(layers) if isinstance(layers, Mapping) else {}
-    common = every if layers is None or isinstance(layers, Mapping) else tuple(layers)
-
-    def layers_of(site: str) -> tuple[int, ...]:
-        chosen = own.get(site) if site in own else common
-        return (every if chosen is None else chosen) if in_block(site) else (-1,)
-
+    model = made.model
+    chosen = SiteLayers(int(model.cfg.n_layers), layers, made.first_layer)
     lowest = max(torch.finfo(torch.float32).min, torch.finfo(_dtype(model)).min) / 2
     hooked = [site for site in sites if not is_output(site)]
-    stacks = {site: Stack(site, layers_of(site), lowest) for site in hooked}
-    hooks: list[tuple[str, Any]] = []
+    stacks = {site: Stack(site, chosen.of(site), lowest, made.first) for site in hooked}
     before: list[tuple[str, Any]] = []
-    for site in dict.fromkeys([*hooked, *(readers or {})]):
+    behind: list[tuple[str, Any]] = []
+    named: list[str] = [*hooked, *(readers or {})]
+    for site in dict.fromkeys(named):
         takers = [taker for taker in (stacks.get(site), (readers or {}).get(site)) if taker is not None]
-        name = hook_of(site)
-        for layer in layers_of(site):
-            at = f"blocks.{layer}.{name}" if layer >= 0 else name
-            taken = [(at, OwnHook(partial(taker, layer))) for taker in takers]
-            if is_unwritten(site):
-                before += taken
-            else:
-                hooks += taken
-    hooks = [*before, *((write.hook, OwnWrite(write.act)) for write in writes), *hooks]
+        into = before if is_unwritten(site) else behind
+        for layer in chosen.of(site):
+            into += [(hook_in(site, layer), OwnHook(partial(taker, layer), made.batch)) for taker in takers]
     wanted = [site for site in sites if is_output(site)]
-    ahead = Ahead(model) if foretells(wanted) else None
-    hooks += ahead.hooks() if ahead is not None else []
+    ahead = Ahead(model) if foretells(wanted) and not made.first else None  # kept keys: looked at when they were made
+    behind += ahead.hooks() if ahead is not None else []
     output: dict[str, np.ndarray] = {}
-    tokens = torch.tensor(np.asarray(ids), dtype=torch.long)[None].to(_input_device(model))
     with pace.holding(model):
-        logits, was_training = _run(model, tokens, hooks, bool(wanted), pace)
+        logits, was_training = made.run(behind, bool(wanted), pace, before)
     if wanted:
-        output = kept_output(logits[0], tokens[0], wanted, pace.heard)
+        several = [kept_output(*each, wanted, pace.heard) for each in zip(logits, made.tokens, strict=True)]
+        output = {
+            site: np.stack([kept[site] for kept in several]) if made.batch else several[0][site] for site in wanted
+        }
     if ahead is not None:
-        ahead.check(complete(output), alone=tokens.shape[1] == 1)
+        ahead.check(complete(output), alone=made.tokens.shape[1] == 1)
     for site, stack in stacks.items():
         if len(stack.filled) != stack.rows:
             raise unread(site, stack)
-    in_blocks = {site: layers_of(site) for site in hooked if in_block(site)}
+    held, rows = chosen.record(hooked)
     return Activations(
-        layers=tuple(sorted({layer for held in in_blocks.values() for layer in held})) if own else common,
+        layers=held,
         arrays={site: stack.result(in_block(site)) for site, stack in stacks.items()}
         | {site: output[site] for site in wanted},
         was_training=was_training,
         interventions=interventions,
-        writes=tuple(writes),
-        rows=in_blocks if own else {},
+        rows=rows,
+        writes=made.writes,
+        first=made.first,
         seconds=pace.seconds,
     )
 
 
+def gradients(
+    model: Any,
+    ids: np.ndarray,
+    metric: Callable[[torch.Tensor], torch.Tensor],
+    sites: Sequence[str],
+    layers: Iterable[int] | Mapping[str, Layers] | None = None,
+    writes: Sequence[Write] = (),
+    interventions: tuple[Any, ...] = (),
+    *,
+    readers: dict[str, Reader] | None = None,
+    start: Start | None = None,
+) -> tuple[float, Activations]:
+    """A number made of the logits, and its gradients by activations: one pass forward and one back.
+
+    A gradient is by what stands at the hook, as a `Write` there would change it, with all else as it is. No
+    parameter's `.grad` is touched, and it does not matter whether any wants a gradient. All else is as for `forward`.
+
+    Args:
+        model: a TransformerBridge.
+        ids: int64 `[position]`, or `[run, position]`.
+        metric: called with the logits `[run, position, d_vocab]`, in the model's number type and on its device, of one
+            run too; returns one number as a tensor. Where it sums over runs, the gradients of each run are its own.
+        sites: hook names, as for `forward`, but for outputs.
+        layers: which blocks, as for `forward`.
+        writes: what is changed in the pass. A gradient at the same hook is by what was written.
+        interventions: what the writes were made from, to be named in results.
+        readers: functions by site, called in the pass with the activations themselves.
+        start: as for `forward`.
+
+    Returns:
+        The number, and the gradients in the place of the activations: float32 on the CPU, of the same axes.
+
+    Raises:
+        ModelError: as `forward`; or a site that the logits do not depend on, for what stands there is a copy.
+        DataError: a metric that does not give one number made of the logits, or an output as a site.
+    """
+    return _gradients(model, ids, metric, sites, layers, writes, interventions, readers or {}, start)
+
+
+@with_gradients
+def _gradients(
+    model: Any,
+    ids: np.ndarray,
+    metric: Callable[[torch.Tensor], torch.Tensor],
+    sites: Sequence[str],
+    layers: Iterable[int] | Mapping[str, Layers] | None,
+    writes: Sequence[Write],
+    interventions: tuple[Any, ...],
+    readers: dict[str, Reader],
+    start: Start | None,
+) -> tuple[float, Activations]:
+    made = _Pass(model, ids, writes, start, None)
+    if any(map(is_output, sites)):
+        raise DataError("gradients are by activations, not by outputs.", "Name hooks, e.g. hook_resid_post.")
+    if any(parameter.is_inference() for parameter in model.parameters()):
+        raise ModelError("a model made within torch.inference_mode() has no gradients.", "Load it outside.")
+    chosen = SiteLayers(int(model.cfg.n_layers), layers, made.first_layer)
+    taps = {(site, layer): Tap() for site in sites for layer in chosen.of(site)}
+    before: list[tuple[str, Any]] = []
+    behind: list[tuple[str, Any]] = []
+    for (site, layer), tap in taps.items():
+        (before if is_unwritten(site) else behind).append((hook_in(site, layer), OwnWrite(tap)))
+    for site, reader in readers.items():
+        into = before if is_unwritten(site) else behind
+        into += [(hook_in(site, layer), OwnHook(partial(reader, layer), made.batch)) for layer in chosen.of(site)]
+    stacks = {site: Stack(site, chosen.of(site), None) for site in sites}
+    pace = AtOnce()
+    with pace.holding(model):
+        logits, was_training = made.run(behind, True, pace, before)
+        value = metric(logits)
+        fired = {key: tap.edge for key, tap in taps.items() if tap.edge is not None}
+        for (site, layer), gradient in zip(fired, derivatives(value, list(fired.values())), strict=True):
+            if gradient is None:
+                raise copied(hook_in(site, layer))
+            stacks[site](layer, (gradient if made.batch else gradient[0]).detach())
+    for site, stack in stacks.items():
+        if len(stack.filled) != stack.rows:
+            raise unread(site, stack)
+    held, rows = chosen.record(sites)
+    arrays = {site: stack.result(in_block(site)) for site, stack in stacks.items()}
+    found = Activations(held, arrays, was_training, interventions, rows, writes=made.writes, seconds=pace.seconds)
+    return float(value.detach()), found
+
+
+class _Pass:
+    """One pass in the making: what is run, from where, and what is written in it."""
+
+    def __init__(
+        self, model: Any, ids: np.ndarray, writes: Sequence[Write], start: Start | None, keys: KeptKeys | None
+    ) -> None:
+        ids = np.asarray(ids)
+        if ids.ndim not in (1, 2) or not ids.size:
+            raise DataError(f"ids have shape {list(ids.shape)}; they must be [position] or [run, position].")
+        if keys is not None:
+            keys.check(model, ids)
+        self.model, self.writes, self._ids, self._keys = model, tuple(writes), ids, keys
+        #: Place in the prompt of the first position that is run.
+        self.first = 0 if keys is None else keys.positions
+        tokens = torch.tensor(ids[..., self.first :], dtype=torch.long)
+        tokens = tokens if tokens.ndim == 2 else tokens[None]
+        self.first_layer, self._residual = 0, None
+        if start is not None:
+            self.first_layer = int(start.layer)
+            self._residual = start.tensor(model, tokens.shape[1])
+            tokens = tokens if len(tokens) > 1 else tokens.expand(len(self._residual), -1)
+            if len(tokens) != len(self._residual):
+                raise DataError(f"ids are of {len(tokens)} runs and the residual of {len(self._residual)}.")
+        #: int64 `[run, position]`, those that are run.
+        self.tokens = tokens.to(_input_device(model))
+        #: Whether what is read has an axis of runs.
+        self.batch = ids.ndim == 2 or len(tokens) > 1
+
+    def run(
+        self, behind: list[tuple[str, Any]], logits: bool, pace: AtOnce, before: Sequence[tuple[str, Any]] = ()
+    ) -> tuple[Any, bool]:
+        """The pass: the logits `[run, position, d_vocab]` (or None), and whether the model was in training mode.
+
+        Args:
+            behind: hooks by name, called behind the writes.
+            logits: whether they are wanted.
+            pace: of the pass.
+            before: hooks called before anything is written, but behind the start.
+        """
+        hooks: list[tuple[str, Any]] = [(write.hook, OwnWrite(write.act, self.first)) for write in self.writes]
+        if self.first_layer:
+            for name, _ in hooks:
+                check_computed(name, self.first_layer)
+        hooks = [*before, *hooks, *behind]
+        below: Sequence[Any] = ()
+        if self._residual is not None:
+            below = self.model.blocks[: self.first_layer]
+            hooks.insert(0, (hook_in("hook_resid_pre", self.first_layer), OwnWrite(self._begin)))
+        past = None if self._keys is None else self._keys.for_pass(self.model)
+        if self._keys is not None and self.first_layer and not self.first:
+            past = None  # only the blocks above would keep theirs
+        found = _run(self.model, self.tokens, hooks, logits, below, past, pace)
+        if self._keys is not None and not self.first_layer:
+            self._keys.keep(self.model, self._ids, past)
+        return found
+
+    def _begin(self, activation: torch.Tensor, _first: int) -> torch.Tensor:
+        assert self._residual is not None
+        if activation.shape != self._residual.shape:
+            raise ModelError("the blocks of this architecture cannot be passed over.", "Run it whole, without start.")
+        return self._residual.to(activation, copy=True)  # the caller's own is not to be written into
+
+
 def _run(
-    model: Any, tokens: torch.Tensor, hooks: list[tuple[str, Any]], logits: bool, pace: AtOnce
+    model: Any,
+    tokens: torch.Tensor,
+    hooks: list[tuple[str, Any]],
+    logits: bool,
+    below: Sequence[Any],
+    past: Any,
+    pace: AtOnce,
 ) -> tuple[Any, bool]:
-    """The pass itself: the logits (or None), and whether the model was in training mode."""
+    """The pass itself: the logits (or None), and whether the model was in training mode. The blocks `below` are passed
+    over; `past` holds keys and values of the positions before, and takes those of the new ones."""
     known = model.hook_dict
     absent = [name for name, _ in hooks if name not in known]
     if absent:
@@ -207,27 +380,30 @@ def _run(
     own = [hook for _, hook in hooks]
     training = [module for module in modules_of(model) if module.training]
     was_training = bool(training)
+    kept = {} if past is None else {"past_key_values": past}
     try:
         try:
             for module in training:
                 module.training = False
+            pass_over(below)
             # Put there by hand: once each, where TransformerLens would call them by every name of the hook; and
             # permanent, so that a reset_hooks() of the user's, while the pass pauses, leaves them.
             for name, hook in hooks:
                 known[name].add_hook(hook, is_permanent=True)
             pace.attend(model, training)
-            return model.forward(tokens, return_type="logits" if logits else None), was_training
+            return model.forward(tokens, return_type="logits" if logits else None, **kept), was_training
         finally:
             pace.settle()
-            _restore(training, points, own)
+            _restore(training, points, own, below)
     finally:
-        _restore(training, points, own)
+        _restore(training, points, own, below)
 
 
-def _restore(training: list[torch.nn.Module], points: Iterable[Any], own: Iterable[Any]) -> None:
-    """Flags and hooks as they were; may be called again."""
+def _restore(training: list[torch.nn.Module], points: Iterable[Any], own: Iterable[Any], below: Sequence[Any]) -> None:
+    """Flags, hooks and blocks as they were; may be called again."""
     train_again(training)
     take_away(points, own)
+    put_back(below)
 
 
 def _dtype(model: Any) -> torch.dtype:

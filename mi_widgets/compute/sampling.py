@@ -1,7 +1,8 @@
 """The model writes on: one token after another, drawn from its own distribution or the likeliest.
 
-Every token costs one forward pass over all before it (no key-value cache), so that each is drawn from exactly the
-logits that the views show. Knows nothing of sessions, widgets or pages.
+A token costs a pass over one position: keys and values of those before are kept. Each is drawn from the logits that
+the views show, to the last digits of a float32 (some architectures keep none; then exactly, at the cost of a whole pass
+each). Knows nothing of sessions, widgets or pages.
 """
 
 from __future__ import annotations
@@ -13,14 +14,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from mi_widgets.compute.forward import forward
+from mi_widgets.compute.forward import Activations, KeptKeys, forward_steps
+from mi_widgets.compute.interventions import Interventions, resolve
 from mi_widgets.compute.not_finite import LOGITS, not_finite, refusal
 from mi_widgets.compute.output import LAST_LOGITS
 from mi_widgets.compute.step import Step, Steps, run
 from mi_widgets.data import Continuation, Tokens
 from mi_widgets.data.integers import is_integer, is_number, truth
 from mi_widgets.errors import DataError, PromptError
-from mi_widgets.models import Prompt, describe, has_tokenizer, token_strings, tokenize
+from mi_widgets.models import Prompt, describe, has_tokenizer, modules_of, own_hooks, token_strings, tokenize
 
 #: Sums of probabilities that differ by less than this are the same: what double precision adds over a vocabulary.
 ROUNDING = 1e-12
@@ -37,6 +39,7 @@ def sample(
     stop_at_eos: bool = True,
     progress: bool = False,
     beyond_context: bool = False,
+    interventions: Interventions = (),
 ) -> Continuation:
     """Let the model write after a prompt.
 
@@ -53,17 +56,24 @@ def sample(
         stop_at_eos: stop after an end-of-text token (of the model's generation configuration, else the tokenizer's).
         progress: show a bar. Ctrl-C leaves the model as it was.
         beyond_context: let models whose positions are not learned run past `n_ctx`.
+        interventions: made in every pass: `mw.Ablate`, `mw.Add` … Positions are places in the prompt; without
+            positions they act on the new tokens too (but a patch, whose source has none). With a function of the
+            user's own every token costs a whole pass, as it does while hooks of the user's own are on the model: they
+            may expect to see the whole prompt.
 
     Returns:
         Continuation: the new ids, their strings and text, and the log-probability of each under the model itself.
 
     Raises:
         PromptError: a prompt that cannot be run, or no room for so many tokens; the message says how many fit.
-        ModelError: a model whose positions read later ones, or whose logits are not finite.
+        ModelError: a model whose positions read later ones, or whose logits are not finite; or an intervention that
+            cannot act there.
         DataError: an option out of range.
     """
     tokens = tokenize(model, prompt, prepend_bos, beyond_context)
-    steps = sample_steps(model, tokens, n_tokens, temperature, top_p, seed, stop_at_eos, beyond_context)
+    steps = sample_steps(
+        model, tokens, n_tokens, temperature, top_p, seed, stop_at_eos, beyond_context, interventions, prepend_bos
+    )
     return run(steps, progress, "sampling")
 
 
@@ -76,24 +86,36 @@ def sample_steps(
     seed: int = 0,
     stop_at_eos: bool = True,
     beyond_context: bool = False,
+    interventions: Interventions = (),
+    prepend_bos: bool | None = None,
+    pausing: bool = False,
 ) -> Steps[Continuation]:
     """`sample` as a generator of `Step`, one after each token; `partial` holds the ids written so far, `list[int]`.
 
-    Nothing is run before the first step is asked for, but options out of range raise there.
+    Nothing is run before the first step is asked for, but options out of range raise there. `prepend_bos` is for other
+    prompts that interventions name. With `pausing` a pass over more than one position pauses between its blocks, as in
+    `compute.forward_steps`: of those further steps `partial` is None.
     """
     check_sampling(n_tokens, temperature, top_p, seed)
     n_tokens, temperature, top_p, seed = int(n_tokens), float(temperature), float(top_p), int(seed)
     check_room(model, tokens, n_tokens, beyond_context)
     generator = torch.Generator(device="cpu").manual_seed(seed)
     ends = end_ids(model) if truth("stop_at_eos", stop_at_eos) else frozenset()
+    edits = resolve(model, tokens, interventions, prepend_bos=prepend_bos, beyond_context=beyond_context)
+    kept = _Kept(model, edits.whole)
     ids, new, log_probs = tokens.ids, [], []
     while len(new) < n_tokens and not (new and new[-1] in ends):
-        logits = forward(model, ids, (LAST_LOGITS,), ()).arrays[LAST_LOGITS]
+        keys = kept.keys()
+        long = pausing and len(ids) - (0 if keys is None else keys.positions) > 1
+        passing = forward_steps(model, ids, (LAST_LOGITS,), (), writes=edits.writes, pausing=long, keys=keys)
+        passed = yield from _silent(passing, len(new), n_tokens)
+        logits = passed.arrays[LAST_LOGITS]
         if not np.isfinite(logits.max()):  # of NaN the largest is NaN too
-            raise refusal(not_finite(model, ids))
-        chosen = draw(nucleus(logits, temperature, top_p), generator)
+            raise refusal(not_finite(model, ids, writes=edits.writes))
+        own = _log_softmax(logits)
+        chosen = draw(_nucleus(own, temperature, top_p), generator)
         new.append(chosen)
-        log_probs.append(_log_softmax(logits)[chosen])
+        log_probs.append(own[chosen])
         ids = np.append(tokens.ids, new)
         yield Step(len(new), n_tokens, list(new))
     tokenizer = model.tokenizer if has_tokenizer(model) else None
@@ -108,7 +130,49 @@ def sample_steps(
         seed=seed,
         ended=bool(new) and new[-1] in ends,
         model=describe(model).label,
+        interventions=edits.interventions,
     )
+
+
+def _silent(passing: Steps[Activations], done: int, total: int) -> Steps[Activations]:
+    """The steps of a pass as steps between two tokens."""
+    try:
+        while True:
+            try:
+                next(passing)
+            except StopIteration as finished:
+                return finished.value
+            yield Step(done, total)
+    finally:
+        passing.close()
+
+
+class _Kept:
+    """Keys and values from token to token, as long as they are those of the model as it is.
+
+    Args:
+        model: a TransformerBridge.
+        whole: keep none.
+    """
+
+    def __init__(self, model: Any, whole: bool) -> None:
+        self._model, self._whole = model, whole
+        # Found once: a search for each token would cost as much as two blocks of a small model.
+        self._modules = modules_of(model)
+        self._parameters = [*model.parameters(), *model.buffers()]
+        self._keys, self._versions = KeptKeys(), self._now()
+
+    def keys(self) -> KeptKeys | None:
+        """For the next pass; None for a whole one."""
+        if self._whole or own_hooks(self._model, self._modules):
+            self._keys = KeptKeys()
+            return None
+        if self._versions != self._now():  # a weight was edited meanwhile
+            self._keys, self._versions = KeptKeys(), self._now()
+        return self._keys
+
+    def _now(self) -> list[int]:
+        return [0 if held.is_inference() else held._version for held in self._parameters]
 
 
 def nucleus(logits: Any, temperature: float = 1.0, top_p: float = 1.0) -> np.ndarray:
@@ -129,7 +193,11 @@ def nucleus(logits: Any, temperature: float = 1.0, top_p: float = 1.0) -> np.nda
     """
     check_sampling(1, temperature, top_p, 0)
     temperature, top_p = float(temperature), float(top_p)
-    log_probs = _log_softmax(logits)
+    return _nucleus(_log_softmax(logits), temperature, top_p)
+
+
+def _nucleus(log_probs: np.ndarray, temperature: float, top_p: float) -> np.ndarray:
+    """`nucleus` of log-probabilities float64 `[d_vocab]`."""
     if temperature == 0:
         probabilities = np.zeros_like(log_probs)
         probabilities[int(log_probs.argmax())] = 1.0

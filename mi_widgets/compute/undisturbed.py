@@ -26,13 +26,31 @@ set_gradients = torch._C._set_grad_enabled
 
 def without_gradients(function: Callable[Given, Result]) -> Callable[Given, Result]:
     """`function` without a graph; the mode of the calling thread is as before afterwards, also after Ctrl-C."""
+    return _in_mode(function, False)
 
+
+def with_gradients(function: Callable[Given, Result]) -> Callable[Given, Result]:
+    """`function` with a graph, also where the caller has none, or is in inference mode; the mode of the calling thread
+    is as before afterwards, also after Ctrl-C."""
+    inner = _in_mode(function, True)
+
+    @functools.wraps(function)
+    def run(*given: Given.args, **named: Given.kwargs) -> Result:
+        if not torch.is_inference_mode_enabled():
+            return inner(*given, **named)
+        with torch.inference_mode(False):
+            return inner(*given, **named)
+
+    return run
+
+
+def _in_mode(function: Callable[Given, Result], gradients: bool) -> Callable[Given, Result]:
     @functools.wraps(function)
     def run(*given: Given.args, **named: Given.kwargs) -> Result:
         before = torch.is_grad_enabled()
         try:
             try:
-                set_gradients(False)
+                set_gradients(gradients)
                 return function(*given, **named)
             finally:
                 set_gradients(before)
@@ -48,7 +66,8 @@ def train_again(modules: Sequence[torch.nn.Module]) -> None:
     while True:
         try:
             for module in modules:
-                module.training = True
+                if not module.training:  # looking costs much less than setting
+                    module.training = True
             break
         except KeyboardInterrupt as reason:
             interrupted = reason
@@ -61,10 +80,11 @@ class OwnHook:
 
     Args:
         act: called with the activation of the one prompt, without its batch axis and without a graph.
+        runs: it is called with the activations of all runs, `[run, position, …]`, instead.
     """
 
-    def __init__(self, act: Callable[[torch.Tensor], None]) -> None:
-        self._act, self._thread = act, threading.get_ident()
+    def __init__(self, act: Callable[[torch.Tensor], None], runs: bool = False) -> None:
+        self._act, self._runs, self._thread = act, runs, threading.get_ident()
 
     def __repr__(self) -> str:
         """The name that TransformerLens gives the function it makes of this hook."""
@@ -81,7 +101,7 @@ class OwnHook:
     def __call__(self, activation: torch.Tensor, hook: Any = None) -> None:  # noqa: ARG002
         """As TransformerLens calls it."""
         if threading.get_ident() == self._thread:
-            self._act(activation[0].detach())
+            self._act((activation if self._runs else activation[0]).detach())
 
 
 class OwnWrite(OwnHook):

@@ -1,11 +1,11 @@
-"""What a forward pass will cost, said before it starts: seconds and bytes.
+"""What a pass will cost, said before it starts: seconds and bytes; of batches, gradients and parts of a pass too.
 
 Rates are learned from the passes this session has run. Knows nothing of views.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,12 +24,38 @@ LARGE_SECONDS, LARGE_BYTES = 0.1, 8_000_000
 CPU_RATE, GPU_RATE = 2e10, 1e13
 
 
+#: A pass forward and back, in passes forward.
+BACK = 2.0
+#: Numbers that one block holds at its peak for each position: so many residual streams, and for each of its keys so
+#: many in every head.
+BLOCK_WIDTHS, BLOCK_SQUARES = 12, 3
+#: The same of every block, kept for the way back (measured on GPT-2's and Llama's shapes whose weights want gradients;
+#: half the widths where they do not).
+GRAPH_WIDTHS, GRAPH_SQUARES = 32, 1
+FLOAT = 4
+
+
 @dataclass(frozen=True)
 class Estimate:
-    """Seconds of one pass, bytes that it keeps on the CPU."""
+    """What one pass costs.
+
+    Attributes:
+        seconds: of the pass.
+        nbytes: kept on the CPU afterwards.
+        working: bytes that the pass itself holds at its peak; 0 where it is of one run, which is as large as the model
+            is made for, or not on the CPU.
+        runs: in the batch.
+    """
 
     seconds: float
     nbytes: int
+    working: int = 0
+    runs: int = 1
+
+    @property
+    def needed(self) -> int:
+        """Bytes of memory in all."""
+        return self.nbytes + self.working
 
     @property
     def large(self) -> bool:
@@ -38,46 +64,137 @@ class Estimate:
 
     def __str__(self) -> str:
         """E.g. "about 6 s, 0.6 GB"; empty where not worth saying."""
-        if self.seconds < SAY_SECONDS and self.nbytes < SAY_BYTES:
+        if self.seconds < SAY_SECONDS and self.needed < SAY_BYTES:
             return ""
-        return f"about {max(self.seconds, 1):.0f} s, {self.nbytes / 1e9:.1f} GB"
+        return f"about {max(self.seconds, 1):.0f} s, {self.needed / 1e9:.1f} GB"
 
 
 class Clock:
     """Learns how fast this model runs here."""
 
     def __init__(self, model: Any) -> None:
-        self._parameters = sum(parameter.numel() for parameter in model.parameters())
-        on_gpu = any(parameter.device.type != "cpu" for parameter in model.parameters())
-        self._rate = GPU_RATE if on_gpu else CPU_RATE
+        self._parameters = _count(model)
+        self._in_blocks = sum(map(_count, getattr(model, "blocks", ())))
+        self._on_cpu = all(parameter.device.type == "cpu" for parameter in model.parameters())
+        self._rate = CPU_RATE if self._on_cpu else GPU_RATE
         self._guessed = True
 
-    def estimate(self, info: Any, positions: int, sites: Iterable[str], layers: int | None = None) -> Estimate:
-        """The cost of one pass over `positions` that keeps `sites` of `layers` blocks (all if None)."""
-        blocks = info.n_layers if layers is None else layers
-        square = blocks * info.n_heads * positions * positions * 4
-        row = blocks * info.d_model * positions * 4
-        nbytes = sum(square if "pattern" in site or "scores" in site else row for site in sites if "@" not in site)
-        return Estimate(self._operations(positions) / self._rate, nbytes)
+    def estimate(
+        self,
+        info: Any,
+        positions: int,
+        sites: Iterable[str],
+        layers: int | Sequence[int] | Mapping[str, Sequence[int] | None] | None = None,
+        *,
+        runs: int = 1,
+        gradients: bool = False,
+        start: int = 0,
+        new: int | None = None,
+    ) -> Estimate:
+        """The cost of one pass that keeps `sites`.
 
-    def learn(self, positions: int, seconds: float) -> None:
-        """Remember how long a pass took: the first instead of the guess, then half old, half new."""
-        rate = self._operations(positions) / max(seconds, 1e-4)
+        Args:
+            info: the model's, `models.describe`.
+            positions: of the prompt.
+            sites: as `compute.forward` takes them.
+            layers: how many blocks they are kept of, or which, or which by site; all that are run if None.
+            runs: prompts in the batch.
+            gradients: what is kept are gradients (`compute.forward.gradients`): a pass forward and back.
+            start: the first block that is run.
+            new: positions that are run, where keys and values of those before are kept; all if None.
+        """
+        rows = positions if new is None else new
+        kept = 0
+        for site in sites:
+            chosen = layers.get(site) if isinstance(layers, Mapping) else layers
+            blocks = chosen if isinstance(chosen, int) else info.n_layers - start if chosen is None else len(chosen)
+            kept += runs * _held(info, site, blocks, rows, positions)
+        seconds = self._operations(rows, info.n_layers, runs, gradients, start) / self._rate
+        alone = runs == 1 and not gradients
+        working = runs * _working(info, rows, positions, gradients, start) if self._on_cpu and not alone else 0
+        return Estimate(seconds, kept, working, runs)
+
+    def learn(
+        self,
+        positions: int,
+        seconds: float,
+        *,
+        n_layers: int = 1,
+        runs: int = 1,
+        gradients: bool = False,
+        start: int = 0,
+    ) -> None:
+        """Remember how long a pass took: the first instead of the guess, then half old, half new.
+
+        Args:
+            positions: that were run.
+            seconds: it took.
+            n_layers: blocks of the model; needed beside `start` only.
+            runs: as for `estimate`.
+            gradients: as for `estimate`.
+            start: as for `estimate`.
+        """
+        rate = self._operations(positions, n_layers, runs, gradients, start) / max(seconds, 1e-4)
         self._rate, self._guessed = rate if self._guessed else 0.5 * (self._rate + rate), False
 
-    def _operations(self, positions: int) -> float:
-        return 2.0 * self._parameters * positions
+    def _operations(self, positions: int, n_layers: int, runs: int, gradients: bool, start: int) -> float:
+        weights = self._parameters - self._in_blocks * start / n_layers
+        return 2.0 * weights * positions * runs * (BACK if gradients else 1.0)
+
+
+def _count(module: Any) -> int:
+    """How many weights it has."""
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def _held(info: Any, site: str, blocks: int, rows: int, keys: int) -> int:
+    """Bytes that one run's array of this site takes."""
+    from mi_widgets.compute.forward import PATTERN, SCORES, hook_of, in_block
+    from mi_widgets.compute.output import KEPT, LAST_LOGITS
+
+    if site == LAST_LOGITS:
+        return info.d_vocab * FLOAT
+    if site.startswith("output.top_"):
+        return rows * KEPT * (2 * FLOAT if site.endswith("ids") else FLOAT)
+    if site.startswith("output."):
+        return rows * FLOAT
+    if "@" in site:  # of one position: as good as nothing
+        return 0
+    hook = hook_of(site)
+    if hook in (PATTERN, SCORES) or "pattern" in hook or "scores" in hook:
+        each = info.n_heads * keys
+    else:
+        each = info.d_model * (4 if hook.startswith("mlp.") and hook != "mlp.hook_out" else 1)
+    return rows * each * FLOAT * (blocks if in_block(site) else 1)
+
+
+def _working(info: Any, rows: int, keys: int, gradients: bool, start: int) -> int:
+    """Bytes that one run of a pass holds at its peak: in a block, and in the logits, which the model always makes."""
+    block = rows * (BLOCK_WIDTHS * info.d_model + BLOCK_SQUARES * info.n_heads * keys)
+    logits = rows * info.d_vocab
+    if not gradients:
+        return FLOAT * max(block, logits)
+    graph = rows * (GRAPH_WIDTHS * info.d_model + GRAPH_SQUARES * info.n_heads * keys) * (info.n_layers - start)
+    return FLOAT * (graph + max(block, 2 * logits))  # the logits, and their gradient
+
+
+def runs_at_once(estimate: Estimate) -> int:
+    """How many runs of the batch that was estimated fit into the memory that is free; 0 where not even one does."""
+    share = MEMORY_SHARE * psutil.virtual_memory().available
+    return min(estimate.runs, int(share * estimate.runs / max(estimate.needed, 1)))
 
 
 def check_memory(estimate: Estimate) -> None:
     """Refuse a pass that would not fit, before it takes the kernel down.
 
     Raises:
-        MiWidgetsError: with what it needs and what is free.
+        MiWidgetsError: with what it needs and what is free; of a batch, with how many runs at once would fit.
     """
     free = psutil.virtual_memory().available
-    if estimate.nbytes > MEMORY_SHARE * free:
+    if estimate.needed > MEMORY_SHARE * free:
+        fit = runs_at_once(estimate)
+        fewer = f"Make fewer runs at once: {fit} fit" + ("." if fit > 1 else "s.")
         raise MiWidgetsError(
-            f"this needs {estimate.nbytes / 1e9:.1f} GB and {free / 1e9:.1f} GB are free.",
-            "Shorten the prompt, or show fewer layers: layers=[…].",
+            f"this needs {estimate.needed / 1e9:.1f} GB and {free / 1e9:.1f} GB are free.",
+            fewer if fit else "Shorten the prompt, or show fewer layers: layers=[…].",
         )

@@ -10,6 +10,7 @@ from typing import Any
 
 from mi_widgets.data import Continuation, Tokens
 from mi_widgets.session import Session
+from mi_widgets.session.aside import loop_runs
 from mi_widgets.session.runner import Job
 
 
@@ -41,12 +42,22 @@ class Writing:
         failed: Callable[[Exception], None],
     ) -> None:
         from mi_widgets.compute.sampling import check_room, check_sampling, sample_steps
+        from mi_widgets.session.estimate import LARGE_SECONDS
 
         how = {name: options[name] for name in ("temperature", "top_p", "seed")}
         check_sampling(n_tokens, **how)
         check_room(session.model, tokens, n_tokens, session.beyond_context)
         self._session = session
-        self._steps = sample_steps(session.model, tokens, n_tokens, **how, beyond_context=session.beyond_context)
+        self._steps = sample_steps(
+            session.model,
+            tokens,
+            n_tokens,
+            **how,
+            beyond_context=session.beyond_context,
+            interventions=session.interventions,
+            prepend_bos=session.prepend_bos,
+            pausing=session.expected_seconds() > LARGE_SECONDS and loop_runs(),
+        )
         self._told, self._done, self._fails = told, done, failed
         self._job: Job | None = None
         self.ids: list[int] = []
@@ -71,18 +82,22 @@ class Writing:
         job = self._job
         if self.over:
             return
-        try:
-            step = next(self._steps)
-        except StopIteration as finished:
-            self._finish(finished.value)
-            return
-        self.ids = step.partial
-        yield
-        if self.over:
-            return
-        if job is not None and job.cancelled:  # stopped from another thread during the pass
-            self._finish(None)
-            return
+        written = None
+        while written is None:  # a long pass pauses between its blocks
+            try:
+                written = next(self._steps).partial
+            except StopIteration as finished:
+                self._finish(finished.value)
+                return
+            if written is not None:
+                self.ids = written
+            yield
+            if self.over:
+                self._steps.close()
+                return
+            if job is not None and job.cancelled:  # stopped from another thread during the pass
+                self._finish(None)
+                return
         self._told(self.ids)
         self.start()
 

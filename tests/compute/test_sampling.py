@@ -19,6 +19,7 @@ from mi_widgets.compute.forward import forward
 from mi_widgets.compute.output import LAST_LOGITS
 from mi_widgets.compute.sampling import draw, end_ids, room_left
 from mi_widgets.data import Continuation, Tokens
+from mi_widgets.data.interventions import Ablate, Add, Intervention, Patch
 from mi_widgets.errors import DataError, ModelError, PromptError
 from mi_widgets.models import load_model, tokenize
 
@@ -216,6 +217,26 @@ class TestSteps:
         assert [(step.done, step.total) for step in seen] == [(count, 5) for count in range(1, 6)]
         assert [step.partial for step in seen] == [result.ids[:count].tolist() for count in range(1, 6)]
 
+    def test_the_pass_over_the_prompt_pauses_where_asked_to(self, model):
+        want = compute.sample(model, IDS, 3, temperature=0, stop_at_eos=False).ids.tolist()
+        before = state_of(model)
+        seen = []
+        for step in sample_steps(model, tokenize(model, IDS), 3, temperature=0, stop_at_eos=False, pausing=True):
+            seen.append(step.partial)
+        assert state_of(model) == before
+        pauses = seen.index(want[:1])
+        assert pauses >= 2  # before each of the two blocks
+        assert seen[:pauses] == [None] * pauses
+        assert seen[pauses:] == [want[:1], want[:2], want]  # new positions alone are not worth a thread
+
+    def test_stopped_in_a_pause_it_leaves_nothing(self, model):
+        model("w3")
+        before = state_of(model)
+        steps = sample_steps(model, tokenize(model, IDS), 3, pausing=True)
+        next(steps)
+        steps.close()
+        assert state_of(model) == before
+
     def test_the_model_is_left_as_it_was_also_when_stopped(self, model):
         model.train()
         model("w3")  # transformers installs hooks of its own in a first pass, and leaves them
@@ -234,6 +255,144 @@ class TestSteps:
             want = model.original_model(torch.as_tensor(IDS)[None]).logits[0, -1].numpy()
         assert np.abs(kept.arrays[LAST_LOGITS] - want).max() < 1e-5
         assert kept.arrays[LAST_LOGITS].shape == (tiny_models.D_VOCAB,)
+
+
+@pytest.fixture
+def whole_passes(monkeypatch):
+    """`whole_passes()`: from here on no architecture keeps keys and values."""
+    from mi_widgets.compute import kept_keys
+
+    return lambda: monkeypatch.setattr(kept_keys, "_empty", lambda _model: None)
+
+
+def run_lengths(model):
+    """A list that every pass adds its number of positions to."""
+    lengths: list[int] = []
+
+    def count(_module, given, named):
+        ids = next(value for value in (*given, *named.values()) if isinstance(value, torch.Tensor))
+        lengths.append(ids.shape[1])
+
+    count.__module__ = "transformers.tests"  # as a library's, for hooks of the user's own mean whole passes
+    model.original_model.get_input_embeddings().register_forward_pre_hook(count, with_kwargs=True)
+    return lengths
+
+
+CHANGES = {
+    "a head": [Ablate(layer=0, head=2)],
+    "a mean": [Ablate(layer=1, site="mlp_out", by="mean")],
+    "a place": [Ablate(layer=1, site="resid_pre", positions=[-1, 2])],
+    "a direction": [Add(np.linspace(-2, 2, 32), site="resid_post", layer=0, strength=3.0)],
+    "a patch": [Patch("resid_pre", layer=1, position=4, source=list(range(10, 19)))],
+    "several": [Ablate(layer=0, head=1), Add(np.ones(32), layer=1, positions=[0]), Ablate(layer=1, neuron=3)],
+}
+
+
+class TestKept:
+    """A token costs one position, and is the token of whole passes."""
+
+    @pytest.mark.parametrize("options", [{"temperature": 0}, {"temperature": 1.4, "top_p": 0.9, "seed": 3}])
+    @pytest.mark.parametrize("architecture", ARCHITECTURES)
+    def test_the_tokens_are_those_of_whole_passes(self, architecture, options, tiny_model, whole_passes):
+        model = tiny_model(architecture)
+        kept = compute.sample(model, IDS, 20, stop_at_eos=False, **options)
+        whole_passes()
+        whole = compute.sample(model, IDS, 20, stop_at_eos=False, **options)
+        assert kept.ids.tolist() == whole.ids.tolist()
+        assert np.abs(kept.log_probs - whole.log_probs).max() < 2e-5
+
+    @pytest.mark.parametrize("what", CHANGES)
+    @pytest.mark.parametrize("architecture", ["gpt2", "mistral", "gemma2"])
+    def test_under_interventions_too(self, architecture, what, tiny_model, whole_passes):
+        model = tiny_model(architecture)
+        kept = compute.sample(model, IDS, 12, temperature=0, stop_at_eos=False, interventions=CHANGES[what])
+        whole_passes()
+        whole = compute.sample(model, IDS, 12, temperature=0, stop_at_eos=False, interventions=CHANGES[what])
+        assert kept.ids.tolist() == whole.ids.tolist()
+        assert np.abs(kept.log_probs - whole.log_probs).max() < 2e-5
+        assert kept.interventions == tuple(CHANGES[what])
+        plain = compute.sample(model, IDS, 12, temperature=0, stop_at_eos=False)
+        assert np.abs(kept.log_probs - plain.log_probs).max() > 1e-3  # they did act
+
+    def test_without_positions_they_act_on_the_new_tokens(self, model):
+        # A direction so strong that it alone decides what comes next, wherever it is added.
+        with torch.no_grad():
+            unembed = model.original_model.get_output_embeddings().weight
+            direction = unembed[77] - unembed.mean(0)
+        found = compute.sample(model, IDS, 6, temperature=0, interventions=[Add(direction, layer=1, strength=1e4)])
+        assert set(found.ids.tolist()) == {int(found.ids[0])}
+        placed = [Add(direction, layer=1, strength=1e4, positions=[-1])]
+        first, *rest = compute.sample(model, IDS, 6, temperature=0, stop_at_eos=False, interventions=placed).ids
+        assert first == found.ids[0]
+        assert set(rest) != {first}
+
+    def test_a_token_costs_one_position(self, model):
+        lengths = run_lengths(model)
+        compute.sample(model, IDS, 5, stop_at_eos=False)
+        assert lengths == [9, 1, 1, 1, 1]
+
+    def test_a_function_of_the_users_sees_the_whole_prompt(self, model):
+        seen = []
+
+        def own(activation, hook):
+            seen.append(activation.shape[1])
+
+        compute.sample(model, IDS, 3, stop_at_eos=False, interventions=[Intervention("blocks.0.hook_resid_pre", own)])
+        assert seen[-3:] == [9, 10, 11]
+
+    def test_so_does_a_hook_of_the_users_on_the_model(self, model):
+        seen = []
+        model.add_hook("blocks.0.hook_resid_pre", lambda value, hook: seen.append(value.shape[1]))
+        compute.sample(model, IDS, 3, stop_at_eos=False)
+        assert seen == [9, 10, 11]
+        model.reset_hooks()
+        lengths = run_lengths(model)
+        compute.sample(model, IDS, 3, stop_at_eos=False)
+        assert lengths == [9, 1, 1]
+
+    def test_a_weight_edited_between_two_tokens_is_heeded(self, model):
+        steps = sample_steps(model, tokenize(model, IDS), 3, temperature=0, stop_at_eos=False)
+        next(steps)
+        lengths = run_lengths(model)
+        with torch.no_grad():
+            model.original_model.get_output_embeddings().weight.mul_(-1)
+        ids = next(steps).partial
+        assert lengths == [10]
+        with torch.no_grad():
+            logits = model.original_model(torch.tensor([[*IDS, ids[0]]])).logits[0, -1]
+        assert ids[1] == int(logits.argmax())
+
+    def test_an_architecture_that_keeps_none_writes_by_whole_passes(self, tmp_path):
+        config = transformers.OpenAIGPTConfig(n_embd=32, n_layer=2, n_head=4, n_positions=64, vocab_size=128)
+        torch.manual_seed(0)
+        transformers.OpenAIGPTLMHeadModel(config).save_pretrained(tmp_path)
+        tiny_models.tokenizer().save_pretrained(tmp_path)
+        model = load_model(tmp_path)
+        ids = list(IDS)
+        with torch.no_grad():
+            for _token in range(5):
+                ids.append(int(model.original_model(torch.tensor([ids])).logits[0, -1].argmax()))
+        assert compute.sample(model, IDS, 5, temperature=0, stop_at_eos=False).ids.tolist() == ids[9:]
+
+    def test_numbers_that_are_not_finite_say_where_also_behind_kept_keys(self, model):
+        steps = sample_steps(model, tokenize(model, IDS), 3, temperature=0, stop_at_eos=False)
+        next(steps)
+        with torch.no_grad():
+            model.original_model.model.layers[1].mlp.down_proj.weight.fill_(float("nan"))
+        with pytest.raises(ModelError, match="from layer 1 on"):
+            next(steps)
+
+    def test_a_model_that_sees_ahead_is_refused_before_the_first_token(self, tmp_path):
+        torch.manual_seed(0)
+        config = transformers.BertConfig(**tiny_models.SHAPE, max_position_embeddings=64)
+        transformers.BertForMaskedLM(config).save_pretrained(tmp_path)
+        tiny_models.tokenizer().save_pretrained(tmp_path)
+        with pytest.raises(ModelError, match="sees ahead"):
+            compute.sample(load_model(tmp_path), IDS, 3)
+
+    def test_an_intervention_that_cannot_act_is_refused(self, model):
+        with pytest.raises(DataError, match="layer 9"):
+            compute.sample(model, IDS, 3, interventions=[Ablate(layer=9, head=0)])
 
 
 class TestRefusals:

@@ -218,6 +218,42 @@ class TestSample:
         more = view.sample()
         assert view.written == len(found) + len(more)
 
+    def test_it_writes_in_the_sessions_changed_run(self, model):
+        changes = [mw.Ablate(layer=0, head=1), mw.Ablate(layer=1, site="mlp_out")]
+        want = compute.sample(model, PROMPT, 6, temperature=0, interventions=changes)
+        view = mw.Prompt(mw.Session(model, PROMPT, interventions=changes))
+        view.options = {"temperature": 0}
+        found = view.sample(6)
+        assert found.ids.tolist() == want.ids.tolist()
+        assert found.interventions == tuple(changes)
+        assert found.ids.tolist() != compute.sample(model, PROMPT, 6, temperature=0).ids.tolist()
+
+    def test_a_long_pass_pauses_and_the_text_is_the_same(self, model, in_loop, monkeypatch):
+        want = compute.sample(model, PROMPT, 4)
+        passes = []
+        from mi_widgets.compute import sampling
+
+        plain = sampling.forward_steps
+
+        def told(*given, pausing, **named):
+            passes.append(pausing)
+            return plain(*given, pausing=pausing, **named)
+
+        monkeypatch.setattr(sampling, "forward_steps", told)
+        monkeypatch.setattr("mi_widgets.session.estimate.LARGE_SECONDS", 0.0)
+
+        async def main():
+            view = mw.Prompt(mw.Session(model, PROMPT))
+            view.wait()
+            order(view, order="sample", tokens=4)
+            while view.status["state"] == "computing":
+                await asyncio.sleep(0.001)
+            return view.data.tokens.ids.tolist()
+
+        assert in_loop(main) == [*want.prompt.ids.tolist(), *want.ids.tolist()]
+        assert passes[0] is True
+        assert not any(passes[1:])
+
     def test_the_model_is_left_as_it_was(self, model, view):
         before = state_of(model)
         view.sample(3)
@@ -233,7 +269,8 @@ class TestSample:
     def test_a_failure_in_the_middle_is_an_error_state(self, view, monkeypatch):
         picture = view.picture
         monkeypatch.setattr(
-            "mi_widgets.compute.sampling.forward", lambda *_: (_ for _ in ()).throw(ModelError("overflow"))
+            "mi_widgets.compute.sampling.forward_steps",
+            lambda *_given, **_named: (_ for _ in ()).throw(ModelError("overflow")),
         )
         order(view, order="sample", tokens=3)
         assert (view.status["state"], view.status["message"]) == ("error", "overflow")
