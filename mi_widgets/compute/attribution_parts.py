@@ -5,6 +5,7 @@ Works on activations at one position. Runs no model.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import pairwise
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 from mi_widgets.compute.final_reading import Reading, Stream
 from mi_widgets.compute.forward import PATTERN
 from mi_widgets.compute.writes import Written, head_write, neuron_write
+from mi_widgets.data.interventions import Change, Intervention
 from mi_widgets.errors import DataError, ModelError
 from mi_widgets.models import lock_of
 
@@ -83,15 +85,17 @@ def parts_of(
         mlp = None if stream.mlps is None else float(stream.mlps[layer] @ reading.direction)
         if by == "layer":
             parts.add("layer", attention + (mlp or 0.0), layer)
-            continue
-        if by == "head" and heads is not None:
+        elif by == "head" and heads is not None:
             parts.add_heads(layer, heads[layer], n_heads)
         else:
             parts.add("attention", attention, layer)
         if by == "neuron":
             parts.add_neurons(layer, neurons[layer], shown[layer])
-        elif mlp is not None:
+        elif mlp is not None and by != "layer":
             parts.add("mlp", mlp, layer)
+        put = put_in(stream, layer, by)
+        if put is not None and put.any():  # elsewhere in the prompt it adds nothing here
+            parts.add("intervention", float(put @ reading.direction), layer)
     for kind, constant in (
         ("norm bias", reading.norm_bias),
         ("unembedding bias", reading.unembedding_bias),
@@ -100,6 +104,14 @@ def parts_of(
         if constant is not None:
             parts.add(kind, constant)
     return parts
+
+
+def put_in(stream: Stream, layer: int, by: str) -> np.ndarray | None:
+    """`[d_model]` that interventions added in a layer beside its parts: to the stream, and where heads or neurons are
+    listed to what these gave; None where nothing was."""
+    own = {"head": stream.changes.attention, "neuron": stream.changes.mlps}.get(by, {})
+    put = [held[layer] for held in (stream.changes.stream, own) if layer in held]
+    return np.sum(put, axis=0) if put else None
 
 
 def embeddings_of(stream: Stream) -> list[tuple[str, np.ndarray]]:
@@ -120,7 +132,7 @@ def heads_of(model: Any, stream: Stream, reading: Reading) -> tuple[list[Written
     if mixed is None:
         return None, "this architecture does not show what its heads read."
     found = []
-    for layer, (units, added) in enumerate(zip(mixed, stream.attention, strict=True)):
+    for layer, (units, added) in enumerate(zip(mixed, stream.own_attention, strict=True)):
         try:
             with lock_of(model):  # a norm of the model's is asked
                 write = head_write(model.blocks[layer], units.ravel(), added, reading.direction, stream.tolerance)
@@ -133,9 +145,11 @@ def heads_of(model: Any, stream: Stream, reading: Reading) -> tuple[list[Written
 
 
 def sources_of(
-    stream: Stream, heads: list[Written] | None, n_heads: int, count: int, why_no_heads: str
+    model: Any, stream: Stream, heads: list[Written] | None, n_heads: int, count: int, why_no_heads: str
 ) -> tuple[np.ndarray | None, str]:
-    """float32 `[layer, head, position]`: each head's contribution by the position it reads from; or None, and why."""
+    """float32 `[layer, head, position]`: each head's contribution by the position it reads from; or None, and why. Of a
+    head whose reading an intervention replaced it is NaN, for it comes from no position of this prompt (0 where that is
+    nothing)."""
     if heads is None:
         return None, why_no_heads
     values = stream.activations.arrays.get(VALUES)  # [layer, position, kv_head, d_head]
@@ -152,12 +166,29 @@ def sources_of(
         sums = np.matmul(patterns[layer][:, None, :], read)[:, 0]
         if sums.shape != mixed[layer].shape:
             return None, "value vectors of this architecture are not what its heads add up."
-        error = float(np.linalg.norm(sums - mixed[layer]))
-        if not error <= stream.tolerance * max(float(np.linalg.norm(mixed[layer])), 1e-30):
+        size = float(np.linalg.norm(np.maximum(np.abs(mixed[layer]), np.abs(sums))))
+        errors = np.linalg.norm(sums - mixed[layer], axis=-1)
+        replaced = replaced_heads(model, stream.activations.interventions, layer, n_heads)
+        apart = ~(errors <= stream.tolerance * max(size, 1e-30))
+        if not np.linalg.norm(errors[~replaced]) <= stream.tolerance * max(size, 1e-30):
             return None, f"what the heads of layer {layer} read is not their pattern times the values."
         worth = written.worth.reshape(n_heads, -1, 1)
         out[layer] = patterns[layer] * np.matmul(read, worth)[..., 0]
+        out[layer][apart] = np.where(mixed[layer].any(-1), np.nan, 0.0)[apart, None]
     return out, ""
+
+
+def replaced_heads(model: Any, interventions: Iterable[Change], layer: int, n_heads: int) -> np.ndarray:
+    """bool `[head]`: the heads of a layer whose reading z these interventions write."""
+    replaced, point = np.zeros(n_heads, bool), model.hook_dict.get(f"blocks.{layer}.{MIXED}")
+    for change in interventions:
+        if isinstance(change, Intervention):
+            replaced |= model.hook_dict.get(change.hook_name) is point
+            continue
+        head, site = getattr(change, "head", None), getattr(change, "site", None)
+        if getattr(change, "layer", None) == layer and (head is not None or site == "z"):
+            replaced[slice(None) if head is None else head] = True
+    return replaced
 
 
 def neurons_of(model: Any, stream: Stream, reading: Reading) -> list[Written]:
@@ -167,11 +198,11 @@ def neurons_of(model: Any, stream: Stream, reading: Reading) -> list[Written]:
         ModelError: neurons that do not make up what their MLP adds.
         DataError: activations without neurons.
     """
-    units = stream.at(NEURONS)
-    if units is None or stream.mlps is None:
+    units, mlps = stream.at(NEURONS), stream.own_mlps
+    if units is None or mlps is None:
         raise DataError("these activations hold no neurons at this position.", "Get those of attribution_sites.")
     found = []
-    for layer, added in enumerate(stream.mlps):
+    for layer, added in enumerate(mlps):
         try:
             block = model.blocks[layer]
             with lock_of(model):

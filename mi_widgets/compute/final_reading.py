@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from mi_widgets.compute.forward import Activations, at_position, take_position
+from mi_widgets.compute.forward import Activations
 from mi_widgets.compute.readout import Readout
 from mi_widgets.compute.rounding import additions, explained
+from mi_widgets.compute.stream_changes import ATTENTION, MLP, changes_of, read
 from mi_widgets.compute.writes import tolerance_of
 from mi_widgets.errors import DataError, ModelError
 
@@ -23,7 +24,7 @@ class NotFiniteError(ArithmeticError):
     """NaN or ±inf where the final stream is read; caught by `logit_attribution`, which says where that began."""
 
 
-ATTENTION, MLP, SCALE = "hook_attn_out", "hook_mlp_out", "ln_final.hook_scale"
+SCALE = "ln_final.hook_scale"
 FIRST, EMBEDDING, POSITIONS = "blocks.0.hook_resid_pre", "hook_embed", "hook_pos_embed"
 OUTPUT = ("output.top_ids", "output.top_logits")
 
@@ -33,27 +34,17 @@ def last_site(model: Any) -> str:
     return f"blocks.{int(model.cfg.n_layers) - 1}.hook_resid_post"
 
 
-def read(activations: Activations, site: str, position: int) -> np.ndarray | None:
-    """What `activations` hold of `site` at one position, whether they hold that alone or all; None if neither.
-
-    A hook of every block gives `[layer, …]`, any other its own axes.
-    """
-    alone = at_position(site, position)
-    if alone in activations.arrays:
-        return activations.arrays[alone]
-    whole = activations.arrays.get(site)
-    return None if whole is None else take_position(alone, whole)
-
-
 class Stream:
     """The final residual stream at one position and what it is the sum of; float64 throughout.
 
     Attributes:
-        first: `[d_model]`, what enters the first block.
+        first: `[d_model]`, what enters the first block, without what an intervention puts there.
         embeddings: the token's and the position's share of it, each `[d_model]`, where they are all there is; or ().
         attention: `[layer, d_model]`, what the attention of each layer adds (after a norm behind it).
         mlps: the same for the MLPs; None for a model without.
         last: `[d_model]`, the stream after the last block.
+        changes: what interventions put in, `StreamChanges`; the stream is the sum of `first`, `attention`, `mlps` and
+            `changes.stream`.
 
     Raises:
         ModelError: the stream is not that sum.
@@ -71,14 +62,19 @@ class Stream:
         attention, self.mlps = self.at(ATTENTION), self.at(MLP)
         if first is None or last is None or attention is None:
             raise DataError("these activations are not those of attribution_sites at this position.")
+        self.changes = changes_of(model, activations, position)
+        first = first if self.changes.first is None else self.changes.first
         self.first, self.last, self.attention = first, last, attention
         for name, array in (("stream", first), ("attention", attention), ("MLPs", self.mlps)):
             if array is not None and array.shape[-1] != d_model:
                 raise ModelError(f"{name} of this architecture have {array.shape[-1]} numbers, not {d_model}.")
         if not all(np.isfinite(array).all() for array in (first, last, attention, self.mlps) if array is not None):
             raise NotFiniteError
-        parts = first + attention.sum(0) + (0.0 if self.mlps is None else self.mlps.sum(0))
-        error = float(np.linalg.norm(parts - last)) / max(float(np.linalg.norm(last)), 1e-30)
+        put = list(self.changes.stream.values())
+        parts = first + attention.sum(0) + (0.0 if self.mlps is None else self.mlps.sum(0)) + sum(put)
+        # What is put in may take nearly all away: then the sum is as exact as what it took.
+        size = max(float(np.linalg.norm(vector)) for vector in [last, *put])
+        error = float(np.linalg.norm(parts - last)) / max(size, 1e-30)
         if not error <= self.tolerance:  # also where it is not a number
             raise ModelError(
                 "the residual stream of this model is not the sum of its embedding, attention and MLPs "
@@ -92,10 +88,28 @@ class Stream:
             if apart <= self.tolerance * float(np.linalg.norm(first)):
                 self.embeddings = shares[0], shares[1]
 
+    @property
+    def own_attention(self) -> np.ndarray:
+        """`attention` as the heads gave it, before an intervention on it."""
+        return _without(self.attention, self.changes.attention)
+
+    @property
+    def own_mlps(self) -> np.ndarray | None:
+        """`mlps` as the neurons gave it, before an intervention on it."""
+        return None if self.mlps is None else _without(self.mlps, self.changes.mlps)
+
     def at(self, site: str) -> np.ndarray | None:
         """float64 of `site` at the position; None where the activations lack it."""
         array = read(self.activations, site, self.position)
         return None if array is None else array.astype(np.float64)
+
+
+def _without(added: np.ndarray, changes: dict[int, np.ndarray]) -> np.ndarray:
+    """`[layer, d_model]` less what was put into some layers."""
+    own = added.copy() if changes else added
+    for layer, change in changes.items():
+        own[layer] = own[layer] - change
+    return own
 
 
 @dataclass(frozen=True)
@@ -154,8 +168,9 @@ def reading_of(model: Any, stream: Stream, answer: int, foil: int | None) -> Rea
     if not np.isfinite(difference):
         raise NotFiniteError
     bound = 1e-4 * max(1.0, abs(difference))
-    if stream.dtype not in (torch.float32, torch.float64):
-        steps = additions(stream.first, stream.attention, stream.mlps)
+    # What is put into the stream may leave little of it, on which the rounding of what was there weighs more.
+    if stream.changes.stream or stream.dtype not in (torch.float32, torch.float64):
+        steps = additions(stream.first, stream.attention, stream.mlps, stream.changes.stream)
         normed, read = direction * stream.last, np.array([raw[token] for token in known])
         bound = max(bound, explained(stream.dtype, steps, normed, factor * read, direction))
     return Reading(

@@ -7,6 +7,7 @@ biases (Elhage et al. 2021; Wang et al. 2022). Knows nothing of sessions, widget
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -24,10 +25,8 @@ from mi_widgets.compute.attribution_parts import (
     sources_of,
 )
 from mi_widgets.compute.final_reading import (
-    ATTENTION,
     EMBEDDING,
     FIRST,
-    MLP,
     OUTPUT,
     POSITIONS,
     SCALE,
@@ -38,11 +37,15 @@ from mi_widgets.compute.final_reading import (
     reading_of,
 )
 from mi_widgets.compute.forward import PATTERN, Activations, at_position, forward
+from mi_widgets.compute.interventions import Interventions
+from mi_widgets.compute.interventions import resolve as made_ready
 from mi_widgets.compute.not_finite import not_finite, refusal
-from mi_widgets.compute.readout import Readout
+from mi_widgets.compute.readout import Readout, check_readable
 from mi_widgets.compute.rounding import units_explained
+from mi_widgets.compute.stream_changes import ATTENTION, MLP, sites_of
 from mi_widgets.data import LogitAttribution, Tokens
 from mi_widgets.data.integers import is_integer, word
+from mi_widgets.data.interventions import Change
 from mi_widgets.data.logit_attribution import SPLITS
 from mi_widgets.errors import DataError, ModelError, UnreadError
 from mi_widgets.models import Prompt, describe, tokenize
@@ -64,6 +67,7 @@ def logit_attribution(
     by: str = "component",
     top: int = TOP,
     prepend_bos: bool | None = None,
+    interventions: Interventions = (),
 ) -> LogitAttribution:
     """What each part of the model adds to the logit of `answer` minus that of `foil` at one position.
 
@@ -76,6 +80,8 @@ def logit_attribution(
         by: `"component"` (embedding, attention and MLP of each layer), `"layer"`, `"head"` or `"neuron"`.
         top: neurons shown by themselves, the largest over all layers; those left over are one part for each layer.
         prepend_bos: None means what `model.to_tokens(prompt)` does.
+        interventions: made in the run: `mw.Ablate`, `mw.Patch`, `mw.Add`, `mw.Intervention`. What they add to the
+            residual stream itself is a part of its own.
 
     Returns:
         LogitAttribution whose `contribution` sums to `difference`, the model's own, up to `residue`. Whatever the
@@ -85,8 +91,10 @@ def logit_attribution(
     Raises:
         AnswerError: an answer or foil that is no single token.
         PromptError: a prompt that cannot be run.
-        ModelError: an architecture whose logits or layers do not split so, or numbers that are not finite.
-        DataError: an unknown split, a position that does not exist, or a foil equal to the answer.
+        ModelError: an architecture whose logits or layers do not split so, numbers that are not finite, or an
+            intervention that cannot act, or acts behind the residual stream.
+        DataError: an unknown split, a position that does not exist, a foil equal to the answer, or an intervention on
+            what does not exist.
     """
     check_split(by)
     tokens = tokenize(model, prompt, prepend_bos)
@@ -94,17 +102,25 @@ def logit_attribution(
     before = tokens.upto(place)
     chosen = resolve(model, before, answer)
     against = None if foil is None else resolve(model, before, foil, role="foil")
+    edits = made_ready(model, tokens, interventions, prepend_bos=prepend_bos)
+
+    def passed(heads: bool) -> Activations:
+        sites = attribution_sites(model, by, place, len(tokens), heads, edits.interventions)
+        return forward(model, tokens.ids, sites, writes=edits.writes, interventions=edits.interventions)
+
     try:
-        activations = forward(model, tokens.ids, attribution_sites(model, by, place, len(tokens)))
+        activations = passed(heads=True)
     except UnreadError:
         if by == "head":
             raise
         # Hooks that are there but never called: the heads cannot be told apart, all else can.
-        activations = forward(model, tokens.ids, attribution_sites(model, by, place, len(tokens), heads=False))
+        activations = passed(heads=False)
     return attribute(model, tokens, activations, chosen, against, place, by, top)
 
 
-def attribution_sites(model: Any, by: str, position: int, count: int, heads: bool = True) -> tuple[str, ...]:
+def attribution_sites(
+    model: Any, by: str, position: int, count: int, heads: bool = True, interventions: Iterable[Change] = ()
+) -> tuple[str, ...]:
     """The activations that `attribute` needs.
 
     They are the same for every split but `"neuron"`, and for every position where the prompt is short enough to keep
@@ -116,13 +132,15 @@ def attribution_sites(model: Any, by: str, position: int, count: int, heads: boo
         position: whose next token; negative counts from the end.
         count: tokens of the prompt.
         heads: also what tells the heads apart, and the positions they read from.
+        interventions: made in the run.
 
     Raises:
-        ModelError: an architecture that cannot be split so.
+        ModelError: an architecture that cannot be split so, or an intervention behind the residual stream.
         DataError: an unknown split, or a position that does not exist.
     """
     check_split(by)
     place = check_position(position, count)
+    check_readable(interventions)
     Readout(model)  # refuses what is no sum of blocks that one norm and one matrix read
     info, known = describe(model), model.hook_dict
     layers = range(info.n_layers)
@@ -156,7 +174,9 @@ def attribution_sites(model: Any, by: str, position: int, count: int, heads: boo
     if by == "neuron":
         _check_neurons(model)
         sites.append(at_position(NEURONS, place))
-    return tuple(sites)
+    whole = 4 * count * info.d_model <= WHOLE_BYTES
+    sites += [site if whole else at_position(site, place) for site in sites_of(model, interventions)]
+    return tuple(dict.fromkeys(sites))
 
 
 def attribute(
@@ -201,7 +221,7 @@ def attribute(
     heads, why_no_heads = heads_of(model, stream, reading)
     if by == "head" and heads is None:
         raise ModelError(f"the heads of this model cannot be told apart: {why_no_heads}", 'Use by="component".')
-    sources, why_no_sources = sources_of(stream, heads, n_heads, len(tokens), why_no_heads)
+    sources, why_no_sources = sources_of(model, stream, heads, n_heads, len(tokens), why_no_heads)
     neurons = neurons_of(model, stream, reading) if by == "neuron" else []
     parts = parts_of(by, stream, reading, heads, neurons, int(top), n_heads)
     n_layers = len(stream.attention)
@@ -228,12 +248,13 @@ def attribute(
         tolerance=reading.tolerance + _split_rounding(stream, reading, by),
         max_error=reading.max_error,
         model=describe(model).label,
+        interventions=activations.interventions,
     )
 
 
 def _split_rounding(stream: Stream, reading: Reading, by: str) -> float:
     """What more rounding explains where attention or MLPs are split: their own sums are rounded by themselves."""
-    split = stream.attention if by == "head" else stream.mlps if by == "neuron" else None
+    split = stream.own_attention if by == "head" else stream.own_mlps if by == "neuron" else None
     if split is None or stream.dtype in (torch.float32, torch.float64):
         return 0.0
     return units_explained(stream.dtype, split, reading.direction)

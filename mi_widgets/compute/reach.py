@@ -8,6 +8,7 @@ nothing of what will be put there.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any
@@ -67,9 +68,8 @@ def _remembered(model: Any, question: str, hook: str, ask: Callable[[], Any]) ->
     asked = (question, hook, settings)
     if asked not in known:
         alike = (question, *_kind(model, hook), settings)
-        if alike not in known:
-            known[alike] = ask()
-        known[asked] = known[alike]
+        known[asked] = known[alike] if alike in known else ask()
+        known[alike] = known[question, *_kind(model, hook), settings] = known[asked]  # a first pass sets switches too
     return known[asked]
 
 
@@ -86,7 +86,9 @@ def _reach(model: Any, ids: np.ndarray, hook: str) -> Reach:
         return torch.full_like(activation, math.nan)
 
     try:
-        found = forward(model, ids[:LENGTH], ("output.normalizer",), (), writes=[Write(hook, spoil)])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # TransformerLens says what is found out here
+            found = forward(model, ids[:LENGTH], ("output.normalizer",), (), writes=[Write(hook, spoil)])
         spoilt = bool(np.isnan(found.arrays["output.normalizer"]).any())
     except MiWidgetsError:
         raise
@@ -132,13 +134,16 @@ def _kind(model: Any, hook: str) -> tuple[Hashable, ...]:
         return (hook,)
     block = model.blocks[int(place)]
     parts = tuple(
-        (
-            name,
-            type(module).__name__,
-            repr([value for value in vars(module).values() if isinstance(value, (bool, str))]),
-        )
+        (name, type(module).__name__, _switches(module))
         for name, module in block.named_modules()
         if not hasattr(module, "fwd_hooks")  # a hook point knows its own name
     )
     shapes = tuple((name, tuple(weight.shape)) for name, weight in block.named_parameters())
     return (rest, hash((parts, shapes)))
+
+
+def _switches(module: Any) -> str:
+    """What is set on a module that may change what it does; its name says only where it stands."""
+    return repr([
+        (name, value) for name, value in vars(module).items() if name != "name" and isinstance(value, (bool, str))
+    ])  # fmt: skip

@@ -39,15 +39,22 @@ def explained(
     return unit * float(DEVIATIONS * np.sqrt(spread) + abs(normed.sum()) + 2 * np.abs(logits).sum())
 
 
-def additions(first: np.ndarray, attention: np.ndarray, mlps: np.ndarray | None) -> np.ndarray:
+def additions(
+    first: np.ndarray, attention: np.ndarray, mlps: np.ndarray | None, put: dict[int, np.ndarray] | None = None
+) -> np.ndarray:
     """float64 `[step, d_model]`: the residual stream after each addition, and what the blocks add.
 
     Args:
         first: float64 `[d_model]`, the stream before the first block.
         attention: float64 `[layer, d_model]`.
         mlps: the same, or None.
+        put: by layer, what an intervention added to the stream; None for nothing.
     """
-    added = attention if mlps is None else np.stack([attention, mlps], 1).reshape(-1, len(first))
+    steps = []
+    for layer, vector in enumerate(attention):
+        steps += [vector] if mlps is None else [vector, mlps[layer]]
+        steps += [put[layer]] if put and layer in put else []
+    added = np.stack(steps)
     return np.concatenate([first[None], first + added.cumsum(0), added])
 
 

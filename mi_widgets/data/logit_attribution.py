@@ -21,7 +21,8 @@ from mi_widgets.errors import DataError
 #: How a difference is split.
 SPLITS = ("component", "layer", "head", "neuron")
 #: What a part can be. `"rest"` holds the neurons of a layer that are not shown by themselves; `"output transform"` is
-#: what a soft-cap of the logits changes, which acts on the sum only.
+#: what a soft-cap of the logits changes, which acts on the sum only; `"intervention"` is what interventions added in a
+#: layer to the residual stream itself, or in place of what the heads or neurons that are listed gave.
 PART_KINDS = (
     "embedding",
     "position embedding",
@@ -36,6 +37,7 @@ PART_KINDS = (
     "unembedding bias",
     "output transform",
     "rest",
+    "intervention",
 )
 #: Orders of the parts: as the model computes them, or the largest magnitude first.
 SORTS = ("model", "size")
@@ -84,7 +86,7 @@ class LogitAttribution:
         heads: float32 `[layer, head]`: what each head contributes, whatever the split; None where the architecture
             does not let them be told apart.
         sources: float32 `[layer, head, position]`: each head's contribution by the position it reads from; sums over
-            the positions to `heads`. None where not known.
+            the positions to `heads`. NaN for a head whose reading an intervention replaced; None where not known.
         why_no_heads: why `heads` is None, else "".
         why_no_sources: why `sources` is None, else "".
         tolerance: the largest residue, in logits, that rounding explains: 1e-4 × max(1, |difference|) for a float32

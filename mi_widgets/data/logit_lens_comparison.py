@@ -71,7 +71,7 @@ class LogitLensComparison:
 
     @property
     def same_prompt(self) -> bool:
-        """Whether A and B read one prompt, so that only their lenses differ."""
+        """Whether A and B read one prompt, so that only their lenses or the interventions in their runs differ."""
         return self.a.tokens == self.b.tokens
 
     @property

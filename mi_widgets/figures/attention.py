@@ -6,7 +6,6 @@ Takes `data`, gives a plotly figure. Knows nothing of models, torch or the scree
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from mi_widgets.data import AttentionComparison
-from mi_widgets.data.integers import text, truth, word
+from mi_widgets.data.integers import truth, word
 from mi_widgets.data.thumbnails import allowed_cells
 from mi_widgets.errors import DataError
 from mi_widgets.figures import labels as printed
@@ -32,6 +31,7 @@ from mi_widgets.figures.choice import (
     unit_of,
     value_bounds,
 )
+from mi_widgets.figures.headline import title_lines
 from mi_widgets.figures.labels import TokenAxis
 from mi_widgets.figures.legend import Legend
 from mi_widgets.figures.scale import MASKED, MISSING, ColorScale
@@ -91,7 +91,7 @@ def attention_figure(
         scores: table with columns `layer`, `head` and numeric score columns; the prompt's own scores if None.
         sort: score column to order the heads by; its value stands in each title.
         descending: largest score first.
-        title: a line above the figure.
+        title: a line above the figure; interventions in the runs that it shows are named below it.
         width_mm: width of the page in millimetres, or `"single"` (83), `"one and a half"` (120), `"double"` (174).
         height_mm: height in millimetres; if None, as high as square cells need.
         theme: `"light"` or `"dark"`.
@@ -119,24 +119,11 @@ def attention_figure(
     chosen = ranked(data, pairs, scores, sort, truth("descending", descending))
     bounds = value_bounds(data, None if truth("shared_range", shared_range) and zrange is None else pairs)
     colors, clipped = color_scale(data, bounds, scale=scale, palette=palette, theme=theme, zrange=zrange)
-    headline = title_lines(title, width)
+    headline = title_lines(title, width, data)
     if kind == "wall":
         regular = sort is None and len(pairs) == len(patterns.layers) * patterns.n_heads and heads is None
         return wall_figure(data, chosen, colors, clipped, regular, outlined, headline, width, height)
     return _matrices(data, chosen, colors, clipped, headline, width, height)
-
-
-def title_lines(title: str | None, width: float) -> list[str]:
-    """`title` broken into lines that fit `width` pixels, as plotly markup.
-
-    Raises:
-        DataError: it is no text.
-    """
-    words = "" if title is None else text("title", title).split()
-    if not words:
-        return []
-    flat = printed.prose(" ".join(words), 400)
-    return [printed.markup(line) for line in textwrap.wrap(flat, max(10, int(width / (0.55 * pt(TITLE_PT)))))]
 
 
 @dataclass(frozen=True)

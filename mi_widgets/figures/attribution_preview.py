@@ -16,6 +16,7 @@ from mi_widgets.data.integers import text
 from mi_widgets.figures import labels as printed
 from mi_widgets.figures.attribution_map import contribution_scale
 from mi_widgets.figures.canvas import Canvas, PngCanvas, SvgCanvas
+from mi_widgets.figures.headline import with_changes
 from mi_widgets.figures.legend import NO_VALUE
 from mi_widgets.figures.logit_attribution import (
     SIGNS,
@@ -109,7 +110,7 @@ def _draw(
     """Everything on `canvas`; returns the height used."""
     ink = inks(colors.theme)
     canvas.text(_LEFT, 20, printed.prose(text("title", title) or "".join(data.tokens.strings[:400]), 92), 13, mono=True)
-    canvas.text(_LEFT, 38, printed.prose(heading(data), 104), 11, fill=ink.quiet)
+    canvas.text(_LEFT, 38, printed.prose(with_changes(data, heading(data)), 104), 11, fill=ink.quiet)
     at = _LEFT
     for code, name in zip(SIGNS, sides(data), strict=True):
         canvas.frames([(at, 48, 9, 9)], colors.hex(code), 1, colors.hex(code))

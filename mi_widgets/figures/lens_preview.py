@@ -13,6 +13,7 @@ from mi_widgets import color as colors_of
 from mi_widgets.data.integers import text
 from mi_widgets.figures import labels as printed
 from mi_widgets.figures.canvas import Canvas, PngCanvas, SvgCanvas
+from mi_widgets.figures.headline import with_changes
 from mi_widgets.figures.legend import NO_VALUE
 from mi_widgets.figures.lens_field import Drawn, Field, Lens, field_of
 from mi_widgets.figures.scale import MASKED, MISSING
@@ -102,7 +103,7 @@ def _draw(canvas: Canvas, drawn: Drawn, field: Field, title: str) -> int:
     rows, columns = codes.shape
     prompt = "".join(drawn.lens.tokens.strings[:400])
     canvas.text(_EDGE, 20, printed.prose(text("title", title) or prompt, 92), 13, mono=True)
-    canvas.text(_EDGE, 37, printed.prose(_summary(drawn), 100), 11, fill=ink.quiet)
+    canvas.text(_EDGE, 37, printed.prose(with_changes(drawn.data, _summary(drawn)), 100), 11, fill=ink.quiet)
     wide = min((WIDTH - _LEFT - _EDGE) / columns, _WIDEST)
     size = canvas.token_sizes[0]
     letters = int((wide - 4) / (printed.ADVANCE * size))

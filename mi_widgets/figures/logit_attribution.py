@@ -21,7 +21,7 @@ from mi_widgets.data.logit_attribution import RESIDUE
 from mi_widgets.errors import DataError
 from mi_widgets.figures import labels as printed
 from mi_widgets.figures.amounts import amount, amounts, even_ticks
-from mi_widgets.figures.attention import title_lines
+from mi_widgets.figures.headline import title_lines
 from mi_widgets.figures.legend import NO_VALUE
 from mi_widgets.figures.sheet import Box, Sheet
 from mi_widgets.figures.style import (
@@ -82,7 +82,7 @@ def logit_attribution_figure(
             prompt.
         layer: with `head`, whose sources are drawn, or which head the map outlines.
         head: see `layer`; without them sources are of the head of largest contribution.
-        title: a line above the figure.
+        title: a line above the figure; interventions in the runs that it shows are named below it.
         width_mm: width of the page in millimetres, or `"single"` (83), `"one and a half"` (120), `"double"` (174).
         height_mm: height in millimetres; as needed if None.
         theme: `"light"` or `"dark"`.
@@ -101,7 +101,7 @@ def logit_attribution_figure(
     inks(theme)
     width = px(width_in_mm(width_mm))
     height = height_in_px(height_mm)
-    page = Page(data, title_lines(title, width), width, height, theme)
+    page = Page(data, title_lines(title, width, data), width, height, theme)
     if kind == "map":
         from mi_widgets.figures.attribution_map import map_figure
 

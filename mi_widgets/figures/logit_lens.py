@@ -14,8 +14,8 @@ from mi_widgets.data.integers import truth, word
 from mi_widgets.errors import DataError
 from mi_widgets.figures import labels as printed
 from mi_widgets.figures.amounts import amount
-from mi_widgets.figures.attention import title_lines
 from mi_widgets.figures.cells import VECTOR_CELLS, cell_image, cell_shapes
+from mi_widgets.figures.headline import title_lines
 from mi_widgets.figures.labels import TokenAxis
 from mi_widgets.figures.legend import Legend
 from mi_widgets.figures.lens_field import Drawn, Field, Lens, field_of
@@ -90,7 +90,7 @@ def logit_lens_figure(
         text: write top tokens where cells are wide enough for three letters.
         palette: `"blue"`, `"amber"` or `"grey"`; a signed difference takes the diverging palette.
         zrange: `(low, high)` of the colours in the values' unit; values beyond are marked ≤ and ≥ on the colour bar.
-        title: a line above the figure.
+        title: a line above the figure; interventions in the runs that it shows are named below it.
         width_mm: width of the page in millimetres, or `"single"` (83), `"one and a half"` (120), `"double"` (174).
         height_mm: height in millimetres; as needed if None.
         theme: `"light"` or `"dark"`.
@@ -106,7 +106,7 @@ def logit_lens_figure(
     width = px(width_in_mm(width_mm))
     height = height_in_px(height_mm)
     inks(theme)
-    headline = title_lines(title, width)
+    headline = title_lines(title, width, data)
     if kind == "curves":
         from mi_widgets.figures.lens_curves import curves_figure
 

@@ -21,7 +21,7 @@ from mi_widgets.data.tokens import NO_TOKEN
 from mi_widgets.errors import DataError
 from mi_widgets.figures import labels as printed
 from mi_widgets.figures.amounts import amount, even_ticks
-from mi_widgets.figures.attention import title_lines
+from mi_widgets.figures.headline import title_lines
 from mi_widgets.figures.labels import TokenAxis
 from mi_widgets.figures.legend import NO_VALUE
 from mi_widgets.figures.sheet import Box, Sheet
@@ -74,7 +74,7 @@ def next_tokens_figure(
             `"candidates"`, the likeliest next tokens after `position`.
         position: for candidates; negative counts from the end (of two prompts, of each).
         top: candidates drawn, at most as many as `data` holds.
-        title: a line above the figure.
+        title: a line above the figure; interventions in the runs that it shows are named below it.
         width_mm: width of the page in millimetres, or `"single"` (83), `"one and a half"` (120), `"double"` (174).
         height_mm: height in millimetres; as needed if None.
         theme: `"light"` or `"dark"`.
@@ -89,7 +89,7 @@ def next_tokens_figure(
     inks(theme)
     width = px(width_in_mm(width_mm))
     height = height_in_px(height_mm)
-    page = _Page(width, height, title_lines(title, width), theme)
+    page = _Page(width, height, title_lines(title, width, data), theme)
     if kind == "candidates":
         return _candidates(data, position, top, page)
     return _bars(data, kind, page)

@@ -16,6 +16,7 @@ from mi_widgets.data.next_tokens import BIT
 from mi_widgets.errors import DataError, choose
 from mi_widgets.figures import labels as printed
 from mi_widgets.figures.canvas import Canvas, PngCanvas, Rect, SvgCanvas
+from mi_widgets.figures.headline import with_changes
 from mi_widgets.figures.legend import NO_VALUE
 from mi_widgets.figures.next_tokens import (
     SIDES,
@@ -115,7 +116,7 @@ def _draw(canvas: Canvas, data: Expected, position: int, by: str, title: str, co
     canvas.text(
         _LEFT, 20, printed.prose(text("title", title) or first.model or "The prompt as the model sees it", 92), 13
     )
-    canvas.text(_LEFT, 38, printed.prose(summary(data), 100), 11, fill=ink.quiet)
+    canvas.text(_LEFT, 38, printed.prose(with_changes(data, summary(data)), 100), 11, fill=ink.quiet)
     top = 54.0
     places = candidate_places(data, position)
     gaps: list[list[int]] = []

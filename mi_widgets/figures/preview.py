@@ -18,6 +18,7 @@ from mi_widgets.errors import DataError
 from mi_widgets.figures import labels as printed
 from mi_widgets.figures.canvas import Canvas, PngCanvas, Rect, SvgCanvas
 from mi_widgets.figures.choice import Attention, color_scale, patterns_of, tokens_of, unit_of, value_bounds
+from mi_widgets.figures.headline import with_changes
 from mi_widgets.figures.labels import TokenAxis
 from mi_widgets.figures.legend import NO_VALUE
 from mi_widgets.figures.scale import MASKED, MISSING, PAPER, ColorScale
@@ -140,7 +141,7 @@ def _draw(canvas: Canvas, picture: _Picture, title: str) -> int:
         12, 20, printed.prose(text("title", title) or "".join(tokens_of(data).strings[:400]), 92), 13, mono=True
     )
     caption = "   ".join(part for part in (patterns.model, _counts(data)) if part)
-    canvas.text(12, 37, printed.prose(caption, 100), 11, fill=quiet)
+    canvas.text(12, 37, printed.prose(with_changes(data, caption), 100), 11, fill=quiet)
     top = bottom = 64.0
     left = 40.0
     single = picture.tiles.shape[:2] == (1, 1)

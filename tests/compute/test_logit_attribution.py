@@ -471,10 +471,10 @@ def test_heads_whose_values_are_compressed_have_no_sources(other):
 
 
 def test_hooks_that_never_fire_cost_the_heads_but_not_the_rest(model, monkeypatch):
-    def without(model, ids, sites):
+    def without(model, ids, sites, **made):
         if "attn.hook_z" in sites:
             raise UnreadError("attn.hook_z was not computed in 1 of 2 layers.")
-        return forward(model, ids, sites)
+        return forward(model, ids, sites, **made)
 
     monkeypatch.setattr(sys.modules["mi_widgets.compute.logit_attribution"], "forward", without)
     data = compute.logit_attribution(model, IDS, 5, 9)

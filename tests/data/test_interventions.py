@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from made_records import RECORDS
 
 import mi_widgets as mw
+from mi_widgets.data import AttentionComparison, load, save
 from mi_widgets.data.interventions import checked_interventions, interventions_from, listed
 from mi_widgets.errors import DataError
 
@@ -209,3 +212,54 @@ def test_its_names_cost_no_torch():
         [sys.executable, "-c", program + "print('torch' in sys.modules)"], capture_output=True, text=True
     )
     assert said.stdout.strip() == "False", said.stderr
+
+
+# --- in results -------------------------------------------------------------------------------------------
+
+SINGLE = ["AttentionPatterns", "LogitLens", "LogitAttribution", "NextTokens", "Continuation"]
+
+
+@pytest.mark.parametrize("kind", SINGLE)
+def test_a_result_names_them_and_brings_them_back_from_its_file(kind, tmp_path):
+    record = replace(RECORDS[kind](), interventions=CHANGES)
+    assert record.interventions == tuple(CHANGES)
+    again = load(save(record, tmp_path / "result.npz"))
+    assert again.interventions[:-1] == tuple(CHANGES[:-1])
+    assert again.interventions[-1].label == CHANGES[-1].label
+
+
+@pytest.mark.parametrize("kind", SINGLE)
+def test_a_result_takes_one_alone_and_refuses_what_is_none(kind):
+    record = RECORDS[kind]()
+    assert record.interventions == ()
+    assert replace(record, interventions=CHANGES[0]).interventions == (CHANGES[0],)
+    with pytest.raises(DataError, match="is no intervention"):
+        replace(record, interventions=["ablated"])
+
+
+@pytest.mark.parametrize("kind", RECORDS)
+def test_files_from_before_interventions_are_read(kind, tmp_path):
+    record = RECORDS[kind]()
+
+    def without(header):
+        return {name: without(value) if isinstance(value, dict) else value for name, value in header.items()
+                if name != "interventions"}  # fmt: skip
+
+    header = json.dumps({"kind": kind, "schema": 2, **without(record.header())})
+    np.savez_compressed(tmp_path / "old.npz", header=np.array(header), **record.arrays())
+    assert load(tmp_path / "old.npz").header() == record.header()
+
+
+def test_a_result_in_which_they_are_damaged_is_refused(tmp_path):
+    record = RECORDS["NextTokens"]()
+    header = {"kind": "NextTokens", "schema": 3, **record.header(), "interventions": [{"kind": "ablate", "layer": -1}]}
+    np.savez_compressed(tmp_path / "damaged.npz", header=np.array(json.dumps(header)), **record.arrays())
+    with pytest.raises(DataError, match="layer=-1 is negative"):
+        load(tmp_path / "damaged.npz")
+
+
+def test_one_prompt_with_and_without_them_can_be_compared(tmp_path):
+    a, b = replace(RECORDS["AttentionPatterns"](), interventions=CHANGES[0]), RECORDS["AttentionPatterns"]()
+    again = load(save(AttentionComparison(a, b), tmp_path / "compared.npz"))
+    assert (again.a.interventions, again.b.interventions) == ((CHANGES[0],), ())
+    assert again.a.tokens == again.b.tokens == a.tokens
