@@ -395,7 +395,8 @@ def _unchanged(state: _State) -> str:
     def all_of_it() -> tuple[Any, ...]:
         flags = tuple(module.training for module in model.modules())
         gradients = tuple(parameter.grad is None for parameter in model.parameters())
-        return fingerprint(model), flags, gradients
+        hooks = tuple(len(point.fwd_hooks) for point in model.hook_dict.values())  # ours too, were one left
+        return fingerprint(model), hooks, flags, gradients
 
     before = all_of_it()
     computations: tuple[Callable[[], Any], ...] = (

@@ -14,11 +14,13 @@ is read.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
 import contextvars
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import torch
@@ -31,6 +33,8 @@ Result = TypeVar("Result")
 
 #: A step lasts no longer than this while the pass is free or another thread's pass is waited for.
 TURN_SECONDS = 0.05
+#: The end of Python waits this long for a pass that nobody waits for any more.
+EXIT_SECONDS = 10.0
 
 
 class AtOnce:
@@ -61,6 +65,10 @@ class AtOnce:
 
     def heard(self) -> None:
         """Between pieces of work that touch no model; raises where nobody waits for the result any more."""
+
+
+#: The passes whose threads run, by these.
+_PASSES: dict[threading.Thread, Lockstep] = {}
 
 
 class _Cancelled(BaseException):
@@ -113,6 +121,7 @@ class Lockstep(AtOnce):
 
     def work(self, function: Callable[[Lockstep], Any], results: list[Any], errors: list[BaseException]) -> None:
         """All that the thread of the pass does: `function`, whose result or error goes into these lists."""
+        _PASSES[threading.current_thread()] = self
         try:
             self._wait()
             self.heard()
@@ -122,6 +131,7 @@ class Lockstep(AtOnce):
         except BaseException as error:
             errors.append(error)
         finally:
+            del _PASSES[threading.current_thread()]
             self._stand(DONE)
 
     @contextlib.contextmanager
@@ -143,9 +153,11 @@ class Lockstep(AtOnce):
         self._thread = threading.get_ident()
         self._modules, self._training = modules_of(model), training
 
-        def block(_module: Any, given: tuple[Any, ...], named: dict[str, Any]) -> None:
+        # Torch forgets that a hook takes the named arguments as soon as it is removed, even where it calls it still: in
+        # another pass, which was in its own pause before this block when this one ended.
+        def block(_module: Any, given: tuple[Any, ...], named: Mapping[str, Any] = MappingProxyType({})) -> None:
             if self._thread == threading.get_ident():
-                self._block((*given, *named.values()))
+                self._block((*given, named.get("hidden_states")))
 
         def leave(*_given: Any) -> None:
             if self._thread == threading.get_ident():
@@ -158,14 +170,16 @@ class Lockstep(AtOnce):
         for hook in (block, leave, come_back):
             hook.__name__ = OWN_HOOK
         stacks = [child for name, child in model.named_children() if name.endswith("blocks")]
-        for module in dict.fromkeys(module for stack in stacks for module in stack.children()):
+        blocks = dict.fromkeys(module for stack in stacks for module in stack.children())
+        self.total = len(blocks) + 1
+        for module in blocks:
             self._handles.append(module.register_forward_pre_hook(block, prepend=True, with_kwargs=True))
         unembed = getattr(model, "unembed", None)
         product = getattr(unembed, "original_component", None)
-        if isinstance(unembed, torch.nn.Module) and isinstance(product, torch.nn.Module):
+        if isinstance(product, torch.nn.Module) and not any(hasattr(part, "fwd_hooks") for part in product.modules()):
             self._handles.append(product.register_forward_pre_hook(leave))
             self._handles.append(product.register_forward_hook(come_back, prepend=True))
-            self._handles.append(unembed.register_forward_hook(leave))
+            self._handles.append(model.unembed.register_forward_hook(leave))
 
     def settle(self) -> None:
         """Has the model again; the pauses are over."""
@@ -240,6 +254,15 @@ class Lockstep(AtOnce):
             self._seconds, self._since = self.seconds, 0.0
         self.state = state
         self.turn.ring()
+
+
+@atexit.register
+def _end_all() -> None:
+    """Python must not end around a thread that computes: it would be torn down in the middle of torch."""
+    for thread, pace in list(_PASSES.items()):
+        pace.cancelled = True
+        pace.go.ring()
+        thread.join(EXIT_SECONDS)
 
 
 def can_pause(model: Any) -> bool:

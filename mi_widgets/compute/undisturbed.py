@@ -7,6 +7,7 @@ Python's own would put back is lost when the interrupt comes as its exit begins.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import threading
 from collections.abc import Callable, Container, Iterable, Sequence
@@ -112,7 +113,9 @@ def take_away(points: Iterable[Any], hooks: Iterable[OwnHook]) -> None:
     for hook in own.values():
         hook.retire()
     for point in points:
-        point.fwd_hooks[:] = [held for held in point.fwd_hooks if id(getattr(held, "user_hook", None)) not in own]
+        for held in [held for held in point.fwd_hooks if id(getattr(held, "user_hook", None)) in own]:
+            with contextlib.suppress(ValueError):  # changed meanwhile by a thread of the user's
+                point.fwd_hooks.remove(held)
         for number, function in list(point._forward_hooks.items()):
             if any(_holds(cell, own) for cell in getattr(function, "__closure__", None) or ()):
                 point._forward_hooks.pop(number, None)
