@@ -159,15 +159,27 @@ def test_head_scores_are_drawn_aside_when_they_are_there(in_loop, model, threads
 
 
 @pytest.mark.usefixtures("all_is_large")
-def test_an_edit_while_a_view_works_aside_is_what_is_shown(in_loop, model):
+def test_an_edit_while_a_view_works_aside_is_what_is_shown(in_loop, model, monkeypatch):
+    parcel, begun, release = AttentionPicture.parcel, threading.Event(), threading.Event()
+
+    def slow(picture, show):
+        begun.set()
+        assert release.wait(30)
+        return parcel(picture, show)
+
+    monkeypatch.setattr(AttentionPicture, "parcel", slow)
+
     async def main():
         session = mw.Session(model, PROMPT)
-        view = mw.Attention(session)
-        while not any(job.begun for job in session.runner._jobs):
-            await asyncio.sleep(0)
+        view, shown = mw.Attention(session), []
+        view.observe(lambda change: shown.append(change["new"]), "picture")
+        while not begun.is_set():
+            await asyncio.sleep(0.001)
         session.prompt = "w6 w7"
+        release.set()
         await idle(session)
         assert view.data.tokens.strings[-1] == "w7"
-        assert view.status["run"] == session.run
+        assert view.status["run"] == view._picture.run == session.run
+        assert len(shown) <= 2  # the new one, and again with head scores
 
     in_loop(main)
