@@ -92,8 +92,9 @@ class LensPicture:
 
     @property
     def whole(self) -> bool:
-        """Whether every cell's top k is in the picture itself."""
-        return sum(side.top_ids.size for side in self.sides.values()) <= WHOLE
+        """Whether every cell's top k is in the picture itself: not of one that a fuller one will soon replace."""
+        sides = self.sides.values()
+        return all(side.read is None for side in sides) and sum(side.top_ids.size for side in sides) <= WHOLE
 
     def shown(self, show: str) -> LogitLens | LogitLensComparison:
         """The data behind `show`: one side, or the comparison."""

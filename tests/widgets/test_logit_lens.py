@@ -310,8 +310,10 @@ def test_a_partial_picture_holds_only_what_is_read(session):
     assert manifest["read"] == {"A": [5], "B": [5]}
     assert {block.shape[1] for block in blocks.values()} == {1}
     whole = unpack(view.picture)[1]
+    assert not manifest["whole"]  # it is soon replaced: the likeliest token of each cell is enough
     for name, values in blocks.items():
-        np.testing.assert_allclose(values[:, 0], whole[name][:, 5], err_msg=name)
+        fuller = whole[name][:, 5, :1] if "/top_" in name else whole[name][:, 5]
+        np.testing.assert_allclose(values[:, 0], fuller, err_msg=name)
 
 
 @pytest.mark.usefixtures("long_reading")
