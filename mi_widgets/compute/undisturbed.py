@@ -61,7 +61,7 @@ def _in_mode(function: Callable[Given, Result], gradients: bool) -> Callable[Giv
 
 
 def evaluate(modules: Sequence[torch.nn.Module]) -> None:
-    """Clear every module's own flag; past torch's `__setattr__`, which would take as long as a block of a small model."""
+    """Clear every module's own flag; past torch's `__setattr__`, which takes as long as a block of a small model."""
     for module in modules:
         vars(module)["training"] = False
 
