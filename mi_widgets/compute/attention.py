@@ -155,15 +155,19 @@ def readers_for(weighting: str) -> dict[str, Reader]:
     if weighting != "scores":
         return {}
     seen: dict[int, torch.Tensor] = {}
+    unchecked: set[int] = set()  # layers whose pattern came first; a pass may read scores of fewer layers than patterns
 
     def remember(row: int, scores: torch.Tensor) -> None:
+        if row in unchecked:
+            raise ModelError("this architecture has no pre-softmax scores to read.", 'Use weighting="pattern".')
         seen.clear()  # one layer at a time; a hook may fire twice (compatibility mode calls it by both names)
         seen[row] = scores
 
     def compare(row: int, pattern: torch.Tensor) -> None:
         scores = seen.get(row)
         if scores is None:
-            raise ModelError("this architecture has no pre-softmax scores to read.", 'Use weighting="pattern".')
+            unchecked.add(row)
+            return
         # Every query would cost as much as the pass itself; a layer whose scores are not these differs everywhere.
         count = scores.shape[-2]
         rows = list(range(count - 1, -1, -max(1, count // CHECKED_QUERIES)))

@@ -21,7 +21,7 @@ from mi_widgets.data import Tokens
 from mi_widgets.data.alignment import align
 from mi_widgets.data.interventions import SITES, Ablate, Add, Change, Intervention, Patch, checked_interventions
 from mi_widgets.errors import DataError, ModelError
-from mi_widgets.models import describe, tokenize
+from mi_widgets.models import ModelInfo, describe, tokenize
 
 #: Makes, or finds, a pass without interventions: of a prompt as tokenized, these sites, of these layers by site.
 Read = Callable[[Tokens, tuple[str, ...], Mapping[str, Layers]], Activations]
@@ -76,7 +76,8 @@ def resolve(
     changes = checked_interventions(interventions)
     if not changes:
         return Edits()
-    plans = [_plan(model, tokens, change, prepend_bos, beyond_context) for change in changes]
+    run = _Run(model, model.hook_dict, describe(model), tokens, prepend_bos, beyond_context)
+    plans = [_plan(run, change) for change in changes]
     _fetch(plans, read or (lambda prompt, sites, layers: forward(model, prompt.ids, sites, layers)))
     middles: dict[int, Middle] = {}
     writes: list[Write] = []
@@ -91,6 +92,18 @@ def resolve(
     return Edits(
         (*before, *writes, *after), notes, changes, any(isinstance(change, Intervention) for change in changes)
     )
+
+
+@dataclass(frozen=True, eq=False)
+class _Run:
+    """What interventions are made in: a model, its hooks and facts (both take long to ask for), a prompt."""
+
+    model: Any
+    hooks: Mapping[str, Any]
+    info: ModelInfo
+    tokens: Tokens
+    prepend_bos: bool | None
+    beyond_context: bool
 
 
 @dataclass(eq=False)
@@ -125,7 +138,7 @@ class _Plan:
     @property
     def part_shape(self) -> tuple[int, ...]:
         """Of what is changed at one position: `(d_head,)`, `()` for a neuron, else the activation's own."""
-        own = (self.reach.shape or ())[2:]
+        own = tuple(self.reach.shape or ())[2:]
         if getattr(self.change, "neuron", None) is not None:
             return ()
         if getattr(self.change, "head", None) is None:
@@ -157,7 +170,7 @@ class _Plan:
 
     def _mean(self) -> tuple[dict[int, np.ndarray], np.ndarray]:
         count = len(self.tokens)
-        whole = np.concatenate(self.taken).mean(0, dtype=np.float64).astype(np.float32)
+        whole: np.ndarray = np.concatenate(self.taken).mean(0, dtype=np.float64).astype(np.float32)
         own = not self.change.reference
         if own or any(len(one) != count for one in self.sources):
             what = "this prompt" if own else _prompts(len(self.sources))
@@ -195,17 +208,17 @@ class _Plan:
         return {place: taken[other] for place, other in partners.items()}
 
 
-def _plan(model: Any, tokens: Tokens, change: Change, prepend_bos: bool | None, beyond_context: bool) -> _Plan:
+def _plan(run: _Run, change: Change) -> _Plan:
     """The plan for one intervention, once it is seen that it can act."""
-    info = describe(model)
+    model, info, tokens = run.model, run.info, run.tokens
     if isinstance(change, Intervention):
-        found = _checked_hook(model, tokens, change.hook_name)
+        found = _checked_hook(run, change.hook_name)
         if isinstance(change.function, str):
             raise DataError(
                 f"only the name of the function ({change.function}) at {change.hook_name} is known.",
                 f"Give the function: mw.Intervention({change.hook_name!r}, function).",
             )
-        own = Own(change, model.hook_dict[change.hook_name])
+        own = Own(change, run.hooks[change.hook_name])
         return _Plan(change, change.hook_name, "", tokens, None, found, info.n_heads, function=own)
     assert isinstance(change, (Ablate, Patch, Add))
     if change.layer >= info.n_layers:
@@ -215,9 +228,9 @@ def _plan(model: Any, tokens: Tokens, change: Change, prepend_bos: bool | None, 
         )
     site = SITES[_word(change)]
     hook = f"blocks.{change.layer}.{site}"
-    if hook not in model.hook_dict:
-        raise _lacking(model, change)
-    found = _checked_hook(model, tokens, hook)
+    if hook not in run.hooks:
+        raise _lacking(run, change)
+    found = _checked_hook(run, hook)
     if site == MIDDLE and carries(model, tokens.ids, change.layer) is None:
         raise ModelError(
             f"{change.label}: what stands at {hook} is not the residual stream that the MLP adds to in this "
@@ -226,31 +239,33 @@ def _plan(model: Any, tokens: Tokens, change: Change, prepend_bos: bool | None, 
         )
     plan = _Plan(change, hook, site, tokens, _places(tokens, change), found, info.n_heads)
     _check_size(plan)
+    if isinstance(change, Ablate) and change.neuron is not None:
+        _check_neurons(run, change)
     given = change.reference if isinstance(change, Ablate) else [change.source] if isinstance(change, Patch) else []
     if isinstance(change, Ablate) and change.by == "resample":
         given = [given[int(np.random.default_rng(change.seed).integers(len(given)))]]
     if isinstance(change, Ablate) and change.by == "zero":
         given = []
-    plan.sources = [tokenize(model, prompt, prepend_bos, beyond_context) for prompt in given]
+    plan.sources = [tokenize(model, prompt, run.prepend_bos, run.beyond_context) for prompt in given]
     if isinstance(change, Ablate) and change.by == "mean" and not given:
         plan.sources = [tokens]
     return plan
 
 
-def _word(change: Any) -> str:
+def _word(change: Ablate | Patch | Add) -> str:
     """The word of `SITES` for where it acts."""
-    if isinstance(change, Ablate) and change.site is None:
-        return "z" if change.neuron is None else "post"
-    return change.site
+    if change.site is not None:
+        return change.site
+    return "z" if getattr(change, "neuron", None) is None else "post"
 
 
-def _lacking(model: Any, change: Any) -> ModelError:
+def _lacking(run: _Run, change: Any) -> ModelError:
     """That this architecture has no such site."""
     site, there = _word(change), []
     for word, hook in SITES.items():
-        if f"blocks.{change.layer}.{hook}" in model.hook_dict:
+        if f"blocks.{change.layer}.{hook}" in run.hooks:
             there.append(word)
-    if site == "resid_mid" and getattr(model.cfg, "parallel_attn_mlp", False):
+    if site == "resid_mid" and getattr(run.model.cfg, "parallel_attn_mlp", False):
         what = "attention and MLP of this model run side by side: there is no residual stream between them."
     elif site == "post":
         what = f"layer {change.layer} has no MLP whose neurons can be told apart."
@@ -261,11 +276,11 @@ def _lacking(model: Any, change: Any) -> ModelError:
     return ModelError(f"{change.label}: {what}", f"It has {', '.join(there) or 'none of the sites known here'}.")
 
 
-def _checked_hook(model: Any, tokens: Tokens, hook: str) -> Reach:
+def _checked_hook(run: _Run, hook: str) -> Reach:
     """What is known of `hook`, once it is seen that a change there changes something."""
-    if hook not in model.hook_dict:
-        raise _unknown_hook(model, hook)
-    found = reach(model, tokens.ids, hook)
+    if hook not in run.hooks:
+        raise _unknown_hook(run, hook)
+    found = reach(run.model, run.tokens.ids, hook)
     if found.shape is None:
         raise ModelError(
             f"{hook} is not called in a pass of this model, so nothing can be changed there.",
@@ -279,8 +294,8 @@ def _checked_hook(model: Any, tokens: Tokens, hook: str) -> Reach:
     return found
 
 
-def _unknown_hook(model: Any, hook: str) -> ModelError:
-    known, count = list(model.hook_dict), int(model.cfg.n_layers)
+def _unknown_hook(run: _Run, hook: str) -> ModelError:
+    known, count = list(run.hooks), run.info.n_layers
     numbered = re.match(r"blocks\.(\d+)\.", hook)
     if numbered and int(numbered[1]) >= count:
         return ModelError(f"layer {numbered[1]} of {hook} does not exist.", f"This model has layers 0 to {count - 1}.")
@@ -330,6 +345,20 @@ def _check_size(plan: _Plan) -> None:
                 f"{'a head' if head is not None else change.site} of this model has {needed}.",
                 f"Give one of [{'d_head' if head is not None else 'd_model'}] = [{needed}].",
             )
+
+
+def _check_neurons(run: _Run, change: Ablate) -> None:
+    """Raise ModelError where the layer is a mixture of experts: it has no neurons that are the same for all tokens."""
+    try:
+        weight = run.model.blocks[change.layer].mlp.W_out
+    except AttributeError:
+        weight = None
+    if weight is None or weight.ndim != 2:
+        raise ModelError(
+            f"{change.label}: layer {change.layer} has no single output matrix (a mixture of experts, or fused "
+            "weights), so its neurons cannot be told apart.",
+            'Choose site="mlp_out".',
+        )
 
 
 def _fetch(plans: Sequence[_Plan], read: Read) -> None:

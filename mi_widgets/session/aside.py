@@ -7,6 +7,7 @@ jobs, views or models.
 from __future__ import annotations
 
 import asyncio
+import os
 import queue
 import threading
 from collections.abc import Callable, Generator
@@ -126,6 +127,8 @@ THREADS = 2
 _waiting: queue.SimpleQueue[Aside] = queue.SimpleQueue()
 _lock = threading.Lock()
 _threads: list[threading.Thread] = []
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_threads.clear)  # a forked process has none of them
 _tasks: set[asyncio.Task[None]] = set()
 
 

@@ -72,6 +72,11 @@ class Passes:
         #: How many were made.
         self.made = 0
 
+    def forget(self) -> None:
+        """Whatever is known: the model has changed."""
+        self._cache.clear()
+        self._known.clear()
+
     def clock(self, model: Any) -> Clock:
         """Knows how fast this model runs here."""
         if model not in self._clocks:

@@ -173,7 +173,7 @@ class Session(traitlets.HasTraits):
 
     def refresh(self) -> None:
         """Forget cached activations and compute every view again, e.g. after editing weights through `.data`."""
-        self._cache.clear()
+        self._pictures.passes.forget()
         self.head_scores.forget()
         self._compute_all()
 

@@ -11,6 +11,7 @@ import torch
 
 from mi_widgets import compute
 from mi_widgets.compute.attention import patterns_from_cache
+from mi_widgets.compute.forward import forward
 from mi_widgets.errors import DataError, ModelError
 from mi_widgets.models import load_model
 
@@ -138,6 +139,15 @@ def test_scores_that_the_softmax_does_not_see_are_refused(architecture, other):
     assert np.abs(patterns.values - tiny_oracle.patterns(tiny_oracle.load(other(architecture)), IDS)).max() <= 1e-5
     if architecture == "gpt_neo":
         assert patterns.windows == (None, 5)
+
+
+def test_scores_are_checked_where_they_are_read(model):
+    from mi_widgets.compute.attention import SCORES, assemble, readers_for
+    from mi_widgets.models import tokenize
+
+    found = forward(model, IDS, (SCORES,), {SCORES: (1,)}, readers_for("scores"))
+    scores = assemble(model, tokenize(model, IDS), found, "scores")
+    assert scores.layers == (1,)
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

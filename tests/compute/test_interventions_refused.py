@@ -260,6 +260,18 @@ def test_parallel_blocks_have_no_middle(tiny_model):
         run(tiny_model("neox"), mw.Ablate(0, site="resid_mid"))
 
 
+def test_a_mixture_of_experts_has_no_neurons(tmp_path):
+    experts = dict(tiny_models.ROTARY, num_local_experts=4, num_experts_per_tok=2, sliding_window=8, pad_token_id=1)
+    tiny_models.CONFIGS["gpt_oss"] = ("GptOssConfig", experts)
+    try:
+        model = load_model(tiny_models.save("gpt_oss", tmp_path))
+    finally:
+        del tiny_models.CONFIGS["gpt_oss"]
+    with pytest.raises(ModelError, match="mixture of experts"):
+        run(model, mw.Ablate(0, neuron=3))
+    assert compute.logit_attribution(model, IDS, 5, 9, interventions=mw.Ablate(0, site="mlp_out")).holds
+
+
 @pytest.mark.parametrize("site", [PATTERN, SCORES])
 @pytest.mark.parametrize("name", DEAF)
 def test_what_nothing_reads_is_refused(name, site, deaf):

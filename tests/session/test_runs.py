@@ -116,6 +116,14 @@ class TestInterventions:
         session.prompt = "w9 w10"
         assert session.passes == 5  # the reference is known
 
+    def test_refresh_makes_what_they_rest_on_anew(self, model):
+        session = Session(model, "w3 w4", interventions=[mw.Ablate(layer=1, head=0, by="mean")])
+        view = RunView(session)
+        model.original_model.model.layers[0].mlp.down_proj.weight.data.mul_(2)  # unseen
+        session.refresh()
+        again = RunView(Session(model, "w3 w4", interventions=session.interventions))
+        assert np.array_equal(view.array(), again.array())
+
     def test_what_is_said_of_them_is_said_of_a_cached_picture_too(self, model):
         session = Session(model, "w3 w4")
         view = RunView(session)
