@@ -43,6 +43,7 @@ from mi_widgets.compute.taps import Tap, copied, derivatives
 from mi_widgets.compute.undisturbed import (
     OwnHook,
     OwnWrite,
+    evaluate,
     take_away,
     train_again,
     with_gradients,
@@ -383,8 +384,7 @@ def _run(
     kept = {} if past is None else {"past_key_values": past}
     try:
         try:
-            for module in training:
-                module.training = False
+            evaluate(training)
             pass_over(below)
             # Put there by hand: once each, where TransformerLens would call them by every name of the hook; and
             # permanent, so that a reset_hooks() of the user's, while the pass pauses, leaves them.

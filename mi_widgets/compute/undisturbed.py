@@ -60,14 +60,19 @@ def _in_mode(function: Callable[Given, Result], gradients: bool) -> Callable[Giv
     return run
 
 
+def evaluate(modules: Sequence[torch.nn.Module]) -> None:
+    """Clear every module's own flag; past torch's `__setattr__`, which takes as long as a block of a small model."""
+    for module in modules:
+        vars(module)["training"] = False
+
+
 def train_again(modules: Sequence[torch.nn.Module]) -> None:
     """Set every module's own flag; a Ctrl-C meanwhile is heard when all stand."""
     interrupted: KeyboardInterrupt | None = None
     while True:
         try:
             for module in modules:
-                if not module.training:  # looking costs much less than setting
-                    module.training = True
+                vars(module)["training"] = True
             break
         except KeyboardInterrupt as reason:
             interrupted = reason

@@ -105,19 +105,16 @@ def test_ctrl_c_while_flags_are_set_leaves_none_behind(value, model):
     target = modules_of(model)[5]
     left = [1]
 
-    def interrupted(self, name, new):
-        if name == "training" and new is value and self is target and left:
-            left.pop()
-            raise KeyboardInterrupt
-        torch.nn.Module.__setattr__(self, name, new)
+    class Flags(dict):
+        def __setitem__(self, name, new):
+            if name == "training" and new is value and left:
+                left.pop()
+                raise KeyboardInterrupt
+            super().__setitem__(name, new)
 
-    kind = type(target)
-    kind.__setattr__ = interrupted
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            forward(model, IDS, ("attn.hook_pattern",))
-    finally:
-        del kind.__setattr__
+    target.__dict__ = Flags(target.__dict__)
+    with pytest.raises(KeyboardInterrupt):
+        forward(model, IDS, ("attn.hook_pattern",))
     assert not left
     assert [module.training for module in modules_of(model)] == before
 
