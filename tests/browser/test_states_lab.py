@@ -57,7 +57,9 @@ def drawn(view: Locator) -> None:
 def stale(view: Locator, of: str) -> None:
     """The picture says that it is of another prompt, and no check of it is ticked."""
     expect(view).to_have_attribute("data-stale", "true", timeout=30_000)
-    expect(view.locator(".miw-own")).to_have_text(re.compile(rf"^Picture of:(logit\(.*\) at position \d+)?{re.escape(of)}$"))
+    expect(view.locator(".miw-own")).to_have_text(
+        re.compile(rf"^Picture of:(logit\(.*\) at position \d+)?{re.escape(of)}$")
+    )
     expect(view.locator(".miw-status-check")).to_have_count(0)
     assert float(view.locator(".miw-body").evaluate("body => getComputedStyle(body).opacity")) < 1
 
