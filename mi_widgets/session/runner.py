@@ -18,6 +18,7 @@ from typing import Any
 
 from mi_widgets.data.integers import number
 from mi_widgets.errors import Cancelled
+from mi_widgets.session.interrupts import leave, listen
 
 #: Work goes on this long before the loop gets its turn, and before a job of the same priority gets its own.
 SLICE_SECONDS = 0.05
@@ -171,6 +172,7 @@ class Runner:
             self._task = self.loop.create_task(self._drive())
 
     async def _drive(self) -> None:
+        listen(self, self._interrupted)
         try:
             await asyncio.sleep(TURN_SECONDS)  # edits that are queued already make this one stale
             since = time.monotonic()
@@ -184,10 +186,16 @@ class Runner:
             self._driving = False
             raise
         finally:
+            leave(self)
             if self._driving:
                 self._driving = False
                 if self._jobs and self.loop is not None and not self.loop.is_closed():
                     self.loop.call_soon(self._start_driving)
+
+    def _interrupted(self) -> None:
+        """Steps are short: all are stopped when the loop has its turn, and nothing is raised into it."""
+        if self.loop is not None and not self.loop.is_closed():
+            self.loop.call_soon_threadsafe(self.stop)
 
     def _take(self) -> Job | None:
         """The job whose turn it is: the one in a step, else the first by rank, also before one that has begun."""
