@@ -144,9 +144,9 @@ def assemble(encoded: list[tuple[BlockHeader, bytes]], manifest: Any = None) -> 
     for header, data in encoded:
         headers.append({**header, "offset": offset})
         offset += _padded(len(data))
-    text = json.dumps(
-        {"schema": SCHEMA, "manifest": manifest, "blocks": headers}, ensure_ascii=False, allow_nan=False
-    ).encode("utf-8", "backslashreplace")
+    whole = {"schema": SCHEMA, "manifest": manifest, "blocks": headers}
+    said = json.dumps(whole, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    text = said.encode("utf-8", "backslashreplace")
     start = _padded(4 + len(text))
     out = bytearray(start + offset)
     out[0:4] = len(text).to_bytes(4, "little")

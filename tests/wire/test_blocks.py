@@ -162,7 +162,7 @@ def test_wrong_blocks_are_refused():
 
 def test_a_newer_parcel_says_so():
     with pytest.raises(DataError, match="newer"):
-        unpack(pack([], None).replace(b'"schema": 1', b'"schema": 9'))
+        unpack(pack([], None).replace(b'"schema":1', b'"schema":9'))
 
 
 def test_a_manifest_never_holds_nan():
