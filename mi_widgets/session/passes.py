@@ -52,8 +52,8 @@ class Ran:
 
 
 class ModelChangedError(BaseException):
-    """The model was changed while a pass paused: what was made is of neither, and to be made again. No error, and nobody
-    else's to catch."""
+    """The model was changed while a pass paused, so that what was made is of neither; no error, and nobody else's to
+    catch."""
 
 
 class _Unmade(BaseException):
