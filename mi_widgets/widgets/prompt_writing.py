@@ -102,9 +102,9 @@ class Writing:
         self.start()
 
     def _finish(self, continuation: Continuation | None) -> None:
+        self._steps.close()  # also of what was given up: a pass may wait in its pause
         if not self.over:
             self.over = True
-            self._steps.close()
             self._done(self.ids, continuation)
 
     def _failed(self, error: Exception) -> None:
