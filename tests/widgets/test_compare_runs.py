@@ -135,6 +135,15 @@ def test_the_recipe_loads_the_other_model(model, loads, tiny_model):
     assert executed(view).comparison.b.tokens.strings[-1] == "w3"
 
 
+def test_the_recipe_asks_for_another_model_of_the_same_name_which_it_would_not_find(model, tiny_model):
+    other = tiny_model("llama")
+    other.cfg.model_name = model.cfg.model_name
+    code = mw.Attention(mw.Session(model, PROMPT), compare=mw.Run(model=other)).recipe()
+    assert "# other: the model that you compared with, which has the same name" in code
+    assert "other = " not in code
+    assert "compare=mw.Run(model=other)" in code
+
+
 def test_the_recipe_names_what_it_cannot_make_and_says_what_to_give(loads):
     def louder(activation, hook):
         return activation * 2

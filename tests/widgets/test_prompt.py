@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 import base64
 import json
 import subprocess
 import sys
 import textwrap
+import threading
 
 import numpy as np
 import pandas as pd
