@@ -128,9 +128,10 @@ def test_the_recipe_makes_the_comparison_of_two_runs_again(kind, loads):
 
 def test_the_recipe_loads_the_other_model(model, loads, tiny_model):
     other = tiny_model("llama")
+    other.cfg.model_name = "another"
     view = mw.Attention(mw.Session(model, PROMPT), compare=mw.Run(model=other, prompt="w3"))
     code = view.recipe()
-    assert "other = mw.load_model(" in code
+    assert "other = mw.load_model('another')" in code
     assert "compare=mw.Run(model=other, prompt='w3')" in code
     assert executed(view).comparison.b.tokens.strings[-1] == "w3"
 
