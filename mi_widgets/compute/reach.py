@@ -1,8 +1,8 @@
 """Whether what is put in place of an activation reaches the logits, found by asking the model, not by its name.
 
 NaN is put there in a pass over two tokens (the whole prompt, where hooks of the user's own fit nothing shorter): it
-goes through weights that are zero, so that only what nothing reads leaves the logits finite. Asked once for each kind of hook and block, and remembered as long as the model lives. Knows
-nothing of what will be put there.
+goes through weights that are zero, so that only what nothing reads leaves the logits finite. Asked once for each kind
+of hook and block, and remembered as long as the model lives. Knows nothing of what will be put there.
 """
 
 from __future__ import annotations
