@@ -134,10 +134,8 @@ class Middle:
     def _hear(self, activation: torch.Tensor, _first: int) -> None:
         self._pass.mlp = activation
 
-    def _carry(self, activation: torch.Tensor, _first: int) -> torch.Tensor | None:
+    def _carry(self, activation: torch.Tensor, _first: int) -> torch.Tensor:
         held = self._pass
-        if not hasattr(held, "mlp"):
-            return None  # a block that was passed over
         stream, change, mlp = held.stream, held.change, held.mlp
         del held.stream, held.change, held.mlp
         carried = (stream.float() + change).to(stream.dtype) + mlp

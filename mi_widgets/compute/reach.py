@@ -1,8 +1,8 @@
 """Whether what is put in place of an activation reaches the logits, found by asking the model, not by its name.
 
-NaN is put there in a pass over two tokens: it goes through weights that are zero, so that only what nothing reads
-leaves the logits finite. Asked once for each kind of hook and block, and remembered as long as the model lives. Knows
-nothing of what will be put there.
+NaN is put there in a pass over two tokens (the whole prompt, where hooks of the user's own fit nothing shorter): it
+goes through weights that are zero, so that only what nothing reads leaves the logits finite. Asked once for each kind
+of hook and block, and remembered as long as the model lives. Knows nothing of what will be put there.
 """
 
 from __future__ import annotations
@@ -48,17 +48,17 @@ def reach(model: Any, ids: np.ndarray, hook: str) -> Reach:
 
     Args:
         model: a TransformerBridge.
-        ids: int64 `[position]`, any prompt of this model; its first tokens are run.
+        ids: int64 `[position]`, a prompt that this model can run.
         hook: in full, one that the model has.
     """
-    return _remembered(model, "reach", hook, lambda: _reach(model, ids, hook))
+    return _remembered(model, "reach", hook, lambda: _shortly(_reach, model, ids, hook))
 
 
 def carries(model: Any, ids: np.ndarray, layer: int) -> bool | None:
     """Whether the hook `hook_resid_mid` of this block stands in the residual stream itself, so that what is put there
     goes on to `hook_resid_post`. False where only the MLP reads it (most Bridges: it is the input of the norm); None
     where it is not what the MLP's output is added to."""
-    return _remembered(model, "carries", f"blocks.{layer}.{MIDDLE}", lambda: _carries(model, ids[:LENGTH], layer))
+    return _remembered(model, "carries", f"blocks.{layer}.{MIDDLE}", lambda: _shortly(_carries, model, ids, layer))
 
 
 def _remembered(model: Any, question: str, hook: str, ask: Callable[[], Any]) -> Any:
@@ -71,6 +71,16 @@ def _remembered(model: Any, question: str, hook: str, ask: Callable[[], Any]) ->
         known[asked] = known[alike] if alike in known else ask()
         known[alike] = known[question, *_kind(model, hook), settings] = known[asked]  # a first pass sets switches too
     return known[asked]
+
+
+def _shortly(ask: Callable[..., Any], model: Any, ids: np.ndarray, about: Any) -> Any:
+    """The answer from the first tokens; from all where a hook of the user's own may fit the prompt alone."""
+    try:
+        return ask(model, ids[:LENGTH], about)
+    except MiWidgetsError:
+        raise
+    except Exception:
+        return ask(model, ids, about)
 
 
 def _reach(model: Any, ids: np.ndarray, hook: str) -> Reach:
@@ -88,12 +98,13 @@ def _reach(model: Any, ids: np.ndarray, hook: str) -> Reach:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # TransformerLens says what is found out here
-            found = forward(model, ids[:LENGTH], ("output.normalizer",), (), writes=[Write(hook, spoil)])
+            found = forward(model, ids, ("output.normalizer",), (), writes=[Write(hook, spoil)])
         spoilt = bool(np.isnan(found.arrays["output.normalizer"]).any())
     except MiWidgetsError:
         raise
-    except Exception:  # what cannot compute with NaN has read it
-        spoilt = True
+    except Exception:
+        forward(model, ids, ("output.normalizer",), ())  # raises what is no matter of NaN
+        spoilt = True  # what cannot compute with NaN has read it
     # Of what cannot hold NaN nothing is known; it is not refused.
     return Reach(shapes[0] if shapes else None, bool(shapes) and (spoilt or bool(opaque)))
 

@@ -125,7 +125,7 @@ class Ablate(Change):
         self._set("reference", _prompts(self.reference))
         if self.by == "resample" and not self.reference:
             raise DataError('by="resample" draws from prompts; there are none.', "Give reference=[…], a few prompts.")
-        self._set("seed", integer("seed", self.seed))
+        self._set("seed", _index("seed", self.seed))
 
     @property
     def label(self) -> str:
@@ -425,7 +425,20 @@ def _key(value: Any) -> Hashable:
     if isinstance(value, dict):
         return tuple((name, _key(one)) for name, one in value.items())
     # A function is itself; some objects that can be called cannot be hashed.
-    return ("function", id(value)) if callable(value) and type(value).__hash__ is None else value
+    return _Itself(value) if callable(value) and type(value).__hash__ is None else value
+
+
+class _Itself:
+    """Equal for one and the same thing, which it holds: an id would be another's when that is gone."""
+
+    def __init__(self, thing: Any) -> None:
+        self._thing = thing
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Itself) and other._thing is self._thing
+
+    def __hash__(self) -> int:
+        return id(self._thing)
 
 
 def _shown(name: str, value: Any) -> str:

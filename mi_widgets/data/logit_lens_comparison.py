@@ -1,4 +1,4 @@
-"""Two lenses on one prompt, or one lens on two prompts, cell by cell on aligned positions.
+"""Two readings, of two lenses, prompts, runs or models, cell by cell on aligned positions.
 
 Knows nothing of models, torch or the page.
 """
@@ -25,7 +25,7 @@ class LogitLensComparison:
     """Two lenses' readings of the same rows, A and B, and how far apart they are.
 
     Attributes:
-        a: the first prompt, or lens.
+        a: the first reading.
         b: the second.
         kl: float32 `[row, column]`, nats, read-only: KL(A‖B) of the whole distributions of a cell; NaN in a column that
             only one side has. Columns are those of `pairs`.

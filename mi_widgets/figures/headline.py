@@ -1,4 +1,5 @@
-"""What stands above a picture on paper: its title, and which interventions were made in what it shows.
+"""What stands above a picture on paper: its title, and which interventions were made in what it shows, and in which
+models.
 
 Knows nothing of the picture below.
 """
@@ -32,13 +33,16 @@ def title_lines(title: str | None, width: float, data: Any = None) -> list[str]:
 
 def changes_in(data: Any) -> str:
     """The interventions in what is shown: `"L2 H6 ablated"`; of two sides `"A: L2 H6 ablated · B: untouched"`, or once
-    for both where they are the same; "" where there are none."""
+    for both where they are the same; "" where there are none. Two models are named too."""
     if not hasattr(data, "a"):
         return _named(getattr(data, "interventions", ()))
     a, b = (getattr(side, "interventions", ()) for side in (data.a, data.b))
-    if a == b:
+    models = [printed.prose(side.model, WIDEST) if data.a.model != data.b.model else "" for side in (data.a, data.b)]
+    if a == b and not any(models):
         return f"A and B: {_named(a)}" if a else ""
-    return " · ".join(f"{side}: {_named(made) or 'untouched'}" for side, made in (("A", a), ("B", b)))
+    changes = [_named(made) or ("untouched" if a or b else "") for made in (a, b)]
+    said = [", ".join(filter(None, side)) for side in zip(models, changes, strict=True)]
+    return " · ".join(f"{side}: {words}" for side, words in zip("AB", said, strict=True) if words)
 
 
 def with_changes(data: Any, caption: str) -> str:

@@ -7,6 +7,8 @@ jobs, views or models.
 from __future__ import annotations
 
 import asyncio
+import atexit
+import contextlib
 import os
 import queue
 import threading
@@ -123,8 +125,10 @@ def _without_gradients(function: Callable[[], Result]) -> Result:
 
 #: Work goes on beside the loop on so many threads.
 THREADS = 2
+#: The end of Python waits this long for work that nobody waits for any more.
+EXIT_SECONDS = 10.0
 
-_waiting: queue.SimpleQueue[Aside] = queue.SimpleQueue()
+_waiting: queue.SimpleQueue[Aside | None] = queue.SimpleQueue()
 _lock = threading.Lock()
 _threads: list[threading.Thread] = []
 if hasattr(os, "register_at_fork"):
@@ -142,7 +146,18 @@ def _hand_over(work: Aside) -> None:
 
 
 def _work() -> None:
-    while True:
-        work = _waiting.get()
+    while (work := _waiting.get()) is not None:
         work.run()
         del work  # what it holds may be large, and the next may be long in coming
+
+
+@atexit.register
+def _end_all() -> None:
+    """Python must not end around a thread that computes: it would be torn down in the middle of torch."""
+    with contextlib.suppress(queue.Empty):
+        while True:
+            _waiting.get_nowait()
+    for _ in _threads:
+        _waiting.put(None)
+    for thread in _threads:
+        thread.join(EXIT_SECONDS)

@@ -67,7 +67,8 @@ class HeadScores:
                 found = reason
             if not self._outdated:
                 break
-        self._found = (key, found)
+        # A model that was changed in a pause was measured half as it was and half as it is.
+        self._found = (key, found) if self._fingerprint() == key else None
 
     @property
     def measured(self) -> bool:

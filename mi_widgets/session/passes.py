@@ -18,6 +18,7 @@ from mi_widgets.errors import InterventionError
 from mi_widgets.session.aside import loop_runs
 from mi_widgets.session.cache import ActivationCache
 from mi_widgets.session.estimate import LARGE_SECONDS, Clock, Estimate
+from mi_widgets.session.explain import out_of_memory
 from mi_widgets.session.protocol import Answered, Layers, Need, union
 from mi_widgets.session.runs import keys_of
 
@@ -46,7 +47,13 @@ class Ran:
     def key(self) -> Hashable:
         """Equal where the same is computed."""
         interventions = keys_of(self.run.interventions or ())
-        return id(self.run.model), self.fingerprint, self.tokens.ids.tobytes(), interventions
+        # Not the model's id, which another gets when it is gone; nor the model, which would never be.
+        return weakref.ref(self.run.model), self.fingerprint, self.tokens.ids.tobytes(), interventions
+
+
+class ModelChangedError(BaseException):
+    """The model was changed while a pass paused, so that what was made is of neither; no error, and nobody else's to
+    catch."""
 
 
 class _Unmade(BaseException):
@@ -69,6 +76,8 @@ class Passes:
         self._cache, self._resolved = cache, resolved
         self._clocks: weakref.WeakKeyDictionary[Any, Clock] = weakref.WeakKeyDictionary()
         self._known: OrderedDict[Hashable, Any] = OrderedDict()
+        #: Whether those that take long pause for the loop.
+        self.pausing = True
         #: How many were made.
         self.made = 0
 
@@ -106,10 +115,10 @@ class Passes:
             kinds.setdefault(tuple(sorted(need.wanted)), []).append(need)
         try:
             return _answered(ran, (yield from self._read(ran, _union(needs), needs)), needs)
-        except (MemoryError, InterventionError):
+        except InterventionError:
             raise  # and is not tried again
-        except Exception:
-            if len(kinds) == 1:
+        except Exception as error:
+            if len(kinds) == 1 or out_of_memory(error):
                 raise
         answers: dict[int, Answered | Exception] = {}
         for alike in kinds.values():
@@ -138,7 +147,8 @@ class Passes:
             layers = {site: wanted[site] for site in missing}
             for need in needs:
                 if set(need.wanted) & set(missing):
-                    readers |= need.readers()
+                    for site, reader in need.readers().items():
+                        readers[site] = _both(readers[site], reader) if site in readers else reader
                     layers |= {site: wanted[site] for site in need.wanted}
             fresh = yield from self._made(ran, missing, layers, readers, edits.writes if edits else ())
             was_training = fresh.was_training
@@ -166,10 +176,11 @@ class Passes:
     ) -> Generator[Any, None, Activations]:
         """One pass."""
         from mi_widgets.compute.forward import forward_steps
-        from mi_widgets.models import describe
+        from mi_widgets.models import describe, fingerprint
 
         run, tokens, clock = ran.run, ran.tokens, self.clock(ran.run.model)
         seconds = clock.estimate(describe(run.model), len(tokens), {}).seconds
+        pausing = self.pausing and seconds > LARGE_SECONDS and loop_runs()
         fresh = yield from forward_steps(
             run.model,
             tokens.ids,
@@ -178,10 +189,12 @@ class Passes:
             readers,
             writes,
             run.interventions or (),
-            pausing=seconds > LARGE_SECONDS and loop_runs(),
+            pausing=pausing,
         )
         clock.learn(len(tokens), fresh.seconds)
         self.made += 1
+        if pausing and fingerprint(run.model) != ran.fingerprint:
+            raise ModelChangedError
         return fresh
 
     def _edits(self, ran: Ran) -> Generator[Any, None, Any]:
@@ -237,6 +250,16 @@ def _rows(site: str, layers: Layers, every: tuple[int, ...]) -> tuple[int, ...] 
     if not in_block(site):
         return None
     return every if layers is None else layers
+
+
+def _both(first: Callable[..., None], second: Callable[..., None]) -> Callable[..., None]:
+    """Two readers of one site, which two needs bring."""
+
+    def read(layer: int, activation: Any) -> None:
+        first(layer, activation)
+        second(layer, activation)
+
+    return read
 
 
 def _source(tokens: Tokens, sites: Sequence[str], layers: Any) -> Hashable:

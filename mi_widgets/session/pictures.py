@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from mi_widgets.errors import Cancelled, PromptError
 from mi_widgets.session.cache import ActivationCache
-from mi_widgets.session.passes import Passes, Ran
+from mi_widgets.session.passes import ModelChangedError, Passes, Ran
 from mi_widgets.session.protocol import Answered, Need, Progress, SessionView
 from mi_widgets.session.runner import BEHIND, PASS, Job
 from mi_widgets.session.runs import run_key
@@ -109,12 +109,17 @@ class Pictures:
 
     def _rounds(self) -> Generator[Any, None, None]:
         """The passes that views wait for, and those of views that come to wait meanwhile."""
+        changed = False
         while True:
             with self._lock:
                 self._served = serving = dict(self._unmet)
                 if not serving:
                     return
-            yield from self._round(serving)
+            self.passes.pausing, changed = not changed, False
+            try:
+                yield from self._round(serving)
+            except ModelChangedError:
+                changed = True  # all of it once more, of the model as it is now
 
     def _round(self, serving: dict[SessionView, int]) -> Generator[Any, None, None]:
         """One pass for each distinct run, of the union of what is needed; then every view has what it draws from."""

@@ -16,6 +16,7 @@ from mi_widgets.data.interventions import Run
 from mi_widgets.errors import DataError
 from mi_widgets.session import Progress, Session, explain
 from mi_widgets.session.prompts import from_wire, given, history_to_wire, plain, to_wire
+from mi_widgets.session.runner import BEHIND, PICTURE
 from mi_widgets.session.traits import Checked, Options, refusing
 from mi_widgets.widgets.options import OptionTable, options_from_wire
 from mi_widgets.widgets.run_page import ORDERS, interventions_after, run_from_wire, run_to_wire
@@ -115,7 +116,6 @@ class LiveView(View):
         self._asked = {
             "prompt": first.prompt,
             "interventions": first.interventions,
-            "runs": {name: run for name, (run, _) in runs.items()},
             **own,
         }
         return runs
@@ -165,7 +165,7 @@ class LiveView(View):
         if self.session is not None:
             self.session.compute([self])
 
-    def _flush(self, priority: int | None = 1) -> None:
+    def _flush(self, priority: int | None = BEHIND) -> None:
         """Do pending work now, as far as it has this priority: pictures, whole, and writing. Raises if there is still
         no picture."""
         if self.session is not None:
@@ -212,7 +212,7 @@ class LiveView(View):
         if waiting and session is not None and session.expected_seconds() > STILL_SECONDS:
             return ""  # the cell ends now, and the live view shows progress and Stop
         try:
-            self._flush(priority=0)  # the picture alone
+            self._flush(PICTURE)  # the picture alone
         except Exception:
             return ""  # the live view shows the error; a still picture of nothing helps nobody
         self._settle()

@@ -19,6 +19,7 @@ from mi_widgets.data.integers import integers
 from mi_widgets.errors import AnswerError, DataError
 from mi_widgets.session import Answered, Need, Progress
 from mi_widgets.session.aside import aside
+from mi_widgets.session.runner import BEHIND, PICTURE
 from mi_widgets.widgets.lens_options import OPTIONS, chosen_layers, chosen_positions
 from mi_widgets.widgets.live import ComparedView
 from mi_widgets.widgets.partial import PartialPictures
@@ -87,7 +88,6 @@ class LogitLens(ComparedView):
         self._sighted: tuple[Any, ...] = ()
         #: What `_data` was read from, so that another pinned token need not read everything again.
         self._read: tuple[Any, ...] | None = None
-        self._source: Any = None
         self._given_tuned = tuned is not None
         if isinstance(source, (Lens, LogitLensComparison)):
             session = None
@@ -219,9 +219,10 @@ class LogitLens(ComparedView):
         targets, refused = self._targets(answers["A"], asked["targets"])
         pages = PartialPictures(lambda step, data: self._put_partial(progress, step, data, refused))
         steps = pages.of(self._read_all(asked, answers, targets))
-        yield from self._told(steps, progress.run, "reading the layers")
-        picture = self._pictured(progress, self._data, self._comparison)
+        data, comparison, read = yield from self._told(steps, progress.run, "reading the layers")
+        picture = self._pictured(progress, data, comparison)
         parcel = yield from aside(picture.parcel, progress.large)
+        self._data, self._comparison, self._read = data, comparison, read
         self._drawn, self.last_error, self.refused = asked, None, refused
         self._shown = self._picture = picture
         self._put(progress.run, parcel)
@@ -294,8 +295,9 @@ class LogitLens(ComparedView):
 
     def _read_all(
         self, asked: dict[str, Any], answers: dict[str, Answered], targets: list[int]
-    ) -> Generator[Any, None, None]:
-        """Read what was asked into `_data` and `_comparison`; of an unchanged reading only new pinned tokens."""
+    ) -> Generator[Any, None, tuple[Lens, LogitLensComparison | None, tuple[Any, ...] | None]]:
+        """Read what was asked: side A, the comparison or None, and what it was read from (`_read`). Of an unchanged
+        reading only new pinned tokens."""
         from mi_widgets.compute.lens_order import Sight
         from mi_widgets.compute.logit_lens import Side, comparison_steps, lens_steps, target_steps
 
@@ -322,11 +324,10 @@ class LogitLens(ComparedView):
                 second.run.model,
             )
             comparison = yield from comparison_steps(model, a, b, asked["stream"], TOP_K, targets, layers, self._sight)
-            self._data, self._comparison, self._read = comparison.a, comparison, None
-            return
-        arrays = first.activations.arrays
-        read = (id(arrays["hook_resid_post"]), asked["stream"], asked["lens"], layers, places["A"])
-        if self._data is not None and self._read is not None and self._read == read:
+            return comparison.a, comparison, None
+        source = first.activations.arrays["hook_resid_post"]
+        read = (source, asked["stream"], asked["lens"], layers, places["A"])
+        if self._data is not None and self._read is not None and self._read[0] is source and self._read[1:] == read[1:]:
             data = yield from target_steps(model, first.activations, self._data, targets, lens)
         else:
             data = yield from lens_steps(
@@ -341,8 +342,7 @@ class LogitLens(ComparedView):
                 places["A"],
                 self._sight,
             )
-        self._data, self._comparison, self._read = data, None, read
-        self._source = arrays["hook_resid_post"]  # held, so that its id is not given to another
+        return data, None, read
 
     def _targets(self, found: Answered, targets: Sequence[str | int]) -> tuple[list[int], Any]:
         """Ids of the pinned tokens, and the last that is no single token after this prompt, which is left out."""
@@ -366,12 +366,12 @@ class LogitLens(ComparedView):
         """Whether the lens came with the model, so that a recipe need not name it."""
         return name == "tuned" and not self._given_tuned
 
-    def _flush(self, priority: int | None = 1) -> None:
+    def _flush(self, priority: int | None = BEHIND) -> None:
         try:
             super()._flush(priority)
         except Exception:
             # For a still picture what is read so far is one.
-            if priority != 0 or self._shown is None:
+            if priority != PICTURE or self._shown is None:
                 raise
 
     def _draw_still(self, form: str) -> str | bytes:

@@ -11,7 +11,7 @@ from typing import Any
 from mi_widgets.data import Continuation, Tokens
 from mi_widgets.session import Session
 from mi_widgets.session.aside import loop_runs
-from mi_widgets.session.runner import Job
+from mi_widgets.session.runner import BEHIND, Job
 
 
 class Writing:
@@ -70,7 +70,7 @@ class Writing:
             steps=self._token(),
             failed=self._failed,
             stopped=lambda _replaced: self._finish(None),
-            priority=1,  # behind pictures: an edit elsewhere is drawn before the next token
+            priority=BEHIND,  # an edit elsewhere is drawn before the next token
         )
         self._session.runner.submit(self._job)
 
@@ -102,9 +102,9 @@ class Writing:
         self.start()
 
     def _finish(self, continuation: Continuation | None) -> None:
+        self._steps.close()  # also of what was given up: a pass may wait in its pause
         if not self.over:
             self.over = True
-            self._steps.close()
             self._done(self.ids, continuation)
 
     def _failed(self, error: Exception) -> None:

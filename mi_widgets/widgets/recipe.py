@@ -122,7 +122,11 @@ class _Named:
         if compare.model is not None and compare.model is not self._session.model:
             from mi_widgets.models import describe
 
-            self.made.append(f"other = {loader(describe(compare.model).name)}")
+            name = describe(compare.model).name
+            if name == self._session.info.name:  # loaded by it, it would be the session's own again
+                self.said.append("# other: the model that you compared with, which has the same name")
+            else:
+                self.made.append(f"other = {loader(name)}")
             words.append("model=other")
         words += [] if compare.prompt is None else [f"prompt={compare.prompt!r}"]
         words += [] if compare.interventions is None else [f"interventions={self.changes(compare.interventions)}"]

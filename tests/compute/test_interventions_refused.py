@@ -484,3 +484,17 @@ def test_activations_that_do_not_say_what_stood_there_before_are_refused(model):
     found = forward(model, IDS, sites, writes=edits.writes, interventions=edits.interventions)
     with pytest.raises(DataError, match=r"before the intervention.*same interventions"):
         attribute(model, tokens, found, 5, 9)
+
+
+@pytest.mark.parametrize("site", ["attn_out", "resid_mid"])
+def test_a_hook_of_the_users_own_that_fits_the_prompt_alone_does_not_refuse_an_intervention(site, model):
+    def at_the_fifth(value, hook):
+        value[:, 4] = 0
+        return value
+
+    model.blocks[0].hook_resid_pre.add_hook(at_the_fifth)
+    tokens = tokenize(model, [3, 4, 5, 6, 7])
+    edits = resolve(model, tokens, mw.Ablate(1, site=site))
+    assert edits.writes
+    model.reset_hooks()
+    assert resolve(model, tokens, mw.Ablate(0, site=site)).writes

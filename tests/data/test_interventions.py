@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -263,3 +264,24 @@ def test_one_prompt_with_and_without_them_can_be_compared(tmp_path):
     again = load(save(AttentionComparison(a, b), tmp_path / "compared.npz"))
     assert (again.a.interventions, again.b.interventions) == ((CHANGES[0],), ())
     assert again.a.tokens == again.b.tokens == a.tokens
+
+
+def test_another_function_that_cannot_be_hashed_is_never_taken_for_one_that_is_gone():
+    class Steer:
+        __hash__ = None
+
+        def __call__(self, activation, hook):
+            return activation
+
+    steer = Steer()
+    held = weakref.ref(steer)
+    key = mw.Intervention("blocks.0.hook_resid_post", steer).key
+    del steer
+    assert held() is not None  # so that no other gets its id
+    assert mw.Intervention("blocks.0.hook_resid_post", held()).key == key
+    assert mw.Intervention("blocks.0.hook_resid_post", Steer()).key != key
+
+
+def test_a_seed_below_zero_is_refused_where_it_is_given():
+    with pytest.raises(DataError, match="seed"):
+        mw.Ablate(0, 1, by="resample", reference="a prompt", seed=-1)

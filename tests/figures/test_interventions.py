@@ -71,6 +71,14 @@ def test_what_was_done_on_both_sides_is_said_once():
     assert changes_in(both) == "A and B: L2 H6 ablated"
 
 
+def test_two_models_are_named_with_what_was_done_in_each():
+    tuned = replace(made_records.patterns(), model="tuned")
+    first = replace(made_records.patterns(), model="gpt2")
+    assert changes_in(AttentionComparison(first, tuned)) == "A: gpt2 · B: tuned"
+    assert changes_in(AttentionComparison(changed(first), tuned)) == "A: gpt2, L2 H6 ablated · B: tuned, untouched"
+    assert changes_in(AttentionComparison(first, first)) == ""
+
+
 def test_of_many_two_are_named_and_the_others_counted():
     record = changed(made_records.patterns(), MANY)
     assert changes_in(record) == "L0 H0 ablated, L0 H1 ablated + 4 more"

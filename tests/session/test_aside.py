@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -156,3 +158,21 @@ def test_one_who_is_stopped_meanwhile_leaves_it_to_the_other(in_loop):
         assert results == [7]
 
     in_loop(main)
+
+
+def test_python_ends_while_something_works_aside():
+    code = """
+import asyncio, torch
+from mi_widgets.session.aside import Aside
+def work():
+    square = torch.rand(400, 400)
+    for _ in range(200):
+        square = square @ square / square.norm()
+async def main():
+    for _ in range(3):
+        next(Aside(work).steps())
+    print("begun")
+asyncio.run(main())
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert (ended.returncode, ended.stdout.strip()) == (0, "begun"), ended.stderr

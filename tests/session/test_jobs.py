@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 import threading
 
+import numpy as np
 import pytest
 from fake_view import FakeView, count_passes
 
+from mi_widgets.compute.forward import forward
 from mi_widgets.compute.step import Step
-from mi_widgets.session import Session
+from mi_widgets.session import Session, explain
 
 STREAM = "hook_resid_post"
+#: As torch says it on a CPU.
+TORCHS = RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 999 bytes.")
 
 
 class SlowView(FakeView):
@@ -164,14 +168,15 @@ class TestOwnJobs:
 
         in_loop(main)
 
-    def test_a_pass_without_memory_is_not_repeated(self, in_loop, model, monkeypatch):
+    @pytest.mark.parametrize("full_memory", [MemoryError, TORCHS])
+    def test_a_pass_without_memory_is_not_repeated(self, full_memory, in_loop, model, monkeypatch):
         from mi_widgets.compute import forward as module
 
         tried = []
 
         def full(*_given, **_named):
             tried.append(True)
-            raise MemoryError
+            raise full_memory
             yield
 
         monkeypatch.setattr(module, "forward_steps", full)
@@ -179,10 +184,11 @@ class TestOwnJobs:
         async def main():
             session = Session(model, "w3")
             views = [FakeView(session), FakeView(session, (STREAM,))]
-            with pytest.raises(MemoryError):
+            with pytest.raises((MemoryError, RuntimeError)) as raised:
                 session.wait()
             assert len(tried) == 1
-            assert [view.log[-1] for view in views] == [("fails", "MemoryError")] * 2
+            assert [view.log[-1] for view in views] == [("fails", raised.type.__name__)] * 2
+            assert "not enough memory" in explain(raised.value)[0]
 
         in_loop(main)
 
@@ -256,5 +262,55 @@ class TestPauses:
             assert shares == sorted(shares)
             assert len(set(shares)) > 2
             assert view.log[-1][0] == "draws"
+
+        in_loop(main)
+
+    @pytest.mark.parametrize("stays", [True, False])
+    def test_a_model_that_is_changed_in_a_pause_is_run_as_it_is_then(self, stays, in_loop, model, monkeypatch):
+        monkeypatch.setattr("mi_widgets.session.passes.LARGE_SECONDS", -1.0)
+        monkeypatch.setattr("mi_widgets.session.runner.SLICE_SECONDS", -1.0)
+        monkeypatch.setattr(
+            "mi_widgets.session.runner.Job.rank", property(lambda job: (not job.cancelled, job.priority, 0, job.number))
+        )
+
+        def twice(value, hook):
+            return 2 * value
+
+        async def main():
+            session, blocks = Session(model, "w3 w4"), []
+            model.add_hook("blocks.0.hook_resid_pre", lambda value, hook: blocks.append(0))
+            view = FakeView(session, (STREAM,))
+            while not blocks:
+                await asyncio.sleep(0)
+            model.blocks[1].hook_resid_pre.add_hook(twice)
+            session.wait()
+            changed = view.drawn["A"].activations.arrays[STREAM]
+            assert np.array_equal(changed, forward(model, session.tokens.ids, (STREAM,)).arrays[STREAM])
+            if not stays:
+                model.blocks[1].hook_resid_pre.remove_hooks()
+            session.compute([view])
+            session.wait()
+            known = view.drawn["A"].activations.arrays[STREAM]
+            assert np.array_equal(known, forward(model, session.tokens.ids, (STREAM,)).arrays[STREAM])
+            assert np.array_equal(known, changed) == stays
+
+        in_loop(main)
+
+    def test_head_scores_of_a_model_that_is_changed_in_a_pause_are_not_kept(self, in_loop, model, monkeypatch):
+        monkeypatch.setattr("mi_widgets.session.head_scores.LARGE_SECONDS", -1.0)
+
+        async def main():
+            scores = Session(model, "w3 w4").head_scores
+            steps = scores.steps()
+            next(steps)
+            next(steps)
+            model.blocks[1].hook_resid_pre.add_hook(lambda value, hook: 2 * value)
+            for _ in steps:
+                pass
+            model.reset_hooks()
+            assert scores.known() == (None, "")
+            for _ in scores.steps():
+                pass
+            assert scores.measured
 
         in_loop(main)

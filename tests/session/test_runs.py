@@ -13,6 +13,7 @@ from fake_view import FakeView
 import mi_widgets as mw
 from mi_widgets.errors import DataError, InterventionError, MiWidgetsError, ModelError
 from mi_widgets.session import Need, Session
+from mi_widgets.session.passes import Ran
 
 PATTERN, STREAM, Z = "attn.hook_pattern", "hook_resid_post", "attn.hook_z"
 
@@ -323,3 +324,33 @@ class TestLayers:
         assert found.rows == {PATTERN: (1,), STREAM: (0, 1)}
         assert found.arrays[PATTERN].shape[0] == 1
         assert np.array_equal(found.arrays[STREAM], by_hand(model, "w3 w4"))
+
+    def test_two_views_that_watch_one_site_in_a_pass_both_see_it(self, in_loop, model):
+        seen = []
+
+        def watching(view, name):
+            def needs():
+                reader = {STREAM: lambda layer, _value: seen.append((name, layer))}
+                return [Need("A", view.session.filled(), (STREAM,), lambda: reader)]
+
+            view.session_needs = needs
+
+        async def main():
+            session = Session(model, "w3 w4")
+            for name in ("first", "second"):
+                watching(FakeView(session), name)
+            session.wait()
+
+        in_loop(main)
+        assert seen == [(name, layer) for layer in range(2) for name in ("first", "second")]
+
+
+def test_another_model_is_never_taken_for_one_that_is_gone(model):
+    class Model:
+        pass
+
+    tokens, gone = Session(model, "w3 w4").tokens, Model()
+    kept = {Ran(mw.Run(gone, "w3 w4", ()), tokens, "alike").key: "its activations"}
+    del gone
+    for _ in range(20):
+        assert Ran(mw.Run(Model(), "w3 w4", ()), tokens, "alike").key not in kept

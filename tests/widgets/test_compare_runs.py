@@ -128,11 +128,21 @@ def test_the_recipe_makes_the_comparison_of_two_runs_again(kind, loads):
 
 def test_the_recipe_loads_the_other_model(model, loads, tiny_model):
     other = tiny_model("llama")
+    other.cfg.model_name = "another"
     view = mw.Attention(mw.Session(model, PROMPT), compare=mw.Run(model=other, prompt="w3"))
     code = view.recipe()
-    assert "other = mw.load_model(" in code
+    assert "other = mw.load_model('another')" in code
     assert "compare=mw.Run(model=other, prompt='w3')" in code
     assert executed(view).comparison.b.tokens.strings[-1] == "w3"
+
+
+def test_the_recipe_asks_for_another_model_of_the_same_name_which_it_would_not_find(model, tiny_model):
+    other = tiny_model("llama")
+    other.cfg.model_name = model.cfg.model_name
+    code = mw.Attention(mw.Session(model, PROMPT), compare=mw.Run(model=other)).recipe()
+    assert "# other: the model that you compared with, which has the same name" in code
+    assert "other = " not in code
+    assert "compare=mw.Run(model=other)" in code
 
 
 def test_the_recipe_names_what_it_cannot_make_and_says_what_to_give(loads):

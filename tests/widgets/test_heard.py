@@ -11,6 +11,7 @@ import pytest
 import mi_widgets as mw
 from mi_widgets.wire.attention_picture import AttentionPicture
 from mi_widgets.wire.attribution_picture import AttributionPicture
+from mi_widgets.wire.lens_picture import LensPicture
 from mi_widgets.wire.prompt_picture import PromptPicture
 
 PROMPT = "w3 w4 w5 w3 w4"
@@ -181,5 +182,37 @@ def test_an_edit_while_a_view_works_aside_is_what_is_shown(in_loop, model, monke
         assert view.data.tokens.strings[-1] == "w7"
         assert view.status["run"] == view._picture.run == session.run
         assert len(shown) <= 2  # the new one, and again with head scores
+
+    in_loop(main)
+
+
+@pytest.mark.usefixtures("all_is_large")
+def test_stopped_as_its_picture_is_packed_a_lens_keeps_the_numbers_of_the_picture_it_shows(in_loop, model, monkeypatch):
+    parcel, begun, release = LensPicture.parcel, threading.Event(), threading.Event()
+    release.set()
+
+    def slow(picture, *given):
+        begun.set()
+        assert release.wait(30)
+        return parcel(picture, *given)
+
+    monkeypatch.setattr(LensPicture, "parcel", slow)
+
+    async def main():
+        session = mw.Session(model, PROMPT)
+        view = mw.LogitLens(session)
+        await idle(session)
+        begun.clear()
+        release.clear()
+        session.prompt = "w6 w7"
+        while not begun.is_set():
+            await asyncio.sleep(0.001)
+        session.stop()
+        release.set()
+        await idle(session)
+        with pytest.warns(UserWarning, match="not current"):
+            shown = view.data
+        assert shown is view._picture.lens
+        assert view._drawn["prompt"] == PROMPT
 
     in_loop(main)

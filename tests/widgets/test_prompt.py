@@ -8,6 +8,7 @@ import json
 import subprocess
 import sys
 import textwrap
+import threading
 
 import numpy as np
 import pandas as pd
@@ -253,6 +254,26 @@ class TestSample:
         assert in_loop(main) == [*want.prompt.ids.tolist(), *want.ids.tolist()]
         assert passes[0] is True
         assert not any(passes[1:])
+
+    def test_given_up_and_stopped_in_a_pause_of_its_pass_no_thread_waits_for_it(self, model, in_loop, monkeypatch):
+        monkeypatch.setattr("mi_widgets.session.estimate.LARGE_SECONDS", 0.0)
+        monkeypatch.setattr("mi_widgets.session.runner.SLICE_SECONDS", -1.0)
+
+        def of_passes():
+            return [thread for thread in threading.enumerate() if thread.name == "a pass of mi_widgets"]
+
+        async def main():
+            session = mw.Session(model, PROMPT)
+            view = mw.Prompt(session)
+            view.wait()
+            order(view, order="sample", tokens=4)
+            while not of_passes():
+                await asyncio.sleep(0)
+            view.close()
+            session.stop()
+            assert not of_passes()
+
+        in_loop(main)
 
     def test_the_model_is_left_as_it_was(self, model, view):
         before = state_of(model)
