@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from mi_widgets.compute.forward import Activations, KeptKeys, forward_steps
-from mi_widgets.compute.interventions import Interventions, resolve
+from mi_widgets.compute.interventions import Edits, Interventions, resolve
 from mi_widgets.compute.not_finite import LOGITS, not_finite, refusal
 from mi_widgets.compute.output import LAST_LOGITS
 from mi_widgets.compute.step import Step, Steps, run
@@ -89,19 +89,21 @@ def sample_steps(
     interventions: Interventions = (),
     prepend_bos: bool | None = None,
     pausing: bool = False,
+    edits: Edits | None = None,
 ) -> Steps[Continuation]:
     """`sample` as a generator of `Step`, one after each token; `partial` holds the ids written so far, `list[int]`.
 
     Nothing is run before the first step is asked for, but options out of range raise there. `prepend_bos` is for other
-    prompts that interventions name. With `pausing` a pass over more than one position pauses between its blocks, as in
-    `compute.forward_steps`: of those further steps `partial` is None.
+    prompts that interventions name; `edits` are interventions made ready already. With `pausing` a pass over more than
+    one position pauses between its blocks, as in `compute.forward_steps`: of those further steps `partial` is None.
     """
     check_sampling(n_tokens, temperature, top_p, seed)
     n_tokens, temperature, top_p, seed = int(n_tokens), float(temperature), float(top_p), int(seed)
     check_room(model, tokens, n_tokens, beyond_context)
     generator = torch.Generator(device="cpu").manual_seed(seed)
     ends = end_ids(model) if truth("stop_at_eos", stop_at_eos) else frozenset()
-    edits = resolve(model, tokens, interventions, prepend_bos=prepend_bos, beyond_context=beyond_context)
+    if edits is None:
+        edits = resolve(model, tokens, interventions, prepend_bos=prepend_bos, beyond_context=beyond_context)
     kept = _Kept(model, edits.whole)
     ids, new, log_probs = tokens.ids, [], []
     while len(new) < n_tokens and not (new and new[-1] in ends):

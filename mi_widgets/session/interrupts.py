@@ -17,8 +17,8 @@ _LISTENING: dict[object, Callable[[], None]] = {}
 
 
 def listen(who: object, heard: Callable[[], None]) -> None:
-    """Call `heard` for every interrupt until `leave(who)`, in the midst of whatever the main thread does. Does nothing
-    in another thread, nor where somebody else handles interrupts."""
+    """Call `heard` for every interrupt until `leave(who)`, in the midst of whatever the main thread does; never while
+    somebody else handles interrupts. Does nothing in another thread."""
     if threading.current_thread() is not threading.main_thread():
         return
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -141,7 +141,7 @@ class Passes:
         missing = tuple(site for site in wanted if found[site] is None)
         held = {site: one for site, one in found.items() if one is not None}
         was_training = not missing and in_training(model)  # said of a cached picture too
-        edits = yield from self._edits(ran)
+        edits = yield from self.edits(ran)
         if missing:
             readers: dict[str, Any] = {}
             layers = {site: wanted[site] for site in missing}
@@ -197,7 +197,7 @@ class Passes:
             raise ModelChangedError
         return fresh
 
-    def _edits(self, ran: Ran) -> Generator[Any, None, Any]:
+    def edits(self, ran: Ran) -> Generator[Any, None, Any]:
         """What the interventions write; None for none. The untouched passes that they rest on are made first, with
         steps between."""
         if not ran.run.interventions:

@@ -105,6 +105,15 @@ class Pictures:
 
         return self._known if self._known is not None else fingerprint(self._session.model)
 
+    def edits(self) -> Generator[Any, None, Any]:
+        """What the interventions of the session's run write (`compute.interventions.Edits`); None for none. A generator
+        of steps: the passes that they rest on are found, or made."""
+        from mi_widgets.models import fingerprint
+
+        run = self._session.filled()
+        tokens = self._session.tokenize(run.prompt, run.model)
+        return (yield from self.passes.edits(Ran(run, tokens, fingerprint(run.model))))
+
     # --- passes --------------------------------------------------------------------------------------
 
     def _rounds(self) -> Generator[Any, None, None]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from typing import Any
 
 import traitlets
@@ -226,6 +226,10 @@ class Session(traitlets.HasTraits):
             self.prompt if run.prompt is None else plain(run.prompt),
             self.interventions if run.interventions is None else run.interventions,
         )
+
+    def edits(self) -> Generator[Any, None, Any]:
+        """What the interventions write in the session's run, `compute.interventions.Edits` or None, in steps."""
+        return self._pictures.edits()
 
     def compared(self, given: Any) -> Any:
         """What a view is to compare the session's run with, checked: a prompt as plain values, a `Run`, or None.

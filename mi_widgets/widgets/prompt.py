@@ -352,7 +352,8 @@ class Prompt(ComparedView):
     def session_changed(self, name: str) -> None:
         """See `session.SessionView`."""
         super().session_changed(name)
-        if name == "prompt" and self._writing is not None:  # edited: what was being written belongs to no prompt now
+        # What was being written belongs to no run now.
+        if name in {"prompt", "interventions"} and self._writing is not None:
             self._writing.cancel()
             self._writing = None
 

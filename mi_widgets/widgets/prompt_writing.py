@@ -41,23 +41,13 @@ class Writing:
         done: Callable[[list[int], Continuation | None], None],
         failed: Callable[[Exception], None],
     ) -> None:
-        from mi_widgets.compute.sampling import check_room, check_sampling, sample_steps
-        from mi_widgets.session.estimate import LARGE_SECONDS
+        from mi_widgets.compute.sampling import check_room, check_sampling
 
         how = {name: options[name] for name in ("temperature", "top_p", "seed")}
         check_sampling(n_tokens, **how)
         check_room(session.model, tokens, n_tokens, session.beyond_context)
         self._session = session
-        self._steps = sample_steps(
-            session.model,
-            tokens,
-            n_tokens,
-            **how,
-            beyond_context=session.beyond_context,
-            interventions=session.interventions,
-            prepend_bos=session.prepend_bos,
-            pausing=session.expected_seconds() > LARGE_SECONDS and loop_runs(),
-        )
+        self._steps = self._written(tokens, n_tokens, how)
         self._told, self._done, self._fails = told, done, failed
         self._job: Job | None = None
         self.ids: list[int] = []
@@ -78,6 +68,21 @@ class Writing:
         """Forget it: the prompt has changed meanwhile."""
         self.over = True
 
+    def _written(self, tokens: Tokens, n_tokens: int, how: dict[str, Any]) -> Generator[Any, None, Continuation]:
+        """The steps of `compute.sampling.sample_steps`, in the session's run."""
+        from mi_widgets.compute.sampling import sample_steps
+        from mi_widgets.session.estimate import LARGE_SECONDS
+
+        session = self._session
+        pausing = session.expected_seconds() > LARGE_SECONDS and loop_runs()
+        edits = yield from session.edits()
+        beyond = session.beyond_context
+        return (
+            yield from sample_steps(
+                session.model, tokens, n_tokens, **how, beyond_context=beyond, pausing=pausing, edits=edits
+            )
+        )
+
     def _token(self) -> Generator[None, None, None]:
         job = self._job
         if self.over:
@@ -85,10 +90,11 @@ class Writing:
         written = None
         while written is None:  # a long pass pauses between its blocks
             try:
-                written = next(self._steps).partial
+                step = next(self._steps)
             except StopIteration as finished:
                 self._finish(finished.value)
                 return
+            written = getattr(step, "partial", None)
             if written is not None:
                 self.ids = written
             yield
