@@ -72,6 +72,10 @@ class InterventionError(ModelError):
     `__cause__`."""
 
 
+class DisturbedError(ModelError):
+    """A pass in whose pauses hooks were put on the model, or its own taken off it."""
+
+
 class ExportError(MiWidgetsError, RuntimeError):
     """A file that cannot be written; the hint names what to install or change."""
 

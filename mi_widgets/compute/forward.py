@@ -49,7 +49,7 @@ from mi_widgets.compute.undisturbed import (
     with_gradients,
     without_gradients,
 )
-from mi_widgets.errors import DataError, ModelError
+from mi_widgets.errors import DataError, DisturbedError, ModelError
 from mi_widgets.models import modules_of
 
 __all__ = [
@@ -151,14 +151,19 @@ def forward_steps(
 
     With `pausing` the pass, and so `readers` and `writes`, run on a thread of its own, and it yields before every block
     and from time to time where no hook can fire (`compute.lockstep`): in a pause the model is as it was and may be run,
-    and closing the steps ends the pass there. Without, and where it must (`can_pause`), it runs at once on this thread.
+    and closing the steps ends the pass there. Where hooks were put on the model in a pause, or the pass's own taken
+    off, it is made again at once. Without, and where it must (`can_pause`), it runs at once on this thread.
     """
 
     def whole(pace: AtOnce) -> Activations:
         return _forward(_Pass(model, ids, writes, start, keys), sites, layers, readers, interventions, pace)
 
     if pausing and can_pause(model):
-        return (yield from in_lockstep(model, whole))
+        try:
+            return (yield from in_lockstep(model, whole))
+        except DisturbedError:
+            if keys is not None:  # they may be of the disturbed pass
+                raise
     return whole(AtOnce())
 
 
@@ -391,7 +396,13 @@ def _run(
             for name, hook in hooks:
                 known[name].add_hook(hook, is_permanent=True)
             pace.attend(model, training)
-            return model.forward(tokens, return_type="logits" if logits else None, **kept), was_training
+            found = model.forward(tokens, return_type="logits" if logits else None, **kept)
+            hanging = {id(getattr(held, "user_hook", None)) for point in points for held in point.fwd_hooks}
+            if pace.disturbed or any(id(hook) not in hanging for hook in own):
+                raise DisturbedError(
+                    "hooks were put on the model, or taken off it, while it was run.", "Compute again: refresh()."
+                )
+            return found, was_training
         finally:
             pace.settle()
             _restore(training, points, own, below)

@@ -24,10 +24,11 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 
 import torch
+from torch.utils.hooks import RemovableHandle
 
 from mi_widgets.compute.step import Step, Steps
 from mi_widgets.compute.undisturbed import train_again
-from mi_widgets.models import OWN_HOOK, lock_of, modules_of
+from mi_widgets.models import OWN_HOOK, fingerprint, lock_of, modules_of
 
 Result = TypeVar("Result")
 
@@ -42,6 +43,8 @@ class AtOnce:
 
     def __init__(self) -> None:
         self._seconds, self._since = 0.0, time.perf_counter()
+        #: Hooks were put on the model while the pass was under way, or its own taken off.
+        self.disturbed = False
 
     @property
     def seconds(self) -> float:
@@ -152,6 +155,7 @@ class Lockstep(AtOnce):
         """
         self._thread = threading.get_ident()
         self._modules, self._training = modules_of(model), training
+        self._made_of, self._hooks = fingerprint(model), RemovableHandle.next_id
 
         # Torch forgets that a hook takes the named arguments as soon as it is removed, even where it calls it still: in
         # another pass, which was in its own pause before this block when this one ended.
@@ -218,6 +222,9 @@ class Lockstep(AtOnce):
             if module.training:
                 self._training.append(module)
                 module.training = False
+        if RemovableHandle.next_id != self._hooks:  # somebody has put a hook somewhere
+            self._hooks = RemovableHandle.next_id
+            self.disturbed = self.disturbed or fingerprint(self.model) != self._made_of
 
     def _give(self, state: str) -> None:
         """Leave the model to others."""

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from mi_widgets.data.arrays import as_float32
-from mi_widgets.data.integers import integer, integers, is_integer, number, text, word
+from mi_widgets.data.integers import integer, integers, is_integer, number, several, text, word
 from mi_widgets.errors import DataError, choose
 
 #: Where an intervention can act by a word of its own, and the hook of a block that it is. Of one head: `"z"`, what the
@@ -167,7 +167,7 @@ class Patch(Change):
             raise DataError(f"{self.site} has no heads.", 'Give site="z" with a head.')
         if self.source is None:
             raise DataError("a patch is from another prompt's run; there is none.", 'Give source="another prompt".')
-        self._set("source", _frozen(self.source))
+        self._set("source", _prompt("source", self.source))
 
     def _positional(self) -> tuple[str, ...]:
         return ("site",)
@@ -347,7 +347,7 @@ def interventions_from(values: Iterable[Any]) -> tuple[Change, ...]:
 
 
 def _many(given: Any) -> bool:
-    return hasattr(given, "__iter__") and not isinstance(given, dict)
+    return hasattr(given, "__iter__") and not isinstance(given, dict) and getattr(given, "ndim", 1) > 0
 
 
 def _index(name: str, value: Any) -> int:
@@ -391,11 +391,34 @@ def _prompts(given: Any) -> tuple[Any, ...]:
     """Prompts as they cannot be changed later; one alone, as text, ids or messages, will do."""
     if given is None:
         return ()
-    if isinstance(given, str) or not hasattr(given, "__iter__"):
-        return (given,)
-    found = _frozen(given)
-    alone = bool(found) and all(is_integer(one) or isinstance(one, dict) for one in found)
-    return (found,) if alone else found
+    found = _frozen([given] if isinstance(given, dict) else given)
+    if isinstance(found, tuple) and not found:
+        return ()
+    return (found,) if _is_prompt(found) else tuple(_prompt("reference", one) for one in several("reference", found))
+
+
+def _prompt(name: str, given: Any) -> Any:
+    """One prompt likewise.
+
+    Raises:
+        DataError: neither text, nor token ids, nor chat messages.
+    """
+    found = _frozen([given] if isinstance(given, dict) else given)
+    if not _is_prompt(found):
+        raise DataError(
+            f"{name}={given!r:.60} is no prompt.",
+            "Give text, token ids [position], or chat messages, or a list of them.",
+        )
+    return found
+
+
+def _is_prompt(found: Any) -> bool:
+    if isinstance(found, str):
+        return True
+    if not isinstance(found, tuple) or not found:
+        return False
+    inner = found[0] if len(found) == 1 and isinstance(found[0], tuple) else found  # ids may be [1, position]
+    return bool(inner) and (all(map(is_integer, inner)) or all(isinstance(one, dict) for one in found))
 
 
 def _frozen(value: Any) -> Any:

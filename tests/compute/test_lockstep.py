@@ -529,3 +529,45 @@ print([next(steps).done for _ in range(3)])
 """
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert (ended.returncode, ended.stdout.strip()) == (0, "[0, 1, 2]"), ended.stderr
+
+
+def test_a_pass_whose_own_hooks_are_taken_off_in_a_pause_is_made_again(small):
+    writes = [Write("blocks.1.hook_resid_post", lambda activation, _first: activation * 0)]
+    wanted = forward(small, IDS, EVERY, writes=writes)
+    steps = pausing(small, writes=writes)
+    next(steps)
+    small.reset_hooks(including_permanent=True)
+    assert same(driven(steps)[0], wanted)
+
+
+def test_a_hook_that_hangs_on_the_model_only_between_two_pauses_leaves_no_trace(small):
+    wanted, before = forward(small, IDS, EVERY), state_of(small)
+    steps = pausing(small)
+    next(steps)
+    small.add_hook("blocks.0.hook_resid_pre", lambda value, hook: value * 0)
+    next(steps)
+    small.reset_hooks()
+    assert same(driven(steps)[0], wanted)
+    assert state_of(small) == before
+
+
+def test_hooks_that_come_and_go_within_a_pause_do_not_make_it_again(small):
+    plain = small.forward
+    passes = []
+
+    def counted(*given, **named):
+        passes.append(given)
+        return plain(*given, **named)
+
+    small.forward = counted
+    try:
+        tokens = torch.tensor(OTHERS)[None]
+        driven(pausing(small), lambda: small.run_with_hooks(tokens, fwd_hooks=[("blocks.0.hook_resid_pre", looks_on)]))
+        ours = [given for given in passes if given[0].shape[1] == len(IDS)]
+        assert len(ours) == 1
+    finally:
+        del small.forward
+
+
+def looks_on(_value, hook):
+    return None

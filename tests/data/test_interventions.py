@@ -285,3 +285,21 @@ def test_another_function_that_cannot_be_hashed_is_never_taken_for_one_that_is_g
 def test_a_seed_below_zero_is_refused_where_it_is_given():
     with pytest.raises(DataError, match="seed"):
         mw.Ablate(0, 1, by="resample", reference="a prompt", seed=-1)
+
+
+@pytest.mark.parametrize("given", [5, np.array(5), slice(3), {1, 2}, [{1, 2}], {"w3 w4": 1, 2: 3}, [["w3"]], [1.5]])
+def test_what_is_no_prompt_is_no_reference_and_no_source(given):
+    if not isinstance(given, dict):  # which may be one chat message
+        with pytest.raises(DataError, match="reference"):
+            mw.Ablate(1, 2, "mean", reference=given)
+        with pytest.raises(DataError, match="source"):
+            mw.Patch("z", 1, source=given)
+    with pytest.raises(DataError, match="intervention"):
+        checked_interventions(given)
+
+
+def test_one_prompt_of_any_form_is_a_reference():
+    message = {"role": "user", "content": "w3"}
+    for given in ("w3 w4", [3, 4], np.array([[3, 4]]), message, [message]):
+        assert len(mw.Ablate(1, 2, "mean", reference=given).reference) == 1, given
+    assert len(mw.Ablate(1, 2, "mean", reference=["w3", [3, 4]]).reference) == 2
