@@ -5,6 +5,7 @@ Knows nothing of models, widgets or the page.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -78,6 +79,14 @@ class DisturbedError(ModelError):
 
 class ExportError(MiWidgetsError, RuntimeError):
     """A file that cannot be written; the hint names what to install or change."""
+
+
+class StaleWarning(UserWarning):
+    """Numbers that leave a view are of its last good picture, not of what was asked for since."""
+
+
+# Said every time, not once: a loop would go on with old numbers. Filters of the user's own come first.
+warnings.filterwarnings("always", category=StaleWarning, append=True)
 
 
 class Cancelled(MiWidgetsError):

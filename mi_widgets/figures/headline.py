@@ -51,6 +51,7 @@ def with_changes(data: Any, caption: str) -> str:
 
 
 def _named(interventions: Any) -> str:
-    names = [printed.prose(change.label, WIDEST) for change in interventions[:NAMED]]
-    more = len(interventions) - NAMED
+    named = NAMED if len(interventions) > NAMED + 1 else NAMED + 1  # "+ 1 more" takes as much room as its name
+    names = [printed.prose(change.label, WIDEST) for change in interventions[:named]]
+    more = len(interventions) - named
     return ", ".join(names) + (f" + {more} more" if more > 0 else "")

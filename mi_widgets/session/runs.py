@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from typing import Any
 
-from mi_widgets.data.interventions import Change, Intervention, Run, checked_interventions
+from mi_widgets.data.interventions import Add, Change, Intervention, Run, checked_interventions
 from mi_widgets.errors import DataError, ModelError, choose
 from mi_widgets.session.prompts import plain
 
@@ -22,7 +22,7 @@ def fitting(given: Any, model: Any, info: Any) -> tuple[Change, ...]:
         info: its facts.
 
     Raises:
-        DataError: no interventions, or a layer, head or hook that does not exist.
+        DataError: no interventions, a layer, head or hook that does not exist, or a direction of another width.
     """
     changes = checked_interventions(given)
     for change in changes:
@@ -38,6 +38,11 @@ def fitting(given: Any, model: Any, info: Any) -> tuple[Change, ...]:
         for name, value, count in (("layer", layer, info.n_layers), ("head", head, info.n_heads)):
             if value is not None and value >= count:
                 raise DataError(f"{change!r}: there is no {name} {value}.", f"This model has {name}s 0 to {count - 1}.")
+        if isinstance(change, Add) and change.head is None and len(change.direction) != info.d_model:
+            raise DataError(
+                f"{change!r}: the direction has {len(change.direction)} numbers and the model's stream {info.d_model}.",
+                "Give one of [d_model].",
+            )
     return changes
 
 

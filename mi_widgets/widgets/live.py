@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import traitlets
 
 from mi_widgets.data.interventions import Run
-from mi_widgets.errors import DataError
+from mi_widgets.errors import DataError, StaleWarning
 from mi_widgets.session import Progress, Session, explain
 from mi_widgets.session.prompts import from_wire, given, history_to_wire, plain, to_wire
 from mi_widgets.session.runner import BEHIND, PICTURE
@@ -179,7 +179,7 @@ class LiveView(View):
         self._flush()
         if self.last_error is not None:
             said = " ".join(filter(None, explain(self.last_error)))
-            warnings.warn(f"not current, the last good picture's numbers: {said}", stacklevel=3)
+            warnings.warn(f"not current, the last good picture's numbers: {said}", StaleWarning, stacklevel=3)
 
     def changed_options(self, current: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
         """`current` with `changes`; DataError for what this view cannot show."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from typing import Any, ClassVar
 
+import numpy as np
 import pandas as pd
 import traitlets
 
@@ -176,6 +177,8 @@ class LogitAttribution(LiveView):
         drawn = self._drawn
         if self.session is not None:
             asked = {name: drawn.get(name) for name in ("answer", "foil") if drawn.get(name) is not None}
+            if not asked and self._data.interventions:  # the model's own choice may be that of another run
+                asked = {"answer": self._data.answer, "foil": self._data.foil}
             words = {**asked, **words}
         else:
             words.pop("by", None)
@@ -271,7 +274,22 @@ class LogitAttribution(LiveView):
         foil = chosen["foil"]
         if automatic:
             foil = next(token for token, _, _ in candidates if token != answer)
+            if self._asks_the_same(found, position):
+                answer, foil = self._data.answer, self._data.foil
         return answer, foil, automatic
+
+    def _asks_the_same(self, found: Answered, position: int) -> bool:
+        """Whether the picture that stands asks by itself about this very position, in a run with other interventions:
+        two runs can be compared only by one question."""
+        before = self._data
+        return (
+            before is not None
+            and self._picture is not None
+            and self._picture.automatic
+            and before.position == position
+            and np.array_equal(before.tokens.ids, found.tokens.ids)
+            and before.interventions != found.activations.interventions
+        )
 
     def session_changed(self, name: str) -> None:
         """See `session.SessionView`."""

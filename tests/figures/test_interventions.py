@@ -96,11 +96,11 @@ def test_long_names_are_broken_and_cut_to_fit_the_paper():
     own = mw.Intervention(
         "blocks.2.attn.hook_z", a_function_whose_name_would_never_fit_into_one_line_of_a_single_column
     )
-    figure = figures.attention_figure(changed(made_records.patterns(), (own, own, own)), width_mm=60)
-    narrow = title_lines(None, figure.layout.width, changed(made_records.patterns(), (own, own, own)))
+    figure = figures.attention_figure(changed(made_records.patterns(), (own,) * 4), width_mm=60)
+    narrow = title_lines(None, figure.layout.width, changed(made_records.patterns(), (own,) * 4))
     assert len(narrow) > 1
     assert max(map(len, narrow)) <= figure.layout.width / 5
-    assert narrow[-1].endswith("+ 1 more")
+    assert narrow[-1].endswith("+ 2 more")
 
 
 def test_a_name_that_looks_like_a_tag_is_printed_as_it_is():

@@ -11,7 +11,7 @@ import traitlets
 from fake_view import FakeView
 
 import mi_widgets as mw
-from mi_widgets.errors import DataError, InterventionError, MiWidgetsError, ModelError
+from mi_widgets.errors import DataError, InterventionError, MiWidgetsError, ModelError, StaleWarning
 from mi_widgets.session import Need, Session
 from mi_widgets.session.passes import Ran
 
@@ -354,3 +354,20 @@ def test_another_model_is_never_taken_for_one_that_is_gone(model):
     del gone
     for _ in range(20):
         assert Ran(mw.Run(Model(), "w3 w4", ()), tokens, "alike").key not in kept
+
+
+def test_a_direction_of_another_width_is_refused_where_it_is_set(model):
+    session = mw.Session(model, "w3 w4")
+    with pytest.raises(traitlets.TraitError, match="7 numbers"):
+        session.interventions = [mw.Add(np.ones(7), layer=1)]
+    assert session.interventions == ()
+
+
+def test_old_numbers_are_announced_every_time(model):
+    session = mw.Session(model, "w3 w4")
+    view = mw.Prompt(session)
+    view.wait()
+    session.interventions = [mw.Intervention("blocks.0.hook_resid_pre", lambda value, hook: value[:, :0])]
+    for _ in range(3):
+        with pytest.warns(StaleWarning, match="not current"):
+            _ = view.data

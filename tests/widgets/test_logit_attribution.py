@@ -182,3 +182,18 @@ def test_numbers_of_numpy_are_taken(session, view):
     session.answer = np.array([7])
     view.options = {"position": np.int64(2)}
     assert (view.answer, view.data.answer, view.data.position) == (7, 7, 2)
+
+
+def test_a_question_that_the_model_chose_stays_when_a_head_is_ablated(model):
+    session = mw.Session(model, "w3 w4 w5 w6")
+    view = mw.LogitAttribution(session)
+    before = view.data
+    for head in range(4):
+        session.interventions = [mw.Ablate(layer=0, head=head), mw.Ablate(layer=1, site="mlp_out")]
+        assert (view.data.answer, view.data.foil) == (before.answer, before.foil)
+    assert f"answer={before.answer}, foil={before.foil}" in view.recipe()
+    session.interventions = []
+    assert view.data.difference == before.difference
+    session.prompt = "w9 w8 w7 w6"
+    chosen = mw.LogitAttribution(mw.Session(model, "w9 w8 w7 w6")).data
+    assert (view.data.answer, view.data.foil) == (chosen.answer, chosen.foil)

@@ -129,8 +129,13 @@ export class Frame<State extends LinkedState> {
       if (stale) root.dataset["stale"] = "true";
       else delete root.dataset["stale"];
       this.#own.hidden = !stale;
-      this.#own.replaceChildren(...(stale ? ownRuns(picture) : []));
+      this.#own.replaceChildren(...(stale ? ownRuns(picture, view.interventions.made.value.length > 0) : []));
       this.#inkAgain();
+    });
+    scope.effect(() => {
+      // What is being computed adds to the very picture that stands, which is as good as it will be.
+      const adds = view.picture.value !== null && view.picture.value.run === view.status.value.run;
+      root.toggleAttribute("data-adds", adds);
     });
   }
 
@@ -241,11 +246,14 @@ export class Frame<State extends LinkedState> {
   }
 }
 
-/** "Picture of: …", with what was asked of it; both prompts where two are compared, and what was changed in each run. */
-function ownRuns({ prompts, asked, manifest }: Pictured): Node[] {
+/**
+ * "Picture of: …", with what was asked of it; both prompts where two are compared, and what was changed in each run, also
+ * where nothing was and now is.
+ */
+function ownRuns({ prompts, asked, manifest }: Pictured, changedNow: boolean): Node[] {
   const { interventions = [], other } = manifest;
   const runs = [interventions, [...(other?.model ? [`model ${other.model}`] : []), ...(other?.interventions ?? [])]];
-  const changed = runs.some((made) => made.length);
+  const changed = changedNow || runs.some((made) => made.length);
   const sides = prompts.flatMap((prompt, at) => [
     prompts.length > 1 ? h("span", { class: "miw-side" }, "AB"[at]!) : null,
     h("code", {}, h("bdi", {}, promptLine(textOf(prompt), NAMED))),

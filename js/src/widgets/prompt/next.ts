@@ -69,7 +69,7 @@ export class NextPanel {
 
   #appending(): string {
     if (!this.#view.canCompute.value) return "Appending needs the model: no kernel here.";
-    if (!this.#view.current.value) return "The picture is of an earlier prompt.";
+    if (!this.#view.current.value) return "The picture is of an earlier run.";
     return this.#view.picture.value?.b ? "Click or Enter appends to A." : "Click or Enter appends.";
   }
 
@@ -78,7 +78,7 @@ export class NextPanel {
     if (!view.canCompute.peek()) return "appending needs the model; this picture stands without a kernel";
     if (view.busy.peek()) return "the model is still at work";
     if (!view.atEnd.peek()) return "only at the end of the prompt a candidate can be appended: End goes there";
-    return "the picture is of an earlier prompt";
+    return "the picture is of an earlier run";
   }
 
   #reveal(at: number): void {

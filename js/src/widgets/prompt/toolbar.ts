@@ -20,7 +20,7 @@ const SHOWS: Choice[] = [
   { value: "difference", label: "A − B" },
 ];
 const NO_KERNEL = "Writing needs the model: this picture stands without a kernel";
-const STALE = "The picture is of an earlier prompt: this one has not been run";
+const STALE = "The picture is of an earlier run: what was asked for since has not been run";
 const MOST_TOKENS = 1000;
 
 export class Toolbar {
