@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Generator, Hashable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from mi_widgets.errors import Cancelled, PromptError
@@ -137,7 +138,7 @@ class Pictures:
         needs: dict[SessionView, list[Need]] = {}
         for view, run in serving.items():
             try:
-                needs[view] = list(view.session_needs())
+                needs[view] = [replace(need, run=self._session.filled(need.run)) for need in view.session_needs()]
             except Exception as error:  # e.g. an architecture that this view refuses: it fails alone
                 self._fail({view: run}, error)
         groups: dict[Hashable, list[tuple[SessionView, Need]]] = {}

@@ -23,7 +23,7 @@ class Need:
 
     Attributes:
         name: the view's own name for it, e.g. `"A"`.
-        run: with all its parts filled in (`Session.filled`).
+        run: what is left out is the session's; a prompt alone will do.
         sites: hook names within a block, each of `layers`; or layers by site.
         readers: further functions to run in the pass, by site; only where the sites are not cached.
         layers: which blocks; all if None.
@@ -31,7 +31,7 @@ class Need:
     """
 
     name: str
-    run: Run
+    run: Any
     sites: tuple[str, ...] | Mapping[str, Layers]
     readers: Callable[[], dict[str, Any]] = dict
     layers: Layers = None
