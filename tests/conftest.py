@@ -107,3 +107,15 @@ def demo_model() -> Any:
 def in_loop() -> Callable[[Callable[[], Any]], Any]:
     """`in_loop(coroutine function)`: run it in a fresh event loop, as a notebook's kernel does."""
     return lambda main: asyncio.run(asyncio.wait_for(main(), 60))
+
+
+@pytest.fixture
+def lived_in(model):
+    """A model as users have them: some of it training, a hook of theirs, some of it frozen."""
+    model.train()
+    model.blocks[0].eval()
+    next(model.parameters()).requires_grad_(False)
+    model.add_hook("blocks.0.hook_resid_pre", lambda value, hook: value)
+    model.set_use_attn_result(True)
+    model(torch.tensor([[3, 4, 5]]))  # transformers installs hooks of its own in a first pass, and leaves them
+    return model

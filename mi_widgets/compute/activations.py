@@ -265,7 +265,19 @@ def _mask(scores: torch.Tensor, lowest: float) -> None:
     scores.masked_fill_(scores <= lowest, torch.nan)
 
 
-def unread(site: str, stack: Stack) -> UnreadError:
+def collected(stacks: Mapping[str, Stack]) -> dict[str, np.ndarray]:
+    """What each site's stack holds after the pass, with the axis of layers where the site is in blocks.
+
+    Raises:
+        UnreadError: a hook that was never called, or not in every layer.
+    """
+    for site, stack in stacks.items():
+        if len(stack.filled) != stack.rows:
+            raise _unread(site, stack)
+    return {site: stack.result(in_block(site)) for site, stack in stacks.items()}
+
+
+def _unread(site: str, stack: Stack) -> UnreadError:
     """That the hook is there and was never called."""
     if not in_block(site):
         return UnreadError(

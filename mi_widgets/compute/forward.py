@@ -25,12 +25,12 @@ from mi_widgets.compute.activations import (  # some only offered here
     Stack,
     at_position,
     check_computed,
+    collected,
     hook_in,
     hook_of,
     in_block,
     is_unwritten,
     take_position,
-    unread,
     unwritten,
 )
 from mi_widgets.compute.ahead import Ahead
@@ -202,14 +202,11 @@ def _forward(
         }
     if ahead is not None:
         ahead.check(complete(output), alone=made.tokens.shape[1] == 1)
-    for site, stack in stacks.items():
-        if len(stack.filled) != stack.rows:
-            raise unread(site, stack)
+    arrays = collected(stacks) | {site: output[site] for site in wanted}
     held, rows = chosen.record(hooked)
     return Activations(
         layers=held,
-        arrays={site: stack.result(in_block(site)) for site, stack in stacks.items()}
-        | {site: output[site] for site in wanted},
+        arrays=arrays,
         was_training=was_training,
         interventions=interventions,
         rows=rows,
@@ -294,11 +291,8 @@ def _gradients(
             if gradient is None:
                 raise copied(hook_in(site, layer))
             stacks[site](layer, (gradient if made.batch else gradient[0]).detach())
-    for site, stack in stacks.items():
-        if len(stack.filled) != stack.rows:
-            raise unread(site, stack)
+    arrays = collected(stacks)
     held, rows = chosen.record(sites)
-    arrays = {site: stack.result(in_block(site)) for site, stack in stacks.items()}
     found = Activations(held, arrays, was_training, interventions, rows, writes=made.writes, seconds=pace.seconds)
     return float(value.detach()), found
 

@@ -6,6 +6,7 @@ the page. Interventions are compared, printed as the Python that makes them, and
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
@@ -31,16 +32,16 @@ SITES = {
 BY = ("zero", "mean", "resample")
 
 
-class Change:
+class Change(ABC):
     """What the kinds of intervention have in common: how they are compared, printed and saved."""
 
     #: A word for the kind, on the page and in files.
     kind: ClassVar[str]
 
     @property
+    @abstractmethod
     def label(self) -> str:
         """A few words for a header: `"L2 H6 ablated"`."""
-        raise NotImplementedError
 
     @property
     def key(self) -> Hashable:

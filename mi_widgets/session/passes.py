@@ -19,11 +19,11 @@ from mi_widgets.session.aside import loop_runs
 from mi_widgets.session.cache import ActivationCache
 from mi_widgets.session.estimate import LARGE_SECONDS, Clock, Estimate
 from mi_widgets.session.explain import out_of_memory
-from mi_widgets.session.protocol import Answered, Layers, Need, union
+from mi_widgets.session.protocol import Answered, Need, union
 from mi_widgets.session.runs import keys_of
 
 if TYPE_CHECKING:
-    from mi_widgets.compute.forward import Activations
+    from mi_widgets.compute.forward import Activations, Layers
 
 #: Of so many runs it is remembered what their interventions write.
 REMEMBERED = 20
@@ -96,12 +96,8 @@ class Passes:
         """What one pass for these needs costs."""
         from mi_widgets.models import describe
 
-        clock, info, positions = self.clock(ran.run.model), describe(ran.run.model), len(ran.tokens)
-        kept = [
-            clock.estimate(info, positions, [site], None if layers is None else len(layers)).nbytes
-            for site, layers in _union(needs).items()
-        ]
-        return Estimate(clock.estimate(info, positions, ()).seconds, sum(kept))
+        sites = _union(needs)
+        return self.clock(ran.run.model).estimate(describe(ran.run.model), len(ran.tokens), sites, sites)
 
     def notes(self, ran: Ran) -> tuple[str, ...]:
         """What is to be said of its interventions."""

@@ -11,10 +11,7 @@ from mi_widgets.data.interventions import Run
 from mi_widgets.session.aside import Aside, loop_runs
 
 if TYPE_CHECKING:
-    from mi_widgets.compute.forward import Activations
-
-#: Which blocks: all if None.
-Layers = tuple[int, ...] | None
+    from mi_widgets.compute.forward import Activations, Layers
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,18 +19,6 @@ from mi_widgets.models import load_model, modules_of, tokenize
 IDS = np.arange(3, 15)
 
 
-@pytest.fixture
-def lived_in(model):
-    """A model as users have them: some of it training, a hook of theirs, some of it frozen."""
-    model.train()
-    model.blocks[0].eval()
-    next(model.parameters()).requires_grad_(False)
-    model.add_hook("blocks.0.hook_resid_pre", lambda value, hook: value)
-    model.set_use_attn_result(True)
-    model(torch.tensor([[3, 4, 5]]))  # transformers installs hooks of its own in a first pass, and leaves them
-    return model
-
-
 @pytest.mark.parametrize("weighting", ["pattern", "scores", "value", "output"])
 def test_success_leaves_the_model_as_it_was(weighting, lived_in):
     before = state_of(lived_in)

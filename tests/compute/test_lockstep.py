@@ -340,12 +340,13 @@ class TestEnded:
         known = signal.signal(signal.SIGALRM, signal.default_int_handler)
         for _ in range(60):
             try:
-                signal.setitimer(signal.ITIMER_REAL, float(draw.uniform(1e-4, 0.02)))
-                driven(pausing(small))
+                try:
+                    signal.setitimer(signal.ITIMER_REAL, float(draw.uniform(1e-4, 0.02)))
+                    driven(pausing(small))
+                finally:  # it may come here too, as the alarm is called off
+                    signal.setitimer(signal.ITIMER_REAL, 0)
             except KeyboardInterrupt:
                 heard += 1
-            finally:
-                signal.setitimer(signal.ITIMER_REAL, 0)
             assert state_of(small) == before
             for thread in workers():  # interrupted as it started, it ends without having touched the model
                 thread.join(5)

@@ -77,17 +77,6 @@ def other(name, folder):
     return load_model(folder)
 
 
-@pytest.fixture
-def lived_in(model):
-    """As users have them: some of it training, a hook of theirs, some of it frozen."""
-    model.train()
-    model.blocks[0].eval()
-    next(model.parameters()).requires_grad_(False)
-    model.add_hook("blocks.0.hook_resid_pre", lambda value, hook: value)
-    model(torch.tensor([[3, 4, 5]]))  # transformers installs hooks of its own in a first pass, and leaves them
-    return model
-
-
 def close(found, wanted, atol=2e-5):
     assert found.shape == wanted.shape
     assert np.allclose(found, wanted, rtol=0, atol=atol, equal_nan=True), np.nanmax(np.abs(found - wanted))
