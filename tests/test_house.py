@@ -15,6 +15,7 @@ ROOMS = [
     "data",
     "color",
     "errors",
+    "workers",
     "loading",
     "models",
     "compute",
@@ -31,11 +32,12 @@ ROOMS = [
 OPEN = {"version"}
 FRONT = {"__init__", "__main__"}
 #: Rooms on one floor: `data` raises errors, and errors know nothing of data.
-ALSO = {"data": {"errors"}, "color": set(), "errors": set()}
+ALSO = {"data": {"errors"}, "color": set(), "errors": set(), "workers": set()}
 MAY_NOT = {
     "data": {"torch", "transformers", "transformer_lens", "traitlets", "plotly", "anywidget", "ipywidgets"},
     "color": {"torch", "plotly", "anywidget"},
     "errors": {"torch", "numpy", "plotly"},
+    "workers": {"torch", "numpy", "plotly", "traitlets"},
     "compute": {"traitlets", "plotly", "anywidget", "ipywidgets"},
     "figures": {"torch", "transformers", "transformer_lens", "anywidget", "ipywidgets"},
     "wire": {"torch", "transformers", "transformer_lens", "traitlets", "plotly", "anywidget"},

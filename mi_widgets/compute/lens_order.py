@@ -13,6 +13,8 @@ import numpy as np
 LITTLE = 10_000_000_000
 #: More chunks than these in sight are not worth a handing out of their own: they fill as the whole does.
 FEW_CHUNKS = 4
+#: The first chunk that is handed out on the way is so much smaller: what is looked at is awaited.
+FIRST = 4
 
 
 @dataclass
@@ -46,9 +48,18 @@ class ReadingOrder:
 
     @property
     def chunks(self) -> int:
-        """Chunks in all."""
+        """Chunks in all, at most."""
         counts = np.bincount(self._kinds, minlength=len(self._sizes))
-        return sum(-(-int(count) // size) for count, size in zip(counts, self._sizes, strict=True))
+        full = [-(-int(count) // size) for count, size in zip(counts, self._sizes, strict=True)]
+        if self._sight is None:
+            return sum(full)
+        # Where the first is small, there may be one more of its kind.
+        more = [
+            1 + -(-(int(count) - self._first(size)) // size) - chunks
+            for count, size, chunks in zip(counts, self._sizes, full, strict=True)
+            if count
+        ]
+        return sum(full) + max(more, default=0)
 
     @property
     def read(self) -> np.ndarray:
@@ -61,6 +72,10 @@ class ReadingOrder:
         last = end if self._sight is None or self._sight.last is None else min(max(self._sight.last, first), end)
         return first, last
 
+    @staticmethod
+    def _first(size: int) -> int:
+        return size // FIRST or size
+
     def take(self) -> tuple[int, np.ndarray] | None:
         """The next chunk: its kind, and its columns in their order. None where all are read."""
         left = np.flatnonzero(self._unread)
@@ -71,7 +86,9 @@ class ReadingOrder:
             away = np.maximum(np.maximum(first - left, left - last), 0)
             left = left[np.lexsort((-left, away))]  # of two that are equally near, the later: prompts are read there
         kind = int(self._kinds[left[0]])
-        taken = np.sort(left[self._kinds[left] == kind][: self._sizes[kind]])
+        awaited = self._sight is not None and self._unread.all()
+        size = self._first(self._sizes[kind]) if awaited else self._sizes[kind]
+        taken = np.sort(left[self._kinds[left] == kind][:size])
         self._unread[taken] = False
         return kind, taken
 

@@ -14,7 +14,6 @@ is read.
 from __future__ import annotations
 
 import asyncio
-import atexit
 import contextlib
 import contextvars
 import threading
@@ -29,13 +28,12 @@ from torch.utils.hooks import RemovableHandle
 from mi_widgets.compute.step import Step, Steps
 from mi_widgets.compute.undisturbed import train_again
 from mi_widgets.models import OWN_HOOK, fingerprint, lock_of, modules_of
+from mi_widgets.workers import Work
 
 Result = TypeVar("Result")
 
 #: A step lasts no longer than this while the pass is free or another thread's pass is waited for.
 TURN_SECONDS = 0.05
-#: The end of Python waits this long for a pass that nobody waits for any more.
-EXIT_SECONDS = 10.0
 
 
 class AtOnce:
@@ -68,10 +66,6 @@ class AtOnce:
 
     def heard(self) -> None:
         """Between pieces of work that touch no model; raises where nobody waits for the result any more."""
-
-
-#: The passes whose threads run, by these.
-_PASSES: dict[threading.Thread, Lockstep] = {}
 
 
 class _Cancelled(BaseException):
@@ -124,7 +118,6 @@ class Lockstep(AtOnce):
 
     def work(self, function: Callable[[Lockstep], Any], results: list[Any], errors: list[BaseException]) -> None:
         """All that the thread of the pass does: `function`, whose result or error goes into these lists."""
-        _PASSES[threading.current_thread()] = self
         try:
             self._wait()
             self.heard()
@@ -134,7 +127,6 @@ class Lockstep(AtOnce):
         except BaseException as error:
             errors.append(error)
         finally:
-            del _PASSES[threading.current_thread()]
             self._stand(DONE)
 
     @contextlib.contextmanager
@@ -196,6 +188,11 @@ class Lockstep(AtOnce):
         """Raises where nobody waits for the pass any more."""
         if self.cancelled:
             raise _Cancelled
+
+    def cancel(self) -> None:
+        """Nobody waits for the pass any more."""
+        self.cancelled = True
+        self.go.ring()
 
     def _block(self, given: tuple[Any, ...]) -> None:
         """Pause before a block, and after it on the way back of the gradients, if there will be one."""
@@ -263,15 +260,6 @@ class Lockstep(AtOnce):
         self.turn.ring()
 
 
-@atexit.register
-def _end_all() -> None:
-    """Python must not end around a thread that computes: it would be torn down in the middle of torch."""
-    for thread, pace in list(_PASSES.items()):
-        pace.cancelled = True
-        pace.go.ring()
-        thread.join(EXIT_SECONDS)
-
-
 def can_pause(model: Any) -> bool:
     """Whether a pass may run on a thread of its own: not where torch computes otherwise on the calling thread alone
     (autocast, modes that watch every operation), nor inside another pass on this thread, which has the model's lock."""
@@ -299,15 +287,11 @@ def in_lockstep(model: Any, function: Callable[[AtOnce], Result]) -> Steps[Resul
 
     results: list[Result] = []
     errors: list[BaseException] = []
-    thread = threading.Thread(
-        target=contextvars.copy_context().run,
-        args=(pace.work, there, results, errors),
-        name="a pass of mi_widgets",
-        daemon=True,
-    )
+    context = contextvars.copy_context()
+    work = Work(lambda: context.run(pace.work, there, results, errors), "a pass of mi_widgets", pace.cancel)
     try:
         try:
-            thread.start()
+            work.start()
             while pace.state != DONE:
                 since = time.monotonic()
                 if pace.state == WAITS:
@@ -318,9 +302,9 @@ def in_lockstep(model: Any, function: Callable[[AtOnce], Result]) -> Steps[Resul
                 if pace.state != DONE:
                     yield Step(pace.done, pace.total)
         finally:
-            _end(pace, thread)
+            _end(pace, work)
     finally:
-        _end(pace, thread)  # a Ctrl-C may have come as the first began
+        _end(pace, work)  # a Ctrl-C may have come as the first began
     if errors:
         error = errors.pop()
         try:
@@ -330,16 +314,15 @@ def in_lockstep(model: Any, function: Callable[[AtOnce], Result]) -> Steps[Resul
     return results.pop()
 
 
-def _end(pace: Lockstep, thread: threading.Thread) -> None:
+def _end(pace: Lockstep, work: Work) -> None:
     """The pass is over, or will be by itself; a Ctrl-C meanwhile is heard afterwards."""
     interrupted: KeyboardInterrupt | None = None
     while True:
         try:
-            pace.cancelled = True
-            pace.go.ring()
-            while thread.is_alive() and not _may_be_left(pace, thread):
+            pace.cancel()
+            while work.is_alive() and not _may_be_left(pace, work):
                 if pace.state == DONE:
-                    thread.join()
+                    work.join()
                 else:
                     pace.turn.wait()
             break
@@ -349,9 +332,9 @@ def _end(pace: Lockstep, thread: threading.Thread) -> None:
         raise interrupted
 
 
-def _may_be_left(pace: Lockstep, thread: threading.Thread) -> bool:
+def _may_be_left(pace: Lockstep, work: Work) -> bool:
     """Whether nobody may wait for the pass: it is free and a loop would be held; or this very thread holds what it
     waits for (it was ended inside another pass, or as rubbish, on whichever thread that was found)."""
-    if threading.current_thread() is thread or lock_of(pace.model)._is_owned():
+    if threading.current_thread() is work.thread or lock_of(pace.model)._is_owned():
         return True
     return pace.state == FREE and asyncio._get_running_loop() is not None

@@ -7,13 +7,11 @@ jobs, views or models.
 from __future__ import annotations
 
 import asyncio
-import atexit
-import contextlib
-import os
-import queue
 import threading
 from collections.abc import Callable, Generator
 from typing import Any, TypeVar
+
+from mi_widgets.workers import Work
 
 Result = TypeVar("Result")
 
@@ -21,6 +19,8 @@ Result = TypeVar("Result")
 TURN_EVERY = 0.05
 #: Left to the loop in each turn of what is no job.
 TURN_SECONDS = 0.005
+
+_tasks: set[asyncio.Task[None]] = set()
 
 
 class Aside:
@@ -35,7 +35,7 @@ class Aside:
         self._over = threading.Event()
         self._result: Any = None
         self._error: BaseException | None = None
-        _hand_over(self)
+        Work(self.run, "mi_widgets aside").start()
 
     def steps(self) -> Generator[None, None, Any]:
         """Yields until it is done; returns the result, or raises what the function raised."""
@@ -119,45 +119,3 @@ def _without_gradients(function: Callable[[], Result]) -> Result:
     with torch.no_grad():
         return function()
 
-
-# --- the worker threads -------------------------------------------------------------------------------------
-# A few that stay: a thread that comes anew brings torch's own threads anew.
-
-#: Work goes on beside the loop on so many threads.
-THREADS = 2
-#: The end of Python waits this long for work that nobody waits for any more.
-EXIT_SECONDS = 10.0
-
-_waiting: queue.SimpleQueue[Aside | None] = queue.SimpleQueue()
-_lock = threading.Lock()
-_threads: list[threading.Thread] = []
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_threads.clear)  # a forked process has none of them
-_tasks: set[asyncio.Task[None]] = set()
-
-
-def _hand_over(work: Aside) -> None:
-    with _lock:
-        if len(_threads) < THREADS:
-            thread = threading.Thread(target=_work, name=f"mi_widgets aside {len(_threads)}", daemon=True)
-            _threads.append(thread)
-            thread.start()
-    _waiting.put(work)
-
-
-def _work() -> None:
-    while (work := _waiting.get()) is not None:
-        work.run()
-        del work  # what it holds may be large, and the next may be long in coming
-
-
-@atexit.register
-def _end_all() -> None:
-    """Python must not end around a thread that computes: it would be torn down in the middle of torch."""
-    with contextlib.suppress(queue.Empty):
-        while True:
-            _waiting.get_nowait()
-    for _ in _threads:
-        _waiting.put(None)
-    for thread in _threads:
-        thread.join(EXIT_SECONDS)

@@ -26,6 +26,7 @@ from mi_widgets.compute.lockstep import DONE, FREE, in_lockstep
 from mi_widgets.compute.output import LAST_LOGITS, OUTPUT_SITES
 from mi_widgets.errors import ModelError
 from mi_widgets.models import fingerprint, lock_of
+from mi_widgets.workers import under_way
 
 IDS, OTHERS = np.arange(3, 20), np.arange(40, 62)
 SITES = ("attn.hook_pattern", "attn.hook_attn_scores", "hook_resid_post", "ln_final.hook_scale")
@@ -70,7 +71,7 @@ def same(found, wanted):
 
 
 def workers():
-    return [thread for thread in threading.enumerate() if thread.name == "a pass of mi_widgets" and thread.is_alive()]
+    return [work for work in under_way() if work.name == "a pass of mi_widgets"]
 
 
 def double(activation, _first):
@@ -316,8 +317,8 @@ class TestEnded:
         for at in range(1, counted.lines + 1, max(1, counted.lines // 80)):
             with suppress(KeyboardInterrupt), Interrupted(at):
                 driven(pausing(small))
-            for thread in workers():  # interrupted as it started, it ends without having touched the model
-                thread.join(5)
+            for work in workers():  # interrupted as it started, it ends without having touched the model
+                work.join(5)
             assert state_of(small) == before, at
 
     def test_by_a_second_interrupt_while_it_ends_it_leaves_nothing(self, small):
@@ -348,8 +349,8 @@ class TestEnded:
             except KeyboardInterrupt:
                 heard += 1
             assert state_of(small) == before
-            for thread in workers():  # interrupted as it started, it ends without having touched the model
-                thread.join(5)
+            for work in workers():  # interrupted as it started, it ends without having touched the model
+                work.join(5)
         signal.signal(signal.SIGALRM, known)
         assert heard > 5
 
@@ -402,8 +403,8 @@ class TestInTheProductWithTheUnembedding:
     def test_a_hook_put_there_meanwhile_is_not_called_before_the_next_step(self, small, gate):
         steps, seen = pausing(small), []
         self.until_there(steps, gate)
-        (thread,) = workers()
-        pace = lockstep._PASSES[thread]
+        (work,) = workers()
+        pace = work.at_exit.__self__
         small.add_hook("unembed.hook_out", lambda logits, hook: seen.append(1))
         gate.opened.set()
         while pace.state == FREE:
@@ -431,8 +432,8 @@ class TestInTheProductWithTheUnembedding:
 
         assert same(in_loop(main), wanted)
         gate.opened.set()
-        for thread in workers():
-            thread.join(20)
+        for work in workers():
+            work.join(20)
         assert state_of(small) == before and workers() == []
 
     def test_an_error_there_leaves_nothing(self, small):

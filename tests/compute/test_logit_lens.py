@@ -15,7 +15,7 @@ import mi_widgets as mw
 from mi_widgets import compute
 from mi_widgets.compute import lens_order, lens_reading
 from mi_widgets.compute.forward import forward, unwritten
-from mi_widgets.compute.lens_order import Sight
+from mi_widgets.compute.lens_order import ReadingOrder, Sight
 from mi_widgets.compute.lens_reading import Side
 from mi_widgets.compute.lens_rows import available_streams, lens_readers, lens_sites
 from mi_widgets.compute.logit_lens import comparison_steps, lens_steps, target_steps
@@ -296,6 +296,14 @@ def test_the_last_positions_are_read_first_and_handed_out_whenever_they_double(m
         assert part.not_finite == ""
     for name in HELD:
         assert np.allclose(getattr(whole, name), getattr(alone, name), atol=1e-6, equal_nan=True), name
+
+
+def test_of_large_chunks_the_first_is_a_small_one_for_it_is_awaited():
+    order, taken = ReadingOrder(np.zeros(21), [8], Sight()), []
+    assert order.chunks == 4
+    while (chunk := order.take()) is not None:
+        taken.append(chunk[1].tolist())
+    assert taken == [[19, 20], [*range(11, 19)], [*range(3, 11)], [0, 1, 2]]
 
 
 @pytest.mark.usefixtures("long_reading")

@@ -8,7 +8,6 @@ import json
 import subprocess
 import sys
 import textwrap
-import threading
 
 import numpy as np
 import pandas as pd
@@ -22,6 +21,7 @@ from mi_widgets.data import Continuation, NextTokens, NextTokensComparison, load
 from mi_widgets.errors import AnswerError, DataError, ModelError, PromptError
 from mi_widgets.wire.blocks import unpack
 from mi_widgets.wire.view_messages import PromptOptions, PromptState
+from mi_widgets.workers import under_way
 
 
 @pytest.fixture
@@ -260,7 +260,7 @@ class TestSample:
         monkeypatch.setattr("mi_widgets.session.runner.SLICE_SECONDS", -1.0)
 
         def of_passes():
-            return [thread for thread in threading.enumerate() if thread.name == "a pass of mi_widgets"]
+            return [work for work in under_way() if work.name == "a pass of mi_widgets"]
 
         async def main():
             session = mw.Session(model, PROMPT)
