@@ -81,7 +81,10 @@ test("token ids keep their kind; what is none is refused with a reason", async (
 });
 
 test("chat messages keep role and content", async () => {
-  const messages = [{ role: "system", content: "Be brief." }, { role: "user", content: "Hi" }];
+  const messages = [
+    { role: "system", content: "Be brief." },
+    { role: "user", content: "Hi" },
+  ];
   const model = new FakeModel(syntheticState(WORDS, { prompt: { kind: "chat", messages } }));
   const root = show(model);
   const areas = root.querySelectorAll<HTMLTextAreaElement>("textarea.miw-prompt");
@@ -167,7 +170,11 @@ test("a failed request is shown; a stale one is silent and asked again with the 
   model.set("picture", syntheticPicture(WORDS, 2));
   await settle();
   expect(model.requests("heads").at(-1)).toMatchObject({ run: 2, heads: [[1, 0]] });
-  model.answer({ req: model.requests("heads").at(-1)!["req"], ok: false, error: { code: "failed", message: "out of memory", hint: "close something" } });
+  model.answer({
+    req: model.requests("heads").at(-1)!["req"],
+    ok: false,
+    error: { code: "failed", message: "out of memory", hint: "close something" },
+  });
   await settle();
   expect(root.querySelector(".miw-error")!.textContent).toBe("out of memory close something");
 });
@@ -235,7 +242,9 @@ test("a kernel that went away leaves the last picture and says what to do", asyn
   model.emit("comm_live_update");
   await settle();
   expect(root.dataset["state"]).toBe("frozen");
-  expect(root.querySelector(".miw-status")!.textContent).toContain("The kernel is gone or was restarted. Run the cells above first, then this one.");
+  expect(root.querySelector(".miw-status")!.textContent).toContain(
+    "The kernel is gone or was restarted. Run the cells above first, then this one.",
+  );
   expect(root.querySelectorAll(".miw-token")).toHaveLength(5);
 });
 
@@ -401,7 +410,13 @@ test("what a key changes is read out: a control's new value, the prompt, what is
   const said = (): string => root.querySelector("[aria-live=polite]")!.textContent!;
   const [wall, heatmap] = [root.querySelector(".miw-wall")!, root.querySelector(".miw-heatmap")!];
   const heard: string[] = [];
-  for (const [target, key] of [[wall, "s"], [wall, "o"], [wall, "z"], [heatmap, "ArrowUp"], [heatmap, "Enter"]] as const) {
+  for (const [target, key] of [
+    [wall, "s"],
+    [wall, "o"],
+    [wall, "z"],
+    [heatmap, "ArrowUp"],
+    [heatmap, "Enter"],
+  ] as const) {
     press(target, key);
     await settle();
     heard.push(said());
@@ -490,7 +505,12 @@ test("the wall is a table for screen readers, made anew only when the order chan
   const wall = root.querySelector(".miw-wall")!;
   expect([wall.getAttribute("role"), wall.getAttribute("aria-label")]).toEqual(["group", "attention heads, layer by head"]);
   const rows = (): string[][] => [...wall.querySelectorAll("tbody tr")].map((row) => [...row.children].map((cell) => cell.textContent!));
-  expect(rows()).toEqual([["0", "0"], ["0", "1"], ["1", "0"], ["1", "1"]]);
+  expect(rows()).toEqual([
+    ["0", "0"],
+    ["0", "1"],
+    ["1", "0"],
+    ["1", "1"],
+  ]);
   const first = wall.querySelector("tbody tr");
   model.set("options", { scale: "sqrt" });
   model.set("picture", syntheticPicture(WORDS, 2));
@@ -500,7 +520,12 @@ test("the wall is a table for screen readers, made anew only when the order chan
   await settle();
   expect(wall.querySelector("caption")!.textContent).toBe("attention heads, sorted by induction");
   expect([...wall.querySelectorAll("thead th")].map((cell) => cell.textContent)).toEqual(["layer", "head", "induction"]);
-  expect(rows()).toEqual([["0", "1", "0.9"], ["1", "1", "0.5"], ["0", "0", "0.1"], ["1", "0", "none"]]);
+  expect(rows()).toEqual([
+    ["0", "1", "0.9"],
+    ["1", "1", "0.5"],
+    ["0", "0", "0.1"],
+    ["1", "0", "none"],
+  ]);
 });
 
 test("of a large model, the wall's table holds the first 200 heads and says so", async () => {

@@ -21,11 +21,29 @@ function live(change: Partial<AttributionState> = {}, canSend = true): { model: 
   return { model, view: new Attribution(new ModelSource<AttributionState>(model as never), new Signal("light" as const), new Scope()) };
 }
 
-const chosen = (change: Partial<SelectionValue>): SelectionValue => ({ layer: null, head: null, query: null, key: null, position: null, feature: null, heads: [], stamp: 9, ...change });
+const chosen = (change: Partial<SelectionValue>): SelectionValue => ({
+  layer: null,
+  head: null,
+  query: null,
+  key: null,
+  position: null,
+  feature: null,
+  heads: [],
+  stamp: 9,
+  ...change,
+});
 
 test("the running total climbs from 0 over every part to the sum", () => {
   const rows = makeRows(picture(), { sort: "model", rows: 40 });
-  expect(rows.map((row) => row.label)).toEqual(["embedding", "L0 attention", "L0 MLP", "L1 attention", "L1 MLP", "unembedding bias", "sum"]);
+  expect(rows.map((row) => row.label)).toEqual([
+    "embedding",
+    "L0 attention",
+    "L0 MLP",
+    "L1 attention",
+    "L1 MLP",
+    "unembedding bias",
+    "sum",
+  ]);
   expect(rows.map((row) => row.from)).toEqual([0, 0.75, 0.5, 1, 3.125, 2.125, 0]);
   expect(rows.map((row) => row.to)).toEqual([0.75, 0.5, 1, 3.125, 2.125, 2.375, 2.375]);
 });
@@ -95,7 +113,8 @@ test("the strongest positions are those of largest magnitude, zeros left out", (
 });
 
 test("a part lies on the map where it is: a head in its cell, a layer in its row, an embedding nowhere", () => {
-  const by = (kind: string, layer: number, head = -1): unknown => picture({ part_kinds: [kind as never], part_layers: [layer], part_heads: [head] }).spanOf(0);
+  const by = (kind: string, layer: number, head = -1): unknown =>
+    picture({ part_kinds: [kind as never], part_layers: [layer], part_heads: [head] }).spanOf(0);
   expect(by("head", 1, 1)).toEqual({ layer: 1, first: 1, last: 1 });
   expect(by("attention", 1)).toEqual({ layer: 1, first: 0, last: 1 });
   expect(by("neuron", 0)).toEqual({ layer: 0, first: 2, last: 2 });
@@ -132,7 +151,15 @@ test("choosing a layer's attention chooses its strongest head; choosing its MLP 
 
 test("a chosen head is the row of that head, and within the row of its layer's attention", () => {
   const component = live({ selection: chosen({ layer: 1, head: 0 }) }).view;
-  expect(component.rows.value.map((row) => component.relation(row, component.chosenSpan.value))).toEqual([null, null, null, "holds", null, null, null]);
+  expect(component.rows.value.map((row) => component.relation(row, component.chosenSpan.value))).toEqual([
+    null,
+    null,
+    null,
+    "holds",
+    null,
+    null,
+    null,
+  ]);
   const heads = live({ selection: chosen({ layer: 1, head: 0 }), picture: attributionPicture(BY_HEAD) }).view;
   expect(heads.rows.value.map((row) => heads.relation(row, heads.chosenSpan.value))).toEqual([null, null, "same", null, null, null]);
 });

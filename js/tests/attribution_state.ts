@@ -30,7 +30,13 @@ export function attributionManifest(change: Partial<AttributionManifest> = {}): 
     model: "synthetic",
     interventions: [],
     ablated: [],
-    tokens: { ids: strings.map((_, at) => 100 + at), strings, special: strings.map((_, at) => at === 0), spans: strings.map(() => [-1, -1]), text: null },
+    tokens: {
+      ids: strings.map((_, at) => 100 + at),
+      strings,
+      special: strings.map((_, at) => at === 0),
+      spans: strings.map(() => [-1, -1]),
+      text: null,
+    },
     position: 6,
     answer: { id: 102, string: " Mary" },
     foil: { id: 104, string: " John" },
@@ -70,7 +76,10 @@ export const BY_HEAD: Partial<AttributionManifest> = {
   part_neurons: [-1, -1, -1, -1, -1],
 };
 
-export function attributionPicture(change: Partial<AttributionManifest> = {}, parts = change.by === "head" ? [...HEADS, -1] : PARTS): DataView {
+export function attributionPicture(
+  change: Partial<AttributionManifest> = {},
+  parts = change.by === "head" ? [...HEADS, -1] : PARTS,
+): DataView {
   const manifest = attributionManifest(change);
   const count = manifest.tokens.strings.length;
   const pieces = [floats("contribution", [parts.length], parts), floats("mlps", [2], MLPS)];

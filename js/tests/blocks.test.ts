@@ -5,10 +5,7 @@ import { goldenPath } from "./golden";
 import { asBytes, decodeDense, fromBase64, openParcel } from "../src/core/blocks";
 
 const bytes = new Uint8Array(readFileSync(goldenPath("parcel.bin")));
-const golden = JSON.parse(readFileSync(goldenPath("parcel.json"), "utf8")) as {
-  manifest: unknown;
-  arrays: Record<string, unknown[]>;
-};
+const golden = JSON.parse(readFileSync(goldenPath("parcel.json"), "utf8")) as { manifest: unknown; arrays: Record<string, unknown[]> };
 
 test("the manifest crosses as it is, with any text", () => {
   expect(openParcel(bytes)?.manifest).toEqual(golden.manifest);

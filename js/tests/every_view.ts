@@ -42,7 +42,10 @@ export const EVERY_VIEW: EveryView[] = [
     state: (change) => lensState({ strings: WORDS }, change),
     picture: (run) => lensPicture({ strings: WORDS, run }),
     words: WORDS.join(""),
-    compared: { picture: (run) => lensPicture({ strings: WORDS, run, compare: { what: "prompt", strings: OTHER, pairs: PAIRS } }), words: OTHER.join("") },
+    compared: {
+      picture: (run) => lensPicture({ strings: WORDS, run, compare: { what: "prompt", strings: OTHER, pairs: PAIRS } }),
+      words: OTHER.join(""),
+    },
   },
   {
     name: "logit_attribution",

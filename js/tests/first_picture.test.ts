@@ -20,7 +20,12 @@ beforeEach(() => {
   complained = vi.spyOn(console, "error").mockImplementation(() => undefined);
   // Whatever is drawn is drawn to its end.
   vi.spyOn(HTMLElement.prototype, "clientHeight", "get").mockReturnValue(300);
-  vi.stubGlobal("DOMMatrix", class { scale = () => this });
+  vi.stubGlobal(
+    "DOMMatrix",
+    class {
+      scale = () => this;
+    },
+  );
   const special: Record<string, unknown> = {
     measureText: (text: string) => ({ width: 6 * text.length }),
     createImageData: (width: number, height: number) => ({ width, height, data: new Uint8ClampedArray(4 * width * height) }),
@@ -75,19 +80,42 @@ describe.each(EVERY_VIEW)("$name", ({ view, state, picture }) => {
     const model = new FakeModel(state({ ...empty, status: status("computing", 1), prompt: { kind: "text", text: "" } }), false);
     const root = rendered(view, model);
     await settle();
-    expect([root.dataset["state"], root.querySelector(".miw-empty")!.textContent, errorOf(root).hidden]).toEqual(["frozen", "No picture was made.", true]);
+    expect([root.dataset["state"], root.querySelector(".miw-empty")!.textContent, errorOf(root).hidden]).toEqual([
+      "frozen",
+      "No picture was made.",
+      true,
+    ]);
     expect(root.querySelector(".miw-status")!.textContent).toContain("No kernel.");
     expect(complained.mock.calls).toEqual([]);
   });
 
   test("keys, pointers and options before the first picture do no harm", async () => {
-    const model = new FakeModel(state({ ...empty, status: FAILED, selection: { layer: 1, head: 1, query: 2, key: 1, position: 2, feature: null, heads: [[0, 1]], stamp: 3 } }));
+    const model = new FakeModel(
+      state({
+        ...empty,
+        status: FAILED,
+        selection: { layer: 1, head: 1, query: 2, key: 1, position: 2, feature: null, heads: [[0, 1]], stamp: 3 },
+      }),
+    );
     const root = rendered(view, model);
     await settle();
-    const keys = [..."abcdefgijklmnopqrstuvwxyz0123456789[]-+", "ArrowUp", "ArrowDown", "ArrowLeft", "ArrowRight", "Home", "End", "PageUp", "Enter", "Escape", " "];
+    const keys = [
+      ..."abcdefgijklmnopqrstuvwxyz0123456789[]-+",
+      "ArrowUp",
+      "ArrowDown",
+      "ArrowLeft",
+      "ArrowRight",
+      "Home",
+      "End",
+      "PageUp",
+      "Enter",
+      "Escape",
+      " ",
+    ];
     for (const part of root.querySelectorAll<HTMLElement>("[tabindex], canvas")) {
       for (const key of keys) part.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true }));
-      for (const name of ["pointermove", "pointerdown", "pointerup", "pointerleave", "focusin", "focusout", "click", "dblclick", "scroll"]) part.dispatchEvent(new MouseEvent(name, { bubbles: true, clientX: 40, clientY: 40 }));
+      for (const name of ["pointermove", "pointerdown", "pointerup", "pointerleave", "focusin", "focusout", "click", "dblclick", "scroll"])
+        part.dispatchEvent(new MouseEvent(name, { bubbles: true, clientX: 40, clientY: 40 }));
     }
     for (const select of root.querySelectorAll("select")) {
       for (const option of select.options) {

@@ -193,13 +193,22 @@ test("arrows walk the items of a panel and reach nothing behind it", () => {
   popover.element.parentElement!.addEventListener("keydown", behind);
   opener.focus();
   popover.open();
-  const walked = ["ArrowDown", "ArrowDown", "ArrowDown", "ArrowUp", "Home", "End"].map((key) => (press(document.activeElement!, key), focused()));
+  const walked = ["ArrowDown", "ArrowDown", "ArrowDown", "ArrowUp", "Home", "End"].map(
+    (key) => (press(document.activeElement!, key), focused()),
+  );
   expect(walked).toEqual(["b", "c", "c", "b", "a", "c"]);
   expect(behind).not.toHaveBeenCalled();
 });
 
 test("who opened the earlier prompts by key is back there once one is chosen", async () => {
-  const model = new FakeModel(littleState({ history: [{ kind: "text", text: "a" }, { kind: "text", text: "b" }] }));
+  const model = new FakeModel(
+    littleState({
+      history: [
+        { kind: "text", text: "a" },
+        { kind: "text", text: "b" },
+      ],
+    }),
+  );
   const root = rendered(view, model);
   const word = root.querySelector<HTMLElement>(".miw-word")!;
   word.focus();
@@ -221,7 +230,15 @@ test("Escape leaves a field for the picture, but not while a word is put togethe
 });
 
 test("without a kernel no key changes the prompt over the saved picture", async () => {
-  const model = new FakeModel(littleState({ history: [{ kind: "text", text: "a" }, { kind: "text", text: "b" }] }), false);
+  const model = new FakeModel(
+    littleState({
+      history: [
+        { kind: "text", text: "a" },
+        { kind: "text", text: "b" },
+      ],
+    }),
+    false,
+  );
   const root = rendered(view, model);
   for (const key of ["z", "y", "h"]) press(root.querySelector(".miw-word")!, key);
   await settle();

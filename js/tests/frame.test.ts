@@ -128,7 +128,11 @@ test("a render says by its name that it stands: at first, when asked, when its p
   const model = state() as FakeModel & { comm_live?: boolean };
   show(model);
   show(model);
-  const names = (kind: string): unknown[] => model.sent.splice(0).filter((message) => message["kind"] === kind).map((message) => message["render"]);
+  const names = (kind: string): unknown[] =>
+    model.sent
+      .splice(0)
+      .filter((message) => message["kind"] === kind)
+      .map((message) => message["render"]);
   const both = names("shown");
   expect(new Set(both).size).toBe(2);
   model.emit("msg:custom", { kind: "roll_call" }, []);

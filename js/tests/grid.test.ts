@@ -35,7 +35,11 @@ test.each([
 });
 
 test("a difference is taken on aligned columns; those without a partner are masked", () => {
-  const pairs = [[0, 0], [1, -1], [2, 1]];
+  const pairs = [
+    [0, 0],
+    [1, -1],
+    [2, 1],
+  ];
   const a = Float32Array.from([1, 0, 0, 4, 5, 0, 7, 8, 9]);
   const b = Float32Array.from([10, 0, 30, 40]);
   expect([...pairedDifference(pairs, a, 3, b, 2)]).toEqual([-9, NaN, 0, NaN, NaN, NaN, -23, NaN, -31]);

@@ -18,7 +18,13 @@ import { packed, syntheticManifest, syntheticState } from "./synthetic";
 useStage({ clientWidth: 900, offsetWidth: 900, offsetHeight: 300 });
 
 const settle = (ms = 100): Promise<unknown> => vi.advanceTimersByTimeAsync(ms);
-const ablated = (layer: number, head: number, by = "zero"): InterventionValue => ({ label: `L${layer} H${head} ablated`, kind: "ablate", by, layer, head });
+const ablated = (layer: number, head: number, by = "zero"): InterventionValue => ({
+  label: `L${layer} H${head} ablated`,
+  kind: "ablate",
+  by,
+  layer,
+  head,
+});
 const OWN: InterventionValue = { label: "double at blocks.0.hook_mlp_out", kind: "own", by: null, layer: null, head: null };
 
 function press(target: Element, key: string): void {
@@ -29,10 +35,23 @@ const line = (root: Element): HTMLElement => root.querySelector<HTMLElement>(".m
 /** What the line says, or null where it is not there. */
 const said = (root: Element): string | null => (line(root).hidden ? null : root.querySelector(".miw-run-sides")!.textContent);
 /** The buttons of the line that can be pressed. */
-const buttons = (root: Element): string[] => [...line(root).querySelectorAll<HTMLElement>("button")].filter((button) => !button.closest("[hidden]")).map((button) => button.getAttribute("aria-label")!);
+const buttons = (root: Element): string[] =>
+  [...line(root).querySelectorAll<HTMLElement>("button")]
+    .filter((button) => !button.closest("[hidden]"))
+    .map((button) => button.getAttribute("aria-label")!);
 const button = (root: Element, name: string): HTMLButtonElement => root.querySelector<HTMLButtonElement>(`button[aria-label="${name}"]`)!;
-const orders = (model: FakeModel): unknown[] => model.sent.filter((message) => message["kind"] === "order").map(({ kind: _, ...order }) => order);
-const chosen = (layer: number, head: number, heads: number[][] = []) => ({ layer, head, query: null, key: null, position: null, feature: null, heads, stamp: 3 });
+const orders = (model: FakeModel): unknown[] =>
+  model.sent.filter((message) => message["kind"] === "order").map(({ kind: _, ...order }) => order);
+const chosen = (layer: number, head: number, heads: number[][] = []) => ({
+  layer,
+  head,
+  query: null,
+  key: null,
+  position: null,
+  feature: null,
+  heads,
+  stamp: 3,
+});
 
 describe.each(EVERY_VIEW)("$name", ({ view, state, picture, compared }) => {
   test("where nothing is changed nothing is said", async () => {
@@ -138,7 +157,10 @@ describe.each(EVERY_VIEW)("$name", ({ view, state, picture, compared }) => {
 
   test("names of interventions are only ever text, and of very many the first are named", async () => {
     const wild = { ...OWN, label: "<img src=x onerror=alert(1)>" };
-    const root = rendered(view, new FakeModel(state({ interventions: [wild, ...Array.from({ length: 60 }, (_, head) => ablated(0, head))] })));
+    const root = rendered(
+      view,
+      new FakeModel(state({ interventions: [wild, ...Array.from({ length: 60 }, (_, head) => ablated(0, head))] })),
+    );
     await settle();
     expect(root.querySelector("img")).toBeNull();
     expect(said(root)).toContain("and 21 more");
@@ -192,7 +214,9 @@ describe.each(EVERY_VIEW)("$name", ({ view, state, picture, compared }) => {
 
 test("a stale picture names its own run", async () => {
   const manifest = { ...syntheticManifest(["<bos>", "a"], 1), interventions: ["L1 H0 ablated"], ablated: [[1, 0]] };
-  const model = new FakeModel(syntheticState(["<bos>", "a"], { picture: packed([], manifest), interventions: [ablated(0, 1)], status: status("error", 2) as never }));
+  const model = new FakeModel(
+    syntheticState(["<bos>", "a"], { picture: packed([], manifest), interventions: [ablated(0, 1)], status: status("error", 2) as never }),
+  );
   const root = rendered(attention, model);
   await settle();
   expect(root.querySelector(".miw-own")!.textContent).toBe("Picture of:<bos>aL1 H0 ablated");
@@ -205,18 +229,36 @@ describe("the attention explorer", () => {
   function explorer(change: Partial<AttentionState>): Explorer {
     const scope = new Scope();
     cleanups.push(() => scope.end());
-    return new Explorer(new ModelSource<AttentionState>(new FakeModel(syntheticState(WORDS, change)) as never), new Signal("light" as const), scope);
+    return new Explorer(
+      new ModelSource<AttentionState>(new FakeModel(syntheticState(WORDS, change)) as never),
+      new Signal("light" as const),
+      scope,
+    );
   }
 
   test("the key is for the head pointed at, else for the locked one and those laid over the text", () => {
-    const view = explorer({ selection: chosen(1, 0, [[0, 1], [1, 0]]) as never });
-    expect(view.aimed.value).toEqual([{ layer: 1, head: 0 }, { layer: 0, head: 1 }]);
+    const view = explorer({
+      selection: chosen(1, 0, [
+        [0, 1],
+        [1, 0],
+      ]) as never,
+    });
+    expect(view.aimed.value).toEqual([
+      { layer: 1, head: 0 },
+      { layer: 0, head: 1 },
+    ]);
     view.pointAtHead({ layer: 0, head: 0 });
     expect([view.aimed.value, view.held.value.length]).toEqual([[{ layer: 0, head: 0 }], 2]);
   });
 
   test("heads are marked by what is shown: of A, of B, and of the difference those of either", () => {
-    const manifest = { ...syntheticManifest(WORDS, 1), interventions: ["L1 H0 ablated"], ablated: [[1, 0]], compare: { tokens: syntheticManifest(WORDS, 1).tokens, pairs: WORDS.map((_, at) => [at, at]) }, other: { interventions: ["L0 H1 ablated"], ablated: [[0, 1]], model: null } };
+    const manifest = {
+      ...syntheticManifest(WORDS, 1),
+      interventions: ["L1 H0 ablated"],
+      ablated: [[1, 0]],
+      compare: { tokens: syntheticManifest(WORDS, 1).tokens, pairs: WORDS.map((_, at) => [at, at]) },
+      other: { interventions: ["L0 H1 ablated"], ablated: [[0, 1]], model: null },
+    };
     const compare = { kind: "run" as const, prompt: null, model: null, interventions: ["L0 H1 ablated"] };
     const view = explorer({ interventions: [ablated(1, 0)], compare, picture: packed([], manifest) });
     const marked = (["A", "B", "difference"] as const).map((show) => {
@@ -231,7 +273,10 @@ describe("the attention explorer", () => {
     const root = rendered(attention, model);
     await settle();
     const control = button(root, "ablate");
-    expect([control.getAttribute("aria-pressed"), control.dataset["tip"]!.startsWith("Ablate L1 H0: what the head read (z, before W_O)")]).toEqual(["false", true]);
+    expect([
+      control.getAttribute("aria-pressed"),
+      control.dataset["tip"]!.startsWith("Ablate L1 H0: what the head read (z, before W_O)"),
+    ]).toEqual(["false", true]);
     control.click();
     await settle(300);
     expect([control.getAttribute("aria-pressed"), orders(model)]).toEqual(["true", [{ order: "ablate", heads: [[1, 0]] }]]);
@@ -240,7 +285,10 @@ describe("the attention explorer", () => {
   });
 
   test("what the key did is read out", async () => {
-    const root = rendered(attention, new FakeModel(syntheticState(WORDS, { selection: chosen(0, 0) as never, interventions: [ablated(0, 0)] })));
+    const root = rendered(
+      attention,
+      new FakeModel(syntheticState(WORDS, { selection: chosen(0, 0) as never, interventions: [ablated(0, 0)] })),
+    );
     await settle();
     press(root.querySelector(".miw-wall")!, "k");
     await settle(0);
@@ -252,7 +300,10 @@ describe("the attribution", () => {
   const BY = attributionPicture({ ...BY_HEAD, interventions: ["L0 H0 ablated"], ablated: [[0, 0]] }, [0, -0.5, 2, 0.125, -1]);
 
   test("lists an ablated head with its contribution of 0, however few rows are shown", async () => {
-    const root = rendered(attribution, new FakeModel(attributionState({ picture: BY, interventions: [ablated(0, 0)], options: { by: "head", rows: 2 } as never })));
+    const root = rendered(
+      attribution,
+      new FakeModel(attributionState({ picture: BY, interventions: [ablated(0, 0)], options: { by: "head", rows: 2 } as never })),
+    );
     await settle();
     const rows = [...root.querySelectorAll(".miw-part[data-row]")].map((row) => row.textContent);
     root.querySelector<HTMLElement>(".miw-part[data-row]")!.click();
@@ -264,7 +315,11 @@ describe("the attribution", () => {
   test("the key is for the cell pointed at, of several heads for none, else for the head chosen or the strongest", () => {
     const scope = new Scope();
     cleanups.push(() => scope.end());
-    const view = new Attribution(new ModelSource<AttributionState>(new FakeModel(attributionState()) as never), new Signal("light" as const), scope);
+    const view = new Attribution(
+      new ModelSource<AttributionState>(new FakeModel(attributionState()) as never),
+      new Signal("light" as const),
+      scope,
+    );
     expect(view.aimed.value).toEqual([{ layer: 1, head: 0 }]);
     view.pointAtCell({ layer: 0, column: 1 });
     expect(view.aimed.value).toEqual([{ layer: 0, head: 1 }]);
@@ -285,6 +340,11 @@ test("heads ablated in another way are put back by the key as well", () => {
   made.tell([{ ...ablated(1, 0, "mean"), label: "L1 H0 mean-ablated" }]);
   expect(made.toggle([{ layer: 1, head: 0 }])).toBe(false);
   expect(made.made.value).toEqual([]);
-  expect(made.toggle([{ layer: 1, head: 0 }, { layer: 0, head: 1 }])).toBe(true);
+  expect(
+    made.toggle([
+      { layer: 1, head: 0 },
+      { layer: 0, head: 1 },
+    ]),
+  ).toBe(true);
   expect(made.made.value.map(({ label }) => label)).toEqual(["L1 H0 ablated", "L0 H1 ablated"]);
 });

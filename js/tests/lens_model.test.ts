@@ -13,7 +13,17 @@ const STRINGS = ["<bos>", " When", " Mary", " to"];
 const PROMPTS: LensGiven = {
   strings: STRINGS,
   targets: [0],
-  compare: { what: "prompt", strings: ["<bos>", " Tom", " When", " to"], pairs: [[0, 0], [-1, 1], [1, 2], [2, -1], [3, 3]] },
+  compare: {
+    what: "prompt",
+    strings: ["<bos>", " Tom", " When", " to"],
+    pairs: [
+      [0, 0],
+      [-1, 1],
+      [1, 2],
+      [2, -1],
+      [3, 3],
+    ],
+  },
 };
 
 const picture = (given: LensGiven): LensPicture => new LensPicture(openParcel(lensPicture(given))!);
@@ -118,14 +128,36 @@ test("prompt B counts in its own positions and answers to those of A", () => {
 });
 
 test("a range of positions keeps the prompt's own counting", () => {
-  const shown = picture({ strings: ["a", "b"], manifest: { positions: [5, 6], tokens: { ids: [0, 1, 2, 3, 4, 5, 6, 7], strings: [..."uvwxyabc"], special: [..."uvwxyabc"].map(() => false), spans: [], text: null } } });
+  const shown = picture({
+    strings: ["a", "b"],
+    manifest: {
+      positions: [5, 6],
+      tokens: { ids: [0, 1, 2, 3, 4, 5, 6, 7], strings: [..."uvwxyabc"], special: [..."uvwxyabc"].map(() => false), spans: [], text: null },
+    },
+  });
   const columns = shown.columns("A");
-  expect([columns.labels, columns.position, columns.numbers]).toEqual([["a", "b"], [5, 6], ["5", "6"]]);
+  expect([columns.labels, columns.position, columns.numbers]).toEqual([
+    ["a", "b"],
+    [5, 6],
+    ["5", "6"],
+  ]);
   expect(shown.tokenAt("A", 1, 1)).toBe("c");
 });
 
 test("two lenses on one prompt have one set of columns", () => {
-  const shown = picture({ strings: STRINGS, compare: { what: "lens", strings: STRINGS, pairs: [[0, 0], [1, 1], [2, 2], [3, 3]] } });
+  const shown = picture({
+    strings: STRINGS,
+    compare: {
+      what: "lens",
+      strings: STRINGS,
+      pairs: [
+        [0, 0],
+        [1, 1],
+        [2, 2],
+        [3, 3],
+      ],
+    },
+  });
   for (const show of ["A", "B", "difference"] as const) expect(shown.columns(show).at).toEqual({ A: [0, 1, 2, 3], B: [0, 1, 2, 3] });
 });
 
@@ -135,7 +167,11 @@ test("a row's whole top k may come after the picture", () => {
   expect(shown.hasRow("A", 1)).toBe(false);
   expect(shown.feed(openParcel(lensRows([1], 4))!)).toBe(true);
   expect([shown.hasRow("A", 1), shown.hasRow("A", 0)]).toEqual([true, false]);
-  expect(shown.guesses("A", 1, 2).map(({ string, probability }) => [string, probability])).toEqual([[".", 0.5], ["\n", 0.25], [" the", 0.125]]);
+  expect(shown.guesses("A", 1, 2).map(({ string, probability }) => [string, probability])).toEqual([
+    [".", 0.5],
+    ["\n", 0.25],
+    [" the", 0.125],
+  ]);
 });
 
 test("rows are named by layer and stream, the last is the model's own", () => {

@@ -13,7 +13,16 @@ import { rendered, useStage } from "./stage";
 
 const STRINGS = ["<bos>", " When", " Mary", " to"];
 const HALF: LensRead = { A: [2, 3], B: [] };
-const READING: LensState["status"] = { state: "computing", run: 1, message: "reading 2 of 4 positions", hint: "", done: 6, total: 12, estimate: "", elapsed_ms: 12 };
+const READING: LensState["status"] = {
+  state: "computing",
+  run: 1,
+  message: "reading 2 of 4 positions",
+  hint: "",
+  done: 6,
+  total: 12,
+  estimate: "",
+  elapsed_ms: 12,
+};
 
 useStage({ clientWidth: 1000, offsetWidth: 700, offsetHeight: 300 });
 
@@ -43,7 +52,16 @@ test("what is read stands where it does in the whole picture; all else is unread
 });
 
 test("a column of two prompts is read when both of them are", () => {
-  const compare: LensGiven["compare"] = { what: "prompt", strings: ["<bos>", " Tom", " to"], pairs: [[0, 0], [1, -1], [2, 1], [3, 2]] };
+  const compare: LensGiven["compare"] = {
+    what: "prompt",
+    strings: ["<bos>", " Tom", " to"],
+    pairs: [
+      [0, 0],
+      [1, -1],
+      [2, 1],
+      [3, 2],
+    ],
+  };
   const [part, whole] = [picture({ strings: STRINGS, compare, read: { A: [1, 3], B: [2] } }), picture({ strings: STRINGS, compare })];
   expect(part.columns("difference").read).toEqual([false, true, false, true]);
   expect(part.columns("B").read).toEqual([false, false, true]);
@@ -52,7 +70,10 @@ test("a column of two prompts is read when both of them are", () => {
 });
 
 test("a cell that is not read says so, in the tooltip, to readers, in the chart and in the legend", async () => {
-  const { root } = show({}, { selection: { layer: 1, head: null, query: null, key: null, position: 0, feature: null, heads: [], stamp: 1 } });
+  const { root } = show(
+    {},
+    { selection: { layer: 1, head: null, query: null, key: null, position: 0, feature: null, heads: [], stamp: 1 } },
+  );
   await settle();
   press(root, "ArrowUp");
   expect(root.querySelector(".miw-tooltip")!.textContent).toContain("not read yet");
@@ -94,14 +115,21 @@ test("what is in sight and not read is told to the kernel once", async () => {
 });
 
 test("nothing is asked for where nothing is being read", async () => {
-  for (const [status, live] of [[{ ...READING, state: "idle" as const, message: "Stopped: 2 of 4 positions are read." }, true], [READING, false]] as const) {
+  for (const [status, live] of [
+    [{ ...READING, state: "idle" as const, message: "Stopped: 2 of 4 positions are read." }, true],
+    [READING, false],
+  ] as const) {
     const { model, root } = show({}, { status }, live);
     await settle(500);
     expect(orders(model)).toHaveLength(0);
     expect(root.querySelector(".miw-legend")!.textContent).toContain("not read2 of 4 positions are read");
     press(root, "Home");
-    expect(root.querySelector(".miw-tooltip")!.textContent).toContain(live ? "the reading was stopped" : "the picture was saved before it was done");
-    expect(root.querySelector(".miw-status")!.textContent).toContain(live ? "Stopped: 2 of 4 positions are read." : "Saved before it was done: 2 of 4 positions are read.");
+    expect(root.querySelector(".miw-tooltip")!.textContent).toContain(
+      live ? "the reading was stopped" : "the picture was saved before it was done",
+    );
+    expect(root.querySelector(".miw-status")!.textContent).toContain(
+      live ? "Stopped: 2 of 4 positions are read." : "Saved before it was done: 2 of 4 positions are read.",
+    );
   }
 });
 

@@ -60,13 +60,21 @@ function picked(piece: Piece, places?: number[]): Piece {
   const values = new Float32Array(piece.bytes.buffer);
   const kept = new Float32Array(rows * places.length * each);
   for (let row = 0; row < rows; row++) {
-    places.forEach((at, place) => kept.set(values.subarray((row * count + at) * each, (row * count + at + 1) * each), (row * places.length + place) * each));
+    places.forEach((at, place) =>
+      kept.set(values.subarray((row * count + at) * each, (row * count + at + 1) * each), (row * places.length + place) * each),
+    );
   }
   return { ...piece, shape: [rows, places.length, ...piece.shape.slice(2)], bytes: new Uint8Array(kept.buffer) };
 }
 
 function table(strings: string[]): LensManifest["tokens"] {
-  return { ids: strings.map((_, at) => at), strings, special: strings.map((_, at) => at === 0), spans: strings.map(() => [-1, -1]), text: null };
+  return {
+    ids: strings.map((_, at) => at),
+    strings,
+    special: strings.map((_, at) => at === 0),
+    spans: strings.map(() => [-1, -1]),
+    text: null,
+  };
 }
 
 export function lensPicture(given: LensGiven): DataView {
@@ -88,7 +96,11 @@ export function lensPicture(given: LensGiven): DataView {
       block(`${name}/next_rank`, cells, (row, position) => (position === positions - 1 ? -1 : row === rows - 1 ? 0 : 99)),
       ...(targets.length
         ? [
-            block(`${name}/target_probs`, [...cells, targets.length], (row, position, target) => (row! + 1) / 10 + target! / 100 + turn / 1000 + position! / 10000),
+            block(
+              `${name}/target_probs`,
+              [...cells, targets.length],
+              (row, position, target) => (row! + 1) / 10 + target! / 100 + turn / 1000 + position! / 10000,
+            ),
             block(`${name}/target_ranks`, [...cells, targets.length], (row, _, target) => (rows - 1 - row!) * 10 + target!),
           ]
         : []),
@@ -97,8 +109,17 @@ export function lensPicture(given: LensGiven): DataView {
   const pieces = side("A", strings.length, 0).map((piece) => picked(piece, given.read?.A));
   if (compare) {
     pieces.push(...side("B", compare.strings.length, 1).map((piece) => picked(piece, given.read?.B)));
-    const both = compare.pairs.flatMap(([a = -1, b = -1], column) => (!given.read || ((a < 0 || given.read.A.includes(a)) && (b < 0 || given.read.B.includes(b))) ? [column] : []));
-    pieces.push(picked(block("difference/kl", [rows, compare.pairs.length], (row, column) => (compare.pairs[column!]!.some((at) => at < 0) ? NaN : row! + column! / 10)), both));
+    const both = compare.pairs.flatMap(([a = -1, b = -1], column) =>
+      !given.read || ((a < 0 || given.read.A.includes(a)) && (b < 0 || given.read.B.includes(b))) ? [column] : [],
+    );
+    pieces.push(
+      picked(
+        block("difference/kl", [rows, compare.pairs.length], (row, column) =>
+          compare.pairs[column!]!.some((at) => at < 0) ? NaN : row! + column! / 10,
+        ),
+        both,
+      ),
+    );
   }
   const manifest: LensManifest = {
     kind: "logit_lens",
@@ -120,7 +141,15 @@ export function lensPicture(given: LensGiven): DataView {
     whole,
     names: VOCABULARY.map((string, id) => ({ id, string })),
     targets: targets.map((id) => ({ id, string: VOCABULARY[id]! })),
-    compare: compare ? { what: compare.what, lens: compare.what === "lens" ? "tuned" : "logit", tokens: table(compare.strings), positions: compare.strings.map((_, at) => at), pairs: compare.pairs } : null,
+    compare: compare
+      ? {
+          what: compare.what,
+          lens: compare.what === "lens" ? "tuned" : "logit",
+          tokens: table(compare.strings),
+          positions: compare.strings.map((_, at) => at),
+          pairs: compare.pairs,
+        }
+      : null,
     checks: [{ label: "last row = the model's output", ok: true, detail: "max relative error 1e-7" }],
     notes: [],
     live: true,

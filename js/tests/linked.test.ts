@@ -96,7 +96,11 @@ test("echoes that come late undo neither an option nor a selection; what another
     model.set("selection", { ...view.selection.value, position: 9, stamp: 3 });
     model.set("prompt", { kind: "text", text: "typed there" });
     await turn();
-    expect([view.options.value, view.selection.value.position, view.prompt.value]).toEqual([{ depth: 7, loud: true }, 9, { kind: "text", text: "typed there" }]);
+    expect([view.options.value, view.selection.value.position, view.prompt.value]).toEqual([
+      { depth: 7, loud: true },
+      9,
+      { kind: "text", text: "typed there" },
+    ]);
     // And what is changed here next is newer than that.
     view.select({ position: 4 });
     expect(model.values["selection"]).toMatchObject({ position: 4, stamp: 4 });

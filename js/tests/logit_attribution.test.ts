@@ -14,7 +14,8 @@ const show = (model: FakeModel): HTMLElement => rendered(view, model);
 const state = (change: Partial<AttributionState> = {}, live = true): FakeModel => new FakeModel(attributionState(change), live);
 const settle = (ms = 100): Promise<unknown> => vi.advanceTimersByTimeAsync(ms);
 const text = (root: Element, selector: string): string => root.querySelector(selector)!.textContent!;
-const field = (root: Element, name: "answer" | "foil"): HTMLInputElement => root.querySelector<HTMLInputElement>(`input[aria-label=${name}]`)!;
+const field = (root: Element, name: "answer" | "foil"): HTMLInputElement =>
+  root.querySelector<HTMLInputElement>(`input[aria-label=${name}]`)!;
 
 function press(target: Element, key: string): void {
   target.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true }));
@@ -26,8 +27,10 @@ function type(input: HTMLInputElement, value: string): void {
   input.dispatchEvent(new Event("input", { bubbles: true }));
 }
 
-const rows = (root: Element): string[][] => [...root.querySelectorAll(".miw-part[data-row]")].map((row) => [text(row, ".miw-part-label"), text(row, ".miw-part-value")]);
-const listed = (root: Element): string[] => [...root.querySelectorAll<HTMLElement>(".miw-suggestions:not([hidden]) [role=option]")].map((option) => option.textContent!);
+const rows = (root: Element): string[][] =>
+  [...root.querySelectorAll(".miw-part[data-row]")].map((row) => [text(row, ".miw-part-label"), text(row, ".miw-part-value")]);
+const listed = (root: Element): string[] =>
+  [...root.querySelectorAll<HTMLElement>(".miw-suggestions:not([hidden]) [role=option]")].map((option) => option.textContent!);
 
 test("the line says what is attributed, and the model's own choice is a placeholder marked auto", async () => {
   const root = show(state());
@@ -40,7 +43,15 @@ test("the line says what is attributed, and the model's own choice is a placehol
 test("every part has a row with its number, then the sum and what it leaves over", async () => {
   const root = show(state());
   await settle();
-  expect(rows(root)).toEqual([["embedding", "+0.750"], ["L0 attention", "−0.250"], ["L0 MLP", "+0.500"], ["L1 attention", "+2.125"], ["L1 MLP", "−1.000"], ["unembedding bias", "+0.250"], ["sum", "+2.375"]]);
+  expect(rows(root)).toEqual([
+    ["embedding", "+0.750"],
+    ["L0 attention", "−0.250"],
+    ["L0 MLP", "+0.500"],
+    ["L1 attention", "+2.125"],
+    ["L1 MLP", "−1.000"],
+    ["unembedding bias", "+0.250"],
+    ["sum", "+2.375"],
+  ]);
   expect(text(root, ".miw-part-residue")).toBe("residue+3e−6");
 });
 
@@ -123,13 +134,27 @@ test("Escape closes the suggestions, then puts the text back", async () => {
 });
 
 test("a word that is no token is shown in its pieces, and a single token is one click away", async () => {
-  const refused = { role: "answer" as const, text: " Maryland", pieces: [" Mary", "land"], offers: [{ id: 102, string: " Mary" }, { id: 55, string: "Mary" }] };
+  const refused = {
+    role: "answer" as const,
+    text: " Maryland",
+    pieces: [" Mary", "land"],
+    offers: [
+      { id: 102, string: " Mary" },
+      { id: 55, string: "Mary" },
+    ],
+  };
   const model = state({ answer: " Maryland", refused });
   const root = show(model);
   await settle();
   const bar = root.querySelector<HTMLElement>(".miw-refused")!;
   expect(bar.textContent).toBe("answer·Marylandis 2 tokens here:·MarylandSingle tokens:·MaryMary");
-  expect([...bar.querySelectorAll(".miw-piece")].map((piece) => piece.textContent)).toEqual(["·Maryland", "·Mary", "land", "·Mary", "Mary"]);
+  expect([...bar.querySelectorAll(".miw-piece")].map((piece) => piece.textContent)).toEqual([
+    "·Maryland",
+    "·Mary",
+    "land",
+    "·Mary",
+    "Mary",
+  ]);
   expect(field(root, "answer").getAttribute("aria-invalid")).toBe("true");
   bar.querySelectorAll<HTMLButtonElement>("button")[1]!.click();
   expect(model.values["answer"]).toBe(55);
@@ -141,7 +166,10 @@ test("a word that is no token is shown in its pieces, and a single token is one 
 test("without a foil the logit alone is attributed, and the line says so", async () => {
   const root = show(state({ answer: " Mary", picture: attributionPicture({ foil: null, automatic: false }) }));
   await settle();
-  expect([field(root, "foil").placeholder, text(root, ".miw-parts .miw-panel-title")]).toEqual(["none", "logit by componentraises itlowers it"]);
+  expect([field(root, "foil").placeholder, text(root, ".miw-parts .miw-panel-title")]).toEqual([
+    "none",
+    "logit by componentraises itlowers it",
+  ]);
   expect(root.querySelector('[aria-label="swap answer and foil"]')!.getAttribute("aria-disabled")).toBe("true");
 });
 
@@ -196,7 +224,16 @@ test("the sources of a head are listed, the strongest first, and chosen by a cli
 });
 
 test("where sources or heads are not known, the view says why", async () => {
-  const root = show(state({ picture: attributionPicture({ n_heads: 0, why_no_heads: "The heads are fused.", has_sources: false, why_no_sources: "No values were kept." }) }));
+  const root = show(
+    state({
+      picture: attributionPicture({
+        n_heads: 0,
+        why_no_heads: "The heads are fused.",
+        has_sources: false,
+        why_no_sources: "No values were kept.",
+      }),
+    }),
+  );
   await settle();
   expect(text(root, ".miw-heads")).toContain("The heads are fused.");
   expect(text(root, ".miw-sources-why")).toBe("No values were kept.");
@@ -308,7 +345,17 @@ test("tokens and labels that hold markup are only ever text", async () => {
   const tokens = { ids: strings.map(() => -1), strings, special: strings.map(() => false), spans: strings.map(() => [-1, -1]), text: null };
   const labels = [wild, "L0 attention", "L0 MLP", "L1 attention", "L1 MLP", "bias"];
   const refused = { role: "foil" as const, text: wild, pieces: [wild], offers: [{ id: 1, string: wild }] };
-  const root = show(state({ refused, picture: attributionPicture({ tokens, part_labels: labels, answer: { id: 1, string: wild }, candidates: [{ id: 1, string: wild, probability: 1 }] }) }));
+  const root = show(
+    state({
+      refused,
+      picture: attributionPicture({
+        tokens,
+        part_labels: labels,
+        answer: { id: 1, string: wild },
+        candidates: [{ id: 1, string: wild, probability: 1 }],
+      }),
+    }),
+  );
   await settle();
   field(root, "answer").focus();
   await settle();

@@ -18,8 +18,10 @@ function show(given: Partial<LensGiven> = {}, change: Partial<LensState> = {}, l
 
 const settle = (ms = 50): Promise<unknown> => vi.advanceTimersByTimeAsync(ms);
 const options = (change: object): LensState["options"] => change as LensState["options"];
-const chosen = (root: HTMLElement, label: string): HTMLSelectElement => root.querySelector<HTMLSelectElement>(`select[aria-label="${label}"]`)!;
-const texts = (root: HTMLElement, selector: string): string[] => [...root.querySelectorAll(selector)].map((element) => element.textContent!);
+const chosen = (root: HTMLElement, label: string): HTMLSelectElement =>
+  root.querySelector<HTMLSelectElement>(`select[aria-label="${label}"]`)!;
+const texts = (root: HTMLElement, selector: string): string[] =>
+  [...root.querySelectorAll(selector)].map((element) => element.textContent!);
 
 function press(root: HTMLElement, key: string): void {
   root.querySelector(".miw-lens-table")!.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true }));
@@ -133,7 +135,11 @@ test("a token pinned and taken off by key is said, and every button says its tok
   expect(texts(root, "[aria-live=polite]")).toEqual(["·the is pinned, 1 of 8"]);
   press(root, " ");
   expect(texts(root, "[aria-live=polite]")).toEqual(["·the is taken off, 0 of 8"]);
-  expect([...root.querySelectorAll(".miw-lens-chips .miw-lens-chip")].map((chip) => chip.getAttribute("aria-label"))).toEqual(["pin ·the, probability 0.500", "pin ·Mary, probability 0.250", "pin ·John, probability 0.125"]);
+  expect([...root.querySelectorAll(".miw-lens-chips .miw-lens-chip")].map((chip) => chip.getAttribute("aria-label"))).toEqual([
+    "pin ·the, probability 0.500",
+    "pin ·Mary, probability 0.250",
+    "pin ·John, probability 0.125",
+  ]);
 });
 
 test("no more than eight tokens can be pinned", async () => {
@@ -218,12 +224,18 @@ test("rows that the kernel does not give are not asked for again", async () => {
 });
 
 test("another stream, lens or range is asked of the kernel; a lens that was not given cannot be chosen", async () => {
-  const { model, root } = show({ manifest: { lenses: ["logit", "tuned"], available_streams: ["resid_pre", "resid_post", "attn_out", "mlp_out"] } });
+  const { model, root } = show({
+    manifest: { lenses: ["logit", "tuned"], available_streams: ["resid_pre", "resid_post", "attn_out", "mlp_out"] },
+  });
   await settle();
   choose(root, "stream", "attn_out");
   expect(model.values["options"]).toMatchObject({ stream: "attn_out" });
   await settle();
-  expect([...chosen(root, "lens").options].map((option) => [option.value, option.disabled])).toEqual([["logit", false], ["tuned", false], ["jacobian", true]]);
+  expect([...chosen(root, "lens").options].map((option) => [option.value, option.disabled])).toEqual([
+    ["logit", false],
+    ["tuned", false],
+    ["jacobian", true],
+  ]);
   expect(chosen(root, "stream").querySelector<HTMLOptionElement>('[value="resid_mid"]')!.disabled).toBe(true);
   choose(root, "lens", "tuned");
   expect(model.values["options"]).toMatchObject({ lens: "tuned", stream: "resid_post" });
@@ -240,7 +252,19 @@ test("another stream, lens or range is asked of the kernel; a lens that was not 
 
 test("a comparison has A, B and the difference, coloured by KL or by a pinned token's difference", async () => {
   const { root } = show(
-    { targets: [5], compare: { what: "prompt", strings: ["<bos>", " Tom", " to"], pairs: [[0, 0], [1, -1], [2, 1], [3, 2]] } },
+    {
+      targets: [5],
+      compare: {
+        what: "prompt",
+        strings: ["<bos>", " Tom", " to"],
+        pairs: [
+          [0, 0],
+          [1, -1],
+          [2, 1],
+          [3, 2],
+        ],
+      },
+    },
     { options: options({ targets: [5], show: "difference" }) },
   );
   await settle();
@@ -266,7 +290,10 @@ test("a saved page keeps its pins and offers nothing that needs the model", asyn
 });
 
 test("tokens that hold markup are only ever text", async () => {
-  const { root } = show({ strings: ["<bos>", "<img src=x onerror=alert(1)>"], manifest: { names: [{ id: 3, string: "</script><script>" }] } });
+  const { root } = show({
+    strings: ["<bos>", "<img src=x onerror=alert(1)>"],
+    manifest: { names: [{ id: 3, string: "</script><script>" }] },
+  });
   await settle();
   press(root, "ArrowUp");
   expect(root.querySelector("img, script")).toBeNull();

@@ -26,7 +26,8 @@ function known(state: Record<string, unknown>, live = true): { model: FakeModel;
 
 const settle = (ms = 0): Promise<unknown> => vi.advanceTimersByTimeAsync(ms);
 const orders = (model: FakeModel): unknown[] => model.sent.filter((message) => message["kind"] === "order");
-const texts = (root: ParentNode, selector: string): (string | null)[] => [...root.querySelectorAll(selector)].map((element) => element.textContent);
+const texts = (root: ParentNode, selector: string): (string | null)[] =>
+  [...root.querySelectorAll(selector)].map((element) => element.textContent);
 const candidates = (root: ParentNode): (string | null)[] => texts(root, "[data-candidate] .miw-candidate-token");
 
 function press(root: HTMLElement, key: string): void {
@@ -85,11 +86,20 @@ test("candidates are of the last token until another is chosen", async () => {
   prompt.lock(1);
   await settle();
   expect([prompt.places.value.A, prompt.atEnd.value, prompt.selection.value.position]).toEqual([1, false, 1]);
-  expect(prompt.list.value.rows.map(({ id, follows }) => [id, follows])).toEqual([[2, ["A"]], [4, []]]);
+  expect(prompt.list.value.rows.map(({ id, follows }) => [id, follows])).toEqual([
+    [2, ["A"]],
+    [4, []],
+  ]);
 });
 
 test("a follower that is no candidate is listed after them, with its own rank", () => {
-  const far: Written = { ...A, ids: [0, 1, 2, 6], strings: ["<bos>", "Tom", " and", " sat"], surprisal: [NaN, 1, 2, 10], rank: [-1, 0, 0, 77] };
+  const far: Written = {
+    ...A,
+    ids: [0, 1, 2, 6],
+    strings: ["<bos>", "Tom", " and", " sat"],
+    surprisal: [NaN, 1, 2, 10],
+    rank: [-1, 0, 0, 77],
+  };
   const { prompt } = known(promptState({ picture: promptPicture(1, [far]) }));
   prompt.lock(2);
   expect(prompt.list.value.rows.at(-1)).toEqual({ id: 6, string: " sat", probabilities: [2 ** -10], ranks: [77], follows: ["A"] });
@@ -99,9 +109,15 @@ test("two prompts share one list: the likeliest of either first, null where a si
   const { prompt } = known(comparedState());
   prompt.lock(1);
   const { rows } = prompt.list.value;
-  expect(rows.map(({ id, follows }) => [id, follows])).toEqual([[2, ["A"]], [4, ["B"]]]);
+  expect(rows.map(({ id, follows }) => [id, follows])).toEqual([
+    [2, ["A"]],
+    [4, ["B"]],
+  ]);
   const ends = known(comparedState(SHORT, SHORT_PAIRS)).prompt.list.value;
-  expect(ends.sides.map(({ side, position }) => [side.name, position])).toEqual([["A", 3], ["B", 2]]);
+  expect(ends.sides.map(({ side, position }) => [side.name, position])).toEqual([
+    ["A", 3],
+    ["B", 2],
+  ]);
   expect(ends.rows.map(({ id, probabilities }) => [id, probabilities])).toEqual([
     [1, [null, 0.75]],
     [5, [0.625, null]],
@@ -111,7 +127,15 @@ test("two prompts share one list: the likeliest of either first, null where a si
 });
 
 test("a token that only B has can be looked at; linked views hear that nothing of A is chosen", () => {
-  const { prompt } = known(comparedState(A, [[0, 0], [1, 1], [2, 2], [-1, 3], [3, -1]]));
+  const { prompt } = known(
+    comparedState(A, [
+      [0, 0],
+      [1, 1],
+      [2, 2],
+      [-1, 3],
+      [3, -1],
+    ]),
+  );
   prompt.lock(3);
   expect([prompt.locked.value, prompt.places.value, prompt.selection.value.position]).toEqual([3, { A: -1, B: 3 }, null]);
   expect(prompt.list.value.sides.map(({ side }) => side.name)).toEqual(["B"]);
@@ -122,7 +146,9 @@ test("nothing is ordered without a kernel, over a picture of an earlier prompt, 
   const { model, prompt } = known(promptState());
   expect([prompt.append(5), prompt.append(5), prompt.write()]).toEqual([true, false, false]);
   expect(orders(model)).toEqual([{ kind: "order", order: "append", ids: [5] }]);
-  const failed = known(promptState({ status: { state: "error", run: 2, message: "no", hint: "", done: 0, total: 0, estimate: "", elapsed_ms: 0 } }));
+  const failed = known(
+    promptState({ status: { state: "error", run: 2, message: "no", hint: "", done: 0, total: 0, estimate: "", elapsed_ms: 0 } }),
+  );
   expect([failed.prompt.append(5), failed.prompt.current.value]).toEqual([false, false]);
 });
 
@@ -150,7 +176,16 @@ test("pointing at a token says its numbers and what was expected instead", async
   const root = show(new FakeModel(promptState()));
   await settle(100);
   const said = point(root, '.miw-token[data-position="3"]');
-  for (const part of ["·Sue  3, id 3", "surprisal 3 bits", "probability 0.125", "rank 1", "entropy before it 0.5, after it 1.25 bits", "expected instead", "Tom0.75"]) expect(said).toContain(part);
+  for (const part of [
+    "·Sue  3, id 3",
+    "surprisal 3 bits",
+    "probability 0.125",
+    "rank 1",
+    "entropy before it 0.5, after it 1.25 bits",
+    "expected instead",
+    "Tom0.75",
+  ])
+    expect(said).toContain(part);
   expect(point(root, '.miw-token[data-position="0"]')).toContain("not scored: nothing stands before it");
 });
 
@@ -211,7 +246,26 @@ test("a click on a candidate at the end appends it; so does Enter, and the next 
   press(root, "ArrowDown");
   press(root, "Enter");
   expect(orders(model)).toEqual([{ kind: "order", order: "append", ids: [6] }]);
-  model.set("picture", promptPicture(2, [{ ...A, strings: [...A.strings, " sat"], ids: [...A.ids, 6], surprisal: [...A.surprisal, 3], rank: [...A.rank, 1], entropy: [...A.entropy, 1], top: [...A.top, [[4, 0.5], [2, 0.25]]] }]));
+  model.set(
+    "picture",
+    promptPicture(2, [
+      {
+        ...A,
+        strings: [...A.strings, " sat"],
+        ids: [...A.ids, 6],
+        surprisal: [...A.surprisal, 3],
+        rank: [...A.rank, 1],
+        entropy: [...A.entropy, 1],
+        top: [
+          ...A.top,
+          [
+            [4, 0.5],
+            [2, 0.25],
+          ],
+        ],
+      },
+    ]),
+  );
   model.set("status", { state: "idle", run: 2 });
   model.set("written", 1);
   await settle(100);
@@ -225,7 +279,15 @@ test("a click on a candidate at the end appends it; so does Enter, and the next 
 });
 
 test("writing orders as many tokens as the options say, and undo brings the prompt before it back", async () => {
-  const model = new FakeModel(promptState({ history: [{ kind: "text", text: "Tom" }, { kind: "text", text: "Tom and Sue" }], written: 2 }));
+  const model = new FakeModel(
+    promptState({
+      history: [
+        { kind: "text", text: "Tom" },
+        { kind: "text", text: "Tom and Sue" },
+      ],
+      written: 2,
+    }),
+  );
   const root = show(model);
   await settle(100);
   const length = root.querySelector<HTMLInputElement>('input[aria-label="tokens"]')!;
@@ -282,7 +344,8 @@ test("keys show A, B or the difference; only the shown prompt is coloured then",
   const model = new FakeModel(comparedState());
   const root = show(model);
   await settle(100);
-  const colored = (side: string): number => [...root.querySelectorAll<HTMLElement>(`.miw-token[data-side="${side}"]`)].filter((token) => token.style.backgroundColor).length;
+  const colored = (side: string): number =>
+    [...root.querySelectorAll<HTMLElement>(`.miw-token[data-side="${side}"]`)].filter((token) => token.style.backgroundColor).length;
   expect([colored("A"), colored("B")]).toEqual([3, 3]);
   press(root, "b");
   await settle(50);

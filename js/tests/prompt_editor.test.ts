@@ -33,7 +33,10 @@ function editor(value: PromptValue): Edited {
   const refused: string[] = [];
   const scope = new Scope();
   cleanups.push(() => scope.end());
-  const made = new PromptEditor(scope, "prompt", { typed: (given) => typed.push(given), refused: (reason) => reason && refused.push(reason) });
+  const made = new PromptEditor(scope, "prompt", {
+    typed: (given) => typed.push(given),
+    refused: (reason) => reason && refused.push(reason),
+  });
   document.body.append(made.element);
   made.show(value);
   return {
@@ -93,7 +96,8 @@ test("letters typed just before a word is put together wait for it", () => {
 
 test("the Enter that confirms a word runs nothing, also where the browser has ended the word before it", () => {
   const { typed, area } = editor({ kind: "text", text: "" });
-  const enter = (given: KeyboardEventInit): void => void area().dispatchEvent(new KeyboardEvent("keydown", { key: "Enter", bubbles: true, cancelable: true, ...given }));
+  const enter = (given: KeyboardEventInit): void =>
+    void area().dispatchEvent(new KeyboardEvent("keydown", { key: "Enter", bubbles: true, cancelable: true, ...given }));
   compose(area(), "한");
   enter({ isComposing: true });
   endWord(area());
@@ -103,18 +107,21 @@ test("the Enter that confirms a word runs nothing, also where the browser has en
   expect(typed).toEqual([{ kind: "text", text: "한" }]);
 });
 
-test.each(["before the focus goes", "after the focus is gone"])("a word cut short by leaving the field is said as the browser leaves it, ended %s", (when) => {
-  const { typed, area } = editor({ kind: "text", text: "" });
-  compose(area(), "に");
-  if (when === "before the focus goes") endWord(area());
-  area().blur();
-  expect(typed).toEqual(when === "before the focus goes" ? [{ kind: "text", text: "に" }] : []);
-  area().value = "には";
-  if (when === "after the focus is gone") endWord(area());
-  vi.advanceTimersByTime(250);
-  expect(typed.at(-1)).toEqual({ kind: "text", text: when === "before the focus goes" ? "に" : "には" });
-  expect(typed).toHaveLength(1);
-});
+test.each(["before the focus goes", "after the focus is gone"])(
+  "a word cut short by leaving the field is said as the browser leaves it, ended %s",
+  (when) => {
+    const { typed, area } = editor({ kind: "text", text: "" });
+    compose(area(), "に");
+    if (when === "before the focus goes") endWord(area());
+    area().blur();
+    expect(typed).toEqual(when === "before the focus goes" ? [{ kind: "text", text: "に" }] : []);
+    area().value = "には";
+    if (when === "after the focus is gone") endWord(area());
+    vi.advanceTimersByTime(250);
+    expect(typed.at(-1)).toEqual({ kind: "text", text: when === "before the focus goes" ? "に" : "には" });
+    expect(typed).toHaveLength(1);
+  },
+);
 
 test("nothing is set under a word that is put together; what came meanwhile is shown if the word is dropped", () => {
   const { typed, area, show } = editor({ kind: "text", text: "one" });

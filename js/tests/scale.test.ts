@@ -5,8 +5,7 @@ import { attentionMask } from "../src/core/grid";
 import { brief, exact, shown } from "../src/core/format";
 import { colorOf, inkOn, LOG_FLOOR, makeMapping, paletteColors, ticks, unitOf } from "../src/core/scale";
 
-const made = (change: object) =>
-  makeMapping({ low: 0, high: 1, scale: "linear", palette: "blue", diverging: false, ...change }, "light");
+const made = (change: object) => makeMapping({ low: 0, high: 1, scale: "linear", palette: "blue", diverging: false, ...change }, "light");
 
 test("linear, square root and logarithm place values between 0 and 1", () => {
   expect(unitOf(0.25, made({}))).toBeCloseTo(0.25);
@@ -41,7 +40,9 @@ test("ticks keep both ends, never crowd and name the floor of a logarithm", () =
     for (let at = 1; at < marks.length; at++) expect(marks[at]!.unit - marks[at - 1]!.unit).toBeGreaterThan(0.1);
   }
   expect(ticks(made({ scale: "log" }))[0]!.value).toBeCloseTo(LOG_FLOOR);
-  expect(ticks(made({ scale: "log", high: 0.5 })).map((tick) => tick.value)).toEqual([0.5 * LOG_FLOOR, 0.001, 0.01, 0.1, 0.5].map((value) => expect.closeTo(value, 9)));
+  expect(ticks(made({ scale: "log", high: 0.5 })).map((tick) => tick.value)).toEqual(
+    [0.5 * LOG_FLOOR, 0.001, 0.01, 0.1, 0.5].map((value) => expect.closeTo(value, 9)),
+  );
 });
 
 test("painting a grid gives the colours of its cells, nothing where masked", () => {

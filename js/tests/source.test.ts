@@ -159,7 +159,9 @@ test("requests that are pending when the kernel goes are rejected, and so is wha
   live.expectKernel(() => false, true);
   model.comm_live = false;
   model.emit("comm_live_update");
-  await expect(answer).rejects.toMatchObject({ reason: { message: "The kernel is gone.", hint: expect.stringContaining("Run the cells above first") } });
+  await expect(answer).rejects.toMatchObject({
+    reason: { message: "The kernel is gone.", hint: expect.stringContaining("Run the cells above first") },
+  });
   await expect(live.request(asked)).rejects.toMatchObject({ reason: { message: "The kernel is gone." } });
   expect([live.overdue.value, vi.getTimerCount(), model.requests("heads").length]).toEqual([null, 0, 1]);
   live.expectKernel(() => false);

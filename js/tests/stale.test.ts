@@ -88,9 +88,15 @@ describe.each(EVERY_VIEW)("$name", ({ name, view, state, picture, words, compare
     await settle(900);
     expect([line(root), line(other)]).toEqual(["", ""]);
     await settle(200);
-    expect([line(root), line(other)]).toEqual(["edit not answered yet: waiting for the kernel …", "edit in a linked view not answered yet: waiting for the kernel …"]);
+    expect([line(root), line(other)]).toEqual([
+      "edit not answered yet: waiting for the kernel …",
+      "edit in a linked view not answered yet: waiting for the kernel …",
+    ]);
     await settle(8000);
-    expect([line(root), line(other)]).toEqual(["edit not computed: the kernel does not answer (busy?)", "edit in a linked view not computed: the kernel does not answer (busy?)"]);
+    expect([line(root), line(other)]).toEqual([
+      "edit not computed: the kernel does not answer (busy?)",
+      "edit in a linked view not computed: the kernel does not answer (busy?)",
+    ]);
     here.answer({ req: here.requests("ping")[0]!["req"] });
     await settle();
     expect([line(root), line(other)]).toEqual(["", ""]);
@@ -99,7 +105,9 @@ describe.each(EVERY_VIEW)("$name", ({ name, view, state, picture, words, compare
   if (!compared) return;
 
   test("where two prompts are compared both are named", async () => {
-    const model = new FakeModel(state({ picture: compared.picture(1), compare: text("B"), status: status("error", 2, { message: "Too long." }) }));
+    const model = new FakeModel(
+      state({ picture: compared.picture(1), compare: text("B"), status: status("error", 2, { message: "Too long." }) }),
+    );
     const root = rendered(view, model);
     await settle();
     expect(said(root)).toEqual({ stale: "true", of: `Picture of:A${words}B${compared.words}`, ticks: 0 });
@@ -108,9 +116,15 @@ describe.each(EVERY_VIEW)("$name", ({ name, view, state, picture, words, compare
 
 test("a check that failed is still said of a stale picture", async () => {
   const manifest = { ...syntheticManifest(["<bos>", "a"], 1), checks: [{ label: "rows sum to 1", ok: false, detail: "max error 0.2" }] };
-  const root = rendered(attention, new FakeModel(syntheticState(["<bos>", "a"], { picture: packed([], manifest), status: status("error", 2) as never })));
+  const root = rendered(
+    attention,
+    new FakeModel(syntheticState(["<bos>", "a"], { picture: packed([], manifest), status: status("error", 2) as never })),
+  );
   await settle();
-  expect([root.dataset["stale"], root.querySelector(".miw-status-failed")!.textContent]).toEqual(["true", "✗ rows sum to 1 (max error 0.2)"]);
+  expect([root.dataset["stale"], root.querySelector(".miw-status-failed")!.textContent]).toEqual([
+    "true",
+    "✗ rows sum to 1 (max error 0.2)",
+  ]);
 });
 
 describe("without a kernel, a picture may be of the prompt in the box", () => {
@@ -139,8 +153,14 @@ describe("without a kernel, a picture may be of the prompt in the box", () => {
   test("else it is stale", async () => {
     const written = { ...syntheticManifest(["<bos>", "a"], 1), tokens: { ...tokens, text: "When Mary" } };
     const saved = (prompt: string): HTMLElement =>
-      rendered(attention, new FakeModel(syntheticState(["<bos>", "a"], { prompt: text(prompt) as never, picture: packed([], written) }), false));
-    expect([said(saved("When Mary")).stale, said(saved("When Anna"))]).toEqual([undefined, { stale: "true", of: "Picture of:When Mary", ticks: 0 }]);
+      rendered(
+        attention,
+        new FakeModel(syntheticState(["<bos>", "a"], { prompt: text(prompt) as never, picture: packed([], written) }), false),
+      );
+    expect([said(saved("When Mary")).stale, said(saved("When Anna"))]).toEqual([
+      undefined,
+      { stale: "true", of: "Picture of:When Mary", ticks: 0 },
+    ]);
   });
 });
 

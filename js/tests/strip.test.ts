@@ -21,7 +21,10 @@ test("an edit in the middle keeps the elements before and behind it, and counts 
   const after = spans(shown);
   expect([after[0], after[1], after[4], after[5]]).toEqual([bos, when, and, john]);
   shown.setTokens(tokens("<bos>", " John"));
-  expect([texts(shown), positions(shown)]).toEqual([["<bos>", "·John"], ["0", "1"]]);
+  expect([texts(shown), positions(shown)]).toEqual([
+    ["<bos>", "·John"],
+    ["0", "1"],
+  ]);
   expect(spans(shown)[1]).toBe(john);
 });
 
@@ -72,11 +75,34 @@ test("only tokens that may run from right to left are isolated", () => {
 
 test("a table of the same shape gets new texts in the old cells; another shape is another table", () => {
   const table = new HiddenTable();
-  const rows = (): string[][] => [...table.element.querySelectorAll("tbody tr")].map((row) => [...row.children].map((cell) => cell.textContent!));
-  table.show("heads", ["layer", "score"], [["0", "a"], ["1", "b"]]);
+  const rows = (): string[][] =>
+    [...table.element.querySelectorAll("tbody tr")].map((row) => [...row.children].map((cell) => cell.textContent!));
+  table.show(
+    "heads",
+    ["layer", "score"],
+    [
+      ["0", "a"],
+      ["1", "b"],
+    ],
+  );
   const cell = table.element.querySelector("td")!;
-  table.show("heads, sorted", ["layer", "score"], [["1", "b"], ["0", "a"], ["2", "c"]]);
-  expect([rows(), table.element.querySelector("td")]).toEqual([[["1", "b"], ["0", "a"], ["2", "c"]], cell]);
+  table.show(
+    "heads, sorted",
+    ["layer", "score"],
+    [
+      ["1", "b"],
+      ["0", "a"],
+      ["2", "c"],
+    ],
+  );
+  expect([rows(), table.element.querySelector("td")]).toEqual([
+    [
+      ["1", "b"],
+      ["0", "a"],
+      ["2", "c"],
+    ],
+    cell,
+  ]);
   expect(table.element.querySelector("caption")!.textContent).toBe("heads, sorted");
   table.show("none", ["layer"], [["0"]]);
   expect([rows(), [...table.element.querySelectorAll("thead th")].map((head) => head.textContent)]).toEqual([[["0"]], ["layer"]]);

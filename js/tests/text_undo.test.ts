@@ -118,7 +118,8 @@ test("a word of an input method is undone as a whole, and no undo reaches into i
 test("undo by the browser's menu is the field's own, too", () => {
   const { line } = fields();
   type(line, "word");
-  const menu = (inputType: string): boolean => !line.dispatchEvent(new InputEvent("beforeinput", { bubbles: true, cancelable: true, inputType }));
+  const menu = (inputType: string): boolean =>
+    !line.dispatchEvent(new InputEvent("beforeinput", { bubbles: true, cancelable: true, inputType }));
   expect([menu("historyUndo"), line.value]).toEqual([true, ""]);
   expect([menu("historyRedo"), line.value]).toEqual([true, "word"]);
 });

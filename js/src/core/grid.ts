@@ -44,8 +44,7 @@ export function patchMask(count: number, side: number, causal: boolean, window: 
     for (let key = 0; key < side; key++) {
       const after = edges[key]! - (edges[query + 1]! - 1);
       const before = edges[query]! - (edges[key + 1]! - 1);
-      const forbidden =
-        (causal && after > 0) || (window !== null && (before >= window || (!causal && after >= window)));
+      const forbidden = (causal && after > 0) || (window !== null && (before >= window || (!causal && after >= window)));
       mask[query * side + key] = forbidden ? 0 : 1;
     }
   }

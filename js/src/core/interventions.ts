@@ -67,7 +67,11 @@ export class Interventions {
   remove(at: number): void {
     const made = this.made.peek();
     const label = made[at]?.label;
-    if (label !== undefined) this.#order({ order: "remove", at, label }, made.filter((_, place) => place !== at));
+    if (label !== undefined)
+      this.#order(
+        { order: "remove", at, label },
+        made.filter((_, place) => place !== at),
+      );
   }
 
   /** Takes all away. */
@@ -104,7 +108,11 @@ export interface Beside {
 }
 
 /** Side B as it was asked for, or where nothing was as the picture has it; null where nothing is compared. */
-export function besideOf(made: InterventionValue[], compare: PromptValue | RunValue | null, pictured: { interventions?: string[]; other?: OtherRun | null } | undefined): Beside | null {
+export function besideOf(
+  made: InterventionValue[],
+  compare: PromptValue | RunValue | null,
+  pictured: { interventions?: string[]; other?: OtherRun | null } | undefined,
+): Beside | null {
   const other = pictured?.other;
   if (!compare && !other) return null;
   const own = made.map(({ label }) => label);

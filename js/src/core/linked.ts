@@ -9,7 +9,18 @@ import { RequestFailed } from "./requests";
 import { changed, isNewer, NOTHING } from "./selection";
 import { computed, Signal, type Readable, type Scope } from "./signal";
 import type { DataSource, Liveness, Overdue } from "./source";
-import type { CheckValue, InterventionValue, OtherRun, PromptValue, RefusedToken, RunValue, SelectionValue, State as RunState, StatusValue, TokenTable } from "./wire.gen";
+import type {
+  CheckValue,
+  InterventionValue,
+  OtherRun,
+  PromptValue,
+  RefusedToken,
+  RunValue,
+  SelectionValue,
+  State as RunState,
+  StatusValue,
+  TokenTable,
+} from "./wire.gen";
 
 /** The traits that views share; a view may lack the optional ones. */
 export interface LinkedState {
@@ -97,22 +108,11 @@ export interface AnyView {
   restore(): string;
 }
 
-const QUIET: StatusValue = {
-  state: "idle",
-  run: 0,
-  message: "",
-  hint: "",
-  done: 0,
-  total: 0,
-  estimate: "",
-  elapsed_ms: 0,
-};
+const QUIET: StatusValue = { state: "idle", run: 0, message: "", hint: "", done: 0, total: 0, estimate: "", elapsed_ms: 0 };
 
 const SHARED = ["options", "selection", "status", "prompt", "compare", "interventions", "history", "height"] as const;
 
-export abstract class Linked<State extends LinkedState, Options extends object, Picture extends Pictured>
-  implements AnyView
-{
+export abstract class Linked<State extends LinkedState, Options extends object, Picture extends Pictured> implements AnyView {
   readonly options: Signal<Options>;
   readonly selection = new Signal<SelectionValue>(NOTHING);
   readonly status = new Signal<StatusValue>(QUIET);
@@ -219,7 +219,9 @@ export abstract class Linked<State extends LinkedState, Options extends object, 
     const asHeads = (pairs: number[][] | undefined): Head[] => (pairs ?? []).map(([layer = -1, head = -1]) => ({ layer, head }));
     const asked = this.canCompute.value && !this.stale.value;
     const A = asked
-      ? this.interventions.made.value.filter(({ kind, head }) => kind === "ablate" && head !== null).map(({ layer, head }) => ({ layer: layer!, head: head! }))
+      ? this.interventions.made.value
+          .filter(({ kind, head }) => kind === "ablate" && head !== null)
+          .map(({ layer, head }) => ({ layer: layer!, head: head! }))
       : asHeads(manifest?.ablated);
     const compare = this.#compare.value;
     const shared = asked && compare !== null && !(isRun(compare) && compare.interventions);
@@ -330,7 +332,13 @@ export abstract class Linked<State extends LinkedState, Options extends object, 
   /** Other interventions are made than those of the picture, as far as it names them. */
   #otherwiseMade({ manifest }: Picture): boolean {
     const own = manifest.interventions;
-    return own !== undefined && !sameLabels(own, this.interventions.made.value.map(({ label }) => label));
+    return (
+      own !== undefined &&
+      !sameLabels(
+        own,
+        this.interventions.made.value.map(({ label }) => label),
+      )
+    );
   }
 
   /** Linked views say of each other's edits that they are still on their way. */

@@ -19,15 +19,7 @@ export interface Positions {
   fromA: Map<number, number>;
 }
 
-export const EMPTY_POSITIONS: Positions = {
-  count: 0,
-  labels: [],
-  special: [],
-  strings: [],
-  details: [],
-  toA: [],
-  fromA: new Map(),
-};
+export const EMPTY_POSITIONS: Positions = { count: 0, labels: [], special: [], strings: [], details: [], toA: [], fromA: new Map() };
 
 /** The positions of prompt A, of prompt B, or of the columns on which both are aligned. */
 export function makePositions(tokens: TokenTable, compare: CompareTable | null = null, show: Show = "A"): Positions {

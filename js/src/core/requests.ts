@@ -74,9 +74,7 @@ export class Requests {
         this.#encoding = "base64";
         this.ask(pending.asked, pending.signal).then(pending.resolve, pending.reject);
       } else {
-        pending.reject(
-          new RequestFailed({ code: "failed", message: "The kernel's answer arrived without its data.", hint: "" }),
-        );
+        pending.reject(new RequestFailed({ code: "failed", message: "The kernel's answer arrived without its data.", hint: "" }));
       }
       return true;
     }

@@ -1,13 +1,5 @@
 /** Token strings as one line of visible marks, and cut to a width. The marks are those of `data/tokens.py`. */
-const MARKS: Record<string, string> = {
-  " ": "·",
-  "\n": "↵",
-  "\t": "⇥",
-  "\r": "␍",
-  "\u00a0": "⍽",
-  "\u200b": "⟨ZWSP⟩",
-  "\x7f": "␡",
-};
+const MARKS: Record<string, string> = { " ": "·", "\n": "↵", "\t": "⇥", "\r": "␍", "\u00a0": "⍽", "\u200b": "⟨ZWSP⟩", "\x7f": "␡" };
 /** Control characters of Latin-1, and characters that take no room: SOFT HYPHEN, WORD JOINER, byte order mark. */
 const UNSEEN = /[\u0080-\u009f\u00ad\u2060\ufeff]/;
 const DIRECTION = /[\u2028\u2029\u202a-\u202e\u2066-\u2069\u200e\u200f]/;

@@ -10,7 +10,8 @@ import { h } from "./element";
 import type { Ink } from "./theme";
 
 export const ABLATED_TIP = "Ablated: it still reads what is shown, but what it read (z, before W_O) is replaced before it is written";
-const ABLATE_TIP = "what the head read (z, before W_O) is replaced by zeros, so that it writes nothing. What changes everywhere is what the model used it for";
+const ABLATE_TIP =
+  "what the head read (z, before W_O) is replaced by zeros, so that it writes nothing. What changes everywhere is what the model used it for";
 /** The corner's share of the cell's shorter side, and its least and largest size in pixels. */
 const SHARE = 0.45;
 const LEAST = 7;
@@ -54,13 +55,21 @@ export function markAblated(context: CanvasRenderingContext2D, x: number, y: num
 
 /** The button that ablates `heads`, those held in sight whatever the pointer is over, and puts them back. */
 export function makeAblateButton(view: AnyView, heads: Readable<Head[]>): HTMLElement {
-  const button = makeButton(view.scope, { label: "ablate", tip: "", shortcut: "k", text: "ablate" }, () => void view.toggleAblation(heads.peek()));
+  const button = makeButton(
+    view.scope,
+    { label: "ablate", tip: "", shortcut: "k", text: "ablate" },
+    () => void view.toggleAblation(heads.peek()),
+  );
   view.scope.effect(() => {
     const held = heads.value;
     const live = view.canCompute.value;
     const pressed = held.length > 0 && held.every((head) => view.interventions.isAblated(head));
     const names = held.map(nameOfHead).join(", ");
-    const tip = !held.length ? "Choose a head to ablate" : pressed ? `${names}: ablated. Press to restore` : `Ablate ${names}: ${ABLATE_TIP}`;
+    const tip = !held.length
+      ? "Choose a head to ablate"
+      : pressed
+        ? `${names}: ablated. Press to restore`
+        : `Ablate ${names}: ${ABLATE_TIP}`;
     button.show({ pressed, hidden: !live, disabled: !held.length, text: held.length > 1 ? `ablate ${held.length}` : "ablate", tip });
   });
   return button.element;

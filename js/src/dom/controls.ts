@@ -29,7 +29,12 @@ function tipOf(described: Described, tip = described.tip): string {
 export function makeSelect(scope: Scope, described: Described, chosen: (value: string) => void): Select {
   const id = freshId("select");
   const select = h("select", { id, class: "miw-select", "aria-label": described.label });
-  const element = h("label", { class: "miw-control", for: id, "data-tip": tipOf(described) }, h("span", { class: "miw-control-label" }, described.label), select);
+  const element = h(
+    "label",
+    { class: "miw-control", for: id, "data-tip": tipOf(described) },
+    h("span", { class: "miw-control-label" }, described.label),
+    select,
+  );
   let shown = "";
   scope.listen(select, "change", () => chosen(select.value));
   return {
@@ -39,9 +44,7 @@ export function makeSelect(scope: Scope, described: Described, chosen: (value: s
       const key = JSON.stringify(choices);
       if (key !== shown) {
         shown = key;
-        select.replaceChildren(
-          ...choices.map((choice) => h("option", { value: choice.value, disabled: choice.disabled }, choice.label)),
-        );
+        select.replaceChildren(...choices.map((choice) => h("option", { value: choice.value, disabled: choice.disabled }, choice.label)));
       }
       select.value = value;
       select.disabled = state.disabled ?? false;
@@ -87,7 +90,11 @@ export interface Button {
 }
 
 export function makeButton(scope: Scope, described: Described & { text: string }, pressed: () => void): Button {
-  const element = h("button", { type: "button", class: "miw-button", "aria-label": described.label, "aria-description": described.tip, "data-tip": tipOf(described) }, described.text);
+  const element = h(
+    "button",
+    { type: "button", class: "miw-button", "aria-label": described.label, "aria-description": described.tip, "data-tip": tipOf(described) },
+    described.text,
+  );
   scope.listen(element, "click", () => element.getAttribute("aria-disabled") !== "true" && pressed());
   return {
     element,

@@ -77,9 +77,19 @@ function heirOf(lost: HTMLElement, root: HTMLElement, records: MutationRecord[])
 
 /** How many heirs stood before `place` in the group that it was removed from. */
 function rankIn({ target, removedNodes, previousSibling }: MutationRecord, place: Element): number {
-  const kept = previousSibling ? heirsIn(target as Element).filter((heir) => previousSibling.contains(heir) || isBefore(heir, previousSibling)) : [];
-  const removed = [...removedNodes].flatMap((node) => (node instanceof Element ? [...(node.matches(HEIRS) ? [node] : []), ...node.querySelectorAll(HEIRS)] : []));
-  return kept.length + Math.max(0, removed.findIndex((element) => place.contains(element)));
+  const kept = previousSibling
+    ? heirsIn(target as Element).filter((heir) => previousSibling.contains(heir) || isBefore(heir, previousSibling))
+    : [];
+  const removed = [...removedNodes].flatMap((node) =>
+    node instanceof Element ? [...(node.matches(HEIRS) ? [node] : []), ...node.querySelectorAll(HEIRS)] : [],
+  );
+  return (
+    kept.length +
+    Math.max(
+      0,
+      removed.findIndex((element) => place.contains(element)),
+    )
+  );
 }
 
 function isBefore(first: Node, second: Node): boolean {

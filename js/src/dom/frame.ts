@@ -72,7 +72,11 @@ export class Frame<State extends LinkedState> {
   readonly #measured = new Signal(0);
   readonly #empty = h("div", { class: "miw-empty" });
   /** What a picture is of that is not of what was asked for last. */
-  readonly #own = h("div", { class: "miw-own", hidden: true, "data-tip": "The last good picture: what was asked for since was not computed" });
+  readonly #own = h("div", {
+    class: "miw-own",
+    hidden: true,
+    "data-tip": "The last good picture: what was asked for since was not computed",
+  });
   readonly #status: StatusBar;
 
   readonly #least: number;
@@ -110,7 +114,18 @@ export class Frame<State extends LinkedState> {
     const { root, scope } = this;
     const status = this.#status;
     this.body.append(...body);
-    root.prepend(...above, new RunLine(view).element, status.progress, status.error, this.#own, ...over, this.body, this.#empty, status.element, this.announcer);
+    root.prepend(
+      ...above,
+      new RunLine(view).element,
+      status.progress,
+      status.error,
+      this.#own,
+      ...over,
+      this.body,
+      this.#empty,
+      status.element,
+      this.announcer,
+    );
     root.append(...popovers);
     scope.effect(() => (root.style.height = `${view.height.value}px`));
     scope.effect(() => (root.dataset["state"] = view.state.value));
@@ -120,7 +135,12 @@ export class Frame<State extends LinkedState> {
       this.body.hidden = !picture;
       this.#empty.hidden = !!picture;
       const { message } = view.status.value;
-      const nothing = { computing: "Computing the first picture …", idle: message ? "Stopped before the first picture." : "No picture yet.", error: "No picture yet.", frozen: "No picture was made." };
+      const nothing = {
+        computing: "Computing the first picture …",
+        idle: message ? "Stopped before the first picture." : "No picture yet.",
+        error: "No picture yet.",
+        frozen: "No picture was made.",
+      };
       this.#empty.textContent = nothing[view.state.value];
     });
     scope.effect(() => {
@@ -259,6 +279,10 @@ function ownRuns({ prompts, asked, manifest }: Pictured, changedNow: boolean): N
     h("code", {}, h("bdi", {}, promptLine(textOf(prompt), NAMED))),
     changed ? h("span", { class: "miw-own-run" }, h("bdi", {}, runs[at]!.join(", ") || "untouched")) : null,
   ]);
-  const parts = [h("span", { class: "miw-own-word" }, "Picture of:"), asked ? h("span", { class: "miw-own-asked" }, h("bdi", {}, asked)) : null, ...sides];
+  const parts = [
+    h("span", { class: "miw-own-word" }, "Picture of:"),
+    asked ? h("span", { class: "miw-own-asked" }, h("bdi", {}, asked)) : null,
+    ...sides,
+  ];
   return parts.filter((part) => part !== null);
 }

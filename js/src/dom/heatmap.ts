@@ -137,11 +137,7 @@ export class Heatmap {
   #clamped(side: number): { zoom: number; left: number; top: number } {
     const { zoom, left, top } = this.view.peek();
     const { width, height, cell } = this.#plot;
-    return {
-      zoom,
-      left: Math.max(0, Math.min(left, side - width / cell)),
-      top: Math.max(0, Math.min(top, side - height / cell)),
-    };
+    return { zoom, left: Math.max(0, Math.min(left, side - width / cell)), top: Math.max(0, Math.min(top, side - height / cell)) };
   }
 
   #draw(): void {
@@ -209,10 +205,7 @@ export class Heatmap {
     context.fillRect(plot.x, plot.y, plot.width, plot.height);
     const ratio = window.devicePixelRatio || 1;
     const perPixel = 1 / (plot.cell * ratio);
-    const merged = Math.min(
-      perPixel > 1 ? Math.max(1, Math.ceil(grid.side / Math.ceil(perPixel))) : grid.side,
-      LARGEST_IMAGE,
-    );
+    const merged = Math.min(perPixel > 1 ? Math.max(1, Math.ceil(grid.side / Math.ceil(perPixel))) : grid.side, LARGEST_IMAGE);
     const image = this.#imageOf(grid, mapping, merged);
     if (!image) return;
     const share = merged / grid.side;
@@ -424,7 +417,10 @@ function widest(labels: string[], count: number): string[] {
     for (let at = 0; at < text.length; at++) if (text.charCodeAt(at) > 0x3ff) size += 1;
     return { text, size };
   });
-  return sized.sort((left, right) => right.size - left.size).slice(0, count).map(({ text }) => text);
+  return sized
+    .sort((left, right) => right.size - left.size)
+    .slice(0, count)
+    .map(({ text }) => text);
 }
 
 /** The label cut to `room` pixels, isolated from its neighbours' reading direction. */

@@ -30,7 +30,19 @@ export const PROMPT_KEYS: KeyRow[] = [
 ];
 
 /** Keys that move in a text or take from it, whatever is held with them. */
-const IN_TEXT = new Set(["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "Home", "End", "PageUp", "PageDown", "Backspace", "Delete", "Insert"]);
+const IN_TEXT = new Set([
+  "ArrowLeft",
+  "ArrowRight",
+  "ArrowUp",
+  "ArrowDown",
+  "Home",
+  "End",
+  "PageUp",
+  "PageDown",
+  "Backspace",
+  "Delete",
+  "Insert",
+]);
 
 /** JupyterLab forbids a field undo by menu, and new lines, for a moment after any key that it hears in it. */
 const MODIFIERS = new Set(["Control", "Meta", "Alt"]);
@@ -51,7 +63,8 @@ export function followKeys(scope: Scope, root: HTMLElement, handle: (key: string
     // except where it is a new line.
     const hosts = modified ? !(isTextField(target) && editsText(event)) : !typing && event.shiftKey && event.key === "Enter";
     if (!hosts && event.key !== "Tab") event.stopPropagation();
-    if (typing && event.key === "Escape" && !modified && !event.defaultPrevented && !composes(event)) pictureOf(root).focus({ preventScroll: true });
+    if (typing && event.key === "Escape" && !modified && !event.defaultPrevented && !composes(event))
+      pictureOf(root).focus({ preventScroll: true });
     if (typing || modified || hosts) return;
     if (target.matches("button") && (event.key === "Enter" || event.key === " ")) return;
     const before = controlTexts(root);
@@ -71,7 +84,9 @@ function controlTexts(root: HTMLElement): Map<string, string> {
         ? control.selectedOptions[0]?.textContent
         : control instanceof HTMLTextAreaElement
           ? control.value
-          : control.getAttribute("aria-pressed") === "true" ? "on" : "off";
+          : control.getAttribute("aria-pressed") === "true"
+            ? "on"
+            : "off";
     texts.set(control.getAttribute("aria-label") ?? "", text ?? "");
   }
   return texts;
@@ -110,7 +125,9 @@ export class KeyHelp {
   readonly #panel: Popover;
 
   constructor(scope: Scope, rows: KeyRow[]) {
-    const button = makeButton(scope, { label: "keys", tip: "Keys and how to read this view", shortcut: "?", text: "?" }, () => this.toggle());
+    const button = makeButton(scope, { label: "keys", tip: "Keys and how to read this view", shortcut: "?", text: "?" }, () =>
+      this.toggle(),
+    );
     this.#panel = new Popover(scope, button.element, "keys", () => {
       const lines = rows.map(([keys, text]) => h("tr", {}, h("th", { scope: "row" }, keys), h("td", {}, text)));
       return [h("table", { class: "miw-keys" }, h("tbody", {}, ...lines))];

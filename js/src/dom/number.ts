@@ -34,7 +34,12 @@ export function makeNumber(
     "aria-description": described.tip,
     inputmode: range.whole ? "numeric" : "decimal",
   });
-  const element = h("label", { class: "miw-control", for: id, "data-tip": described.tip }, h("span", { class: "miw-control-label" }, described.label), input);
+  const element = h(
+    "label",
+    { class: "miw-control", for: id, "data-tip": described.tip },
+    h("span", { class: "miw-control-label" }, described.label),
+    input,
+  );
   let held = NaN;
   scope.listen(input, "change", () => {
     const typed = input.value.trim() === "" ? NaN : Number(input.value);

@@ -113,7 +113,15 @@ export class PromptEditor {
   }
 
   #area(text: string, label: string): HTMLTextAreaElement {
-    const area = h("textarea", { class: "miw-prompt", rows: 1, spellcheck: "false", autocapitalize: "off", autocomplete: "off", dir: "auto", "aria-label": label });
+    const area = h("textarea", {
+      class: "miw-prompt",
+      rows: 1,
+      spellcheck: "false",
+      autocapitalize: "off",
+      autocomplete: "off",
+      dir: "auto",
+      "aria-label": label,
+    });
     area.value = text;
     return area;
   }
@@ -130,7 +138,13 @@ export class PromptEditor {
   }
 
   #chatRow(message: ChatMessage): HTMLElement {
-    const role = h("input", { class: "miw-role", "aria-label": "role", size: 9, spellcheck: "false", "data-tip": `Who speaks: ${ROLES.join(", ")}, or what the template knows` });
+    const role = h("input", {
+      class: "miw-role",
+      "aria-label": "role",
+      size: 9,
+      spellcheck: "false",
+      "data-tip": `Who speaks: ${ROLES.join(", ")}, or what the template knows`,
+    });
     role.value = message.role;
     const remove = h("button", { type: "button", class: "miw-button miw-button-bare", "aria-label": "remove this message" }, "×");
     const row = h("div", { class: "miw-chat-row" }, role, this.#area(message.content, `content, ${message.role}`), remove);

@@ -37,7 +37,8 @@ export class Prompts {
     const editor = (which: "prompt" | "compare", name: string): PromptEditor =>
       new PromptEditor(scope, name, {
         typed: (value) => view.setPrompt(which, value),
-        refused: (reason) => (view.notice.value = reason ? { message: reason, hint: "The picture is that of the last good prompt.", unread: true } : null),
+        refused: (reason) =>
+          (view.notice.value = reason ? { message: reason, hint: "The picture is that of the last good prompt.", unread: true } : null),
       });
     this.#editors = { prompt: editor("prompt", "prompt"), compare: editor("compare", "second prompt, B") };
     this.#history = new PromptHistory(view.history.peek(), view.prompt.peek());
@@ -81,24 +82,49 @@ export class Prompts {
     const view = this.view;
     const { scope } = view;
     const { prompt, compare } = this.#editors;
-    const undo = makeButton(scope, { label: "undo", tip: "Back to the prompt before this one", shortcut: "z", text: "↶" }, () => this.undo());
-    const redo = makeButton(scope, { label: "redo", tip: "Forward to the prompt after this one", shortcut: "y", text: "↷" }, () => this.redo());
-    const earlier = makeButton(scope, { label: "earlier prompts", tip: "Earlier prompts of this session", shortcut: "h", text: "⌄" }, () => this.toggleHistory());
+    const undo = makeButton(scope, { label: "undo", tip: "Back to the prompt before this one", shortcut: "z", text: "↶" }, () =>
+      this.undo(),
+    );
+    const redo = makeButton(scope, { label: "redo", tip: "Forward to the prompt after this one", shortcut: "y", text: "↷" }, () =>
+      this.redo(),
+    );
+    const earlier = makeButton(scope, { label: "earlier prompts", tip: "Earlier prompts of this session", shortcut: "h", text: "⌄" }, () =>
+      this.toggleHistory(),
+    );
     const add = makeButton(
       scope,
-      { label: "compare with a second prompt", tip: "Compare with a second prompt: tokens are aligned, and A, B or A − B is shown", shortcut: "", text: "+ compare" },
+      {
+        label: "compare with a second prompt",
+        tip: "Compare with a second prompt: tokens are aligned, and A, B or A − B is shown",
+        shortcut: "",
+        text: "+ compare",
+      },
       () => {
         const present = view.prompt.peek();
         if (present) view.setPrompt("compare", structuredClone(present));
         queueMicrotask(() => compare.focus());
       },
     );
-    const remove = makeButton(scope, { label: "end the comparison", tip: "Show one prompt again", shortcut: "", text: "×" }, () => view.setPrompt("compare", null));
+    const remove = makeButton(scope, { label: "end the comparison", tip: "Show one prompt again", shortcut: "", text: "×" }, () =>
+      view.setPrompt("compare", null),
+    );
     const popover = new Popover(scope, earlier.element, "earlier prompts", () => this.#earlierContent());
     const badge = (text: string): HTMLElement => h("span", { class: "miw-side" }, text);
     const badgeA = badge("A");
-    const first = h("div", { class: "miw-prompt-row" }, badgeA, prompt.element, h("span", { class: "miw-prompt-buttons" }, undo.element, redo.element, earlier.element, given.compare ? add.element : null));
-    const second = h("div", { class: "miw-prompt-row" }, badge("B"), compare.element, h("span", { class: "miw-prompt-buttons" }, remove.element));
+    const first = h(
+      "div",
+      { class: "miw-prompt-row" },
+      badgeA,
+      prompt.element,
+      h("span", { class: "miw-prompt-buttons" }, undo.element, redo.element, earlier.element, given.compare ? add.element : null),
+    );
+    const second = h(
+      "div",
+      { class: "miw-prompt-row" },
+      badge("B"),
+      compare.element,
+      h("span", { class: "miw-prompt-buttons" }, remove.element),
+    );
     const caption = h("div", { class: "miw-caption" });
     this.element.append(first, ...(given.compare ? [second] : []), caption);
 
@@ -139,7 +165,11 @@ export class Prompts {
     }
     if (!seen.length) return [h("div", { class: "miw-faint" }, "No earlier prompts yet.")];
     return seen.slice(0, 30).map((prompt) => {
-      const button = h("button", { type: "button", class: "miw-menu-item" }, h("bdi", {}, clipped(visible(promptText(prompt)).replaceAll("·", " "), 120)));
+      const button = h(
+        "button",
+        { type: "button", class: "miw-menu-item" },
+        h("bdi", {}, clipped(visible(promptText(prompt)).replaceAll("·", " "), 120)),
+      );
       button.addEventListener("click", () => {
         this.#earlier.close();
         view.setPrompt("prompt", prompt);

@@ -30,9 +30,26 @@ export class RunLine {
     this.#view = view;
     const { scope } = view;
     const { made, aside } = view.interventions;
-    const restore = makeButton(scope, { label: "restore all", tip: "Take all interventions away: the untouched run", shortcut: "K", text: "restore" }, () => view.restore());
-    const putBack = makeButton(scope, { label: "put the interventions back", tip: "Make again what was taken away last", shortcut: "K", text: "put back" }, () => view.restore());
-    const beside = makeButton(scope, { label: "compare with the untouched run", tip: "Compare with the untouched run of the same prompt: A with the interventions, B without", shortcut: "", text: "+ untouched" }, () => view.compareUntouched());
+    const restore = makeButton(
+      scope,
+      { label: "restore all", tip: "Take all interventions away: the untouched run", shortcut: "K", text: "restore" },
+      () => view.restore(),
+    );
+    const putBack = makeButton(
+      scope,
+      { label: "put the interventions back", tip: "Make again what was taken away last", shortcut: "K", text: "put back" },
+      () => view.restore(),
+    );
+    const beside = makeButton(
+      scope,
+      {
+        label: "compare with the untouched run",
+        tip: "Compare with the untouched run of the same prompt: A with the interventions, B without",
+        shortcut: "",
+        text: "+ untouched",
+      },
+      () => view.compareUntouched(),
+    );
     this.element.append(this.#sides, h("span", { class: "miw-run-buttons" }, beside.element, restore.element, putBack.element));
     scope.effect(() => {
       const own = made.value;
@@ -72,7 +89,11 @@ export class RunLine {
   }
 
   #away(label: string, at: number): HTMLElement {
-    const button = h("button", { type: "button", class: "miw-chip-away", "aria-label": `take away: ${label}`, "data-tip": `Take this one away: ${label}` }, "×");
+    const button = h(
+      "button",
+      { type: "button", class: "miw-chip-away", "aria-label": `take away: ${label}`, "data-tip": `Take this one away: ${label}` },
+      "×",
+    );
     button.addEventListener("click", () => this.#view.takeAway(at));
     return button;
   }
@@ -92,7 +113,11 @@ function side(name: "A" | "B" | null, chips: HTMLElement[]): HTMLElement {
 
 function chip(label: string, tip: string, ablated = false): HTMLElement {
   const name = h("bdi", {}, label);
-  return h("span", { class: "miw-chip" }, h("span", { class: "miw-chip-name", "data-tip": tip || null }, ablated ? ablatedMark() : null, name));
+  return h(
+    "span",
+    { class: "miw-chip" },
+    h("span", { class: "miw-chip-name", "data-tip": tip || null }, ablated ? ablatedMark() : null, name),
+  );
 }
 
 function names(labels: string[]): string {

@@ -15,7 +15,11 @@ export class StatusBar {
   readonly #bar = h("div", { class: "miw-progress-bar" });
   readonly progress = h("div", { class: "miw-progress", role: "progressbar", "aria-label": "computing", hidden: true }, this.#bar);
   readonly #text = h("span", { class: "miw-status-text" });
-  readonly #stop = h("button", { type: "button", class: "miw-button miw-stop", hidden: true, "data-tip": "Stop the computation; it ends between passes and chunks" }, "Stop");
+  readonly #stop = h(
+    "button",
+    { type: "button", class: "miw-button miw-stop", hidden: true, "data-tip": "Stop the computation; it ends between passes and chunks" },
+    "Stop",
+  );
   readonly element = h("div", { class: "miw-status", role: "status" }, this.#stop, this.#text);
   #shown = "";
 

@@ -5,7 +5,11 @@ import type { StatusLine } from "./status";
 
 const LATE: Record<Overdue, { edit: string; text: string; tip: string }> = {
   waiting: { edit: "not answered yet", text: "waiting for the kernel …", tip: "The kernel has not answered yet; it may be busy." },
-  silent: { edit: "not computed", text: "the kernel does not answer (busy?)", tip: "Nothing came back for 8 s. What you ask for now is answered when the kernel has time." },
+  silent: {
+    edit: "not computed",
+    text: "the kernel does not answer (busy?)",
+    tip: "Nothing came back for 8 s. What you ask for now is answered when the kernel has time.",
+  },
   unsent: { edit: "not sent", text: "no connection to the kernel", tip: "It is sent when the connection is back." },
 };
 const EDIT: Record<Unanswered["what"], string> = { edit: "edit", "linked edit": "edit in a linked view", data: "" };
@@ -27,10 +31,19 @@ export function statusLine(view: AnyView): StatusLine {
   } else if (view.waiting.value && liveness === "live") parts.push({ text: LATE.waiting.text, kind: "quiet" });
   if (!computing && manifest) {
     if (manifest.model && view.prompt.value) parts.push({ text: manifest.model, kind: "quiet" });
-    if (status.elapsed_ms > 0) parts.push({ text: `${Math.round(status.elapsed_ms)} ms`, kind: "quiet", tip: "From the edit to this picture in the kernel; other views of the session may have been drawn meanwhile" });
+    if (status.elapsed_ms > 0)
+      parts.push({
+        text: `${Math.round(status.elapsed_ms)} ms`,
+        kind: "quiet",
+        tip: "From the edit to this picture in the kernel; other views of the session may have been drawn meanwhile",
+      });
     for (const check of manifest.checks) {
       if (check.ok && stale) continue; // it held for another run than the one that is asked for
-      parts.push({ text: `${check.label} (${check.detail})`, kind: check.ok ? "check" : "failed", tip: check.ok ? "Self-check: holds" : "Self-check: does not hold; do not trust this picture" });
+      parts.push({
+        text: `${check.label} (${check.detail})`,
+        kind: check.ok ? "check" : "failed",
+        tip: check.ok ? "Self-check: holds" : "Self-check: does not hold; do not trust this picture",
+      });
     }
     for (const note of manifest.notes) parts.push({ text: note, tip: note });
   }

@@ -266,6 +266,8 @@ function makeToken(tokens: StripTokens, position: number): Shown {
 /** Bars of 3 pixels, one under the other, as background layers: no further elements for thousands of tokens. */
 function layered(bars: string[]): string {
   return bars
-    .map((color, at) => `linear-gradient(${color || "transparent"} 0 0) 0 calc(100% - ${(bars.length - 1 - at) * 4}px) / 100% 3px no-repeat`)
+    .map(
+      (color, at) => `linear-gradient(${color || "transparent"} 0 0) 0 calc(100% - ${(bars.length - 1 - at) * 4}px) / 100% 3px no-repeat`,
+    )
     .join(", ");
 }

@@ -14,7 +14,9 @@ export function hostTheme(element: Element): Theme {
   }
   if (kinds.contains("vscode-light") || kinds.contains("vscode-high-contrast-light")) return "light";
   for (let at: Element | null = element; at; at = at.parentElement) {
-    const parts = getComputedStyle(at).backgroundColor.match(/[\d.]+/g)?.map(Number);
+    const parts = getComputedStyle(at)
+      .backgroundColor.match(/[\d.]+/g)
+      ?.map(Number);
     if (!parts || parts.length < 3 || (parts.length > 3 && parts[3]! < 0.5)) continue;
     return 0.2126 * parts[0]! + 0.7152 * parts[1]! + 0.0722 * parts[2]! < 110 ? "dark" : "light";
   }
@@ -35,7 +37,10 @@ export function followTheme(scope: Scope, root: HTMLElement, around: Element): S
   };
   const watcher = new MutationObserver(look);
   for (const watched of [document.documentElement, document.body]) {
-    watcher.observe(watched, { attributes: true, attributeFilter: ["class", "style", "data-jp-theme-light", "data-jp-theme-name", "data-theme", "theme", "data-vscode-theme-kind"] });
+    watcher.observe(watched, {
+      attributes: true,
+      attributeFilter: ["class", "style", "data-jp-theme-light", "data-jp-theme-name", "data-theme", "theme", "data-vscode-theme-kind"],
+    });
   }
   scope.add(() => watcher.disconnect());
   if (typeof matchMedia === "function") {

@@ -58,9 +58,7 @@ export class Explorer extends Linked<AttentionState, AttentionOptions, Picture> 
   /** What the page can show now, which may be less than what was asked for. */
   readonly show: Readable<Show> = computed(() => (this.picture.value?.manifest.compare ? this.options.value.show : "A"));
 
-  readonly positions: Readable<Positions> = computed(
-    () => this.picture.value?.positions(this.show.value) ?? EMPTY_POSITIONS,
-  );
+  readonly positions: Readable<Positions> = computed(() => this.picture.value?.positions(this.show.value) ?? EMPTY_POSITIONS);
 
   readonly sortColumn: Readable<ScoreColumn | null> = computed(() => this.#column(this.options.value.sort));
   readonly filterColumn: Readable<ScoreColumn | null> = computed(() => this.#column(this.options.value.filter));

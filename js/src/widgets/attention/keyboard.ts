@@ -65,7 +65,15 @@ function wallKey(parts: Parts, key: string): boolean {
   }
   if (key === " " || key === "+") {
     explorer.toggleOverlay(head);
-    return say(parts, `heads over the text: ${explorer.overlaid.peek().map((other) => `${other.layer}.${other.head}`).join(", ") || "none"}`);
+    return say(
+      parts,
+      `heads over the text: ${
+        explorer.overlaid
+          .peek()
+          .map((other) => `${other.layer}.${other.head}`)
+          .join(", ") || "none"
+      }`,
+    );
   }
   return false;
 }

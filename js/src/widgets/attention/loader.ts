@@ -114,12 +114,7 @@ export class Loader {
     });
   }
 
-  #fly(
-    names: string[],
-    run: number,
-    asked: Asked,
-    arrived: (parcel: Parcel | null) => void,
-  ): void {
+  #fly(names: string[], run: number, asked: Asked, arrived: (parcel: Parcel | null) => void): void {
     const flight: Flight = { names, abort: new AbortController() };
     this.#flights.add(flight);
     const explorer = this.#explorer;

@@ -113,7 +113,9 @@ export class Matrix {
       make: () =>
         Array.from({ length: Math.min(grid.side, TABLE_ROWS) }, (_, row) => [
           positionName(positions, row),
-          ...strongest(grid, 3, (key) => row * grid.side + key).map((key) => `${positionName(positions, key)} ${valueText(grid, row, key)}`),
+          ...strongest(grid, 3, (key) => row * grid.side + key).map(
+            (key) => `${positionName(positions, key)} ${valueText(grid, row, key)}`,
+          ),
         ]),
     };
   });
@@ -151,7 +153,14 @@ export class Matrix {
     }
     const unit = show === "difference" ? `A − B, ${picture.manifest.unit}` : picture.manifest.unit;
     const alone = show === "difference" && alignedApart(picture);
-    this.#legend.show({ mapping, unit, masked, missing, clipped: clippedCells, ...(alone ? { maskedText: "masked, or no counterpart" } : {}) });
+    this.#legend.show({
+      mapping,
+      unit,
+      masked,
+      missing,
+      clipped: clippedCells,
+      ...(alone ? { maskedText: "masked, or no counterpart" } : {}),
+    });
   }
 
   #showTitle(): void {
@@ -170,10 +179,19 @@ export class Matrix {
     const { kv_heads, heads } = manifest;
     const row = picture.rowOf(head.layer);
     if (kv_heads && kv_heads < heads) {
-      parts.push(h("span", { "data-tip": "Query heads of one group read keys and values of the same KV head (grouped-query attention)" }, `KV ${Math.floor(head.head / (heads / kv_heads))}`));
+      parts.push(
+        h(
+          "span",
+          { "data-tip": "Query heads of one group read keys and values of the same KV head (grouped-query attention)" },
+          `KV ${Math.floor(head.head / (heads / kv_heads))}`,
+        ),
+      );
     }
     const window = manifest.windows[row];
-    if (window) parts.push(h("span", { "data-tip": `A query of this layer reads only the last ${window} positions, itself included` }, `window ${window}`));
+    if (window)
+      parts.push(
+        h("span", { "data-tip": `A query of this layer reads only the last ${window} positions, itself included` }, `window ${window}`),
+      );
     const column = this.#explorer.sortColumn.value;
     const score = column?.values[row * heads + head.head];
     if (column && score !== undefined) {
@@ -182,7 +200,9 @@ export class Matrix {
     if (grid?.precision === "reduced") {
       parts.push(h("span", { class: "miw-reduced", "data-tip": reducedTip(explorer.source.liveness.value === "live") }, "≈ reduced"));
     } else if (grid?.precision === "half") {
-      parts.push(h("span", { class: "miw-reduced", "data-tip": "Sent in half precision: values are rounded to about three digits" }, "≈ f16"));
+      parts.push(
+        h("span", { class: "miw-reduced", "data-tip": "Sent in half precision: values are rounded to about three digits" }, "≈ f16"),
+      );
     }
     if (previewed) parts.push(h("span", { class: "miw-faint" }, "preview"));
     this.#title.replaceChildren(...parts);

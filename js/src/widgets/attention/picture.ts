@@ -58,13 +58,7 @@ export class Picture {
       const sideB = compare?.tokens.strings.length ?? 0;
       if (show === "A" || !compare) return attentionMask(sideA, causal, window);
       if (show === "B") return attentionMask(sideB, causal, window);
-      return pairedMask(
-        compare.pairs,
-        attentionMask(sideA, causal, window),
-        sideA,
-        attentionMask(sideB, causal, window),
-        sideB,
-      );
+      return pairedMask(compare.pairs, attentionMask(sideA, causal, window), sideA, attentionMask(sideB, causal, window), sideB);
     });
   }
 

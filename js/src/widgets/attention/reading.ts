@@ -85,7 +85,9 @@ export class Reading {
     const reads = this.#explorer.options.peek().direction === "reads";
     const cell = cellsOf(grid, position, reads);
     const top = strongest(grid, 3, cell).map((other) =>
-      reads ? `${positionName(positions, other)} ${valueText(grid, position, other)}` : `${positionName(positions, other)} ${valueText(grid, other, position)}`,
+      reads
+        ? `${positionName(positions, other)} ${valueText(grid, position, other)}`
+        : `${positionName(positions, other)} ${valueText(grid, other, position)}`,
     );
     return `${positionName(positions, position)} ${reads ? "reads" : "is read by"} ${top.join(", ") || "nothing"}`;
   }
@@ -149,7 +151,17 @@ export class Reading {
     const explorer = this.#explorer;
     const overlaid = explorer.overlaid.value;
     const entry = (head: Head, at: number): HTMLElement => {
-      const button = h("button", { type: "button", class: "miw-overlay-head", "aria-label": `remove layer ${head.layer} head ${head.head}`, "data-tip": "Click to take this head off the text" }, h("span", { class: "miw-swatch" }), `L${head.layer} H${head.head} ×`);
+      const button = h(
+        "button",
+        {
+          type: "button",
+          class: "miw-overlay-head",
+          "aria-label": `remove layer ${head.layer} head ${head.head}`,
+          "data-tip": "Click to take this head off the text",
+        },
+        h("span", { class: "miw-swatch" }),
+        `L${head.layer} H${head.head} ×`,
+      );
       button.style.setProperty("--swatch", CATEGORICAL[at % CATEGORICAL.length]!);
       button.addEventListener("click", () => explorer.toggleOverlay(head));
       return button;

@@ -57,17 +57,47 @@ export class Toolbar {
   #buildControls(help: HTMLElement): void {
     const explorer = this.#explorer;
     const { scope } = explorer;
-    const set = <Name extends keyof AttentionOptions>(name: Name) => (value: string): void =>
-      explorer.setOptions({ [name]: value } as unknown as Partial<AttentionOptions>);
+    const set =
+      <Name extends keyof AttentionOptions>(name: Name) =>
+      (value: string): void =>
+        explorer.setOptions({ [name]: value } as unknown as Partial<AttentionOptions>);
     const weighting = makeSelect(scope, { label: "weighting", tip: WEIGHTING_TIP, shortcut: "w" }, set("weighting"));
-    const show = makeSelect(scope, { label: "show", tip: "Prompt A, prompt B, or the signed difference A − B on aligned tokens", shortcut: "x" }, set("show"));
-    const scale = makeSelect(scope, { label: "scale", tip: "How values become colour. Square root and log lift small weights into sight; the legend follows", shortcut: "s" }, set("scale"));
-    const range = makeSelect(scope, { label: "range", tip: "Shared: one colour means one value on every head. Per head: each head uses the whole palette, colours do not compare", shortcut: "g" }, (value) =>
-      explorer.setOptions({ shared_range: value === "shared" }),
+    const show = makeSelect(
+      scope,
+      { label: "show", tip: "Prompt A, prompt B, or the signed difference A − B on aligned tokens", shortcut: "x" },
+      set("show"),
     );
-    const palette = makeSelect(scope, { label: "palette", tip: "Colours, even in lightness and safe for colour-blind readers; differences always use blue and orange", shortcut: "p" }, set("palette"));
-    const sort = makeSelect(scope, { label: "sort", tip: "Order of the wall: by layer and head, or by how strongly a head shows a known behaviour", shortcut: "o" }, (value) =>
-      explorer.setOptions({ sort: value || null }),
+    const scale = makeSelect(
+      scope,
+      {
+        label: "scale",
+        tip: "How values become colour. Square root and log lift small weights into sight; the legend follows",
+        shortcut: "s",
+      },
+      set("scale"),
+    );
+    const range = makeSelect(
+      scope,
+      {
+        label: "range",
+        tip: "Shared: one colour means one value on every head. Per head: each head uses the whole palette, colours do not compare",
+        shortcut: "g",
+      },
+      (value) => explorer.setOptions({ shared_range: value === "shared" }),
+    );
+    const palette = makeSelect(
+      scope,
+      {
+        label: "palette",
+        tip: "Colours, even in lightness and safe for colour-blind readers; differences always use blue and orange",
+        shortcut: "p",
+      },
+      set("palette"),
+    );
+    const sort = makeSelect(
+      scope,
+      { label: "sort", tip: "Order of the wall: by layer and head, or by how strongly a head shows a known behaviour", shortcut: "o" },
+      (value) => explorer.setOptions({ sort: value || null }),
     );
     const order = makeButton(scope, { label: "order", tip: "Largest or smallest score first", shortcut: "i", text: "↓" }, () =>
       explorer.setOptions({ descending: !explorer.options.peek().descending }),
@@ -82,8 +112,20 @@ export class Toolbar {
       window.clearTimeout(this.#sliderTimer);
       this.#sliderTimer = window.setTimeout(() => explorer.setOptions({ filter_min: value }), SLIDER_SAVE_MS);
     });
-    const direction = makeSelect(scope, { label: "token", tip: "For the token pointed at in the text: what it reads from (its row), or who reads it (its column)", shortcut: "r" }, set("direction"));
-    const panel = makeSelect(scope, { label: "panel", tip: "The large panel: the focused head as a matrix, the prompt as text, or both", shortcut: "v" }, set("panel"));
+    const direction = makeSelect(
+      scope,
+      {
+        label: "token",
+        tip: "For the token pointed at in the text: what it reads from (its row), or who reads it (its column)",
+        shortcut: "r",
+      },
+      set("direction"),
+    );
+    const panel = makeSelect(
+      scope,
+      { label: "panel", tip: "The large panel: the focused head as a matrix, the prompt as text, or both", shortcut: "v" },
+      set("panel"),
+    );
     this.element.append(
       ...[weighting, show, scale, range, palette].map((control) => control.element),
       h("span", { class: "miw-control-pair" }, sort.element, order.element),
@@ -104,11 +146,23 @@ export class Toolbar {
         disabled: !live,
         ...(live ? {} : { tip: "Another weighting needs the model; this picture stands without a kernel" }),
       });
-      const sides: [Show, string][] = [["A", "A"], ["B", "B"], ["difference", "A − B"]];
+      const sides: [Show, string][] = [
+        ["A", "A"],
+        ["B", "B"],
+        ["difference", "A − B"],
+      ];
       const online = explorer.source.liveness.value === "live";
-      show.show(sides.map(([value, text]) => ({ value, label: text, disabled: !online && !picture?.atlases.has(value) })), shown);
+      show.show(
+        sides.map(([value, text]) => ({ value, label: text, disabled: !online && !picture?.atlases.has(value) })),
+        shown,
+      );
       show.element.hidden = !manifest?.compare;
-      const linearOnly = shown === "difference" ? "A difference has two signs: only the linear scale is truthful" : manifest?.weighting === "scores" ? "Scores have no zero to count from: only the linear scale is truthful" : "";
+      const linearOnly =
+        shown === "difference"
+          ? "A difference has two signs: only the linear scale is truthful"
+          : manifest?.weighting === "scores"
+            ? "Scores have no zero to count from: only the linear scale is truthful"
+            : "";
       scale.show(
         [
           { value: "linear", label: "linear" },
@@ -118,10 +172,18 @@ export class Toolbar {
         linearOnly ? "linear" : options.scale,
         linearOnly ? { disabled: true, tip: linearOnly } : {},
       );
-      range.show([{ value: "shared", label: "shared" }, { value: "head", label: "per head" }], options.shared_range ? "shared" : "head");
-      palette.show(["blue", "amber", "grey"].map((value) => ({ value, label: value })), options.palette, {
-        disabled: shown === "difference",
-      });
+      range.show(
+        [
+          { value: "shared", label: "shared" },
+          { value: "head", label: "per head" },
+        ],
+        options.shared_range ? "shared" : "head",
+      );
+      palette.show(
+        ["blue", "amber", "grey"].map((value) => ({ value, label: value })),
+        options.palette,
+        { disabled: shown === "difference" },
+      );
       const columns = scores.map((column) => ({ value: column.name, label: column.label }));
       sort.show([{ value: "", label: "layer × head" }, ...columns], explorer.sortColumn.value?.name ?? "", {
         disabled: !columns.length,
@@ -132,8 +194,21 @@ export class Toolbar {
       filter.show([{ value: "", label: "none" }, ...columns], column?.name ?? "", { disabled: !columns.length });
       const [low, high] = column ? extent(column.values) : [0, 1];
       slider.show({ low, high, value: options.filter_min, text: `≥ ${rounded(options.filter_min)}`, hidden: !column });
-      direction.show([{ value: "reads", label: "reads from" }, { value: "read_by", label: "read by" }], options.direction);
-      panel.show([{ value: "both", label: "both" }, { value: "matrix", label: "matrix" }, { value: "text", label: "text" }], options.panel);
+      direction.show(
+        [
+          { value: "reads", label: "reads from" },
+          { value: "read_by", label: "read by" },
+        ],
+        options.direction,
+      );
+      panel.show(
+        [
+          { value: "both", label: "both" },
+          { value: "matrix", label: "matrix" },
+          { value: "text", label: "text" },
+        ],
+        options.panel,
+      );
     });
   }
 }

@@ -13,14 +13,7 @@ import type { AttributionManifest, AttributionOptions, AttributionState, Refused
 import { AttributionPicture, largest, type Head, type Span } from "./picture";
 import { makeRows, type Row } from "./rows";
 
-export const DEFAULTS: AttributionOptions = {
-  by: "component",
-  position: null,
-  top: 30,
-  sort: "model",
-  rows: 40,
-  chart: "waterfall",
-};
+export const DEFAULTS: AttributionOptions = { by: "component", position: null, top: 30, sort: "model", rows: 40, chart: "waterfall" };
 
 export type Role = "answer" | "foil";
 export type Wished = string | number | null;

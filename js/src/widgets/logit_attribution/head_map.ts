@@ -47,7 +47,12 @@ export class HeadMap {
   readonly #why = h("div", { class: "miw-faint miw-map-why" });
   readonly #table = new HiddenTable();
   /** Takes the focus; `scroller` leaves its ring free. */
-  readonly map = h("div", { class: "miw-map", tabindex: 0, role: "group", "aria-label": "heads and MLPs, layer by head" }, this.scroller, this.#table.element);
+  readonly map = h(
+    "div",
+    { class: "miw-map", tabindex: 0, role: "group", "aria-label": "heads and MLPs, layer by head" },
+    this.scroller,
+    this.#table.element,
+  );
   readonly element = h(
     "section",
     { class: "miw-heads", "aria-label": "heads and MLPs" },
@@ -162,7 +167,12 @@ export class HeadMap {
     const { n_heads, n_layers } = picture.manifest;
     const right = LEFT + n_heads * (cellWidth + GAP);
     const across = x + left;
-    const column = across < right ? Math.floor((across - LEFT) / (cellWidth + GAP)) : across < right + MLP_GAP ? -1 : n_heads + Math.floor((across - right - MLP_GAP) / (cellWidth + GAP));
+    const column =
+      across < right
+        ? Math.floor((across - LEFT) / (cellWidth + GAP))
+        : across < right + MLP_GAP
+          ? -1
+          : n_heads + Math.floor((across - right - MLP_GAP) / (cellWidth + GAP));
     const layer = Math.floor((y + top - TOP) / (cellHeight + GAP));
     return column >= 0 && column < picture.columns && layer >= 0 && layer < n_layers ? { layer, column } : null;
   }
@@ -204,7 +214,11 @@ export class HeadMap {
     cells.sort((left, right) => Math.abs(right.value) - Math.abs(left.value));
     const shown = cells.slice(0, TABLE_ROWS);
     const part = cells.length > shown.length ? `, the first ${shown.length} of ${cells.length}` : "";
-    this.#table.show(`heads and MLPs, largest contribution first${part}`, ["where", "logits"], shown.map(({ name, value }) => [name, signed(value, 3)]));
+    this.#table.show(
+      `heads and MLPs, largest contribution first${part}`,
+      ["where", "logits"],
+      shown.map(({ name, value }) => [name, signed(value, 3)]),
+    );
   }
 
   #draw(): void {
@@ -228,7 +242,15 @@ export class HeadMap {
     this.drawn.value = this.drawn.peek() + 1;
   }
 
-  #drawCells(context: CanvasRenderingContext2D, picture: AttributionPicture, layout: Layout, scroll: { left: number; top: number }, width: number, height: number, ink: Ink): void {
+  #drawCells(
+    context: CanvasRenderingContext2D,
+    picture: AttributionPicture,
+    layout: Layout,
+    scroll: { left: number; top: number },
+    width: number,
+    height: number,
+    ink: Ink,
+  ): void {
     const mapping = this.#attribution.mapMapping.value;
     const ablated = this.#attribution.ablatedShown.value;
     const { cellWidth, cellHeight } = layout;
@@ -246,7 +268,8 @@ export class HeadMap {
         const color = colorOf(value, mapping);
         context.fillStyle = cssOf(color);
         context.fillRect(x, y, cellWidth, cellHeight);
-        if (column < picture.manifest.n_heads && ablated.has(nameOfHead({ layer, head: column }))) markAblated(context, x, y, cellWidth, cellHeight, ink);
+        if (column < picture.manifest.n_heads && ablated.has(nameOfHead({ layer, head: column })))
+          markAblated(context, x, y, cellWidth, cellHeight, ink);
         if (!written || !Number.isFinite(value)) continue;
         context.fillStyle = inkOn(color);
         context.fillText(compact(value, picture.extreme), x + cellWidth / 2, y + cellHeight / 2 + 0.5);
@@ -254,7 +277,13 @@ export class HeadMap {
     }
   }
 
-  #drawMarks(context: CanvasRenderingContext2D, picture: AttributionPicture, layout: Layout, scroll: { left: number; top: number }, ink: Ink): void {
+  #drawMarks(
+    context: CanvasRenderingContext2D,
+    picture: AttributionPicture,
+    layout: Layout,
+    scroll: { left: number; top: number },
+    ink: Ink,
+  ): void {
     const attribution = this.#attribution;
     const mark = (span: Span | null, color: string, thick: number, dash: number[] = []): void => {
       if (!span || span.last < span.first) return;
@@ -264,10 +293,16 @@ export class HeadMap {
       context.lineWidth = thick;
       context.setLineDash(dash);
       const out = thick / 2;
-      context.strokeRect(first.x - scroll.left - out, first.y - scroll.top - out, last.x - first.x + layout.cellWidth + 2 * out, layout.cellHeight + 2 * out);
+      context.strokeRect(
+        first.x - scroll.left - out,
+        first.y - scroll.top - out,
+        last.x - first.x + layout.cellWidth + 2 * out,
+        layout.cellHeight + 2 * out,
+      );
       context.setLineDash([]);
     };
-    const of = (head: { layer: number; head: number } | null): Span | null => (head ? { layer: head.layer, first: head.head, last: head.head } : null);
+    const of = (head: { layer: number; head: number } | null): Span | null =>
+      head ? { layer: head.layer, first: head.head, last: head.head } : null;
     const chosen = attribution.chosenSpan.value;
     mark(of(attribution.remoteHead.value), ink.faint, 1, [3, 3]);
     if (chosen) mark(chosen, ink.accent, 2);
@@ -275,7 +310,15 @@ export class HeadMap {
     mark(attribution.pointedSpan.value, ink.ink, 1.5);
   }
 
-  #drawLabels(context: CanvasRenderingContext2D, picture: AttributionPicture, layout: Layout, scroll: { left: number; top: number }, width: number, height: number, ink: Ink): void {
+  #drawLabels(
+    context: CanvasRenderingContext2D,
+    picture: AttributionPicture,
+    layout: Layout,
+    scroll: { left: number; top: number },
+    width: number,
+    height: number,
+    ink: Ink,
+  ): void {
     const { n_layers, n_heads } = picture.manifest;
     const { cellWidth, cellHeight } = layout;
     const pointed = this.#attribution.pointedSpan.value ?? this.#attribution.chosenSpan.value;
@@ -303,7 +346,8 @@ export class HeadMap {
     const hasMlps = picture.columns > n_heads;
     // "MLP" is wider than a narrow cell: the heads next to it stay unnamed.
     const free = hasMlps && cellWidth < 22 ? n_heads - Math.ceil((20 - cellWidth / 2) / (cellWidth + GAP)) : n_heads;
-    for (const column of thinned(0, Math.max(0, free), cellWidth + GAP, n_heads > 10 ? 24 : 20, one === null ? [] : [one])) label(column, `H${column}`);
+    for (const column of thinned(0, Math.max(0, free), cellWidth + GAP, n_heads > 10 ? 24 : 20, one === null ? [] : [one]))
+      label(column, `H${column}`);
     if (hasMlps) label(n_heads, "MLP");
   }
 }

@@ -41,7 +41,11 @@ export default framed<AttributionState>("logit_attribution", (frame) => {
   scope.effect(() => (question.element.hidden = !attribution.picture.value));
   handleKeys({ attribution, prompts, toolbar, help, question, parts, map, sources, tooltip, root, announcer });
   fitPanels(frame, attribution, where, { question, parts, map, sources });
-  frame.announce(attribution, computed(() => true), computed(() => Math.min(parts.drawn.value, map.drawn.value)));
+  frame.announce(
+    attribution,
+    computed(() => true),
+    computed(() => Math.min(parts.drawn.value, map.drawn.value)),
+  );
 });
 
 /** The prompt over the picture takes the lines it needs; the map the height of its rows, the sources what is left. */

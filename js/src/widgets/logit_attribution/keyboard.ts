@@ -186,7 +186,8 @@ function anywhere(view: View, key: string): boolean {
 function release(view: View): void {
   const { attribution, tooltip } = view;
   tooltip.hide();
-  const pointing = attribution.hoverRow.peek() ?? attribution.hoverCell.peek() ?? attribution.hoverPosition.peek() ?? attribution.hoverSource.peek();
+  const pointing =
+    attribution.hoverRow.peek() ?? attribution.hoverCell.peek() ?? attribution.hoverPosition.peek() ?? attribution.hoverSource.peek();
   if (pointing !== null) {
     attribution.pointAtRow(null);
     attribution.pointAtCell(null);

@@ -52,7 +52,13 @@ export class Parts {
   readonly list = h(
     "div",
     { class: "miw-parts-list", tabindex: 0, role: "group", "aria-label": "parts of the logit difference" },
-    h("div", { class: "miw-part miw-parts-axis", "aria-hidden": "true" }, h("span", { class: "miw-part-label" }), this.#axis, h("span", { class: "miw-part-value" }, "logits")),
+    h(
+      "div",
+      { class: "miw-part miw-parts-axis", "aria-hidden": "true" },
+      h("span", { class: "miw-part-label" }),
+      this.#axis,
+      h("span", { class: "miw-part-value" }, "logits"),
+    ),
     this.#rows,
     h("div", { class: "miw-parts-foot" }, this.#sum, this.#residue),
   );
@@ -168,7 +174,9 @@ export class Parts {
         plot.append(join);
       }
       if (ends && row.value === row.value) {
-        const bar = h("span", { class: `miw-part-bar ${row.kind === "sum" ? "miw-part-total" : row.value < 0 ? "miw-part-minus" : "miw-part-plus"}` });
+        const bar = h("span", {
+          class: `miw-part-bar ${row.kind === "sum" ? "miw-part-total" : row.value < 0 ? "miw-part-minus" : "miw-part-plus"}`,
+        });
         bar.style.left = `${shareOf(Math.min(...ends))}%`;
         bar.style.width = `${Math.abs(shareOf(ends[1]) - shareOf(ends[0]))}%`;
         plot.append(bar);
@@ -192,9 +200,14 @@ export class Parts {
     this.#rows.replaceChildren(...this.#elements.slice(0, -1));
     this.#sum.replaceChildren(this.#elements.at(-1)!);
     const failed = manifest.checks.some((check) => !check.ok && check.label.includes("sum"));
-    this.#residue.dataset["tip"] = `What the parts leave unexplained: the model's own ${manifest.foil ? "logit difference" : "logit"}, ${exact(manifest.difference)}, minus their sum`;
+    this.#residue.dataset["tip"] =
+      `What the parts leave unexplained: the model's own ${manifest.foil ? "logit difference" : "logit"}, ${exact(manifest.difference)}, minus their sum`;
     this.#residue.classList.toggle("miw-part-failed", failed);
-    this.#residue.replaceChildren(h("span", { class: "miw-part-label" }, "residue"), h("span", {}), h("span", { class: "miw-part-value" }, residueText(manifest.residue)));
+    this.#residue.replaceChildren(
+      h("span", { class: "miw-part-label" }, "residue"),
+      h("span", {}),
+      h("span", { class: "miw-part-value" }, residueText(manifest.residue)),
+    );
     this.#mark();
     this.drawn.value = this.drawn.peek() + 1;
   }
@@ -234,10 +247,16 @@ export class Parts {
     if (!row || !picture) return [];
     const { manifest } = picture;
     const faint = (text: string): HTMLElement => h("span", { class: "miw-faint" }, text);
-    const lines: Node[] = [h("span", { class: "miw-tip-value" }, `${row.value > 0 ? "+" : ""}${exact(row.value)} logits`), h("span", {}, row.label)];
+    const lines: Node[] = [
+      h("span", { class: "miw-tip-value" }, `${row.value > 0 ? "+" : ""}${exact(row.value)} logits`),
+      h("span", {}, row.label),
+    ];
     const { difference } = manifest;
     if (row.kind !== "sum") {
-      const share = Math.abs(difference) > Math.abs(row.value) / 50 ? `${((100 * row.value) / difference).toFixed(1).replace("-", "−")} % of ${rounded(difference)}; ` : "";
+      const share =
+        Math.abs(difference) > Math.abs(row.value) / 50
+          ? `${((100 * row.value) / difference).toFixed(1).replace("-", "−")} % of ${rounded(difference)}; `
+          : "";
       lines.push(faint(`${share}total ${rounded(row.from)} → ${rounded(row.to)}`));
     } else lines.push(faint(`of ${row.count} parts; the model itself: ${exact(difference)}`));
     if (row.kind === "part") {
@@ -245,7 +264,15 @@ export class Parts {
       const span = picture.spanOf(row.part);
       if (span) {
         const strongest = manifest.part_kinds[row.part] === "attention" ? picture.strongest(span.layer) : null;
-        lines.push(faint(strongest ? `click: choose its strongest head, L${strongest.layer} H${strongest.head}` : picture.has(span.layer, span.first) && span.first === span.last ? "click: choose this head" : "click: choose this layer"));
+        lines.push(
+          faint(
+            strongest
+              ? `click: choose its strongest head, L${strongest.layer} H${strongest.head}`
+              : picture.has(span.layer, span.first) && span.first === span.last
+                ? "click: choose this head"
+                : "click: choose this layer",
+          ),
+        );
       }
     }
     return lines;

@@ -51,7 +51,11 @@ export class Question {
     this.foil = input("foil");
     const auto = (): HTMLElement => h("span", { class: "miw-question-auto miw-faint" }, "auto");
     this.#auto = { answer: auto(), foil: auto() };
-    const swap = makeButton(scope, { label: "swap answer and foil", tip: "Swap answer and foil: every sign turns", shortcut: "x", text: "⇄" }, () => attribution.swap());
+    const swap = makeButton(
+      scope,
+      { label: "swap answer and foil", tip: "Swap answer and foil: every sign turns", shortcut: "x", text: "⇄" },
+      () => attribution.swap(),
+    );
     swap.element.classList.add("miw-button-bare");
     this.#terms.answer.append("logit(", this.answer.element, this.#auto.answer, ")");
     this.#terms.foil.append("− logit(", this.foil.element, this.#auto.foil, ")");
@@ -117,14 +121,9 @@ export class Question {
         wished === null
           ? ["", used ? visible(used.string) : "none"]
           : [typeof wished === "string" ? wished : (this.#named(wished)?.string ?? `id ${wished}`), ""];
-      this[role].show({
-        text,
-        placeholder,
-        readOnly: !live,
-        none: wished === null && !used,
-        refused: refused?.role === role,
-      });
-      this.#terms[role].dataset["tip"] = `${ROLE_TIPS[role]}${live ? `  [${role === "answer" ? "a" : "f"}]` : ". Another one needs the model"}`;
+      this[role].show({ text, placeholder, readOnly: !live, none: wished === null && !used, refused: refused?.role === role });
+      this.#terms[role].dataset["tip"] =
+        `${ROLE_TIPS[role]}${live ? `  [${role === "answer" ? "a" : "f"}]` : ". Another one needs the model"}`;
       this.#auto[role].hidden = wished !== null || !used;
     }
     this.#terms.foil.hidden = !!manifest && !manifest.foil && !live;
@@ -153,12 +152,34 @@ export class Question {
     if (!refused) return this.#refused.replaceChildren();
     const { role, text, pieces, offers } = refused;
     const token = (string: string): HTMLElement => h("code", { class: "miw-piece" }, h("bdi", {}, clipped(visible(string), 40)));
-    const parts: Node[] = [h("strong", {}, role), token(text), h("span", {}, pieces.length ? pieces.length === 1 ? "is no token by itself here:" : `is ${pieces.length} tokens here:` : "is no token of this model.")];
+    const parts: Node[] = [
+      h("strong", {}, role),
+      token(text),
+      h(
+        "span",
+        {},
+        pieces.length
+          ? pieces.length === 1
+            ? "is no token by itself here:"
+            : `is ${pieces.length} tokens here:`
+          : "is no token of this model.",
+      ),
+    ];
     pieces.slice(0, MOST_PIECES).forEach((piece) => parts.push(token(piece)));
     if (pieces.length > MOST_PIECES) parts.push(h("span", {}, "…"));
     if (offers.length) parts.push(h("span", {}, "Single tokens:"));
     for (const offer of offers) {
-      const chip = h("button", { type: "button", class: "miw-button miw-chip", disabled: !live, "aria-label": `take ${visible(offer.string)} as the ${role}`, "data-tip": `One token, id ${offer.id}: take it as the ${role}` }, token(offer.string));
+      const chip = h(
+        "button",
+        {
+          type: "button",
+          class: "miw-button miw-chip",
+          disabled: !live,
+          "aria-label": `take ${visible(offer.string)} as the ${role}`,
+          "data-tip": `One token, id ${offer.id}: take it as the ${role}`,
+        },
+        token(offer.string),
+      );
       chip.addEventListener("click", () => attribution.wish(role as Role, offer.id));
       parts.push(chip);
     }
@@ -186,7 +207,12 @@ export class Question {
   #named(id: number): { string: string } | null {
     const manifest = this.#attribution.picture.peek()?.manifest;
     if (!manifest) return null;
-    const known: { id: number; string: string }[] = [manifest.answer, ...(manifest.foil ? [manifest.foil] : []), ...manifest.candidates, ...(this.#attribution.refused.peek()?.offers ?? [])];
+    const known: { id: number; string: string }[] = [
+      manifest.answer,
+      ...(manifest.foil ? [manifest.foil] : []),
+      ...manifest.candidates,
+      ...(this.#attribution.refused.peek()?.offers ?? []),
+    ];
     const at = manifest.tokens.ids.indexOf(id);
     return known.find((token) => token.id === id) ?? (at >= 0 ? { string: manifest.tokens.strings[at]! } : null);
   }
@@ -201,7 +227,11 @@ export class Question {
       : attribution.canCompute.peek()
         ? "click: attribute the prediction after this token"
         : "another position needs the model";
-    this.#tooltip.show([tokenLine("", attribution.positions.peek(), position), h("span", { class: "miw-faint" }, line)], event.clientX, event.clientY);
+    this.#tooltip.show(
+      [tokenLine("", attribution.positions.peek(), position), h("span", { class: "miw-faint" }, line)],
+      event.clientX,
+      event.clientY,
+    );
   }
 }
 

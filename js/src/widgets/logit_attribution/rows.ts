@@ -72,7 +72,8 @@ export function roundValues(low: number, high: number, count: number): number[] 
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].map((lead) => lead * power).find((candidate) => candidate >= rough * 0.999)!;
   const values: number[] = [];
-  for (let at = Math.ceil(low / step - 1e-9); at * step <= high + step * 1e-9; at++) values.push(at === 0 ? 0 : Number((at * step).toPrecision(12)));
+  for (let at = Math.ceil(low / step - 1e-9); at * step <= high + step * 1e-9; at++)
+    values.push(at === 0 ? 0 : Number((at * step).toPrecision(12)));
   return values;
 }
 

@@ -20,6 +20,7 @@ export class ScaleBar {
     this.#low.textContent = `${beyond ? "≤ " : ""}−${rounded(high)}`;
     this.#high.textContent = `${beyond ? "≥ " : ""}+${rounded(high)}${unit && ` ${unit}`}`;
     this.element.setAttribute("aria-label", `colours from −${exact(high)} to +${exact(high)} logits, 0 in the middle`);
-    this.element.dataset["tip"] = `Colour: −${exact(high)} to +${exact(high)} logits, 0 in the middle. Orange adds to the answer, blue to the foil${beyond ? ". The colours span the heads; an MLP beyond them has the colour of the end" : ""}`;
+    this.element.dataset["tip"] =
+      `Colour: −${exact(high)} to +${exact(high)} logits, 0 in the middle. Orange adds to the answer, blue to the foil${beyond ? ". The colours span the heads; an MLP beyond them has the colour of the end" : ""}`;
   }
 }

@@ -130,7 +130,11 @@ export class Sources {
     const picture = attribution.picture.value;
     const head = attribution.head.value;
     const values = attribution.sources.value;
-    const why = !picture ? "" : !picture.manifest.has_sources ? picture.manifest.why_no_sources || "The sources of heads are not known here." : "";
+    const why = !picture
+      ? ""
+      : !picture.manifest.has_sources
+        ? picture.manifest.why_no_sources || "The sources of heads are not known here."
+        : "";
     this.#why.textContent = why;
     this.#why.hidden = !why;
     this.strip.element.hidden = !values;
@@ -138,7 +142,9 @@ export class Sources {
     this.#scale.element.hidden = !values;
     if (!picture || !head) return this.#title.replaceChildren();
     const chosen = attribution.chosen.value;
-    const preview = chosen ? chosen.layer !== head.layer || chosen.head !== head.head : attribution.pointedSpan.value !== null || attribution.remoteHead.value !== null;
+    const preview = chosen
+      ? chosen.layer !== head.layer || chosen.head !== head.head
+      : attribution.pointedSpan.value !== null || attribution.remoteHead.value !== null;
     const value = picture.valueAt(head.layer, head.head);
     this.#title.replaceChildren(
       h("span", { "data-tip": SOURCES_TIP }, h("strong", {}, nameOfHead(head)), ` ${value > 0 ? "+" : ""}${rounded(value)}`),
@@ -162,7 +168,12 @@ export class Sources {
         const number = signed(values[position]!, decimals);
         const button = h(
           "button",
-          { type: "button", class: "miw-source", "aria-pressed": String(position === locked), "aria-label": `source ${positionName(positions, position)}: ${number} logits` },
+          {
+            type: "button",
+            class: "miw-source",
+            "aria-pressed": String(position === locked),
+            "aria-label": `source ${positionName(positions, position)}: ${number} logits`,
+          },
           h("code", {}, h("bdi", {}, clipped(positions.labels[position] ?? "", 16))),
           h("span", { class: "miw-faint" }, ` ${position} `),
           h("span", { class: "miw-source-value" }, number),
@@ -196,8 +207,18 @@ export class Sources {
     const value = values[position]!;
     const whole = head && picture ? picture.valueAt(head.layer, head.head) : NaN;
     const after = position > (picture?.manifest.position ?? 0) && !value;
-    const lines: Node[] = [h("span", { class: "miw-tip-value" }, after ? "not read: it stands after the position" : `${this.#number(value)} logits`), tokenLine("source", attribution.positions.peek(), position)];
-    if (!after && Math.abs(whole) > Math.abs(value) / 50) lines.push(h("span", { class: "miw-faint" }, `${((100 * value) / whole).toFixed(1).replace("-", "−")} % of what L${head!.layer} H${head!.head} adds`));
+    const lines: Node[] = [
+      h("span", { class: "miw-tip-value" }, after ? "not read: it stands after the position" : `${this.#number(value)} logits`),
+      tokenLine("source", attribution.positions.peek(), position),
+    ];
+    if (!after && Math.abs(whole) > Math.abs(value) / 50)
+      lines.push(
+        h(
+          "span",
+          { class: "miw-faint" },
+          `${((100 * value) / whole).toFixed(1).replace("-", "−")} % of what L${head!.layer} H${head!.head} adds`,
+        ),
+      );
     return lines;
   }
 }

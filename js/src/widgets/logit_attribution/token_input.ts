@@ -52,7 +52,13 @@ export class TokenInput {
   constructor(scope: Scope, name: string, events: TokenInputEvents) {
     this.#events = events;
     const id = freshId("suggestions");
-    this.list = h("div", { class: "miw-popover miw-suggestions", role: "listbox", id, "aria-label": `suggestions for the ${name}`, hidden: true });
+    this.list = h("div", {
+      class: "miw-popover miw-suggestions",
+      role: "listbox",
+      id,
+      "aria-label": `suggestions for the ${name}`,
+      hidden: true,
+    });
     this.input = h("input", {
       type: "text",
       class: "miw-token-field",

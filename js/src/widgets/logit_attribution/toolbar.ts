@@ -19,25 +19,75 @@ export class Toolbar {
   constructor(attribution: Attribution, help: HTMLElement) {
     this.#attribution = attribution;
     const { scope } = attribution;
-    const set = (name: Cycled) => (value: string): void =>
-      attribution.setOptions({ [name]: name === "rows" || name === "top" ? Number(value) : value } as Partial<AttributionOptions>);
+    const set =
+      (name: Cycled) =>
+      (value: string): void =>
+        attribution.setOptions({ [name]: name === "rows" || name === "top" ? Number(value) : value } as Partial<AttributionOptions>);
     const by = makeSelect(scope, { label: "by", tip: BY_TIP, shortcut: "b" }, set("by"));
-    const sort = makeSelect(scope, { label: "sort", tip: "Order of the parts: as the model computes them, from the embedding to the output; or the largest first", shortcut: "s" }, set("sort"));
-    const chart = makeSelect(scope, { label: "chart", tip: "Waterfall: each bar starts where the one before it ends, from 0 to the difference. Bars: every bar starts at 0", shortcut: "c" }, set("chart"));
-    const rows = makeSelect(scope, { label: "rows", tip: "How many parts have a row of their own, the largest; all others stand together in one", shortcut: "r" }, set("rows"));
-    const top = makeSelect(scope, { label: "neurons", tip: "How many neurons stand by themselves, the largest of all layers; the others of each layer are one part", shortcut: "n" }, set("top"));
-    this.element.append(...[by, top, sort, chart, rows].map((control) => control.element), makeAblateButton(attribution, attribution.held), help);
+    const sort = makeSelect(
+      scope,
+      {
+        label: "sort",
+        tip: "Order of the parts: as the model computes them, from the embedding to the output; or the largest first",
+        shortcut: "s",
+      },
+      set("sort"),
+    );
+    const chart = makeSelect(
+      scope,
+      {
+        label: "chart",
+        tip: "Waterfall: each bar starts where the one before it ends, from 0 to the difference. Bars: every bar starts at 0",
+        shortcut: "c",
+      },
+      set("chart"),
+    );
+    const rows = makeSelect(
+      scope,
+      { label: "rows", tip: "How many parts have a row of their own, the largest; all others stand together in one", shortcut: "r" },
+      set("rows"),
+    );
+    const top = makeSelect(
+      scope,
+      {
+        label: "neurons",
+        tip: "How many neurons stand by themselves, the largest of all layers; the others of each layer are one part",
+        shortcut: "n",
+      },
+      set("top"),
+    );
+    this.element.append(
+      ...[by, top, sort, chart, rows].map((control) => control.element),
+      makeAblateButton(attribution, attribution.held),
+      help,
+    );
     scope.effect(() => {
       const options = attribution.options.value;
       const picture = attribution.picture.value;
       const live = attribution.canCompute.value;
       const fixed = { disabled: true, tip: "Another split needs the model; this picture stands without a kernel" };
       const heads = picture?.manifest.why_no_heads;
-      by.show(SPLITS.map((choice) => (choice.value === "head" ? { ...choice, disabled: !!heads } : choice)), live ? options.by : (picture?.manifest.by ?? options.by), live ? (heads ? { tip: heads } : {}) : fixed);
+      by.show(
+        SPLITS.map((choice) => (choice.value === "head" ? { ...choice, disabled: !!heads } : choice)),
+        live ? options.by : (picture?.manifest.by ?? options.by),
+        live ? (heads ? { tip: heads } : {}) : fixed,
+      );
       top.show(numbers(TOPS, options.top), String(options.top), live ? {} : fixed);
       top.element.hidden = (picture && !live ? picture.manifest.by : options.by) !== "neuron";
-      sort.show([{ value: "model", label: "model" }, { value: "size", label: "size" }], options.sort);
-      chart.show([{ value: "waterfall", label: "waterfall" }, { value: "bars", label: "bars" }], options.chart);
+      sort.show(
+        [
+          { value: "model", label: "model" },
+          { value: "size", label: "size" },
+        ],
+        options.sort,
+      );
+      chart.show(
+        [
+          { value: "waterfall", label: "waterfall" },
+          { value: "bars", label: "bars" },
+        ],
+        options.chart,
+      );
       rows.show(numbers(ROWS, options.rows), String(options.rows));
     });
   }

@@ -60,11 +60,16 @@ export function curvesAt(lens: Lens, picture: LensPicture, column: number): Curv
     }
     if (pins.length || rank || !on) continue;
     const last = picture.rows.length - 1;
-    picture.guesses(side, last, place).slice(0, PREVIEWED).forEach(({ id, string }, index) => {
-      const values = new Float32Array(picture.rows.length).map((_, row) => picture.guesses(side, row, place).find((guess) => guess.id === id)?.probability ?? NaN);
-      for (const value of values) if (value > high) high = value;
-      curves.push({ index, side, string, values });
-    });
+    picture
+      .guesses(side, last, place)
+      .slice(0, PREVIEWED)
+      .forEach(({ id, string }, index) => {
+        const values = new Float32Array(picture.rows.length).map(
+          (_, row) => picture.guesses(side, row, place).find((guess) => guess.id === id)?.probability ?? NaN,
+        );
+        for (const value of values) if (value > high) high = value;
+        curves.push({ index, side, string, values });
+      });
   }
   return { curves, preview: !pins.length && curves.length > 0, high: rank ? Math.max(1, high) : roundUp(high) };
 }
@@ -95,7 +100,11 @@ export class CurvesPanel {
     const { scope } = lens;
     const chart = makeSelect(
       scope,
-      { label: "curves", tip: "What the curves show: the probability that a row gives to a pinned token, or its rank among all tokens (0 is the most likely) on a logarithmic scale", shortcut: "r" },
+      {
+        label: "curves",
+        tip: "What the curves show: the probability that a row gives to a pinned token, or its rank among all tokens (0 is the most likely) on a logarithmic scale",
+        shortcut: "r",
+      },
       (value) => lens.setOptions({ chart: value as "probability" | "rank" }),
     );
     this.element = h(
@@ -107,7 +116,13 @@ export class CurvesPanel {
       this.#table.element,
     );
     scope.effect(() =>
-      chart.show([{ value: "probability", label: "probability" }, { value: "rank", label: "rank" }], lens.options.value.chart),
+      chart.show(
+        [
+          { value: "probability", label: "probability" },
+          { value: "rank", label: "rank" },
+        ],
+        lens.options.value.chart,
+      ),
     );
     scope.effect(() => this.#draw());
     scope.effect(() => this.#showTitle());
@@ -150,10 +165,14 @@ export class CurvesPanel {
     this.#note.textContent = !lens.columns.value.read[reading.column]
       ? `This position is ${whyUnread(lens)}.`
       : preview
-      ? `The model's first choices, where they are in a row's top ${picture.manifest.top_k}. Pinned tokens have whole curves.`
-      : curves.length
-        ? lens.sides.value.length > 1 ? "A drawn out, B dashed" : ""
-        : lens.pins.value.length ? "" : `Pin a token to see its ${rank ? "rank" : "probability"} at every layer.`;
+        ? `The model's first choices, where they are in a row's top ${picture.manifest.top_k}. Pinned tokens have whole curves.`
+        : curves.length
+          ? lens.sides.value.length > 1
+            ? "A drawn out, B dashed"
+            : ""
+          : lens.pins.value.length
+            ? ""
+            : `Pin a token to see its ${rank ? "rank" : "probability"} at every layer.`;
     const rows = picture.rows.length;
     const [right, bottom] = [width - EDGE.right, height - EDGE.bottom];
     const step = rows > 1 ? (right - EDGE.left - 8) / (rows - 1) : 0;
@@ -162,7 +181,9 @@ export class CurvesPanel {
     const y = (value: number): number => bottom - Math.max(0, Math.min(1, unit(value))) * (bottom - EDGE.top);
     this.#rows = { x, count: rows };
     const drawing = svg("svg", { width, height, viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true" });
-    drawing.append(...axes(picture, rank ? rankAxis(high) : probabilityAxis(high), { x, step, right, bottom, title: rank ? "rank" : "probability" }));
+    drawing.append(
+      ...axes(picture, rank ? rankAxis(high) : probabilityAxis(high), { x, step, right, bottom, title: rank ? "rank" : "probability" }),
+    );
     const held = lens.pointed.value.row ?? lens.locked.value.row;
     if (held !== null && held < rows) {
       const look = lens.pointed.value.row === null ? "miw-lens-line miw-lens-line-locked" : "miw-lens-line";
@@ -179,13 +200,19 @@ export class CurvesPanel {
     this.#tableTimer = window.setTimeout(() => {
       const names = curves.map(({ string, side }) => `${visible(string)}${this.#lens.sides.peek().length > 1 ? ` (${side})` : ""}`);
       const rows = picture.rows.map((row, at) => [row.label, ...curves.map(({ values }) => this.#say(values[at]!))]);
-      this.#table.show(`${this.#lens.options.peek().chart} of tokens over layers, ${cellName(this.#lens, { row: null, column })}`, ["layer", ...names], rows);
+      this.#table.show(
+        `${this.#lens.options.peek().chart} of tokens over layers, ${cellName(this.#lens, { row: null, column })}`,
+        ["layer", ...names],
+        rows,
+      );
     }, 250);
   }
 
   #say(value: number): string {
     if (value !== value) return "not known";
-    return this.#lens.options.peek().chart === "rank" ? rankText(value) : shown(value, this.#lens.picture.peek()?.precision("A", "target_probs") ?? "half");
+    return this.#lens.options.peek().chart === "rank"
+      ? rankText(value)
+      : shown(value, this.#lens.picture.peek()?.precision("A", "target_probs") ?? "half");
   }
 
   #rowAt(event: MouseEvent): number | null {
@@ -232,15 +259,31 @@ function axes(picture: LensPicture, marks: Mark[], { x, step, right, bottom, tit
   const last = picture.rows.length - 1;
   const { stream } = picture.rows[0]!;
   for (const row of thinned(0, picture.rows.length, step || 100, 20, [last])) {
-    parts.push(svg("text", { class: "miw-lens-tick", x: x(row), y: bottom + 13, "text-anchor": "middle" }, row === last && picture.rows[last]!.stream !== stream ? "out" : String(picture.rows[row]!.layer)));
+    parts.push(
+      svg(
+        "text",
+        { class: "miw-lens-tick", x: x(row), y: bottom + 13, "text-anchor": "middle" },
+        row === last && picture.rows[last]!.stream !== stream ? "out" : String(picture.rows[row]!.layer),
+      ),
+    );
   }
-  parts.push(svg("text", { class: "miw-lens-tick", x: (EDGE.left + right) / 2, y: bottom + 26, "text-anchor": "middle" }, `layer (${stream})`));
+  parts.push(
+    svg("text", { class: "miw-lens-tick", x: (EDGE.left + right) / 2, y: bottom + 26, "text-anchor": "middle" }, `layer (${stream})`),
+  );
   const middle = (EDGE.top + bottom) / 2;
-  parts.push(svg("text", { class: "miw-lens-tick", x: 0, y: 0, "text-anchor": "middle", transform: `translate(9 ${middle}) rotate(-90)` }, title));
+  parts.push(
+    svg("text", { class: "miw-lens-tick", x: 0, y: 0, "text-anchor": "middle", transform: `translate(9 ${middle}) rotate(-90)` }, title),
+  );
   return parts;
 }
 
-function drawn({ index, side, values }: Curve, x: (row: number) => number, y: (value: number) => number, step: number, preview: boolean): SVGElement[] {
+function drawn(
+  { index, side, values }: Curve,
+  x: (row: number) => number,
+  y: (value: number) => number,
+  step: number,
+  preview: boolean,
+): SVGElement[] {
   let path = "";
   let pen = false;
   values.forEach((value, row) => {

@@ -51,10 +51,19 @@ export function cellLines(lens: Lens, row: number, column: number): Node[] {
   const at = picture?.rows[row];
   if (!picture || !field || !at || column >= columns.count) return [];
   if (!columns.read[column]) {
-    return [h("span", {}, h("strong", {}, at.label), h("span", { class: "miw-faint" }, `  ${at.detail}`)), positionLine(columns, column), h("span", {}, whyUnread(lens))];
+    return [
+      h("span", {}, h("strong", {}, at.label), h("span", { class: "miw-faint" }, `  ${at.detail}`)),
+      positionLine(columns, column),
+      h("span", {}, whyUnread(lens)),
+    ];
   }
   const sides = lens.sides.peek();
-  const value = h("span", {}, h("span", { class: "miw-faint" }, `${field.title}  `), h("span", { class: "miw-tip-value" }, sayValue(field, row * field.columns + column)));
+  const value = h(
+    "span",
+    {},
+    h("span", { class: "miw-faint" }, `${field.title}  `),
+    h("span", { class: "miw-tip-value" }, sayValue(field, row * field.columns + column)),
+  );
   const facts = sides.map((side) => factsOf(lens, picture, columns, side, row, column));
   return [
     h("span", {}, h("strong", {}, at.label), h("span", { class: "miw-faint" }, `  ${at.detail}`)),
@@ -64,7 +73,13 @@ export function cellLines(lens: Lens, row: number, column: number): Node[] {
     h(
       "table",
       { class: "miw-lens-facts" },
-      h("tbody", {}, ...FACTS.filter((name) => facts.some((side) => side.has(name))).map((name) => h("tr", {}, h("th", { scope: "row" }, name), ...facts.map((side) => h("td", {}, side.get(name) ?? "–"))))),
+      h(
+        "tbody",
+        {},
+        ...FACTS.filter((name) => facts.some((side) => side.has(name))).map((name) =>
+          h("tr", {}, h("th", { scope: "row" }, name), ...facts.map((side) => h("td", {}, side.get(name) ?? "–"))),
+        ),
+      ),
     ),
   ];
 }
@@ -95,7 +110,14 @@ function positionLine(columns: Columns, column: number): HTMLElement {
 const FACTS = ["entropy", "KL to the model", "model's choice", "change (KL)", "what follows", "pinned"] as const;
 
 /** One side's numbers by name. */
-function factsOf(lens: Lens, picture: LensPicture, columns: Columns, side: Side, row: number, column: number): Map<(typeof FACTS)[number], Node | string> {
+function factsOf(
+  lens: Lens,
+  picture: LensPicture,
+  columns: Columns,
+  side: Side,
+  row: number,
+  column: number,
+): Map<(typeof FACTS)[number], Node | string> {
   const facts = new Map<(typeof FACTS)[number], Node | string>();
   const at = columns.at[side][column] ?? -1;
   if (at < 0) return facts;
@@ -107,7 +129,10 @@ function factsOf(lens: Lens, picture: LensPicture, columns: Columns, side: Side,
   facts.set("entropy", `${number("entropy")} nats`);
   if (row < last) {
     facts.set("KL to the model", `${number("kl")} nats`);
-    facts.set("model's choice", h("span", {}, token(picture.nameOf(picture.topId(side, last, at)), LONGEST), ` rank ${rank("final_rank")}`));
+    facts.set(
+      "model's choice",
+      h("span", {}, token(picture.nameOf(picture.topId(side, last, at)), LONGEST), ` rank ${rank("final_rank")}`),
+    );
   }
   if (row > 0) facts.set("change (KL)", `${number("change")} nats`);
   const next = picture.tokenAt(side, at, 1);
@@ -116,13 +141,29 @@ function factsOf(lens: Lens, picture: LensPicture, columns: Columns, side: Side,
   const pinned = picture.manifest.targets[target];
   if (pinned && lens.field.peek()?.measure.startsWith("target_")) {
     const [probs, ranks] = [picture.target(side, "probs", target), picture.target(side, "ranks", target)];
-    facts.set("pinned", h("span", {}, token(pinned.string, LONGEST), ` ${shown(probs?.[cell] ?? NaN, picture.precision(side, "target_probs"))}, rank ${rankText(ranks?.[cell] ?? -1)}`));
+    facts.set(
+      "pinned",
+      h(
+        "span",
+        {},
+        token(pinned.string, LONGEST),
+        ` ${shown(probs?.[cell] ?? NaN, picture.precision(side, "target_probs"))}, rank ${rankText(ranks?.[cell] ?? -1)}`,
+      ),
+    );
   }
   return facts;
 }
 
 /** One side's likeliest tokens. */
-function guessesOf(lens: Lens, picture: LensPicture, columns: Columns, side: Side, row: number, column: number, named: boolean): HTMLElement {
+function guessesOf(
+  lens: Lens,
+  picture: LensPicture,
+  columns: Columns,
+  side: Side,
+  row: number,
+  column: number,
+  named: boolean,
+): HTMLElement {
   const at = columns.at[side][column] ?? -1;
   if (at < 0) return h("div", { class: "miw-faint" }, `${side}: no such position`);
   return h(
@@ -130,7 +171,9 @@ function guessesOf(lens: Lens, picture: LensPicture, columns: Columns, side: Sid
     { class: "miw-lens-side" },
     named ? h("strong", {}, side) : null,
     guessTable(picture.guesses(side, row, at)),
-    picture.hasRow(side, row) ? null : h("div", { class: "miw-faint" }, lens.canCompute.peek() ? "the others are on their way" : "only the first was kept"),
+    picture.hasRow(side, row)
+      ? null
+      : h("div", { class: "miw-faint" }, lens.canCompute.peek() ? "the others are on their way" : "only the first was kept"),
   );
 }
 
@@ -138,7 +181,13 @@ function guessTable(guesses: Guess[]): HTMLElement {
   const rows = guesses.map(({ string, probability }) => {
     const bar = h("span", { class: "miw-lens-bar" });
     bar.style.width = `${Math.round(probability * 1000) / 10}%`;
-    return h("tr", {}, h("th", { scope: "row" }, token(string, LONGEST)), h("td", { class: "miw-lens-bars" }, bar), h("td", {}, percent(probability)));
+    return h(
+      "tr",
+      {},
+      h("th", { scope: "row" }, token(string, LONGEST)),
+      h("td", { class: "miw-lens-bars" }, bar),
+      h("td", {}, percent(probability)),
+    );
   });
   return h("table", { class: "miw-lens-guesses" }, h("tbody", {}, ...rows));
 }

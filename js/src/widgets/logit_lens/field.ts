@@ -143,7 +143,14 @@ export function fieldOf(picture: LensPicture, show: Show, options: LensOptions, 
     scaleText: rank ? RANK_SCALE : kind.scale === "sqrt" ? "square root" : "linear",
     none,
     missing: holes(values, mask),
-    precision: measure === "probability" ? picture.precision("A", "top_probs") : measure === "target_probability" ? picture.precision("A", "target_probs") : rank ? "exact" : picture.precision("A", measure as Quantity),
+    precision:
+      measure === "probability"
+        ? picture.precision("A", "top_probs")
+        : measure === "target_probability"
+          ? picture.precision("A", "target_probs")
+          : rank
+            ? "exact"
+            : picture.precision("A", measure as Quantity),
     rank,
   };
 }
@@ -155,7 +162,10 @@ function valueMarks(mapping: Mapping): Mark[] {
 /** 0, 1, 10, 100 … and the largest, as far as they do not touch. */
 export function rankMarks(largest: number): Mark[] {
   const end = rankPlace(Math.max(1, largest));
-  const marks = [{ unit: 0, text: "0" }, { unit: 1, text: brief(Math.max(1, largest)) }];
+  const marks = [
+    { unit: 0, text: "0" },
+    { unit: 1, text: brief(Math.max(1, largest)) },
+  ];
   for (let rank = 1; rank < largest; rank *= 10) {
     const unit = rankPlace(rank) / end;
     if (marks.every((mark) => Math.abs(mark.unit - unit) >= APART)) marks.push({ unit, text: brief(rank) });

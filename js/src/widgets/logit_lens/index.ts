@@ -28,73 +28,78 @@ const TIGHT = 760;
 /** The least height of that panel, where it stands under a table of few rows. */
 const UNDER = 196;
 
-export default framed<LensState>("logit_lens", (frame) => {
-  const { scope, root, ink, tooltip, announcer } = frame;
-  const lens = new Lens(frame.source, frame.theme, scope);
-  const prompts = new Prompts(lens, { compare: true, width: frame.width, caption: () => caption(lens) });
-  const help = new KeyHelp(scope, KEYS);
-  let under: { row: number | null; column: number | null; x: number; y: number } | null = null;
-  const table = new LensTable(lens, ink, {
-    point(cell, event) {
-      lens.point(cell ?? { row: null, column: null });
-      under = cell && { ...cell, x: event.clientX, y: event.clientY };
-      showTooltip();
-    },
-  });
-  const showTooltip = (): void => {
-    if (!under) return tooltip.hide();
-    const { row, column, x, y } = under;
-    const lines = row !== null && column !== null ? cellLines(lens, row, column) : column !== null ? columnLines(lens, column) : rowLines(lens, row!);
-    tooltip.show(lines, x, y);
-  };
-  const toolbar = new Toolbar(lens, table, help.button);
-  const legend = new Legend();
-  const bold = h("div", { class: "miw-lens-key" }, h("strong", {}, "bold"), ": what follows");
-  legend.element.append(bold);
-  const unreadText = h("span");
-  const unread = h("div", { class: "miw-swatch-row" }, h("span", { class: "miw-swatch miw-lens-unread" }), unreadText);
-  const curves = new CurvesPanel(lens, tooltip);
-  const pins = new PinsPanel(lens);
-  const loader = new Loader(lens, table.rowsInSight);
-  followSight(lens, table.columnsInSight);
-  const rows = new HiddenTable();
-  const panel = h("div", { class: "miw-lens-panel" }, curves.element, pins.element);
-  frame.hold(lens, {
-    above: [prompts.element, toolbar.element],
-    body: [h("div", { class: "miw-lens-main" }, table.element, legend.element), panel, rows.element],
-    popovers: [help.popover, prompts.popover],
-  });
-  handleKeys({ lens, prompts, toolbar, help, table, pins, tooltip, root, announcer });
-  scope.listen(table.element, "focusout", () => {
-    if (!under) lens.point({ row: null, column: null });
-  });
-  scope.effect(() => {
-    const field = lens.field.value;
-    if (!field) return;
-    bold.hidden = field.show === "difference" || !table.layout.value.text;
-    legend.show({
-      mapping: field.mapping,
-      unit: field.title,
-      masked: field.none !== "",
-      maskedText: field.none,
-      missing: field.missing,
-      clipped: 0,
-      scaleText: field.scaleText,
-      marks: field.marks,
-      extra: field.read.every(Boolean) ? [] : [unread, h("div", { class: "miw-lens-progress" }, lens.picture.value?.unfinished ?? "")],
+export default framed<LensState>(
+  "logit_lens",
+  (frame) => {
+    const { scope, root, ink, tooltip, announcer } = frame;
+    const lens = new Lens(frame.source, frame.theme, scope);
+    const prompts = new Prompts(lens, { compare: true, width: frame.width, caption: () => caption(lens) });
+    const help = new KeyHelp(scope, KEYS);
+    let under: { row: number | null; column: number | null; x: number; y: number } | null = null;
+    const table = new LensTable(lens, ink, {
+      point(cell, event) {
+        lens.point(cell ?? { row: null, column: null });
+        under = cell && { ...cell, x: event.clientX, y: event.clientY };
+        showTooltip();
+      },
     });
-    unreadText.textContent = lens.filling.value ? "not read yet" : "not read";
-  });
-  // What has just arrived is shown under a pointer that rests.
-  scope.effect(() => {
-    void lens.arrived.value;
-    void lens.field.value;
-    if (under) showTooltip();
-  });
-  listRows(lens, rows);
-  fitParts(frame, lens, table, curves);
-  frame.announce(lens, loader.complete, table.drawn);
-}, TIGHT);
+    const showTooltip = (): void => {
+      if (!under) return tooltip.hide();
+      const { row, column, x, y } = under;
+      const lines =
+        row !== null && column !== null ? cellLines(lens, row, column) : column !== null ? columnLines(lens, column) : rowLines(lens, row!);
+      tooltip.show(lines, x, y);
+    };
+    const toolbar = new Toolbar(lens, table, help.button);
+    const legend = new Legend();
+    const bold = h("div", { class: "miw-lens-key" }, h("strong", {}, "bold"), ": what follows");
+    legend.element.append(bold);
+    const unreadText = h("span");
+    const unread = h("div", { class: "miw-swatch-row" }, h("span", { class: "miw-swatch miw-lens-unread" }), unreadText);
+    const curves = new CurvesPanel(lens, tooltip);
+    const pins = new PinsPanel(lens);
+    const loader = new Loader(lens, table.rowsInSight);
+    followSight(lens, table.columnsInSight);
+    const rows = new HiddenTable();
+    const panel = h("div", { class: "miw-lens-panel" }, curves.element, pins.element);
+    frame.hold(lens, {
+      above: [prompts.element, toolbar.element],
+      body: [h("div", { class: "miw-lens-main" }, table.element, legend.element), panel, rows.element],
+      popovers: [help.popover, prompts.popover],
+    });
+    handleKeys({ lens, prompts, toolbar, help, table, pins, tooltip, root, announcer });
+    scope.listen(table.element, "focusout", () => {
+      if (!under) lens.point({ row: null, column: null });
+    });
+    scope.effect(() => {
+      const field = lens.field.value;
+      if (!field) return;
+      bold.hidden = field.show === "difference" || !table.layout.value.text;
+      legend.show({
+        mapping: field.mapping,
+        unit: field.title,
+        masked: field.none !== "",
+        maskedText: field.none,
+        missing: field.missing,
+        clipped: 0,
+        scaleText: field.scaleText,
+        marks: field.marks,
+        extra: field.read.every(Boolean) ? [] : [unread, h("div", { class: "miw-lens-progress" }, lens.picture.value?.unfinished ?? "")],
+      });
+      unreadText.textContent = lens.filling.value ? "not read yet" : "not read";
+    });
+    // What has just arrived is shown under a pointer that rests.
+    scope.effect(() => {
+      void lens.arrived.value;
+      void lens.field.value;
+      if (under) showTooltip();
+    });
+    listRows(lens, rows);
+    fitParts(frame, lens, table, curves);
+    frame.announce(lens, loader.complete, table.drawn);
+  },
+  TIGHT,
+);
 
 /** How wide the table is, and what is left beside it. */
 function fitParts(frame: Frame<LensState>, lens: Lens, table: LensTable, curves: CurvesPanel): void {
@@ -121,7 +126,10 @@ function fitParts(frame: Frame<LensState>, lens: Lens, table: LensTable, curves:
     }
     // A wider table would only push the legend away from it.
     table.element.style.maxWidth = `${Math.ceil(table.idealWidth())}px`;
-    for (const [size, element] of [[table.size, table.element], [curves.size, curves.plot]] as const) {
+    for (const [size, element] of [
+      [table.size, table.element],
+      [curves.size, curves.plot],
+    ] as const) {
       // Of its place, not of what scroll bars leave: those follow from the drawing.
       const [wide, high] = [element.offsetWidth, element.offsetHeight];
       const held = size.peek();

@@ -45,7 +45,17 @@ const ARROWS: Record<string, [across: number, up: number]> = {
   Home: [-Infinity, 0],
   End: [Infinity, 0],
 };
-const CYCLES: Record<string, Cycled> = { s: "stream", l: "lens", v: "versus", c: "color", t: "target", p: "palette", g: "stride", r: "chart", x: "show" };
+const CYCLES: Record<string, Cycled> = {
+  s: "stream",
+  l: "lens",
+  v: "versus",
+  c: "color",
+  t: "target",
+  p: "palette",
+  g: "stride",
+  r: "chart",
+  x: "show",
+};
 const ZOOM = 1.25;
 
 export function handleKeys(parts: Parts): void {
@@ -92,7 +102,10 @@ function tableKey(parts: Parts, key: string): boolean {
     if (pinned >= 0) lens.unpin(pinned);
     else if (id >= 0) lens.pin(id);
     const count = lens.options.peek().targets.length;
-    return say(parts, `${visible(picture.nameOf(id))} ${pinned >= 0 ? "is taken off" : `is ${count > before ? "" : "not "}pinned`}, ${count} of ${MAX_PINS}`);
+    return say(
+      parts,
+      `${visible(picture.nameOf(id))} ${pinned >= 0 ? "is taken off" : `is ${count > before ? "" : "not "}pinned`}, ${count} of ${MAX_PINS}`,
+    );
   }
   return false;
 }
@@ -109,8 +122,7 @@ function anywhere(parts: Parts, key: string): boolean {
   else if (key === "i") {
     const why = parts.pins.focus();
     if (why) say(parts, why);
-  }
-  else if (key === "a" || key === "b" || key === "d") {
+  } else if (key === "a" || key === "b" || key === "d") {
     if (comparing) lens.setOptions({ show: key === "a" ? "A" : key === "b" ? "B" : "difference" });
   } else if (key === "?") parts.help.toggle();
   else if (key === "Escape") release(parts);

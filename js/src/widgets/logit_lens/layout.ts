@@ -87,7 +87,12 @@ export function rowTop(layout: Layout, row: number, scroll: { y: number }): numb
 }
 
 /** What lies at a point of the window on the table: a cell, a row's or a column's label, or null. */
-export function placeAt(layout: Layout, x: number, y: number, scroll: { x: number; y: number }): { row: number | null; column: number | null } | null {
+export function placeAt(
+  layout: Layout,
+  x: number,
+  y: number,
+  scroll: { x: number; y: number },
+): { row: number | null; column: number | null } | null {
   const { cell, row, left, top, rows, columns } = layout;
   if (!cell || x < 0 || y < 0) return null;
   const column = x < left ? null : Math.floor((x - left + scroll.x) / cell);

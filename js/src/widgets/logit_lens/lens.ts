@@ -59,11 +59,7 @@ export class Lens extends Linked<LensState, LensOptions, LensPicture> {
     readonly theme: Readable<Theme>,
     scope: Scope,
   ) {
-    super(source, scope, {
-      defaults: DEFAULTS,
-      height: 480,
-      computed: ["stream", "lens", "versus", "targets", "stride", "first", "last"],
-    });
+    super(source, scope, { defaults: DEFAULTS, height: 480, computed: ["stream", "lens", "versus", "targets", "stride", "first", "last"] });
     this.begin(["picture", "focus", "store", "refused"]);
   }
 

@@ -211,7 +211,8 @@ export class LensPicture {
       const read = this.#readAlong(side as Side);
       // Rows of another stage of the reading are of no use.
       if (positions !== (read ?? { length: this.width(side as Side) }).length) continue;
-      const whole = (values: Float32Array, none: number): Float32Array => (read ? spread(values, 1, read, this.width(side as Side), k, none) : values);
+      const whole = (values: Float32Array, none: number): Float32Array =>
+        read ? spread(values, 1, read, this.width(side as Side), k, none) : values;
       this.#fetched.set(`${side}/${row}`, { ids: whole(decode(block), -1), probs: whole(decode(probs), NaN), k });
       fed = true;
     }
@@ -299,16 +300,22 @@ function makeColumns(manifest: LensManifest, show: Show): Columns {
     return picked(manifest, makePositions(tokens), positions, every(positions), b);
   }
   const axes = { A: positions, B: compare.positions };
-  const table = {
-    tokens: compare.tokens,
-    pairs: compare.pairs.map(([a = -1, b = -1]) => [axes.A[a] ?? -1, axes.B[b] ?? -1]),
-  };
+  const table = { tokens: compare.tokens, pairs: compare.pairs.map(([a = -1, b = -1]) => [axes.A[a] ?? -1, axes.B[b] ?? -1]) };
   if (show === "B") return picked(manifest, makePositions(tokens, table, "B"), axes.B, none(axes.B.length), every(axes.B));
   const both = makePositions(tokens, table, "difference");
   const [a, b] = [0, 1].map((side) => compare.pairs.map((pair) => pair[side] ?? -1));
-  const columns = picked(manifest, both, table.pairs.map((_, at) => at), a!, b!);
+  const columns = picked(
+    manifest,
+    both,
+    table.pairs.map((_, at) => at),
+    a!,
+    b!,
+  );
   const number = (position: number): string => (position < 0 ? "–" : String(position));
-  return { ...columns, numbers: table.pairs.map(([own = -1, other = -1]) => (own === other ? number(own) : `${number(own)}|${number(other)}`)) };
+  return {
+    ...columns,
+    numbers: table.pairs.map(([own = -1, other = -1]) => (own === other ? number(own) : `${number(own)}|${number(other)}`)),
+  };
 }
 
 /** The positions `kept`, in their order. */

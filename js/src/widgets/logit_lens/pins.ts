@@ -10,15 +10,32 @@ import { rankText } from "./field";
 import { MAX_PINS, type Lens, type Pin } from "./lens";
 import { swatch } from "./svg";
 
-const INPUT_TIP = "Pin a token to follow it over the layers. Spaces count: most words in a text begin with one, “ Paris” and “Paris” are two tokens.  [i]";
+const INPUT_TIP =
+  "Pin a token to follow it over the layers. Spaces count: most words in a text begin with one, “ Paris” and “Paris” are two tokens.  [i]";
 
 export class PinsPanel {
   readonly #list = h("div", { class: "miw-lens-pins", role: "group", "aria-label": "pinned tokens" });
   readonly #chipsTitle = h("div", { class: "miw-faint" });
   readonly #chips = h("div", { class: "miw-lens-chips", role: "group", "aria-label": "likeliest tokens of the locked cell" });
-  readonly #input = h("input", { class: "miw-lens-input", type: "text", "aria-label": "pin a token", placeholder: "type a token to pin", "data-tip": INPUT_TIP, spellcheck: "false", autocomplete: "off" });
+  readonly #input = h("input", {
+    class: "miw-lens-input",
+    type: "text",
+    "aria-label": "pin a token",
+    placeholder: "type a token to pin",
+    "data-tip": INPUT_TIP,
+    spellcheck: "false",
+    autocomplete: "off",
+  });
   readonly #refused = h("div", { class: "miw-lens-refused", role: "alert", hidden: true });
-  readonly element = h("section", { class: "miw-lens-pick", "aria-label": "pins" }, this.#list, this.#input, this.#refused, this.#chipsTitle, this.#chips);
+  readonly element = h(
+    "section",
+    { class: "miw-lens-pick", "aria-label": "pins" },
+    this.#list,
+    this.#input,
+    this.#refused,
+    this.#chipsTitle,
+    this.#chips,
+  );
   #lens: Lens;
 
   constructor(lens: Lens) {
@@ -64,19 +81,40 @@ export class PinsPanel {
       const chosen = pin.target === target && color.startsWith("target_");
       const name = h(
         "button",
-        { type: "button", class: "miw-lens-pin-name", disabled: pin.target < 0, "aria-pressed": String(chosen), "aria-label": `colour by ${visible(pin.string)}${pin.target < 0 ? "" : `: ${this.#valueOf(pin)}`}`, "data-tip": "Colour the table by this token" },
+        {
+          type: "button",
+          class: "miw-lens-pin-name",
+          disabled: pin.target < 0,
+          "aria-pressed": String(chosen),
+          "aria-label": `colour by ${visible(pin.string)}${pin.target < 0 ? "" : `: ${this.#valueOf(pin)}`}`,
+          "data-tip": "Colour the table by this token",
+        },
         pin.target < 0 ? null : swatch(pin.target),
         token(pin.string, 18),
         h("span", { class: "miw-lens-pin-value" }, pin.target < 0 ? "…" : this.#valueOf(pin)),
       );
-      name.addEventListener("click", () => lens.setOptions({ target: pin.target, color: chosen ? "probability" : color === "target_rank" ? color : "target_probability" }));
-      const off = h("button", { type: "button", class: "miw-lens-unpin", disabled: !live, "aria-label": `unpin ${visible(pin.string)}`, "data-tip": "Take this token off the chart" }, "×");
+      name.addEventListener("click", () =>
+        lens.setOptions({ target: pin.target, color: chosen ? "probability" : color === "target_rank" ? color : "target_probability" }),
+      );
+      const off = h(
+        "button",
+        {
+          type: "button",
+          class: "miw-lens-unpin",
+          disabled: !live,
+          "aria-label": `unpin ${visible(pin.string)}`,
+          "data-tip": "Take this token off the chart",
+        },
+        "×",
+      );
       off.addEventListener("click", () => lens.unpin(at));
       return h("span", { class: "miw-lens-pin" }, name, off);
     };
     // A word without a token is on its way while the kernel computes, and else was refused.
     const coming = lens.status.value.state === "computing";
-    const shown = lens.pins.value.map((pin, at) => [pin, at] as const).filter(([pin]) => pin.target >= 0 || (coming && pin.given !== lens.refused.value?.text));
+    const shown = lens.pins.value
+      .map((pin, at) => [pin, at] as const)
+      .filter(([pin]) => pin.target >= 0 || (coming && pin.given !== lens.refused.value?.text));
     this.#list.replaceChildren(...shown.map(([pin, at]) => entry(pin, at)));
     this.#list.hidden = !this.#list.childElementCount;
   }
@@ -92,7 +130,8 @@ export class PinsPanel {
     if (!read[reading.column]) return "…";
     const values = lens.sides.value.map((side) => {
       const place = at[side][reading.column] ?? -1;
-      const value = place < 0 ? NaN : (picture.target(side, rank ? "ranks" : "probs", pin.target)?.[reading.row * picture.width(side) + place] ?? NaN);
+      const value =
+        place < 0 ? NaN : (picture.target(side, rank ? "ranks" : "probs", pin.target)?.[reading.row * picture.width(side) + place] ?? NaN);
       return value !== value ? "–" : rank ? `#${rankText(value)}` : percent(value);
     });
     return values.join(" | ");
@@ -108,14 +147,27 @@ export class PinsPanel {
     const guesses = picture && cell ? picture.guesses(side, cell.row, at) : [];
     const why = this.#why();
     if (cell && !lens.columns.value.read[cell.column]) this.#chipsTitle.textContent = `${cellName(lens, cell)}: ${whyUnread(lens)}`;
-    else this.#chipsTitle.textContent = cell && guesses.length ? `top ${guesses.length}${lens.sides.value.length > 1 ? ` of ${side}` : ""} at ${cellName(lens, cell)}${why ? "" : "; click to pin"}` : "";
+    else
+      this.#chipsTitle.textContent =
+        cell && guesses.length
+          ? `top ${guesses.length}${lens.sides.value.length > 1 ? ` of ${side}` : ""} at ${cellName(lens, cell)}${why ? "" : "; click to pin"}`
+          : "";
     this.#chips.replaceChildren(
       ...guesses.map(({ id, string, probability }) => {
-        const pinned = lens.pins.value.findIndex((pin) => pin.given === id || (pin.target >= 0 && picture!.manifest.targets[pin.target]!.id === id));
+        const pinned = lens.pins.value.findIndex(
+          (pin) => pin.given === id || (pin.target >= 0 && picture!.manifest.targets[pin.target]!.id === id),
+        );
         const tip = pinned >= 0 ? "Pinned; click to take it off the chart" : why || `Follow this token over the layers (id ${id})`;
         const chip = h(
           "button",
-          { type: "button", class: "miw-lens-chip", "aria-pressed": String(pinned >= 0), "aria-label": `pin ${visible(string)}, probability ${percent(probability)}`, disabled: !lens.canCompute.value || (pinned < 0 && why !== ""), "data-tip": tip },
+          {
+            type: "button",
+            class: "miw-lens-chip",
+            "aria-pressed": String(pinned >= 0),
+            "aria-label": `pin ${visible(string)}, probability ${percent(probability)}`,
+            disabled: !lens.canCompute.value || (pinned < 0 && why !== ""),
+            "data-tip": tip,
+          },
           token(string, 16),
           h("span", { class: "miw-faint" }, percent(probability)),
         );
@@ -131,7 +183,11 @@ export class PinsPanel {
     this.#refused.hidden = !refused;
     if (!refused) return this.#refused.replaceChildren();
     const offers = refused.offers.map(({ id, string }) => {
-      const chip = h("button", { type: "button", class: "miw-lens-chip", disabled: !lens.canCompute.value, "data-tip": `Pin this token instead (id ${id})` }, token(string, 16));
+      const chip = h(
+        "button",
+        { type: "button", class: "miw-lens-chip", disabled: !lens.canCompute.value, "data-tip": `Pin this token instead (id ${id})` },
+        token(string, 16),
+      );
       chip.addEventListener("click", () => lens.pin(id));
       return chip;
     });
@@ -140,7 +196,14 @@ export class PinsPanel {
     const pieces = refused.pieces.flatMap((piece, at) => [at ? " + " : "", token(piece, 16)]);
     const text = clipped(visible(refused.text), 30);
     this.#refused.replaceChildren(
-      h("div", {}, h("code", {}, h("bdi", {}, text)), refused.pieces.length > 1 ? ` is ${refused.pieces.length} tokens: ` : " is no token of this model. ", ...(refused.pieces.length > 1 ? pieces : []), close),
+      h(
+        "div",
+        {},
+        h("code", {}, h("bdi", {}, text)),
+        refused.pieces.length > 1 ? ` is ${refused.pieces.length} tokens: ` : " is no token of this model. ",
+        ...(refused.pieces.length > 1 ? pieces : []),
+        close,
+      ),
       offers.length ? h("div", { class: "miw-lens-chips" }, h("span", { class: "miw-faint" }, "single tokens near it:"), ...offers) : "",
     );
   }

@@ -266,7 +266,8 @@ export class LensTable {
       }
     }
     if (layout.row >= GAPS) {
-      for (let row = firstRow; row < lastRow; row++) context.fillRect(left, rowTop(layout, row, scroll) + layout.row - 1, across * layout.cell, 1);
+      for (let row = firstRow; row < lastRow; row++)
+        context.fillRect(left, rowTop(layout, row, scroll) + layout.row - 1, across * layout.cell, 1);
     }
   }
 
@@ -313,7 +314,7 @@ export class LensTable {
   /** One token where A and B agree; else "A→B", under each other where there is room for two lines. */
   #writePair(pen: Pen, a: string | null, b: string | null, x: number, [first, second]: number[], room: number): void {
     if (a === b || b === null || a === null) {
-      pen.write((a ?? b) ?? "", x, first!, room);
+      pen.write(a ?? b ?? "", x, first!, room);
       return;
     }
     if (first !== second) {
@@ -371,7 +372,8 @@ export class LensTable {
     const style = (column: number, size: number, font: string): void => {
       const chosen = column === pointed || column === locked;
       context.font = `${chosen ? "600 " : ""}${size}px ${font}`;
-      context.fillStyle = column === locked ? ink.accent : column === pointed || column === linked ? ink.ink : columns.special[column] ? ink.faint : ink.ink;
+      context.fillStyle =
+        column === locked ? ink.accent : column === pointed || column === linked ? ink.ink : columns.special[column] ? ink.faint : ink.ink;
     };
     if (layout.text) {
       for (let column = sight.firstColumn; column < sight.lastColumn; column++) {
@@ -415,7 +417,10 @@ export class LensTable {
     const always = [pointed, locked, linked].filter((row): row is number => row !== null);
     // Thinned from the last row on, which is the model's own output and always named.
     const last = layout.rows - 1;
-    for (const at of thinned(last - sight.lastRow + 1, last - sight.firstRow + 1, layout.row, LABEL_ROOM, [0, ...always.map((row) => last - row)])) {
+    for (const at of thinned(last - sight.lastRow + 1, last - sight.firstRow + 1, layout.row, LABEL_ROOM, [
+      0,
+      ...always.map((row) => last - row),
+    ])) {
       const row = last - at;
       context.font = `${row === pointed || row === locked ? "600 " : ""}${LABEL}px ${ink.font}`;
       context.fillStyle = row === locked ? ink.accent : row === pointed || row === linked || row === last ? ink.ink : ink.faint;

@@ -77,7 +77,12 @@ export class Toolbar {
     if (!live && ["stream", "lens", "versus", "stride"].includes(name)) return;
     switch (name) {
       case "stream":
-        return lens.setOptions({ stream: next(STREAMS.filter((stream) => !this.#whyNot(stream)), options.stream) });
+        return lens.setOptions({
+          stream: next(
+            STREAMS.filter((stream) => !this.#whyNot(stream)),
+            options.stream,
+          ),
+        });
       case "lens":
         return this.#setLens(next(had(LENSES), options.lens));
       case "versus":
@@ -121,8 +126,10 @@ export class Toolbar {
   #build(table: LensTable, help: HTMLElement): void {
     const lens = this.#lens;
     const { scope } = lens;
-    const set = <Name extends keyof LensOptions>(name: Name) => (value: string): void =>
-      lens.setOptions({ [name]: value } as unknown as Partial<LensOptions>);
+    const set =
+      <Name extends keyof LensOptions>(name: Name) =>
+      (value: string): void =>
+        lens.setOptions({ [name]: value } as unknown as Partial<LensOptions>);
     const stream = makeSelect(scope, { label: "stream", tip: STREAM_TIP, shortcut: "s" }, set("stream"));
     const kind = makeSelect(scope, { label: "lens", tip: LENS_TIP, shortcut: "l" }, (value) => this.#setLens(value as LensName));
     const versus = makeSelect(
@@ -130,12 +137,46 @@ export class Toolbar {
       { label: "versus", tip: "A second lens on the same prompt, as side B. For a second prompt use “+ compare” above", shortcut: "v" },
       (value) => this.#setVersus((value || null) as LensName | null),
     );
-    const show = makeSelect(scope, { label: "show", tip: "Side A, side B, or their difference: the top tokens of both where they differ, coloured by KL(A ‖ B) or by a pinned token's A − B", shortcut: "x" }, set("show"));
+    const show = makeSelect(
+      scope,
+      {
+        label: "show",
+        tip: "Side A, side B, or their difference: the top tokens of both where they differ, coloured by KL(A ‖ B) or by a pinned token's A − B",
+        shortcut: "x",
+      },
+      set("show"),
+    );
     const color = makeSelect(scope, { label: "colour", tip: "", shortcut: "c" }, set("color"));
-    const target = makeSelect(scope, { label: "of", tip: "Which pinned token colours the table", shortcut: "t" }, (value) => lens.setOptions({ target: Number(value) }));
-    const stride = makeSelect(scope, { label: "layers", tip: "Every so many layers, counted from the last: large models are read faster by every second or fourth", shortcut: "g" }, (value) => lens.setOptions({ stride: Number(value) }));
-    const palette = makeSelect(scope, { label: "palette", tip: "Colours, even in lightness and safe for colour-blind readers; differences of probabilities always use blue and orange", shortcut: "p" }, set("palette"));
-    const width = makeSlider(scope, { label: "cell width", tip: "Width of the cells: narrow ones show colours alone, for long prompts; 0 fits them again", shortcut: "+ −" }, (value) => table.zoom(Math.round(2 ** value)));
+    const target = makeSelect(scope, { label: "of", tip: "Which pinned token colours the table", shortcut: "t" }, (value) =>
+      lens.setOptions({ target: Number(value) }),
+    );
+    const stride = makeSelect(
+      scope,
+      {
+        label: "layers",
+        tip: "Every so many layers, counted from the last: large models are read faster by every second or fourth",
+        shortcut: "g",
+      },
+      (value) => lens.setOptions({ stride: Number(value) }),
+    );
+    const palette = makeSelect(
+      scope,
+      {
+        label: "palette",
+        tip: "Colours, even in lightness and safe for colour-blind readers; differences of probabilities always use blue and orange",
+        shortcut: "p",
+      },
+      set("palette"),
+    );
+    const width = makeSlider(
+      scope,
+      {
+        label: "cell width",
+        tip: "Width of the cells: narrow ones show colours alone, for long prompts; 0 fits them again",
+        shortcut: "+ −",
+      },
+      (value) => table.zoom(Math.round(2 ** value)),
+    );
     const range = this.#range();
     this.element.append(
       ...[stream, kind, versus, show].map((control) => control.element),
@@ -158,7 +199,11 @@ export class Toolbar {
         options.stream,
         live ? { tip: `${STREAM_TIP} Now: ${STREAM_NAMES[options.stream].long}.` } : off,
       );
-      const lensChoice = (value: LensName): Choice => ({ value, label: given.includes(value) ? value : `${value} (none given)`, disabled: !given.includes(value) });
+      const lensChoice = (value: LensName): Choice => ({
+        value,
+        label: given.includes(value) ? value : `${value} (none given)`,
+        disabled: !given.includes(value),
+      });
       const howTo = LENSES.filter((value) => !given.includes(value)).map((value) => MISSING_LENS[value]);
       kind.show(LENSES.map(lensChoice), options.lens, live ? { tip: [LENS_TIP, ...howTo].join(" ") } : off);
       const twoPrompts = lens.compare.value !== null || manifest?.compare?.what === "prompt";
@@ -169,29 +214,60 @@ export class Toolbar {
       });
       const shown = lens.show.value;
       const names = manifest?.compare?.what === "lens" ? [` ${manifest.lens}`, ` ${manifest.compare.lens}`] : ["", ""];
-      show.show([{ value: "A", label: `A${names[0]}` }, { value: "B", label: `B${names[1]}` }, { value: "difference", label: "difference" }], shown);
+      show.show(
+        [
+          { value: "A", label: `A${names[0]}` },
+          { value: "B", label: `B${names[1]}` },
+          { value: "difference", label: "difference" },
+        ],
+        shown,
+      );
       show.element.hidden = !manifest?.compare;
       const pins = manifest?.targets ?? [];
       const measure = possible(options.color, shown, pins.length);
-      const colors = shown === "difference"
-        ? [{ value: "kl", label: "KL(A ‖ B)" }, { value: "target_probability", label: "pinned: A − B", disabled: !pins.length }]
-        : COLORS.map((choice) => ({ ...choice, disabled: choice.value.startsWith("target_") && !pins.length }));
+      const colors =
+        shown === "difference"
+          ? [
+              { value: "kl", label: "KL(A ‖ B)" },
+              { value: "target_probability", label: "pinned: A − B", disabled: !pins.length },
+            ]
+          : COLORS.map((choice) => ({ ...choice, disabled: choice.value.startsWith("target_") && !pins.length }));
       const without = pins.length ? "" : ". Pin a token to colour by it";
-      color.show(colors, measure, { tip: (shown === "difference" && measure === "kl" ? "How far B is from A in each cell: KL(A ‖ B) in nats" : COLOR_TIPS[measure]) + without });
-      target.show(pins.map(({ string }, at) => ({ value: String(at), label: clipped(visible(string), 16) })), String(Math.min(options.target, pins.length - 1)));
+      color.show(colors, measure, {
+        tip:
+          (shown === "difference" && measure === "kl" ? "How far B is from A in each cell: KL(A ‖ B) in nats" : COLOR_TIPS[measure]) +
+          without,
+      });
+      target.show(
+        pins.map(({ string }, at) => ({ value: String(at), label: clipped(visible(string), 16) })),
+        String(Math.min(options.target, pins.length - 1)),
+      );
       target.element.hidden = !measure.startsWith("target_");
       const menu = strides(manifest?.n_layers ?? 1);
       stride.show(
-        (menu.includes(options.stride) ? menu : [...menu, options.stride]).map((value) => ({ value: String(value), label: value === 1 ? "all" : `every ${ordinal(value)}` })),
+        (menu.includes(options.stride) ? menu : [...menu, options.stride]).map((value) => ({
+          value: String(value),
+          label: value === 1 ? "all" : `every ${ordinal(value)}`,
+        })),
         String(options.stride),
         off,
       );
       stride.element.hidden = menu.length < 2 && options.stride === 1;
-      palette.show(["blue", "amber", "grey"].map((value) => ({ value, label: value })), options.palette, { disabled: shown === "difference" && measure !== "kl" });
+      palette.show(
+        ["blue", "amber", "grey"].map((value) => ({ value, label: value })),
+        options.palette,
+        { disabled: shown === "difference" && measure !== "kl" },
+      );
       range.show(options, manifest?.tokens.strings.length ?? 0, live);
       const { cell, columns } = table.layout.value;
       // Twice as wide is one step, wherever the slider stands.
-      width.show({ low: Math.log2(SLIDER.low), high: Math.log2(SLIDER.high), value: Math.log2(cell || 1), text: `cells ${cell < 10 ? Number(cell.toPrecision(2)) : Math.round(cell)} px`, hidden: !columns });
+      width.show({
+        low: Math.log2(SLIDER.low),
+        high: Math.log2(SLIDER.high),
+        value: Math.log2(cell || 1),
+        text: `cells ${cell < 10 ? Number(cell.toPrecision(2)) : Math.round(cell)} px`,
+        hidden: !columns,
+      });
     });
   }
 
@@ -200,7 +276,15 @@ export class Toolbar {
     const lens = this.#lens;
     const { scope } = lens;
     const field = (name: "first" | "last"): HTMLInputElement => {
-      const input = h("input", { type: "text", inputmode: "numeric", class: "miw-lens-number", "aria-label": `${name} position`, maxlength: 6, spellcheck: "false", autocomplete: "off" });
+      const input = h("input", {
+        type: "text",
+        inputmode: "numeric",
+        class: "miw-lens-number",
+        "aria-label": `${name} position`,
+        maxlength: 6,
+        spellcheck: "false",
+        autocomplete: "off",
+      });
       const say = (): void => {
         const text = input.value.trim().replace("−", "-");
         const value = text === "" ? null : Number(text);
@@ -216,12 +300,23 @@ export class Toolbar {
     };
     const [first, last] = [field("first"), field("last")];
     this.#first = first;
-    const tip = "Which positions are computed: first and last, empty for the ends, negative counts from the end. Long prompts on large models are read faster in part  [f]";
-    const element = h("span", { class: "miw-control", "data-tip": tip }, h("span", { class: "miw-control-label" }, "positions"), first, "–", last);
+    const tip =
+      "Which positions are computed: first and last, empty for the ends, negative counts from the end. Long prompts on large models are read faster in part  [f]";
+    const element = h(
+      "span",
+      { class: "miw-control", "data-tip": tip },
+      h("span", { class: "miw-control-label" }, "positions"),
+      first,
+      "–",
+      last,
+    );
     return {
       element,
       show(options, count, live) {
-        for (const [input, value, end] of [[first, options.first, 0], [last, options.last, count - 1]] as const) {
+        for (const [input, value, end] of [
+          [first, options.first, 0],
+          [last, options.last, count - 1],
+        ] as const) {
           if (document.activeElement !== input) input.value = value === null ? "" : String(value);
           input.placeholder = String(Math.max(0, end));
           input.disabled = !live;

@@ -27,7 +27,11 @@ export default framed<PromptState>("prompt", (frame) => {
     popovers: [help.popover, prompts.popover],
   });
   handleKeys({ view, prompts, toolbar, help, text, next, tooltip, root, announcer });
-  frame.fit(view, () => void view.show.value, () => text.lines.look());
+  frame.fit(
+    view,
+    () => void view.show.value,
+    () => text.lines.look(),
+  );
   frame.announce(view, new Signal(true), text.drawn);
 });
 

@@ -84,7 +84,14 @@ export class TokenLines {
     this.#sight = { first: 0, last: FIRST_PAINTED };
     this.element.classList.toggle("miw-stacked", stacked);
     const parts: Node[] = [];
-    if (b) parts.push(h("span", { class: "miw-column miw-names", "aria-hidden": "true" }, ...["A", "B"].flatMap((name) => [h("span", { class: "miw-side" }, name), ids ? h("span", { class: "miw-id" }, "id") : null])));
+    if (b)
+      parts.push(
+        h(
+          "span",
+          { class: "miw-column miw-names", "aria-hidden": "true" },
+          ...["A", "B"].flatMap((name) => [h("span", { class: "miw-side" }, name), ids ? h("span", { class: "miw-id" }, "id") : null]),
+        ),
+      );
     this.#columns = picture.columns.map((column, at) => {
       const own = tokenOf(a, column.A);
       const string = a.positions.strings[column.A] ?? "";
@@ -197,7 +204,11 @@ export class TokenLines {
 function tokenOf(side: Side, position: number): HTMLElement | null {
   if (!side.has(position)) return null;
   const string = side.positions.strings[position]!;
-  const kinds = ["miw-token", side.positions.special[position] ? "miw-token-special" : "", MAY_RUN_BACK.test(string) ? "miw-token-isolated" : ""];
+  const kinds = [
+    "miw-token",
+    side.positions.special[position] ? "miw-token-special" : "",
+    MAY_RUN_BACK.test(string) ? "miw-token-isolated" : "",
+  ];
   const token = h("span", { class: kinds.filter(Boolean).join(" "), "data-side": side.name, "data-position": position });
   tokenText(token, string, LONGEST);
   return token;

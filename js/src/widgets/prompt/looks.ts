@@ -32,7 +32,8 @@ const LEAST_DIFFERENCE = 1;
 
 export function makeLook(picture: PromptPicture, coloring: Coloring, theme: Theme): Look {
   const { d_vocab } = picture.manifest;
-  const even = (low: number, high: number, diverging = false): Mapping => makeMapping({ low, high, scale: "linear", palette: "blue", diverging }, theme);
+  const even = (low: number, high: number, diverging = false): Mapping =>
+    makeMapping({ low, high, scale: "linear", palette: "blue", diverging }, theme);
   const look = { coloring, unit: UNITS[coloring], marks: null };
   switch (coloring) {
     case "difference": {
@@ -52,7 +53,11 @@ export function makeLook(picture: PromptPicture, coloring: Coloring, theme: Them
     case "probability":
       return { ...look, mapping: even(0, 1), scale: "linear" };
     default:
-      return { ...look, mapping: even(0, bitsOf(picture)), scale: d_vocab > 1 ? "linear; the end is a blind guess, log₂ d_vocab" : "linear" };
+      return {
+        ...look,
+        mapping: even(0, bitsOf(picture)),
+        scale: d_vocab > 1 ? "linear; the end is a blind guess, log₂ d_vocab" : "linear",
+      };
   }
 }
 

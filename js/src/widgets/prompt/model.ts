@@ -11,15 +11,7 @@ import type { Order, PromptManifest, PromptOptions, PromptState, Show } from "..
 import { makeLook, type Look } from "./looks";
 import { PromptPicture, type Candidate, type Column, type Side, type SideName } from "./picture";
 
-export const DEFAULTS: PromptOptions = {
-  color: "surprisal",
-  show: "A",
-  temperature: 1,
-  top_p: 1,
-  seed: 0,
-  length: 20,
-  ids: false,
-};
+export const DEFAULTS: PromptOptions = { color: "surprisal", show: "A", temperature: 1, top_p: 1, seed: 0, length: 20, ids: false };
 
 /** What the pointer is over: a token of one prompt, or a column as a whole. */
 export interface Pointed {
@@ -123,9 +115,7 @@ export class PromptView extends Linked<PromptState, PromptOptions, PromptPicture
   });
 
   /** The kernel is at work, or about to be. */
-  readonly busy: Readable<boolean> = computed(
-    () => this.state.value === "computing" || (this.#ordered.value && !this.source.silent.value),
-  );
+  readonly busy: Readable<boolean> = computed(() => this.state.value === "computing" || (this.#ordered.value && !this.source.silent.value));
 
   /** The list is of the end of the prompt itself, to which a candidate can be appended. */
   readonly atEnd: Readable<boolean> = computed(() => {

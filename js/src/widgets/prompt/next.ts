@@ -100,9 +100,19 @@ export class NextPanel {
     const lines = sides.map(({ side, position }) => {
       const last = position === side.count - 1;
       const code = h("code", {}, h("bdi", {}, clipped(side.positions.labels[position] ?? "", LONGEST)));
-      const token = h("div", { class: "miw-next-token" }, both ? h("strong", { class: "miw-side" }, side.name) : null, faint("after "), code, faint(` ${position}${last && sides.length < 2 ? ", the last" : ""}`));
+      const token = h(
+        "div",
+        { class: "miw-next-token" },
+        both ? h("strong", { class: "miw-side" }, side.name) : null,
+        faint("after "),
+        code,
+        faint(` ${position}${last && sides.length < 2 ? ", the last" : ""}`),
+      );
       const spread = about(side.entropy[position]!);
-      const tipped = { class: "miw-faint", "data-tip": "Entropy of the distribution over the next token, in bits: the surprisal to expect of it" };
+      const tipped = {
+        class: "miw-faint",
+        "data-tip": "Entropy of the distribution over the next token, in bits: the surprisal to expect of it",
+      };
       const entropy = h("div", tipped, sides.length === 2 ? `entropy ${spread}` : `next token: entropy ${spread} bits`);
       // Of two prompts the text says the tokens' own numbers.
       if (sides.length === 2) return h("div", { class: "miw-next-after" }, token, entropy);
@@ -141,11 +151,15 @@ export class NextPanel {
     const two = sides.length === 2;
     const token = h("span", { class: "miw-candidate-token" });
     tokenText(token, row.string, LONGEST);
-    const bars = h("span", { class: "miw-candidate-bars", "aria-hidden": "true" }, ...row.probabilities.map((probability, which) => {
-      const bar = h("span", { class: `miw-bar miw-bar-${two ? sides[which]!.side.name.toLowerCase() : "one"}` });
-      bar.style.width = `${100 * (probability ?? 0)}%`;
-      return bar;
-    }));
+    const bars = h(
+      "span",
+      { class: "miw-candidate-bars", "aria-hidden": "true" },
+      ...row.probabilities.map((probability, which) => {
+        const bar = h("span", { class: `miw-bar miw-bar-${two ? sides[which]!.side.name.toLowerCase() : "one"}` });
+        bar.style.width = `${100 * (probability ?? 0)}%`;
+        return bar;
+      }),
+    );
     const follows = row.follows.length ? (two ? `${row.follows.join("")}→` : "→") : "";
     const rank = two ? "" : row.ranks[0]!.toLocaleString("en");
     const number = (probability: number | null, which: number): HTMLElement => {
@@ -155,7 +169,15 @@ export class NextPanel {
     };
     return h(
       "div",
-      { class: `miw-candidate${row.follows.length ? " miw-follows" : ""}`, id: `${this.#id}-${at}`, role: "option", "aria-selected": "false", "aria-label": describe(row, list), "data-candidate": row.id, "data-tip": tip(row, list) },
+      {
+        class: `miw-candidate${row.follows.length ? " miw-follows" : ""}`,
+        id: `${this.#id}-${at}`,
+        role: "option",
+        "aria-selected": "false",
+        "aria-label": describe(row, list),
+        "data-candidate": row.id,
+        "data-tip": tip(row, list),
+      },
       h("span", { class: "miw-candidate-mark" }, follows),
       h("span", { class: "miw-candidate-rank" }, rank),
       token,

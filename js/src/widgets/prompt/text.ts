@@ -62,7 +62,12 @@ export class TextPanel {
       void this.#arranged.value;
       const locked = view.locked.value;
       const pointed = view.hover.value?.column ?? null;
-      this.lines.mark({ pointed, linked: pointed === null ? view.remoteColumn.value : null, locked, resting: locked === null ? view.column.value : null });
+      this.lines.mark({
+        pointed,
+        linked: pointed === null ? view.remoteColumn.value : null,
+        locked,
+        resting: locked === null ? view.column.value : null,
+      });
     });
     scope.effect(() => this.#showTotals());
     scope.effect(() => this.#showTable());
@@ -124,11 +129,21 @@ export class TextPanel {
     this.lines.paint((side, column) => lookOf(picture, look, show, side, column));
     this.#legend.element.hidden = look.coloring === "none";
     const extra: Node[] = [];
-    const key = (kind: string, text: string): HTMLElement => h("div", { class: "miw-swatch-row" }, h("span", { class: `miw-key ${kind}` }, "a"), text);
+    const key = (kind: string, text: string): HTMLElement =>
+      h("div", { class: "miw-swatch-row" }, h("span", { class: `miw-key ${kind}` }, "a"), text);
     if (present.unscored) extra.push(key("miw-unscored", "not scored"));
     if (present.partnerless) extra.push(key("miw-partnerless", "no partner"));
     if (view.written.value) extra.push(key("miw-written", "by the model"));
-    this.#legend.show({ mapping: look.mapping, unit: look.unit, masked: false, missing: present.missing, clipped: present.clipped, ...(look.marks ? { marks: look.marks } : {}), scaleText: look.scale, extra });
+    this.#legend.show({
+      mapping: look.mapping,
+      unit: look.unit,
+      masked: false,
+      missing: present.missing,
+      clipped: present.clipped,
+      ...(look.marks ? { marks: look.marks } : {}),
+      scaleText: look.scale,
+      extra,
+    });
     this.drawn.value = this.drawn.peek() + 1;
   }
 
@@ -137,12 +152,28 @@ export class TextPanel {
     if (!picture) return;
     const { a, b, manifest } = picture;
     const line = (side: Side, name: string): HTMLElement =>
-      h("div", {}, name ? h("strong", { class: "miw-side" }, name) : null, ...totalsOf(side, manifest.prepended).map((text, at) => h("span", { "data-tip": TIPS[at] }, text)));
+      h(
+        "div",
+        {},
+        name ? h("strong", { class: "miw-side" }, name) : null,
+        ...totalsOf(side, manifest.prepended).map((text, at) => h("span", { "data-tip": TIPS[at] }, text)),
+      );
     const lines = [line(a, b ? "A" : "")];
     if (b) {
       const { difference, likelier, power, factor } = verdict(picture);
       const said = likelier
-        ? h("span", { class: "miw-verdict", "data-tip": "p(A) / p(B) as the model has it, each given its first token: 2 to the difference of their total surprisal" }, h("strong", {}, likelier), " is 2", h("sup", {}, power), factor ? ` ≈ ${factor}` : "", " × likelier")
+        ? h(
+            "span",
+            {
+              class: "miw-verdict",
+              "data-tip": "p(A) / p(B) as the model has it, each given its first token: 2 to the difference of their total surprisal",
+            },
+            h("strong", {}, likelier),
+            " is 2",
+            h("sup", {}, power),
+            factor ? ` ≈ ${factor}` : "",
+            " × likelier",
+          )
         : h("span", {}, "equally likely");
       lines.push(line(b, "B"), h("div", {}, h("span", {}, `A − B = ${difference} bits`), said));
     }
@@ -157,15 +188,31 @@ export class TextPanel {
       if (this.#view.scope.ended) return;
       const { a, b } = picture;
       if (b) {
-        const cell = (side: Side, at: number): string[] => (side.has(at) ? [positionName(side.positions, at), bits(side.surprisal[at]!)] : ["none", ""]);
-        this.#table.show(`two prompts aligned${cut(picture.columns.length)}`, ["A", "surprisal A", "B", "surprisal B", "A − B"], picture.columns.slice(0, TABLE_ROWS).map(({ A, B }, at) => [...cell(a, A), ...cell(b, B), bits(picture.difference(at))]));
+        const cell = (side: Side, at: number): string[] =>
+          side.has(at) ? [positionName(side.positions, at), bits(side.surprisal[at]!)] : ["none", ""];
+        this.#table.show(
+          `two prompts aligned${cut(picture.columns.length)}`,
+          ["A", "surprisal A", "B", "surprisal B", "A − B"],
+          picture.columns.slice(0, TABLE_ROWS).map(({ A, B }, at) => [...cell(a, A), ...cell(b, B), bits(picture.difference(at))]),
+        );
         return;
       }
       const rows = a.positions.labels.slice(0, TABLE_ROWS).map((_, at) => {
         const scored = Number.isFinite(a.surprisal[at]!);
-        return [positionName(a.positions, at), String(a.idOf(at)), bits(a.surprisal[at]!), scored ? exact(a.probability(at)) : "", scored ? String(a.rank[at]) : "", bits(a.entropy[at]!)];
+        return [
+          positionName(a.positions, at),
+          String(a.idOf(at)),
+          bits(a.surprisal[at]!),
+          scored ? exact(a.probability(at)) : "",
+          scored ? String(a.rank[at]) : "",
+          bits(a.entropy[at]!),
+        ];
       });
-      this.#table.show(`tokens of the prompt${cut(a.count)}`, ["token", "id", "surprisal", "probability", "rank", "entropy of the next token"], rows);
+      this.#table.show(
+        `tokens of the prompt${cut(a.count)}`,
+        ["token", "id", "surprisal", "probability", "rank", "entropy of the next token"],
+        rows,
+      );
     }, 250);
   }
 
@@ -196,8 +243,22 @@ export class TextPanel {
         );
         const instead = side.instead(at, INSTEAD);
         if (instead.length) {
-          const rows = instead.map(({ string, probability }) => h("tr", {}, h("td", {}, h("code", {}, h("bdi", {}, clipped(visible(string), 40)))), h("td", {}, shown(probability, side.precision))));
-          lines.push(h("div", { class: "miw-instead" }, faint(side.rank[at] === 0 ? "next likeliest" : "expected instead"), h("table", {}, h("tbody", {}, ...rows))));
+          const rows = instead.map(({ string, probability }) =>
+            h(
+              "tr",
+              {},
+              h("td", {}, h("code", {}, h("bdi", {}, clipped(visible(string), 40)))),
+              h("td", {}, shown(probability, side.precision)),
+            ),
+          );
+          lines.push(
+            h(
+              "div",
+              { class: "miw-instead" },
+              faint(side.rank[at] === 0 ? "next likeliest" : "expected instead"),
+              h("table", {}, h("tbody", {}, ...rows)),
+            ),
+          );
         }
       } else lines.push(faint(scoreOf(side, at)), h("span", {}, faint("entropy after it "), bits(side.entropy[at]!)));
     }
@@ -210,14 +271,20 @@ export class TextPanel {
     const at = picture.columns[column]![other.name];
     const difference = picture.difference(column);
     const lines = [tokenLineOrNone(other, at)];
-    if (Number.isFinite(difference)) lines.push(h("span", {}, h("span", { class: "miw-faint" }, "A − B = "), h("span", { class: "miw-tip-value" }, bits(difference))));
+    if (Number.isFinite(difference))
+      lines.push(h("span", {}, h("span", { class: "miw-faint" }, "A − B = "), h("span", { class: "miw-tip-value" }, bits(difference))));
     return lines;
   }
 }
 
 function tokenLineOrNone(side: Side, position: number): HTMLElement {
   if (!side.has(position)) return h("span", { class: "miw-faint" }, `${side.name} has no token here`);
-  return h("span", {}, tokenLine(side.name, side.positions, position), h("span", { class: "miw-faint" }, `  ${bits(side.surprisal[position]!)}`));
+  return h(
+    "span",
+    {},
+    tokenLine(side.name, side.positions, position),
+    h("span", { class: "miw-faint" }, `  ${bits(side.surprisal[position]!)}`),
+  );
 }
 
 const TIPS = [

@@ -8,7 +8,11 @@ import type { PromptView } from "./model";
 type Color = PromptOptions["color"];
 
 const COLORS: { value: Color; label: string; tip: string }[] = [
-  { value: "surprisal", label: "surprisal", tip: "Surprisal in bits: −log₂ of the probability that the model gave each token before it came (Hale 2001, Levy 2008). One bit is a coin flip" },
+  {
+    value: "surprisal",
+    label: "surprisal",
+    tip: "Surprisal in bits: −log₂ of the probability that the model gave each token before it came (Hale 2001, Levy 2008). One bit is a coin flip",
+  },
   { value: "probability", label: "probability", tip: "The probability that the model gave each token before it came" },
   { value: "entropy", label: "entropy", tip: "Entropy in bits of what the model expects after each token: how open it is what comes next" },
   { value: "rank", label: "rank", tip: "How many tokens were likelier than the one that came; 0 is the model's first choice" },
@@ -31,20 +35,55 @@ export class Toolbar {
   constructor(view: PromptView, help: HTMLElement, undo: () => void) {
     this.#view = view;
     const { scope } = view;
-    const color = makeSelect(scope, { label: "colour", tip: COLORS[0]!.tip, shortcut: "c" }, (value) => view.setOptions({ color: value as Color }));
-    const show = makeSelect(scope, { label: "show", tip: "Prompt A's numbers, prompt B's, or the difference A − B of surprisal on aligned tokens: blue where A's token was the likelier", shortcut: "x" }, (value) => view.setOptions({ show: value as PromptOptions["show"] }));
-    const ids = makeButton(scope, { label: "token ids", tip: "The id of every token under it", shortcut: "i", text: "ids" }, () => this.toggleIds());
+    const color = makeSelect(scope, { label: "colour", tip: COLORS[0]!.tip, shortcut: "c" }, (value) =>
+      view.setOptions({ color: value as Color }),
+    );
+    const show = makeSelect(
+      scope,
+      {
+        label: "show",
+        tip: "Prompt A's numbers, prompt B's, or the difference A − B of surprisal on aligned tokens: blue where A's token was the likelier",
+        shortcut: "x",
+      },
+      (value) => view.setOptions({ show: value as PromptOptions["show"] }),
+    );
+    const ids = makeButton(scope, { label: "token ids", tip: "The id of every token under it", shortcut: "i", text: "ids" }, () =>
+      this.toggleIds(),
+    );
     const write = makeButton(scope, { label: "write", tip: WRITE_TIP, shortcut: "w", text: "write" }, () => view.write());
     const number = (name: "length" | "temperature" | "top_p" | "seed", label: string, tip: string, range: NumberRange): NumberField =>
       makeNumber(scope, { label, tip }, range, (value) => view.setOptions({ [name]: value }));
-    const length = number("length", "tokens", "How many tokens the model writes, at most: it stops at an end-of-text token", { low: 1, high: MOST_TOKENS, step: 1, whole: true });
+    const length = number("length", "tokens", "How many tokens the model writes, at most: it stops at an end-of-text token", {
+      low: 1,
+      high: MOST_TOKENS,
+      step: 1,
+      whole: true,
+    });
     const temperature = number("temperature", "temperature", TEMPERATURE_TIP, { low: 0, high: 100, step: 0.1, whole: false });
     const topP = number("top_p", "top-p", TOP_P_TIP, { low: 0.001, high: 1, step: 0.05, whole: false });
-    const seed = number("seed", "seed", "Of the random draws: the same seed writes the same text again", { low: 0, high: Number.MAX_SAFE_INTEGER, step: 1, whole: true });
-    const back = makeButton(scope, { label: "undo what was written", tip: "Back to the prompt before what the model wrote last", shortcut: "u", text: "undo" }, undo);
+    const seed = number("seed", "seed", "Of the random draws: the same seed writes the same text again", {
+      low: 0,
+      high: Number.MAX_SAFE_INTEGER,
+      step: 1,
+      whole: true,
+    });
+    const back = makeButton(
+      scope,
+      { label: "undo what was written", tip: "Back to the prompt before what the model wrote last", shortcut: "u", text: "undo" },
+      undo,
+    );
     this.element.append(
       h("span", { class: "miw-control-pair" }, color.element, show.element, ids.element),
-      h("span", { class: "miw-writing", role: "group", "aria-label": "let the model write" }, write.element, length.element, temperature.element, topP.element, seed.element, back.element),
+      h(
+        "span",
+        { class: "miw-writing", role: "group", "aria-label": "let the model write" },
+        write.element,
+        length.element,
+        temperature.element,
+        topP.element,
+        seed.element,
+        back.element,
+      ),
       help,
     );
     scope.effect(() => {
@@ -91,5 +130,7 @@ export class Toolbar {
 }
 
 const WRITE_TIP = "The model writes on, one token after another, each drawn from what it expects; Stop in the line below ends it";
-const TEMPERATURE_TIP = "Divides the logits before the softmax. 0: always the likeliest token (greedy). 1: as the model expects. More: flatter";
-const TOP_P_TIP = "Nucleus sampling: draws only from the smallest set of tokens whose probabilities sum to this (Holtzman et al. 2020); 1 leaves all";
+const TEMPERATURE_TIP =
+  "Divides the logits before the softmax. 0: always the likeliest token (greedy). 1: as the model expects. More: flatter";
+const TOP_P_TIP =
+  "Nucleus sampling: draws only from the smallest set of tokens whose probabilities sum to this (Holtzman et al. 2020); 1 leaves all";

@@ -11,7 +11,8 @@ export function plural(count: number, noun: string): string {
 
 /** "12 tokens, BOS prepended · 38.2143 bits over 11 scored · perplexity 11.0932". */
 export function totalsOf(side: Side, prepended: boolean): string[] {
-  const { total, scored } = side.totals, perplexity = side.totals.perplexity ?? NaN;
+  const { total, scored } = side.totals,
+    perplexity = side.totals.perplexity ?? NaN;
   const parts = [`${plural(side.count, "token")}${prepended ? ", BOS prepended" : ""}`];
   if (total === null) parts.push("no totals: numbers are not finite");
   else if (!scored) parts.push("none scored: nothing stands before the first token");
