@@ -15,6 +15,7 @@ ROOMS = [
     "data",
     "color",
     "errors",
+    "described",
     "workers",
     "loading",
     "models",

@@ -14,12 +14,12 @@ import pandas as pd
 from mi_widgets.data import AttentionComparison, AttentionPatterns, Tokens, patterns_from_arrays
 from mi_widgets.data.integers import word
 from mi_widgets.data.scores import checked_scores, joined, scores_of_prompt, unknown_columns
+from mi_widgets.described.attention import ATTENTION as OPTIONS
 from mi_widgets.errors import DataError
 from mi_widgets.session import Answered, Need, Progress, aside
 from mi_widgets.session.aside import at_once
 from mi_widgets.session.runner import LAST, Job
 from mi_widgets.widgets.attention_answers import answer
-from mi_widgets.widgets.attention_options import OPTIONS
 from mi_widgets.widgets.attention_page import frozen_parcels, heads_kept
 from mi_widgets.widgets.attention_source import resolved
 from mi_widgets.widgets.live import ComparedView
@@ -67,7 +67,7 @@ class Attention(ComparedView):
         scores: pd.DataFrame | None = None,
         layers: Iterable[int] | None = None,
         prepend_bos: bool | None = None,
-        height: int = 620,
+        height: int = OPTIONS.height,
         **options: Any,
     ) -> None:
         chosen = OPTIONS.changed({}, options)

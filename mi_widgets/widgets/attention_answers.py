@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from mi_widgets.described.attention import ATTENTION
 from mi_widgets.errors import DataError
-from mi_widgets.widgets.attention_options import CHOICES
 from mi_widgets.widgets.view import RequestError
 from mi_widgets.wire.attention_picture import AttentionPicture
 from mi_widgets.wire.blocks import pack
@@ -29,7 +29,7 @@ def answer(picture: AttentionPicture | None, request: dict[str, Any]) -> bytes:
             raise RequestError("unknown", reason.message, reason.hint) from reason
     if request.get("want") == "atlas":
         show = str(request.get("show"))
-        if show not in CHOICES["show"]:
+        if show not in ATTENTION.values("show"):
             raise RequestError("unknown", f"There is no thumbnail of {show!r}.")
         if show != picture.side(show):
             raise RequestError("unknown", "There is no second prompt to compare with.", "Add one with “compare”.")

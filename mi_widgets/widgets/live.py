@@ -13,12 +13,13 @@ from typing import Any, ClassVar
 import traitlets
 
 from mi_widgets.data.interventions import Run
+from mi_widgets.described.view import Described
 from mi_widgets.errors import DataError, StaleWarning
 from mi_widgets.session import Progress, Session, explain
 from mi_widgets.session.prompts import from_wire, given, history_to_wire, plain, to_wire
 from mi_widgets.session.runner import BEHIND, PICTURE
 from mi_widgets.session.traits import Checked, Options, refusing
-from mi_widgets.widgets.options import OptionTable, options_from_wire
+from mi_widgets.widgets.options import options_from_wire
 from mi_widgets.widgets.run_page import ORDERS, interventions_after, run_from_wire, run_to_wire
 from mi_widgets.widgets.view import View, status_value
 from mi_widgets.wire.interventions import intervention_values, interventions_of
@@ -52,7 +53,7 @@ class LiveView(View):
         options: how it is shown; set single ones, `view.options = {"color": "entropy"}`, the others stay.
     """
 
-    OPTIONS: ClassVar[OptionTable]
+    OPTIONS: ClassVar[Described]
 
     prompt: Any = Checked(None).tag(**PROMPT_TRAIT)
     history = traitlets.List().tag(sync=True)

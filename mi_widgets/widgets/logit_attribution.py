@@ -14,13 +14,13 @@ import pandas as pd
 import traitlets
 
 from mi_widgets.data import LogitAttribution as Attribution
-from mi_widgets.data.integers import integer, word
+from mi_widgets.data.integers import word
+from mi_widgets.described.logit_attribution import LOGIT_ATTRIBUTION as OPTIONS
 from mi_widgets.errors import AnswerError, DataError, UnreadError
 from mi_widgets.session import Answered, Need, Progress, aside
 from mi_widgets.session.prompts import plain_answer
 from mi_widgets.session.traits import refusing
 from mi_widgets.widgets.live import LiveView
-from mi_widgets.widgets.options import OptionTable
 from mi_widgets.widgets.recipe import recipe_lines
 from mi_widgets.widgets.refused import refused_token
 from mi_widgets.widgets.source import session_of
@@ -30,28 +30,6 @@ from mi_widgets.wire.attribution_picture import AttributionPicture
 #: Likely next tokens offered as answers.
 CANDIDATES = 10
 
-
-def _checked(name: str, value: Any) -> Any:
-    if name == "position":
-        return None if value is None else integer(name, value)
-    if name in {"top", "rows"}:
-        count = integer(name, value)
-        if not 1 <= count <= 500:
-            raise DataError(f"{name}={count} rows.", "Give a whole number from 1 to 500.")
-        return count
-    return value
-
-
-OPTIONS = OptionTable(
-    defaults={"by": "component", "position": None, "top": 30, "sort": "model", "rows": 40, "chart": "waterfall"},
-    choices={
-        "by": ("component", "layer", "head", "neuron"),
-        "sort": ("model", "size"),
-        "chart": ("waterfall", "bars"),
-    },
-    check=_checked,
-    computed=frozenset({"by", "position", "top"}),
-)
 
 #: How a trait that holds an answer crosses: text, an id, or null.
 ANSWER_TRAIT: dict[str, Any] = {"sync": True, "from_page": True}
@@ -92,7 +70,7 @@ class LogitAttribution(LiveView):
         answer: Any = None,
         foil: Any = None,
         prepend_bos: bool | None = None,
-        height: int = 560,
+        height: int = OPTIONS.height,
         **options: Any,
     ) -> None:
         chosen = OPTIONS.changed({}, options)

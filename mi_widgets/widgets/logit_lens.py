@@ -16,11 +16,12 @@ import traitlets
 from mi_widgets.data import LogitLens as Lens
 from mi_widgets.data import LogitLensComparison
 from mi_widgets.data.integers import integers
+from mi_widgets.described.logit_lens import LOGIT_LENS as OPTIONS
 from mi_widgets.errors import AnswerError, DataError
 from mi_widgets.session import Answered, Need, Progress
 from mi_widgets.session.aside import aside
 from mi_widgets.session.runner import BEHIND, PICTURE
-from mi_widgets.widgets.lens_options import OPTIONS, chosen_layers, chosen_positions
+from mi_widgets.widgets.lens_options import chosen_layers, chosen_positions
 from mi_widgets.widgets.live import ComparedView
 from mi_widgets.widgets.partial import PartialPictures
 from mi_widgets.widgets.recipe import recipe_lines
@@ -74,7 +75,7 @@ class LogitLens(ComparedView):
         tuned: Any = None,
         jacobian: Any = None,
         prepend_bos: bool | None = None,
-        height: int = 560,
+        height: int = OPTIONS.height,
         **options: Any,
     ) -> None:
         chosen = OPTIONS.changed({}, options)

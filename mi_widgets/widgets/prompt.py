@@ -15,11 +15,11 @@ import traitlets
 
 from mi_widgets.data import Continuation, NextTokens, NextTokensComparison, Tokens, next_tokens_from_logits
 from mi_widgets.data.integers import is_integer, several
+from mi_widgets.described.prompt import PROMPT as OPTIONS
 from mi_widgets.errors import DataError
 from mi_widgets.session import Answered, Need, Progress, Session, aside
 from mi_widgets.session.prompts import plain
 from mi_widgets.widgets.live import ComparedView
-from mi_widgets.widgets.prompt_options import OPTIONS
 from mi_widgets.widgets.prompt_writing import Writing
 from mi_widgets.widgets.recipe import recipe_lines
 from mi_widgets.widgets.source import session_of
@@ -69,7 +69,7 @@ class Prompt(ComparedView):
         compare: Any = None,
         top_k: int = TOP_K,
         prepend_bos: bool | None = None,
-        height: int = 420,
+        height: int = OPTIONS.height,
         **options: Any,
     ) -> None:
         chosen = OPTIONS.changed({}, options)

@@ -11,9 +11,9 @@ from typing import Any
 
 from mi_widgets.data import Selection
 from mi_widgets.data.interventions import Add, Change, Intervention, Run
+from mi_widgets.described.attention import ATTENTION
 from mi_widgets.session import Session
 from mi_widgets.version import __version__
-from mi_widgets.widgets.attention_options import DEFAULTS
 
 
 def attention_recipe(
@@ -37,7 +37,7 @@ def attention_recipe(
         scored: the user gave a table of scores.
         selection: what is pointed at.
     """
-    changed = {name: value for name, value in options.items() if value != DEFAULTS[name]}
+    changed = ATTENTION.words(options)
     if compared:
         changed["show"] = options["show"]
     if session is None:

@@ -8,14 +8,18 @@ Every value here is plain JSON; NaN crosses as null. Knows nothing of widgets.
 
 from __future__ import annotations
 
-from typing import Literal, TypedDict
+from typing import Annotated, Any, Literal, TypedDict
+
+from mi_widgets.described.attention import ATTENTION
 
 Dtype = Literal["u8", "f16", "f32"]
 Transform = Literal["linear", "sqrt", "signed_sqrt"]
 Layout = Literal["dense", "lower"]
-Weighting = Literal["pattern", "scores", "value", "output"]
-Show = Literal["A", "B", "difference"]
-Scale = Literal["linear", "sqrt", "log"]
+#: A value of an option, and all of a view's options: what a reader chose, settable from Python as `view.options`.
+Weighting = Annotated[str, ATTENTION.by_name["weighting"]]
+Show = Annotated[str, ATTENTION.by_name["show"]]
+Scale = Annotated[str, ATTENTION.by_name["scale"]]
+AttentionOptions = Annotated[dict[str, Any], ATTENTION]
 State = Literal["idle", "computing", "error", "frozen"]
 
 
@@ -173,26 +177,6 @@ class AttentionManifest(TypedDict):
     checks: list[CheckValue]
     notes: list[str]
     live: bool
-
-
-class AttentionOptions(TypedDict):
-    """What the reader chose; readable and settable from Python as `view.options`.
-
-    `weighting` is computed in the kernel, all else in the page. `sort` and `filter` are names of score columns
-    or null; heads whose filter score is below `filter_min` are dimmed.
-    """
-
-    weighting: Weighting
-    scale: Scale
-    palette: Literal["blue", "amber", "grey"]
-    shared_range: bool
-    show: Show
-    sort: str | None
-    descending: bool
-    filter: str | None
-    filter_min: float
-    direction: Literal["reads", "read_by"]
-    panel: Literal["both", "matrix", "text"]
 
 
 class _Request(TypedDict):

@@ -5,8 +5,11 @@ Every value here is plain JSON; NaN crosses as null. Knows nothing of widgets.
 
 from __future__ import annotations
 
-from typing import Literal, TypedDict
+from typing import Annotated, Any, Literal, TypedDict
 
+from mi_widgets.described.logit_attribution import LOGIT_ATTRIBUTION
+from mi_widgets.described.logit_lens import LOGIT_LENS
+from mi_widgets.described.prompt import PROMPT
 from mi_widgets.wire.messages import (
     CheckValue,
     InterventionValue,
@@ -15,7 +18,6 @@ from mi_widgets.wire.messages import (
     RefusedToken,
     RunValue,
     SelectionValue,
-    Show,
     StatusValue,
     TokenName,
     TokenTable,
@@ -23,11 +25,10 @@ from mi_widgets.wire.messages import (
 
 # --- logit lens ----------------------------------------------------------------------------------
 
-Stream = Literal["resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out"]
-Lens = Literal["logit", "tuned", "jacobian"]
-LensColor = Literal[
-    "probability", "entropy", "final_rank", "next_rank", "kl", "change", "target_probability", "target_rank"
-]
+#: A value of an option, and all of a view's options: what a reader chose, settable from Python as `view.options`.
+Stream = Annotated[str, LOGIT_LENS.by_name["stream"]]
+Lens = Annotated[str, LOGIT_LENS.by_name["lens"]]
+LensOptions = Annotated[dict[str, Any], LOGIT_LENS]
 
 
 class LensManifest(TypedDict):
@@ -93,28 +94,6 @@ class LensRows(TypedDict):
     names: list[TokenName]
 
 
-class LensOptions(TypedDict):
-    """What the reader chose; readable and settable from Python as `view.options`.
-
-    Computed in the kernel: `stream`, `lens`, `versus` (the lens of side B, or null), `targets` (pinned tokens: text or
-    ids, at most eight), `stride` (every so many layers, counted from the last), `first` and `last` (positions, null for
-    the ends; negative counts from the end). All else in the page.
-    """
-
-    stream: Stream
-    lens: Lens
-    versus: Lens | None
-    targets: list[str | int]
-    stride: int
-    first: int | None
-    last: int | None
-    color: LensColor
-    target: int
-    show: Show
-    palette: Literal["blue", "amber", "grey"]
-    chart: Literal["probability", "rank"]
-
-
 class LensState(TypedDict):
     """The synchronised state of the logit lens; the names are the widget's traits. `refused` is the last pinned word
     that is no single token, or null."""
@@ -136,6 +115,8 @@ class LensState(TypedDict):
 
 # --- logit attribution ---------------------------------------------------------------------------
 
+By = Annotated[str, LOGIT_ATTRIBUTION.by_name["by"]]
+AttributionOptions = Annotated[dict[str, Any], LOGIT_ATTRIBUTION]
 PartKind = Literal[
     "embedding",
     "position embedding",
@@ -174,7 +155,7 @@ class AttributionManifest(TypedDict):
     foil: TokenName | None
     automatic: bool
     candidates: list[Candidate]
-    by: Literal["component", "layer", "head", "neuron"]
+    by: By
     part_labels: list[str]
     part_kinds: list[PartKind]
     part_layers: list[int]
@@ -198,21 +179,6 @@ class Candidate(TypedDict):
     id: int
     string: str
     probability: float
-
-
-class AttributionOptions(TypedDict):
-    """What the reader chose; readable and settable from Python as `view.options`.
-
-    Computed in the kernel: `by`, `position` (null: the last; negative counts from the end), `top` (neurons shown).
-    In the page: `sort` ("model": embedding to output; "size": largest first), `rows` (parts shown, the rest in one).
-    """
-
-    by: Literal["component", "layer", "head", "neuron"]
-    position: int | None
-    top: int
-    sort: Literal["model", "size"]
-    rows: int
-    chart: Literal["waterfall", "bars"]
 
 
 class AttributionState(TypedDict):
@@ -239,6 +205,8 @@ class AttributionState(TypedDict):
 
 
 # --- the prompt as the model sees it -------------------------------------------------------------
+
+PromptOptions = Annotated[dict[str, Any], PROMPT]
 
 
 class PromptSide(TypedDict):
@@ -272,21 +240,6 @@ class PromptManifest(TypedDict):
     checks: list[CheckValue]
     notes: list[str]
     live: bool
-
-
-class PromptOptions(TypedDict):
-    """What the reader chose; readable and settable from Python as `view.options`.
-
-    `temperature` 0 is greedy; `top_p` in (0, 1]; `seed` and `length` are used by the next sampling.
-    """
-
-    color: Literal["surprisal", "probability", "entropy", "rank", "none"]
-    show: Show
-    temperature: float
-    top_p: float
-    seed: int
-    length: int
-    ids: bool
 
 
 class PromptState(TypedDict):

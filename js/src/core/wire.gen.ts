@@ -12,6 +12,20 @@ export type Show = "A" | "B" | "difference";
 
 export type Scale = "linear" | "sqrt" | "log";
 
+export interface AttentionOptions {
+  weighting: "pattern" | "scores" | "value" | "output";
+  show: "A" | "B" | "difference";
+  scale: "linear" | "sqrt" | "log";
+  shared_range: boolean;
+  palette: "blue" | "amber" | "grey";
+  sort: string | null;
+  descending: boolean;
+  filter: string | null;
+  filter_min: number;
+  direction: "reads" | "read_by";
+  panel: "both" | "matrix" | "text";
+}
+
 export type State = "idle" | "computing" | "error" | "frozen";
 
 /**
@@ -196,26 +210,6 @@ export interface AttentionManifest {
 }
 
 /**
- * What the reader chose; readable and settable from Python as `view.options`.
- *
- * `weighting` is computed in the kernel, all else in the page. `sort` and `filter` are names of score columns
- * or null; heads whose filter score is below `filter_min` are dimmed.
- */
-export interface AttentionOptions {
-  weighting: "pattern" | "scores" | "value" | "output";
-  scale: "linear" | "sqrt" | "log";
-  palette: "blue" | "amber" | "grey";
-  shared_range: boolean;
-  show: "A" | "B" | "difference";
-  sort: string | null;
-  descending: boolean;
-  filter: string | null;
-  filter_min: number;
-  direction: "reads" | "read_by";
-  panel: "both" | "matrix" | "text";
-}
-
-/**
  * Page to kernel: `req` is the page's own number; the answer carries it back. `rows` only with want "rows".
  */
 export interface Request {
@@ -345,11 +339,24 @@ export interface AttentionState {
   height: number;
 }
 
-export type Stream = "resid_pre" | "resid_mid" | "resid_post" | "attn_out" | "mlp_out";
+export type Stream = "resid_pre" | "attn_out" | "resid_mid" | "mlp_out" | "resid_post";
 
 export type Lens = "logit" | "tuned" | "jacobian";
 
-export type LensColor = "probability" | "entropy" | "final_rank" | "next_rank" | "kl" | "change" | "target_probability" | "target_rank";
+export interface LensOptions {
+  stream: "resid_pre" | "attn_out" | "resid_mid" | "mlp_out" | "resid_post";
+  lens: "logit" | "tuned" | "jacobian";
+  versus: null | "logit" | "tuned" | "jacobian";
+  show: "A" | "B" | "difference";
+  color: "probability" | "entropy" | "final_rank" | "next_rank" | "kl" | "change" | "target_probability" | "target_rank";
+  target: number;
+  stride: number;
+  first: number | null;
+  last: number | null;
+  palette: "blue" | "amber" | "grey";
+  targets: (string | number)[];
+  chart: "probability" | "rank";
+}
 
 /**
  * What the lens picture means. Rows are from the first to the last; the last is the model's own output.
@@ -374,10 +381,10 @@ export interface LensManifest {
   positions: number[];
   read: LensRead | null;
   layers: number[];
-  streams: ("resid_pre" | "resid_mid" | "resid_post" | "attn_out" | "mlp_out")[];
+  streams: ("resid_pre" | "attn_out" | "resid_mid" | "mlp_out" | "resid_post")[];
   lens: "logit" | "tuned" | "jacobian";
   lenses: ("logit" | "tuned" | "jacobian")[];
-  available_streams: ("resid_pre" | "resid_mid" | "resid_post" | "attn_out" | "mlp_out")[];
+  available_streams: ("resid_pre" | "attn_out" | "resid_mid" | "mlp_out" | "resid_post")[];
   n_layers: number;
   d_vocab: number;
   top_k: number;
@@ -418,28 +425,6 @@ export interface LensRows {
 }
 
 /**
- * What the reader chose; readable and settable from Python as `view.options`.
- *
- * Computed in the kernel: `stream`, `lens`, `versus` (the lens of side B, or null), `targets` (pinned tokens: text or
- * ids, at most eight), `stride` (every so many layers, counted from the last), `first` and `last` (positions, null for
- * the ends; negative counts from the end). All else in the page.
- */
-export interface LensOptions {
-  stream: "resid_pre" | "resid_mid" | "resid_post" | "attn_out" | "mlp_out";
-  lens: "logit" | "tuned" | "jacobian";
-  versus: "logit" | "tuned" | "jacobian" | null;
-  targets: (string | number)[];
-  stride: number;
-  first: number | null;
-  last: number | null;
-  color: "probability" | "entropy" | "final_rank" | "next_rank" | "kl" | "change" | "target_probability" | "target_rank";
-  target: number;
-  show: "A" | "B" | "difference";
-  palette: "blue" | "amber" | "grey";
-  chart: "probability" | "rank";
-}
-
-/**
  * The synchronised state of the logit lens; the names are the widget's traits. `refused` is the last pinned word
  * that is no single token, or null.
  */
@@ -457,6 +442,17 @@ export interface LensState {
   focus: DataView;
   store: DataView;
   height: number;
+}
+
+export type By = "component" | "layer" | "head" | "neuron";
+
+export interface AttributionOptions {
+  by: "component" | "layer" | "head" | "neuron";
+  top: number;
+  sort: "model" | "size";
+  chart: "waterfall" | "bars";
+  rows: number;
+  position: number | null;
 }
 
 export type PartKind = "embedding" | "position embedding" | "layer" | "attention" | "attention bias" | "head" | "mlp" | "mlp bias" | "neuron" | "norm bias" | "unembedding bias" | "output transform" | "rest" | "intervention";
@@ -509,21 +505,6 @@ export interface Candidate {
 }
 
 /**
- * What the reader chose; readable and settable from Python as `view.options`.
- *
- * Computed in the kernel: `by`, `position` (null: the last; negative counts from the end), `top` (neurons shown).
- * In the page: `sort` ("model": embedding to output; "size": largest first), `rows` (parts shown, the rest in one).
- */
-export interface AttributionOptions {
-  by: "component" | "layer" | "head" | "neuron";
-  position: number | null;
-  top: number;
-  sort: "model" | "size";
-  rows: number;
-  chart: "waterfall" | "bars";
-}
-
-/**
  * The synchronised state of the attribution view; the names are the widget's traits.
  *
  * `answer` and `foil` are text or ids; both null: the model's own first and second choice; a null foil beside an
@@ -544,6 +525,16 @@ export interface AttributionState {
   focus: DataView;
   store: DataView;
   height: number;
+}
+
+export interface PromptOptions {
+  color: "surprisal" | "probability" | "entropy" | "rank" | "none";
+  show: "A" | "B" | "difference";
+  ids: boolean;
+  length: number;
+  temperature: number;
+  top_p: number;
+  seed: number;
 }
 
 /**
@@ -578,21 +569,6 @@ export interface PromptManifest {
   checks: CheckValue[];
   notes: string[];
   live: boolean;
-}
-
-/**
- * What the reader chose; readable and settable from Python as `view.options`.
- *
- * `temperature` 0 is greedy; `top_p` in (0, 1]; `seed` and `length` are used by the next sampling.
- */
-export interface PromptOptions {
-  color: "surprisal" | "probability" | "entropy" | "rank" | "none";
-  show: "A" | "B" | "difference";
-  temperature: number;
-  top_p: number;
-  seed: number;
-  length: number;
-  ids: boolean;
 }
 
 /**
