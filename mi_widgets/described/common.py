@@ -6,7 +6,7 @@ from mi_widgets import color
 from mi_widgets.described.option import Choice, OneOf, Option, words
 
 
-def show_option(tip: str, difference: str = "A − B", said: str = "difference") -> Option:
+def show_option(tip: str, difference: str = "A − B", said: str = "difference", pair: bool = False) -> Option:
     """Which of two sides is shown."""
     sides = Choice("A", key="a"), Choice("B", key="b"), Choice("difference", difference, key="d")
     return Option(
@@ -17,6 +17,7 @@ def show_option(tip: str, difference: str = "A − B", said: str = "difference")
         tip=tip,
         key="x",
         said=f"when comparing: A, B, {said}, the next of them",
+        pair=pair,
     )
 
 

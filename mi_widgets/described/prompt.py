@@ -52,6 +52,7 @@ PROMPT = Described(
             "Prompt A's numbers, prompt B's, or the difference A − B of surprisal on aligned tokens: blue where A's "
             "token was the likelier",
             said="A − B",
+            pair=True,
         ),
         Option(
             "ids",
@@ -61,6 +62,7 @@ PROMPT = Described(
             tip="The id of every token under it",
             key="i",
             group="looks",
+            pair=True,
             control="toggle",
         ),
         Option(

@@ -899,7 +899,8 @@ export const PROMPT: Described<PromptOptions, PromptMeasure, PromptDifference> =
           "label": "A − B",
           "key": "d"
         }
-      ]
+      ],
+      "pair": true
     },
     "ids": {
       "default": false,
@@ -918,7 +919,8 @@ export const PROMPT: Described<PromptOptions, PromptMeasure, PromptDifference> =
           "value": false,
           "label": "ids"
         }
-      ]
+      ],
+      "pair": true
     },
     "length": {
       "default": 20,

@@ -130,8 +130,7 @@ function textKey(parts: Parts, key: string): boolean {
 }
 
 function anywhere(parts: Parts, key: string): boolean {
-  const { explorer, toolbar } = parts;
-  const comparing = explorer.picture.peek()?.manifest.compare !== null;
+  const { toolbar } = parts;
   switch (key) {
     case "Escape":
       release(parts);
@@ -139,47 +138,8 @@ function anywhere(parts: Parts, key: string): boolean {
     case "?":
       parts.help.toggle();
       return true;
-    case "w":
-      toolbar.cycle("weighting");
-      return true;
-    case "s":
-      toolbar.cycle("scale");
-      return true;
-    case "p":
-      toolbar.cycle("palette");
-      return true;
-    case "o":
-      toolbar.cycle("sort");
-      return true;
-    case "r":
-      toolbar.cycle("direction");
-      return true;
-    case "v":
-      toolbar.cycle("panel");
-      return true;
-    case "g":
-      explorer.setOptions({ shared_range: !explorer.options.peek().shared_range });
-      return true;
-    case "i":
-      explorer.setOptions({ descending: !explorer.options.peek().descending });
-      return true;
-    case "f":
-      toolbar.focusFilter();
-      return true;
-    case "a":
-      if (comparing) explorer.setOptions({ show: "A" });
-      return true;
-    case "b":
-      if (comparing) explorer.setOptions({ show: "B" });
-      return true;
-    case "d":
-      if (comparing) explorer.setOptions({ show: "difference" });
-      return true;
-    case "x":
-      toolbar.cycle("show");
-      return true;
     default:
-      return false;
+      return toolbar.controls.key(key, { filter: () => toolbar.controls.of("filter").focus() });
   }
 }
 

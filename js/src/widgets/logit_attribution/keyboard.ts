@@ -8,7 +8,7 @@ import type { HeadMap } from "./head_map";
 import type { Parts } from "./parts";
 import type { Question } from "./question";
 import type { Sources } from "./sources";
-import type { Cycled, Toolbar } from "./toolbar";
+import type { Toolbar } from "./toolbar";
 
 interface View {
   attribution: Attribution;
@@ -23,8 +23,6 @@ interface View {
   root: HTMLElement;
   announcer: HTMLElement;
 }
-
-const CYCLES: Record<string, Cycled> = { b: "by", s: "sort", c: "chart", r: "rows", n: "top" };
 
 export function handleKeys(view: View): void {
   const { attribution, root, question, sources } = view;
@@ -146,11 +144,6 @@ function steps(key: string): number {
 
 function anywhere(view: View, key: string): boolean {
   const { attribution, question, toolbar } = view;
-  const cycled = CYCLES[key];
-  if (cycled) {
-    toolbar.cycle(cycled);
-    return true;
-  }
   switch (key) {
     case "Escape":
       release(view);
@@ -178,7 +171,7 @@ function anywhere(view: View, key: string): boolean {
       return position === null || say(view, question.describe(position));
     }
     default:
-      return false;
+      return toolbar.controls.key(key);
   }
 }
 

@@ -3,12 +3,13 @@
  * pins, the model's first choices as far as the top k of the rows tells of them. Knows nothing of how tokens are pinned.
  */
 import { shown } from "../../core/format";
+import { LENS } from "../../core/options.gen";
 import { makeMapping, ticks } from "../../core/scale";
 import { Signal } from "../../core/signal";
 import { thinned } from "../../core/thin";
 import { clipped, visible } from "../../core/tokens";
-import { makeSelect } from "../../dom/controls";
 import { h } from "../../dom/element";
+import { OptionControl } from "../../dom/options";
 import { HiddenTable } from "../../dom/table";
 import type { Tooltip } from "../../dom/tooltip";
 import { cellName, token, whyUnread } from "./details";
@@ -98,31 +99,14 @@ export class CurvesPanel {
     this.#lens = lens;
     this.#tooltip = tooltip;
     const { scope } = lens;
-    const chart = makeSelect(
-      scope,
-      {
-        label: "curves",
-        tip: "What the curves show: the probability that a row gives to a pinned token, or its rank among all tokens (0 is the most likely) on a logarithmic scale",
-        shortcut: "r",
-      },
-      (value) => lens.setOptions({ chart: value as "probability" | "rank" }),
-    );
+    const chart = new OptionControl(lens, "chart", LENS.options.chart, {}, "menu");
     this.element = h(
       "section",
       { class: "miw-lens-curves", "aria-label": "pinned tokens over layers" },
-      h("div", { class: "miw-lens-curves-head" }, this.#title, chart.element),
+      h("div", { class: "miw-lens-curves-head" }, this.#title, chart.element!),
       this.#plot,
       this.#note,
       this.#table.element,
-    );
-    scope.effect(() =>
-      chart.show(
-        [
-          { value: "probability", label: "probability" },
-          { value: "rank", label: "rank" },
-        ],
-        lens.options.value.chart,
-      ),
     );
     scope.effect(() => this.#draw());
     scope.effect(() => this.#showTitle());

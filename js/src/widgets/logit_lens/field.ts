@@ -2,11 +2,13 @@
  * What the cells of the table are coloured by: one number per row and column, its range, and how it is said. Knows
  * nothing of canvases.
  */
+import type { Measure as Described } from "../../core/described";
 import { rounded, shown as said, type Precision } from "../../core/format";
+import { LENS, SCALES } from "../../core/options.gen";
 import { makeMapping, ticks, type Mapping, type Theme } from "../../core/scale";
 import { clipped, isolated, visible } from "../../core/tokens";
 import type { LensOptions, Show } from "../../core/wire.gen";
-import type { Columns, LensPicture, Quantity, Side } from "./picture";
+import type { Columns, LensPicture, Side } from "./picture";
 
 export type Measure = LensOptions["color"];
 
@@ -39,30 +41,13 @@ export interface Field {
   rank: boolean;
 }
 
-interface Kind {
-  title: (target: string) => string;
-  none: string;
-  /** The largest value there can be; else that of the picture. */
-  high?: number;
-  /** Divergences have long tails: the root lifts the small ones into sight. */
-  scale: "linear" | "sqrt";
-  rank?: true;
-}
-
-const KINDS: Record<Measure, Kind> = {
-  probability: { title: () => "probability of the top token", none: "", high: 1, scale: "linear" },
-  entropy: { title: () => "entropy, nats", none: "", scale: "linear" },
-  final_rank: { title: () => "rank of the model's choice", none: "", scale: "linear", rank: true },
-  next_rank: { title: () => "rank of the token that follows", none: "nothing follows", scale: "linear", rank: true },
-  kl: { title: () => "KL(model ‖ row), nats", none: "", scale: "sqrt" },
-  change: { title: () => "KL(row ‖ row before), nats", none: "no row before", scale: "sqrt" },
-  target_probability: { title: (target) => `probability of ${target}`, none: "", scale: "linear" },
-  target_rank: { title: (target) => `rank of ${target}`, none: "", scale: "linear", rank: true },
-};
-
 /** The least share of the legend between two marks. */
 const APART = 0.16;
-export const RANK_SCALE = "logarithmic, 0 = top";
+
+/** What can be shown of one side, or of two. */
+export function measuresOf(show: Show): Partial<Record<Measure, Described>> {
+  return show === "difference" ? LENS.differences : LENS.measures;
+}
 
 /** The measure that can be shown: pinned ones need a pin, and of two sides only divergence and pins have a difference. */
 export function possible(measure: Measure, show: Show, targets: number): Measure {
@@ -95,62 +80,53 @@ export function fieldOf(picture: LensPicture, show: Show, options: LensOptions, 
   const measure = possible(options.color, show, manifest.targets.length);
   const pinned = isolated(clipped(visible(manifest.targets[target]?.string ?? ""), 24));
   const columns = picture.columns(show);
-  const shared = { measure, show, columns: columns.count, read: columns.read };
+  const described = measuresOf(show)[measure]!;
+  const title = described.legend.replace("{token}", () => pinned);
+  const shared = { measure, show, columns: columns.count, read: columns.read, title, scaleText: SCALES[described.scale] };
   if (show === "difference") {
     const { values, mask } = measure === "kl" ? divergence(picture, columns) : difference(picture, columns, target);
     leaveOut(mask, columns);
-    const largest = extreme([values], mask) || (measure === "kl" ? 1 : 0.01);
-    const diverging = measure !== "kl";
-    const range = { low: diverging ? -largest : 0, high: largest, scale: "sqrt" as const, palette: options.palette, diverging };
-    const mapping = makeMapping(range, theme);
+    const diverging = !!described.signed;
+    const largest = extreme([values], mask) || (diverging ? 0.01 : 1);
+    const mapping = makeMapping({ low: 0, high: largest, scale: "sqrt", palette: options.palette, diverging }, theme);
     return {
       ...shared,
       values,
       mask,
       mapping,
-      title: diverging ? `p(${pinned}): A − B` : "KL(A ‖ B), nats",
       marks: valueMarks(mapping),
-      scaleText: diverging ? "linear" : "square root",
-      none: columns.at.A.some((a, column) => a < 0 || columns.at.B[column]! < 0) ? "no counterpart" : "",
+      none: columns.at.A.some((a, column) => a < 0 || columns.at.B[column]! < 0) ? described.none! : "",
       missing: holes(values, mask),
       precision: picture.precision("A", "target_probs"),
       rank: false,
     };
   }
-  const kind = KINDS[measure];
-  const rank = kind.rank ?? false;
+  const { block, lacking } = described;
+  const rank = described.scale === "rank";
   // Both sides share one range: one colour means one value on either.
-  const sides = picture.sides.map((side) => drawn(raw(picture, side, measure, target), rank));
+  const sides = picture.sides.map((side) => drawn(picture.cells(side, block, target) ?? new Float32Array(0), rank));
   const values = sides[show === "B" ? 1 : 0] ?? new Float32Array(0);
   const mask = new Uint8Array(values.length).fill(1);
-  if (measure === "change") mask.fill(0, 0, columns.count);
-  if (measure === "next_rank") {
+  if (lacking === "first row") mask.fill(0, 0, columns.count);
+  if (lacking === "last position") {
     const side: Side = show === "B" ? "B" : "A";
     const last = columns.at[side].map((at) => picture.tokenAt(side, at, 1) === null);
     values.forEach((_, cell) => (mask[cell] = last[cell % columns.count] ? 0 : 1));
   }
-  const high = kind.high ?? Math.max(...sides.map((side) => extreme([side], null)), rank ? rankPlace(1) : 1e-6);
-  const mapping = makeMapping({ low: 0, high, scale: kind.scale, palette: options.palette, diverging: false }, theme);
-  const none = mask.includes(0) ? kind.none : "";
+  const high = described.high ?? Math.max(...sides.map((side) => extreme([side], null)), rank ? rankPlace(1) : 1e-6);
+  const scale = described.scale === "rank" ? "linear" : described.scale;
+  const mapping = makeMapping({ low: 0, high, scale, palette: options.palette, diverging: false }, theme);
+  const none = mask.includes(0) ? described.none! : "";
   leaveOut(mask, columns);
   return {
     ...shared,
     values,
     mask,
     mapping,
-    title: kind.title(pinned),
     marks: rank ? rankMarks(Math.round(10 ** high - 1)) : valueMarks(mapping),
-    scaleText: rank ? RANK_SCALE : kind.scale === "sqrt" ? "square root" : "linear",
     none,
     missing: holes(values, mask),
-    precision:
-      measure === "probability"
-        ? picture.precision("A", "top_probs")
-        : measure === "target_probability"
-          ? picture.precision("A", "target_probs")
-          : rank
-            ? "exact"
-            : picture.precision("A", measure as Quantity),
+    precision: rank ? "exact" : picture.precision("A", block),
     rank,
   };
 }
@@ -176,16 +152,6 @@ export function rankMarks(largest: number): Mark[] {
 /** 12, 999, 1.2k, 50k. */
 function brief(rank: number): string {
   return rank < 1000 ? String(rank) : `${Number((rank / 1000).toPrecision(2))}k`;
-}
-
-function raw(picture: LensPicture, side: Side, measure: Measure, target: number): Float32Array {
-  const values =
-    measure === "probability"
-      ? picture.topProbs(side)
-      : measure === "target_probability" || measure === "target_rank"
-        ? picture.target(side, measure === "target_rank" ? "ranks" : "probs", target)
-        : picture.values(side, measure);
-  return values ?? new Float32Array(0);
 }
 
 function drawn(values: Float32Array, rank: boolean): Float32Array {

@@ -1,13 +1,15 @@
 /** What keys do in the logit lens, and the list of them for people. */
+import { LENS } from "../../core/options.gen";
 import { clipped, visible } from "../../core/tokens";
 import { followKeys, promptKey, PROMPT_KEYS, type KeyHelp, type KeyRow } from "../../dom/keys";
+import { optionKeys } from "../../dom/options";
 import type { Prompts } from "../../dom/prompts";
 import type { Tooltip } from "../../dom/tooltip";
 import { cellLines, describe } from "./details";
 import { MAX_PINS, type Lens } from "./lens";
 import type { PinsPanel } from "./pins";
 import type { LensTable } from "./table";
-import type { Cycled, Toolbar } from "./toolbar";
+import type { Toolbar } from "./toolbar";
 
 export const KEYS: KeyRow[] = [
   ["← ↑ → ↓", "walk the cells; Home and End: first and last position"],
@@ -16,11 +18,7 @@ export const KEYS: KeyRow[] = [
   ["Esc", "release: first the pointing, then the lock"],
   ["+ − 0", "wider cells, narrower cells, fit"],
   ...PROMPT_KEYS,
-  ["s, l, v", "stream, lens, second lens"],
-  ["c, t, p", "colour by, which pinned token, palette"],
-  ["g, f", "layer stride, position range"],
-  ["i, r", "type a token to pin; curves: probability or rank"],
-  ["a, b, d, x", "when comparing: A, B, difference, the next of them"],
+  ...optionKeys(LENS.options),
   ["?", "this list"],
 ];
 
@@ -44,17 +42,6 @@ const ARROWS: Record<string, [across: number, up: number]> = {
   ArrowDown: [0, -1],
   Home: [-Infinity, 0],
   End: [Infinity, 0],
-};
-const CYCLES: Record<string, Cycled> = {
-  s: "stream",
-  l: "lens",
-  v: "versus",
-  c: "color",
-  t: "target",
-  p: "palette",
-  g: "stride",
-  r: "chart",
-  x: "show",
 };
 const ZOOM = 1.25;
 
@@ -111,20 +98,16 @@ function tableKey(parts: Parts, key: string): boolean {
 }
 
 function anywhere(parts: Parts, key: string): boolean {
-  const { lens, table, toolbar } = parts;
-  const cycled = CYCLES[key];
-  const comparing = !!lens.picture.peek()?.manifest.compare;
-  if (cycled) toolbar.cycle(cycled);
-  else if (key === "+" || key === "=") table.zoom(Math.ceil(table.layout.peek().cell * ZOOM));
-  else if (key === "-" || key === "−") table.zoom(table.layout.peek().cell / ZOOM);
-  else if (key === "0") table.zoom(null);
-  else if (key === "f") toolbar.focusRange();
-  else if (key === "i") {
+  const { table, toolbar } = parts;
+  const pin = (): void => {
     const why = parts.pins.focus();
     if (why) say(parts, why);
-  } else if (key === "a" || key === "b" || key === "d") {
-    if (comparing) lens.setOptions({ show: key === "a" ? "A" : key === "b" ? "B" : "difference" });
-  } else if (key === "?") parts.help.toggle();
+  };
+  if (toolbar.controls.key(key, { first: () => toolbar.controls.of("first").focus(), targets: pin })) return true;
+  if (key === "+" || key === "=") table.zoom(Math.ceil(table.layout.peek().cell * ZOOM));
+  else if (key === "-" || key === "−") table.zoom(table.layout.peek().cell / ZOOM);
+  else if (key === "0") table.zoom(null);
+  else if (key === "?") parts.help.toggle();
   else if (key === "Escape") release(parts);
   else return false;
   return true;

@@ -1,6 +1,8 @@
 /** What keys do in the prompt view: one table for the help panel, and the handler. */
+import { PROMPT } from "../../core/options.gen";
 import { clipped } from "../../core/tokens";
 import { followKeys, promptKey, PROMPT_KEYS, type KeyHelp, type KeyRow } from "../../dom/keys";
+import { optionKeys } from "../../dom/options";
 import type { Prompts } from "../../dom/prompts";
 import type { Tooltip } from "../../dom/tooltip";
 import type { PromptView } from "./model";
@@ -15,8 +17,7 @@ export const KEYS: KeyRow[] = [
   ["w, u", "let the model write; undo what it wrote"],
   ["Esc", "release: first the candidate, then the token"],
   ...PROMPT_KEYS,
-  ["c, i", "colour, token ids"],
-  ["a, b, d, x", "when comparing: A, B, A − B, the next of them"],
+  ...optionKeys(PROMPT.options),
   ["?", "this list"],
 ];
 
@@ -58,7 +59,6 @@ function ownKey(parts: Parts, key: string): boolean {
     view.lock(column);
     return say(parts, parts.text.describe(column));
   };
-  const comparing = !!picture?.b;
   switch (key) {
     case "ArrowLeft":
       return walk(at - 1);
@@ -88,21 +88,7 @@ function ownKey(parts: Parts, key: string): boolean {
     case "?":
       parts.help.toggle();
       return true;
-    case "c":
-      toolbar.cycle("color");
-      return true;
-    case "i":
-      toolbar.toggleIds();
-      return true;
-    case "x":
-      toolbar.cycle("show");
-      return true;
-    case "a":
-    case "b":
-    case "d":
-      if (comparing) view.setOptions({ show: ({ a: "A", b: "B", d: "difference" } as const)[key] });
-      return true;
     default:
-      return false;
+      return toolbar.controls.key(key);
   }
 }
