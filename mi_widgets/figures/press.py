@@ -1,6 +1,6 @@
 """An svg as a page of PDF or as a PNG, by typst: no browser, no network, the same bytes for the same svg and fonts.
 
-Knows nothing of figures. Text stays text in PDF, in subset fonts, right-to-left runs included. What an svg may hold to
+Knows nothing of figures. The page has the size that the svg states. Text stays text in PDF, in subset fonts, right-to-left runs included. What an svg may hold to
 look the same here, in a browser and in a viewer of PDF:
 
 - rect, path, line, circle, g with transform, clipPath, pattern (hatching), text with `text-anchor`, `transform`,
@@ -17,32 +17,44 @@ look the same here, in a browser and in a viewer of PDF:
 
 from __future__ import annotations
 
+import re
+import struct
+import zlib
 from functools import cache
 from typing import Any
 
 from mi_widgets.errors import ExportError
-from mi_widgets.figures.png import with_resolution
 
 #: A PNG of more pixels is refused: beyond what the machine holds, typst ends the whole process.
 MOST_PIXELS = 200_000_000
 
 
-def pdf_of(svg: str, width_mm: float, height_mm: float) -> bytes:
-    """`svg` stretched over one page of `width_mm` × `height_mm`, without margins and dates."""
-    return _printed(svg, f"{width_mm:.6f}mm", f"{height_mm:.6f}mm", format="pdf")
+def pdf_of(svg: str) -> bytes:
+    """`svg` as a PDF of one page of its size, without margins and dates."""
+    width, height = _size_mm(svg)
+    return _printed(svg, f"{width:.6f}mm", f"{height:.6f}mm", format="pdf")
 
 
-def png_of(svg: str, width_mm: float, height_mm: float, dpi: float = 300) -> bytes:
-    """`svg` stretched over the whole pixels next to `width_mm` × `height_mm` at `dpi` per inch, which the PNG states.
+def png_of(svg: str, dpi: float = 96) -> bytes:
+    """`svg` as a PNG of the whole pixels next to its size at `dpi` per inch, which the PNG states.
 
     Raises:
         ExportError: more pixels than `MOST_PIXELS`.
     """
-    across, down = (max(1, round(length * dpi / 25.4)) for length in (width_mm, height_mm))
+    across, down = (max(1, round(length * dpi / 25.4)) for length in _size_mm(svg))
     if across * down > MOST_PIXELS:
         raise ExportError(f"a png of {across:,} × {down:,} pixels is too large.", "Give a smaller dpi, or write a pdf.")
     image = _printed(svg, f"{across * 72 / dpi:.6f}pt", f"{down * 72 / dpi:.6f}pt", format="png", ppi=dpi)
     return with_resolution(image, dpi)
+
+
+def with_resolution(image: bytes, dpi: float) -> bytes:
+    """`image` (PNG) with its resolution stated, so that it is placed at its true size in millimetres."""
+    per_metre = round(dpi / 0.0254)
+    stated = b"pHYs" + struct.pack(">IIB", per_metre, per_metre, 1)
+    header_end = 8 + 12 + 13
+    chunk = struct.pack(">I", len(stated) - 4) + stated + struct.pack(">I", zlib.crc32(stated))
+    return image[:header_end] + chunk + image[header_end:]
 
 
 @cache
@@ -51,6 +63,15 @@ def _fonts() -> Any:
     import typst
 
     return typst.Fonts()
+
+
+def _size_mm(svg: str) -> tuple[float, float]:
+    """Width and height that an svg states, in millimetres or in pixels, as millimetres."""
+    stated = re.match(r'<svg [^>]*?\bwidth="([0-9.e]+)(mm|)" height="([0-9.e]+)\2"', svg)
+    if stated is None:
+        raise ValueError("an svg for print begins with its width and height in millimetres or pixels")
+    unit = 1 if stated[2] else 25.4 / 96
+    return float(stated[1]) * unit, float(stated[3]) * unit
 
 
 def _printed(svg: str, width: str, height: str, **form: Any) -> bytes:
