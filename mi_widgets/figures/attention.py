@@ -18,7 +18,6 @@ from mi_widgets.data.integers import truth, word
 from mi_widgets.data.thumbnails import allowed_cells
 from mi_widgets.errors import DataError
 from mi_widgets.figures import labels as printed
-from mi_widgets.figures.cells import VECTOR_CELLS, cell_image, cell_shapes
 from mi_widgets.figures.choice import (
     Attention,
     Ranked,
@@ -33,9 +32,10 @@ from mi_widgets.figures.choice import (
 )
 from mi_widgets.figures.headline import title_lines
 from mi_widgets.figures.labels import TokenAxis
-from mi_widgets.figures.legend import Legend
+from mi_widgets.figures.plotly_cells import VECTOR_CELLS, cell_image, cell_shapes
+from mi_widgets.figures.plotly_legend import Legend
+from mi_widgets.figures.plotly_sheet import HOVER_ONLY, Box, Sheet
 from mi_widgets.figures.scale import MASKED, MISSING, ColorScale
-from mi_widgets.figures.sheet import HOVER_ONLY, Box, Sheet
 from mi_widgets.figures.style import LABEL_PT, MIN_PT, MONO, TITLE_PT, TOKEN_PT, height_in_px, inks, pt, px, width_in_mm
 from mi_widgets.figures.wall import wall_figure
 
@@ -119,7 +119,7 @@ def attention_figure(
     chosen = ranked(data, pairs, scores, sort, truth("descending", descending))
     bounds = value_bounds(data, None if truth("shared_range", shared_range) and zrange is None else pairs)
     colors, clipped = color_scale(data, bounds, scale=scale, palette=palette, theme=theme, zrange=zrange)
-    headline = title_lines(title, width, data)
+    headline = [printed.markup(line) for line in title_lines(title, width, data)]
     if kind == "wall":
         regular = sort is None and len(pairs) == len(patterns.layers) * patterns.n_heads and heads is None
         return wall_figure(data, chosen, colors, clipped, regular, outlined, headline, width, height)

@@ -20,7 +20,7 @@ from mi_widgets.figures.canvas import Canvas, PngCanvas, Rect, SvgCanvas
 from mi_widgets.figures.choice import Attention, color_scale, patterns_of, tokens_of, unit_of, value_bounds
 from mi_widgets.figures.headline import with_changes
 from mi_widgets.figures.labels import TokenAxis
-from mi_widgets.figures.legend import NO_VALUE
+from mi_widgets.figures.plotly_legend import NO_VALUE
 from mi_widgets.figures.scale import MASKED, MISSING, PAPER, ColorScale
 from mi_widgets.figures.style import inks
 

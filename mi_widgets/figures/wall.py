@@ -14,11 +14,11 @@ from mi_widgets import color
 from mi_widgets.data.thumbnails import allowed_patches, thumbnails
 from mi_widgets.errors import DataError
 from mi_widgets.figures import labels as printed
-from mi_widgets.figures.cells import cell_image
 from mi_widgets.figures.choice import Attention, Ranked, patterns_of, score_text, unit_of
-from mi_widgets.figures.legend import Legend
+from mi_widgets.figures.plotly_cells import cell_image
+from mi_widgets.figures.plotly_legend import Legend
+from mi_widgets.figures.plotly_sheet import HOVER_ONLY, Box, Sheet
 from mi_widgets.figures.scale import MASKED, MISSING, PAPER, ColorScale
-from mi_widgets.figures.sheet import HOVER_ONLY, Box, Sheet
 from mi_widgets.figures.style import HAIRLINE_PT, LABEL_PT, MIN_PT, TITLE_PT, inks, pt, px
 
 if TYPE_CHECKING:
