@@ -7,7 +7,7 @@ import { Prompts } from "../../dom/prompts";
 import { Explorer } from "./explorer";
 import { handleKeys } from "./keyboard";
 import { KEYS } from "./keys";
-import { Loader } from "./loader";
+import { loadHeads } from "./loader";
 import { Matrix } from "./matrix";
 import { Reading } from "./reading";
 import { Toolbar } from "./toolbar";
@@ -28,7 +28,7 @@ export default framed<AttentionState>("attention", (frame) => {
   const wall = new Wall(explorer, ink);
   const matrix = new Matrix(explorer, ink, tooltip);
   const reading = new Reading(explorer, tooltip);
-  const loader = new Loader(explorer);
+  const loader = loadHeads(explorer);
   const focus = h("div", { class: "miw-focus" }, matrix.element, reading.element);
   frame.hold(explorer, {
     above: [prompts.element, toolbar.element],

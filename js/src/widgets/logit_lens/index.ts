@@ -1,5 +1,6 @@
 /** The logit lens as an anywidget module: builds the view from its parts and ties them together. */
 import type { LensState } from "../../core/wire.gen";
+import { computed } from "../../core/signal";
 import { h } from "../../dom/element";
 import { framed, type Frame } from "../../dom/frame";
 import { KeyHelp } from "../../dom/keys";
@@ -12,7 +13,7 @@ import { sayValue } from "./field";
 import { handleKeys, KEYS } from "./keyboard";
 import { goodHeight } from "./layout";
 import { Lens } from "./lens";
-import { Loader } from "./loader";
+import { loadRows } from "./loader";
 import { PinsPanel } from "./pins";
 import { followSight } from "./sight";
 import { LensTable } from "./table";
@@ -58,7 +59,7 @@ export default framed<LensState>(
     const unread = h("div", { class: "miw-swatch-row" }, h("span", { class: "miw-swatch miw-lens-unread" }), unreadText);
     const curves = new CurvesPanel(lens, tooltip);
     const pins = new PinsPanel(lens);
-    const loader = new Loader(lens, table.rowsInSight);
+    const loader = loadRows(lens, table.rowsInSight);
     followSight(lens, table.columnsInSight);
     const rows = new HiddenTable();
     const panel = h("div", { class: "miw-lens-panel" }, curves.element, pins.element);
@@ -96,7 +97,11 @@ export default framed<LensState>(
     });
     listRows(lens, rows);
     fitParts(frame, lens, table, curves);
-    frame.announce(lens, loader.complete, table.drawn);
+    frame.announce(
+      lens,
+      computed(() => loader.complete.value && !lens.filling.value),
+      table.drawn,
+    );
   },
   TIGHT,
 );
