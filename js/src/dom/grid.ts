@@ -116,8 +116,8 @@ export abstract class CellGrid {
   /** Hears what lies under the pointer, or where keys went. */
   protected abstract point(spot: Spot | null, event: MouseEvent | null): void;
   protected abstract pick(spot: Spot, event: MouseEvent | null): void;
-  /** The cell that is read, and whether a first key only says which one it is. */
-  protected abstract cursor(): { at: Place | null; fresh: boolean };
+  /** The cell that is read; whether a first step only says which one it is, and whether Enter picks it. */
+  protected abstract cursor(): { at: Place | null; fresh: boolean; held?: boolean };
   /** One cell in words. */
   abstract describe(place: Place): string;
   /** Shows what the pointer would at the cell. */
@@ -236,10 +236,10 @@ export abstract class CellGrid {
   /** Does what the key does to a grid; what is to be said of it, or null where it is no such key. */
   key(key: string, taken = "locked"): string | null {
     const step = STEPS[key];
-    const { at, fresh } = this.cursor();
+    const { at, fresh, held = true } = this.cursor();
     if (!at || !(step || key === "Enter")) return null;
     if (!step) {
-      if (fresh) return "";
+      if (!held) return "";
       this.pick(at, null);
       return `${taken} ${this.describe(at)}`;
     }
@@ -349,6 +349,11 @@ export abstract class CellGrid {
     this.#spacer.style.width = `${area ? lengthOf(area.columns) : 0}px`;
     this.#spacer.style.height = `${area ? lengthOf(area.rows) : 0}px`;
   }
+}
+
+/** The cell of a spot that is no label. */
+export function cellOf(spot: Spot | null): Place | null {
+  return spot && spot.row !== null && spot.column !== null ? { row: spot.row, column: spot.column } : null;
 }
 
 function within({ context, area, right, bottom }: Drawing, margin: number, draw: () => void): void {

@@ -5,10 +5,10 @@
 import { exact } from "../../core/format";
 import { nameOfHead } from "../../core/interventions";
 import { colorOf, cssOf, inkOn } from "../../core/scale";
-import { type Readable } from "../../core/signal";
+import type { Readable } from "../../core/signal";
 import { ABLATED_TIP, markAblated } from "../../dom/ablated";
 import { h } from "../../dom/element";
-import { CellGrid, type Area, type Drawing, type Mark, type Place, type Spot, type Tone } from "../../dom/grid";
+import { cellOf, CellGrid, type Area, type Drawing, type Mark, type Place, type Spot, type Tone } from "../../dom/grid";
 import type { Size } from "../../dom/surface";
 import type { Ink } from "../../dom/theme";
 import type { Tooltip } from "../../dom/tooltip";
@@ -100,12 +100,12 @@ export class HeadMap extends CellGrid {
     if (cell) this.#attribution.chooseCell(cell.row, cell.column);
   }
 
-  protected cursor(): { at: Place | null; fresh: boolean } {
+  protected cursor(): { at: Place | null; fresh: boolean; held: boolean } {
     const attribution = this.#attribution;
     const held = attribution.hoverCell.peek();
     const head = attribution.head.peek();
     const { layer: row, column } = held ?? { layer: head?.layer ?? 0, column: head?.head ?? 0 };
-    return { at: attribution.picture.peek() && { row, column }, fresh: !held && !attribution.chosen.peek() };
+    return { at: attribution.picture.peek() && { row, column }, fresh: !held && !attribution.chosen.peek(), held: held !== null };
   }
 
   protected override tell(place: Place): void {
@@ -208,10 +208,6 @@ export class HeadMap extends CellGrid {
     this.labelColumns(drawing, TOP - 8, { text: (head) => `H${head}`, room: heads > 10 ? 24 : 20, only: [0, free] });
     this.labelColumns(drawing, TOP - 8, { text: () => "MLP", always: [heads], only: [heads, columns] });
   }
-}
-
-function cellOf(spot: Spot | null): Place | null {
-  return spot && spot.row !== null && spot.column !== null ? { row: spot.row, column: spot.column } : null;
 }
 
 function nameOf(picture: AttributionPicture, layer: number, column: number): string {
