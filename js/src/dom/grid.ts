@@ -40,7 +40,7 @@ export interface Mark extends Spot {
 }
 
 export interface Labels {
-  text: (index: number) => string;
+  text?: (index: number) => string;
   size?: number;
   font?: string;
   /** Pixels from one label to the next. */
@@ -48,6 +48,10 @@ export interface Labels {
   always?: number[];
   /** Which of those in sight, from … to (not included). */
   only?: [number, number];
+  /** Those that are not faint even where nothing marks them. */
+  strong?: (index: number) => boolean;
+  /** Writes the text in a way of its own, at the origin. */
+  write?: (index: number) => void;
 }
 
 /** What one drawing needs. */
@@ -278,12 +282,9 @@ export abstract class CellGrid {
     for (const row of this.#thinned(rows, slotsIn(rows, scroll.y, bottom), labels, given(marks.map((mark) => mark.row)))) {
       const y = drawing.top(row) + rows.cell / 2;
       if (y < rows.start || y > bottom) continue;
-      this.#style(
-        drawing,
-        labels,
-        toneOf(marks, ({ row: marked }) => marked === row),
-      );
-      context.fillText(labels.text(row), columns.start - PAD, Math.max(y, (labels.size ?? LABEL) / 2 + 1));
+      const own = marks.filter((mark) => mark.row === row);
+      style(drawing, labels, row, own);
+      context.fillText(labels.text?.(row) ?? "", columns.start - PAD, Math.max(y, (labels.size ?? LABEL) / 2 + 1));
     }
   }
 
@@ -291,33 +292,30 @@ export abstract class CellGrid {
   protected labelColumns(drawing: Drawing, y: number, labels: Labels, turned: "up" | "down" | null = null): void {
     const { context, area, scroll, right, marks } = drawing;
     const { columns } = area;
-    const own = ({ column, last }: Mark): number | null => (last === undefined || last === column ? column : null);
     context.textAlign = turned === "up" ? "left" : turned ? "right" : "center";
-    for (const column of this.#thinned(columns, slotsIn(columns, scroll.x, right), labels, given(marks.map(own)))) {
+    for (const column of this.#thinned(columns, slotsIn(columns, scroll.x, right), labels, given(marks.map(columnOf)))) {
       const x = drawing.left(column) + columns.cell / 2;
       if (x < columns.start - MARGIN || x > right) continue;
-      this.#style(
-        drawing,
-        labels,
-        toneOf(marks, (mark) => own(mark) === column),
-      );
+      this.styleColumn(drawing, column, labels);
       context.save();
       context.translate(x, y);
       if (turned) context.rotate(-Math.PI / 2);
-      context.fillText(labels.text(column), 0, 0);
+      if (labels.write) labels.write(column);
+      else context.fillText(labels.text?.(column) ?? "", 0, 0);
       context.restore();
     }
+  }
+
+  /** Font and colour of a column's label, as it is marked. */
+  protected styleColumn(drawing: Drawing, column: number, labels: Labels): void {
+    const own = drawing.marks.filter((mark) => columnOf(mark) === column);
+    style(drawing, labels, column, own);
   }
 
   #thinned(axis: Axis, [from, to]: [number, number], { room, size = LABEL, always = [], only }: Labels, marked: number[]): number[] {
     const [first, last] = only ? [Math.max(from, only[0]), Math.min(to, only[1])] : [from, to];
     const kept = [...always, ...marked].map((index) => slotOf(axis, index));
     return thinned(first, last, pitchOf(axis), room ?? size + 2, kept).map((slot) => slotOf(axis, slot));
-  }
-
-  #style({ context, ink }: Drawing, { size = LABEL, font = ink.font }: Labels, tone: Tone | null): void {
-    context.font = `${tone === "pointed" || tone === "locked" ? "600 " : ""}${size}px ${font}`;
-    context.fillStyle = tone === "locked" ? ink.accent : tone === "pointed" || tone === "linked" ? ink.ink : ink.faint;
   }
 
   #draw(): void {
@@ -385,7 +383,15 @@ function given(indexes: (number | null)[]): number[] {
   return indexes.filter((index) => index !== null);
 }
 
-/** The tone that tells most of those that mark it. */
-function toneOf(marks: Mark[], isOn: (mark: Mark) => boolean): Tone | null {
-  return RANK[Math.max(-1, ...marks.filter(isOn).map(({ tone }) => RANK.indexOf(tone)))] ?? null;
+/** The column that a mark is of, if it is one. */
+function columnOf({ column, last }: Mark): number | null {
+  return last === undefined || last === column ? column : null;
+}
+
+/** Font and colour of a label: as the mark says that tells most of those on it. */
+function style({ context, ink }: Drawing, { size = LABEL, font = ink.font, strong }: Labels, index: number, marks: Mark[]): void {
+  const tone = RANK[Math.max(-1, ...marks.map((mark) => RANK.indexOf(mark.tone)))];
+  context.font = `${tone === "pointed" || tone === "locked" ? "600 " : ""}${size}px ${font}`;
+  const shown = tone === "pointed" || tone === "linked" || strong?.(index);
+  context.fillStyle = tone === "locked" ? ink.accent : shown ? ink.ink : ink.faint;
 }

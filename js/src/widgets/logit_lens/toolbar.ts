@@ -5,6 +5,7 @@ import { composes } from "../../dom/composition";
 import { makeSelect, makeSlider, type Choice } from "../../dom/controls";
 import { h } from "../../dom/element";
 import { possible, type Measure } from "./field";
+import { pitchOf } from "../../core/axis";
 import { SLIDER } from "./layout";
 import type { Lens } from "./lens";
 import { STREAM_NAMES, type Stream } from "./picture";
@@ -259,7 +260,8 @@ export class Toolbar {
         { disabled: shown === "difference" && measure !== "kl" },
       );
       range.show(options, manifest?.tokens.strings.length ?? 0, live);
-      const { cell, columns } = table.layout.value;
+      const area = table.area.value;
+      const [cell, columns] = area ? [pitchOf(area.columns), area.columns.count] : [0, 0];
       // Twice as wide is one step, wherever the slider stands.
       width.show({
         low: Math.log2(SLIDER.low),
