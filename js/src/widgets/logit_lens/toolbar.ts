@@ -6,6 +6,7 @@ import { composes } from "../../dom/composition";
 import { makeSlider } from "../../dom/controls";
 import { h } from "../../dom/element";
 import { OptionControls, type Now, type Offered } from "../../dom/options";
+import { pitchOf } from "../../core/axis";
 import { measuresOf, possible } from "./field";
 import { SLIDER } from "./layout";
 import type { Lens } from "./lens";
@@ -195,7 +196,8 @@ function cellWidth({ scope }: Lens, table: LensTable): HTMLElement {
   const tip = "Width of the cells: narrow ones show colours alone, for long prompts; 0 fits them again";
   const width = makeSlider(scope, { label: "cell width", tip, shortcut: "+ −" }, (value) => table.zoom(Math.round(2 ** value)));
   scope.effect(() => {
-    const { cell, columns } = table.layout.value;
+    const area = table.area.value;
+    const [cell, columns] = area ? [pitchOf(area.columns), area.columns.count] : [0, 0];
     // Twice as wide is one step, wherever the slider stands.
     width.show({
       low: Math.log2(SLIDER.low),
