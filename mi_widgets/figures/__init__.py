@@ -10,13 +10,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mi_widgets.figures.attention import attention_figure
+    from mi_widgets.figures.attention import attention_figure, preview_png, preview_svg
     from mi_widgets.figures.attribution_preview import attribution_preview_png, attribution_preview_svg
     from mi_widgets.figures.export import save_figure
     from mi_widgets.figures.logit_attribution import logit_attribution_figure
     from mi_widgets.figures.logit_lens import lens_preview_png, lens_preview_svg, logit_lens_figure
     from mi_widgets.figures.next_tokens import next_tokens_figure, next_tokens_preview_png, next_tokens_preview_svg
-    from mi_widgets.figures.preview import preview_png, preview_svg
 
 _HOMES = {
     "attention_figure": "attention",
@@ -29,8 +28,8 @@ _HOMES = {
     "next_tokens_figure": "next_tokens",
     "next_tokens_preview_png": "next_tokens",
     "next_tokens_preview_svg": "next_tokens",
-    "preview_png": "preview",
-    "preview_svg": "preview",
+    "preview_png": "attention",
+    "preview_svg": "attention",
     "save_figure": "export",
 }
 

@@ -35,8 +35,6 @@ P = ParamSpec("P")
 ZOOM = 1.25
 #: Of a still picture, in pixels of the screen.
 SCREEN_WIDTH = 760
-#: Pictures of cells in a still picture are so wide or high: on screen a cell needs no more pixels than it has.
-SCREEN_PIXELS = 400
 
 
 @dataclass
@@ -87,7 +85,7 @@ class Sheet:
         size = (f"{across:.6g}mm", f"{across * self.height / self.width:.6g}mm")
         if self.screen:
             size = (f"{self.width * ZOOM:.6g}", f"{self.height * ZOOM:.6g}")
-        pixels = SCREEN_PIXELS if self.screen else IMAGE_PIXELS
+        pixels = 0 if self.screen else IMAGE_PIXELS  # on screen a cell has one pixel, or is a vector
         return svg_of(self.items, self.width, self.height, inks(self.theme), self.title, size, pixels)
 
     def figure(self) -> go.Figure:
