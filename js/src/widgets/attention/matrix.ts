@@ -7,9 +7,9 @@ import { ATTENTION } from "../../core/options.gen";
 import { computed, Signal, type Readable } from "../../core/signal";
 import { ablatedBadge } from "../../dom/ablated";
 import { h } from "../../dom/element";
+import { cellOf, type Mark, type Place, type Spot, type Tone } from "../../dom/grid";
 import { Heatmap } from "../../dom/heatmap";
 import { Legend } from "../../dom/legend";
-import { HiddenTable } from "../../dom/table";
 import { tokenLine } from "../../dom/token_line";
 import type { Ink } from "../../dom/theme";
 import type { Tooltip } from "../../dom/tooltip";
@@ -18,63 +18,99 @@ import type { Picture } from "./picture";
 
 const TABLE_ROWS = 200;
 
-export class Matrix {
-  readonly heatmap: Heatmap;
+export class Matrix extends Heatmap {
   readonly #title = h("div", { class: "miw-panel-title" });
   readonly #legend = new Legend();
-  readonly #table = new HiddenTable();
-  readonly element: HTMLElement;
+  readonly section: HTMLElement;
   #explorer: Explorer;
   #tooltip: Tooltip;
   #tableTimer = 0;
 
   constructor(explorer: Explorer, ink: Signal<Ink>, tooltip: Tooltip) {
+    const { scope } = explorer;
+    super(scope, ink, "heatmap", "focused head, query by key");
     this.#explorer = explorer;
     this.#tooltip = tooltip;
-    const { scope } = explorer;
-    this.heatmap = new Heatmap(scope, ink, {
-      point: (cell, event) => this.#point(cell, event),
-      pick: ({ query, key }) => explorer.lockCell(query, key),
-    });
-    this.heatmap.element.setAttribute("aria-label", "focused head, query by key");
-    this.element = h(
+    this.section = h(
       "section",
       { class: "miw-matrix", "aria-label": "focused head" },
       this.#title,
-      h("div", { class: "miw-matrix-body" }, this.heatmap.element, this.#legend.element),
-      this.#table.element,
+      h("div", { class: "miw-matrix-body" }, this.element, this.#legend.element),
     );
+    this.begin();
     scope.effect(() => this.#showContent());
-    scope.effect(() => {
-      this.heatmap.marks.value = {
-        pointed: this.#pointed.value,
-        locked: { query: explorer.query.value, key: explorer.key.value },
-        linked: this.#linked.value,
-      };
-    });
     scope.effect(() => this.#showTitle());
     scope.effect(() => {
       const rows = this.#tableRows.value;
       window.clearTimeout(this.#tableTimer);
       // Nobody reads a table while the pointer still runs over the wall.
       this.#tableTimer = window.setTimeout(() => {
-        if (!scope.ended) this.#table.show(rows.caption, rows.columns, rows.make());
+        if (!scope.ended) this.table.show(rows.caption, rows.columns, rows.make());
       }, 250);
     });
     scope.add(() => window.clearTimeout(this.#tableTimer));
   }
 
-  /** Tells of one cell at the keyboard, as the tooltip does at the pointer. */
-  describe(query: number, key: number): string {
+  describe({ row, column }: Place): string {
     const grid = this.#explorer.grid.peek();
     const positions = this.#explorer.positions.peek();
     if (!grid) return "";
-    return `${positionName(positions, query)} reads ${positionName(positions, key)}: ${valueText(grid, query, key)}`;
+    return `${positionName(positions, row)} reads ${positionName(positions, column)}: ${valueText(grid, row, column)}`;
   }
 
-  showTooltipAt(query: number, key: number): void {
-    const { x, y } = this.heatmap.pointOf(query, key);
-    this.#tooltip.show(this.#tooltipLines(query, key), x, y);
+  protected override tell(place: Place): void {
+    const { x, y } = this.pointOf(place);
+    this.#tooltip.show(this.#tooltipLines(place.row, place.column), x, y);
+  }
+
+  protected cursor(): { at: Place | null; fresh: boolean; held: boolean } {
+    const { grid, hoverCell, query, key } = this.#explorer;
+    const side = grid.peek()?.side ?? 0;
+    const held = hoverCell.peek();
+    const { query: row, key: column } = held ?? { query: query.peek() ?? side - 1, key: key.peek() ?? 0 };
+    return {
+      at: side ? { row: row ?? 0, column: column ?? 0 } : null,
+      fresh: !held && query.peek() === null,
+      held: held !== null && row !== null && column !== null,
+    };
+  }
+
+  override key(key: string): string | null {
+    const { hoverCell, query, key: column } = this.#explorer;
+    const held = hoverCell.peek() ?? { query: query.peek(), key: column.peek() };
+    const centre = { row: held.query, column: held.key };
+    if (key === "+" || key === "=") this.zoomAt(1.4, centre);
+    else if (key === "-" || key === "−") this.zoomAt(1 / 1.4, centre);
+    else if (key === "0") this.reset();
+    else return super.key(key);
+    return "";
+  }
+
+  protected pick({ row, column }: Spot): void {
+    if (row !== null && column !== null) this.#explorer.lockCell(row, column);
+  }
+
+  protected point(spot: Spot | null, event: MouseEvent | null): void {
+    const cell = cellOf(spot);
+    this.#explorer.pointAtCell(cell?.row ?? null, cell?.column ?? null);
+    if (!cell) this.#tooltip.hide();
+    else if (event) this.#tooltip.show(this.#tooltipLines(cell.row, cell.column), event.clientX, event.clientY);
+  }
+
+  /** Strips along the row and the column, and around the cell where both are there. */
+  protected marks(): Mark[] {
+    const { query, key } = this.#explorer;
+    const crossed = (at: { query: number | null; key: number | null } | null, tone: Tone): Mark[] => [
+      { row: at?.query ?? null, column: null, tone },
+      { row: null, column: at?.key ?? null, tone },
+    ];
+    const locked = { query: query.value, key: key.value };
+    return [
+      ...crossed(this.#linked.value, "linked"),
+      ...crossed(locked, "locked"),
+      ...crossed(this.#pointed.value, "pointed"),
+      ...(locked.query !== null && locked.key !== null ? [{ row: locked.query, column: locked.key, tone: "locked" } as const] : []),
+    ];
   }
 
   readonly #pointed = computed(() => {
@@ -128,17 +164,10 @@ export class Matrix {
     const positions = this.#explorer.positions.value;
     const show = this.#explorer.show.value;
     if (!grid || !picture) {
-      this.heatmap.content.value = null;
+      this.content.value = null;
       return;
     }
-    this.heatmap.content.value = {
-      grid,
-      mapping,
-      labels: positions.labels,
-      identity: `${picture.run}/${show}/${grid.side}`,
-      rowTitle: "query",
-      columnTitle: "key",
-    };
+    this.content.value = { grid, mapping, labels: positions.labels, identity: `${picture.run}/${show}/${grid.side}` };
     let masked = false;
     let missing = false;
     let clippedCells = 0;
@@ -208,12 +237,6 @@ export class Matrix {
     }
     if (previewed) parts.push(h("span", { class: "miw-faint" }, "preview"));
     this.#title.replaceChildren(...parts);
-  }
-
-  #point(cell: { query: number; key: number } | null, event: MouseEvent): void {
-    this.#explorer.pointAtCell(cell?.query ?? null, cell?.key ?? null);
-    if (!cell) this.#tooltip.hide();
-    else this.#tooltip.show(this.#tooltipLines(cell.query, cell.key), event.clientX, event.clientY);
   }
 
   #tooltipLines(query: number, key: number): Node[] {

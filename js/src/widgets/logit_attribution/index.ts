@@ -5,6 +5,7 @@ import { h } from "../../dom/element";
 import { framed, type Frame } from "../../dom/frame";
 import { KeyHelp } from "../../dom/keys";
 import { Prompts } from "../../dom/prompts";
+import { sizeOf } from "../../dom/surface";
 import { Attribution } from "./attribution";
 import { HeadMap } from "./head_map";
 import { handleKeys } from "./keyboard";
@@ -31,7 +32,7 @@ export default framed<AttributionState>("logit_attribution", (frame) => {
   const parts = new Parts(attribution, tooltip);
   const map = new HeadMap(attribution, ink, tooltip);
   const sources = new Sources(attribution, tooltip);
-  const where = h("div", { class: "miw-where" }, map.element, sources.element);
+  const where = h("div", { class: "miw-where" }, map.section, sources.element);
   frame.hold(attribution, {
     above: [prompts.element, toolbar.element],
     over: [question.element],
@@ -66,8 +67,8 @@ function fitPanels(
     const whole = where.clientHeight - TITLE;
     const room = picture.manifest.has_sources ? [whole * MAP_SHARE, whole - SOURCES] : [whole - 2 * TITLE, whole - 2 * TITLE];
     where.style.setProperty("--map", `${Math.round(TITLE + map.idealHeight(picture, room[0]!, room[1]!))}px`);
-    parts.size.value = placeOf(parts.list, parts.size.peek());
-    map.size.value = placeOf(map.scroller, map.size.peek());
+    parts.size.value = sizeOf(parts.list, parts.size.peek());
+    map.fit();
     // Lines that are broken elsewhere hide what was in sight.
     const wide = frame.width.peek();
     if (wide !== shown) {
@@ -78,16 +79,6 @@ function fitPanels(
     question.strip.look();
     sources.strip.look();
   });
-}
-
-interface Size {
-  width: number;
-  height: number;
-}
-
-/** The element's size; the one that is held where it is the same, so that nothing is drawn again. */
-function placeOf({ clientWidth: width, clientHeight: height }: HTMLElement, held: Size): Size {
-  return held.width === width && held.height === height ? held : { width, height };
 }
 
 /** What a view of plain data says in the place of its prompt. */

@@ -1,4 +1,5 @@
 /** The row of controls over the table: what is particular to the lens's. Knows nothing of how the table is drawn. */
+import { pitchOf } from "../../core/axis";
 import { LENS } from "../../core/options.gen";
 import { clipped, visible } from "../../core/tokens";
 import type { LensOptions, Show } from "../../core/wire.gen";
@@ -195,7 +196,8 @@ function cellWidth({ scope }: Lens, table: LensTable): HTMLElement {
   const tip = "Width of the cells: narrow ones show colours alone, for long prompts; 0 fits them again";
   const width = makeSlider(scope, { label: "cell width", tip, shortcut: "+ −" }, (value) => table.zoom(Math.round(2 ** value)));
   scope.effect(() => {
-    const { cell, columns } = table.layout.value;
+    const area = table.area.value;
+    const [cell, columns] = area ? [pitchOf(area.columns), area.columns.count] : [0, 0];
     // Twice as wide is one step, wherever the slider stands.
     width.show({
       low: Math.log2(SLIDER.low),
