@@ -163,13 +163,7 @@ def _session(session: Session, drawn: dict[str, Any], named: _Named) -> list[str
 
 
 def _selected(selection: Selection) -> list[str]:
-    if selection == Selection():
-        return []
-    chosen = {name: value for name, value in selection.to_dict().items() if value not in (None, [])}
-    if "heads" in chosen:
-        chosen["heads"] = tuple(tuple(pair) for pair in chosen["heads"])
-    fields = ", ".join(f"{name}={value!r}" for name, value in chosen.items())
-    return [f"view.selection = mw.Selection({fields})"]
+    return [] if selection == Selection() else [f"view.selection = mw.{selection!r}"]
 
 
 def loader(name: str) -> str:

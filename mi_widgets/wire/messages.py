@@ -94,15 +94,9 @@ class OtherRun(TypedDict):
 
 
 class SelectionValue(TypedDict):
-    """`data.Selection` with `stamp`, which grows with every change anywhere: the larger stamp is the newer."""
+    """`data.Selection`, whose fields are the others here, with `stamp`, which grows with every change anywhere: the
+    larger stamp is the newer."""
 
-    layer: int | None
-    head: int | None
-    query: int | None
-    key: int | None
-    position: int | None
-    feature: int | None
-    heads: list[list[int]]
     stamp: int
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from mi_widgets import color
+from mi_widgets.data import Selection
 from mi_widgets.described import measure
 from mi_widgets.described.attention import ATTENTION
 from mi_widgets.described.logit_attribution import LOGIT_ATTRIBUTION
@@ -31,7 +32,7 @@ _PLAIN = {str: "string", int: "number", float: "number", bool: "boolean", bytes:
 
 
 def wire_types() -> str:
-    """`wire.gen.ts`: every type of `messages.py` and `view_messages.py`."""
+    """`wire.gen.ts`: every type of `messages.py` and `view_messages.py`, and the selection of nothing."""
     lines = [_NOTICE, ""]
     types_by_name = {**vars(messages), **vars(view_messages)}
     for name, value in types_by_name.items():
@@ -46,10 +47,14 @@ def wire_types() -> str:
         elif isinstance(value, type) and typing.is_typeddict(value):
             doc = inspect.cleandoc(value.__doc__ or "").split("\n")
             lines += ["/**", *(f" * {line}".rstrip() for line in doc), " */", f"export interface {name} {{"]
-            for field, annotation in get_type_hints(value, types_by_name, include_extras=True).items():
-                mark = "?" if field in value.__optional_keys__ else ""
-                lines.append(f"  {field}{mark}: {_typescript(annotation)};")
+            fields, optional = get_type_hints(value, types_by_name, include_extras=True), value.__optional_keys__
+            if value is messages.SelectionValue:
+                fields, optional = {**get_type_hints(Selection), **fields}, frozenset(Selection.LATER)
+            for field, annotation in fields.items():
+                lines.append(f"  {field}{'?' if field in optional else ''}: {_typescript(annotation)};")
             lines += ["}", ""]
+    nothing = json.dumps({**Selection().to_dict(), "stamp": 0}, indent=2)
+    lines += ["/** Where nothing is chosen. */", f"export const NOTHING: SelectionValue = {nothing};", ""]
     return "\n".join(lines)
 
 
@@ -66,7 +71,7 @@ def _typescript(annotation: Any) -> str:
         return " | ".join(json.dumps(value) for value in arguments)
     if origin in {types.UnionType, typing.Union}:
         return " | ".join(_typescript(argument) for argument in arguments)
-    if origin is list:
+    if origin in {list, tuple}:
         inner = _typescript(arguments[0])
         return f"({inner})[]" if " | " in inner else f"{inner}[]"
     if isinstance(annotation, type) and typing.is_typeddict(annotation):

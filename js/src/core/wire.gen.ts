@@ -106,7 +106,8 @@ export interface OtherRun {
 }
 
 /**
- * `data.Selection` with `stamp`, which grows with every change anywhere: the larger stamp is the newer.
+ * `data.Selection`, whose fields are the others here, with `stamp`, which grows with every change anywhere: the
+ * larger stamp is the newer.
  */
 export interface SelectionValue {
   layer: number | null;
@@ -116,6 +117,11 @@ export interface SelectionValue {
   position: number | null;
   feature: number | null;
   heads: number[][];
+  component?: string | null;
+  neuron?: number | null;
+  node?: string | null;
+  edge?: string[] | null;
+  run?: "A" | "B" | null;
   stamp: number;
 }
 
@@ -584,3 +590,15 @@ export interface PromptState {
   store: DataView;
   height: number;
 }
+
+/** Where nothing is chosen. */
+export const NOTHING: SelectionValue = {
+  "layer": null,
+  "head": null,
+  "query": null,
+  "key": null,
+  "position": null,
+  "feature": null,
+  "heads": [],
+  "stamp": 0
+};
