@@ -13,11 +13,11 @@ from mi_widgets import color
 from mi_widgets.data import LogitAttribution
 from mi_widgets.errors import DataError
 from mi_widgets.figures import labels as printed
-from mi_widgets.figures.cells import VECTOR_CELLS, cell_image, cell_shapes
-from mi_widgets.figures.legend import Legend
 from mi_widgets.figures.logit_attribution import EDGE, LINE, Page
+from mi_widgets.figures.plotly_cells import VECTOR_CELLS, cell_image, cell_shapes
+from mi_widgets.figures.plotly_legend import Legend
+from mi_widgets.figures.plotly_sheet import HOVER_ONLY, Box, Sheet
 from mi_widgets.figures.scale import MISSING, ColorScale
-from mi_widgets.figures.sheet import HOVER_ONLY, Box, Sheet
 from mi_widgets.figures.style import HAIRLINE_PT, LABEL_PT, MIN_PT, inks, pt, px
 
 if TYPE_CHECKING:

@@ -17,7 +17,6 @@ from mi_widgets.figures import labels as printed
 from mi_widgets.figures.attribution_map import contribution_scale
 from mi_widgets.figures.canvas import Canvas, PngCanvas, SvgCanvas
 from mi_widgets.figures.headline import with_changes
-from mi_widgets.figures.legend import NO_VALUE
 from mi_widgets.figures.logit_attribution import (
     SIGNS,
     Bar,
@@ -29,6 +28,7 @@ from mi_widgets.figures.logit_attribution import (
     sides,
     waterfall,
 )
+from mi_widgets.figures.plotly_legend import NO_VALUE
 from mi_widgets.figures.scale import MISSING, ColorScale
 from mi_widgets.figures.style import inks
 

@@ -23,8 +23,8 @@ from mi_widgets.data.files import replacing, writable_path
 from mi_widgets.data.integers import is_number
 from mi_widgets.errors import DataError, ExportError
 from mi_widgets.figures.pdf import exact_pdf
+from mi_widgets.figures.plotly_sheet import HOVER_ONLY
 from mi_widgets.figures.png import with_resolution
-from mi_widgets.figures.sheet import HOVER_ONLY
 from mi_widgets.figures.style import mm, px, width_in_mm
 
 if TYPE_CHECKING:

@@ -17,10 +17,10 @@ from mi_widgets.data.integers import word
 from mi_widgets.errors import DataError
 from mi_widgets.figures import labels as printed
 from mi_widgets.figures.amounts import amount, even_ticks
-from mi_widgets.figures.legend import NO_VALUE, SWATCH
 from mi_widgets.figures.lens_field import Drawn, brief, rank_place
 from mi_widgets.figures.logit_lens import EDGE, LINE, draw_headline, headline_height
-from mi_widgets.figures.sheet import Box, Sheet
+from mi_widgets.figures.plotly_legend import NO_VALUE, SWATCH
+from mi_widgets.figures.plotly_sheet import Box, Sheet
 from mi_widgets.figures.style import HAIRLINE_PT, LABEL_PT, MIN_PT, MONO, TOKEN_PT, inks, pt, px
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from mi_widgets.data.integers import text
 from mi_widgets.figures import labels as printed
 from mi_widgets.figures.canvas import Canvas, PngCanvas, SvgCanvas
 from mi_widgets.figures.headline import with_changes
-from mi_widgets.figures.legend import NO_VALUE
 from mi_widgets.figures.lens_field import Drawn, Field, Lens, field_of
+from mi_widgets.figures.plotly_legend import NO_VALUE
 from mi_widgets.figures.scale import MASKED, MISSING
 from mi_widgets.figures.style import ink_on, inks
 

@@ -22,8 +22,8 @@ from mi_widgets.errors import DataError
 from mi_widgets.figures import labels as printed
 from mi_widgets.figures.amounts import amount, amounts, even_ticks
 from mi_widgets.figures.headline import title_lines
-from mi_widgets.figures.legend import NO_VALUE
-from mi_widgets.figures.sheet import Box, Sheet
+from mi_widgets.figures.plotly_legend import NO_VALUE
+from mi_widgets.figures.plotly_sheet import Box, Sheet
 from mi_widgets.figures.style import (
     HAIRLINE_PT,
     LABEL_PT,
@@ -101,7 +101,7 @@ def logit_attribution_figure(
     inks(theme)
     width = px(width_in_mm(width_mm))
     height = height_in_px(height_mm)
-    page = Page(data, title_lines(title, width, data), width, height, theme)
+    page = Page(data, [printed.markup(line) for line in title_lines(title, width, data)], width, height, theme)
     if kind == "map":
         from mi_widgets.figures.attribution_map import map_figure
 

@@ -14,13 +14,13 @@ from mi_widgets.data.integers import truth, word
 from mi_widgets.errors import DataError
 from mi_widgets.figures import labels as printed
 from mi_widgets.figures.amounts import amount
-from mi_widgets.figures.cells import VECTOR_CELLS, cell_image, cell_shapes
 from mi_widgets.figures.headline import title_lines
 from mi_widgets.figures.labels import TokenAxis
-from mi_widgets.figures.legend import Legend
 from mi_widgets.figures.lens_field import Drawn, Field, Lens, field_of
+from mi_widgets.figures.plotly_cells import VECTOR_CELLS, cell_image, cell_shapes
+from mi_widgets.figures.plotly_legend import Legend
+from mi_widgets.figures.plotly_sheet import HOVER_ONLY, Box, Sheet
 from mi_widgets.figures.scale import MASKED, MISSING
-from mi_widgets.figures.sheet import HOVER_ONLY, Box, Sheet
 from mi_widgets.figures.style import (
     LABEL_PT,
     MIN_PT,
@@ -106,7 +106,7 @@ def logit_lens_figure(
     width = px(width_in_mm(width_mm))
     height = height_in_px(height_mm)
     inks(theme)
-    headline = title_lines(title, width, data)
+    headline = [printed.markup(line) for line in title_lines(title, width, data)]
     if kind == "curves":
         from mi_widgets.figures.lens_curves import curves_figure
 

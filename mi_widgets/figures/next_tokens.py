@@ -23,8 +23,8 @@ from mi_widgets.figures import labels as printed
 from mi_widgets.figures.amounts import amount, even_ticks
 from mi_widgets.figures.headline import title_lines
 from mi_widgets.figures.labels import TokenAxis
-from mi_widgets.figures.legend import NO_VALUE
-from mi_widgets.figures.sheet import Box, Sheet
+from mi_widgets.figures.plotly_legend import NO_VALUE
+from mi_widgets.figures.plotly_sheet import Box, Sheet
 from mi_widgets.figures.style import LABEL_PT, MIN_PT, MONO, TITLE_PT, TOKEN_PT, height_in_px, inks, pt, px, width_in_mm
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def next_tokens_figure(
     inks(theme)
     width = px(width_in_mm(width_mm))
     height = height_in_px(height_mm)
-    page = _Page(width, height, title_lines(title, width, data), theme)
+    page = _Page(width, height, [printed.markup(line) for line in title_lines(title, width, data)], theme)
     if kind == "candidates":
         return _candidates(data, position, top, page)
     return _bars(data, kind, page)

@@ -17,7 +17,6 @@ from mi_widgets.errors import DataError, choose
 from mi_widgets.figures import labels as printed
 from mi_widgets.figures.canvas import Canvas, PngCanvas, Rect, SvgCanvas
 from mi_widgets.figures.headline import with_changes
-from mi_widgets.figures.legend import NO_VALUE
 from mi_widgets.figures.next_tokens import (
     SIDES,
     Expected,
@@ -27,6 +26,7 @@ from mi_widgets.figures.next_tokens import (
     check_kind_of,
     summary,
 )
+from mi_widgets.figures.plotly_legend import NO_VALUE
 from mi_widgets.figures.scale import MISSING, ColorScale
 from mi_widgets.figures.style import ink_on, inks
 

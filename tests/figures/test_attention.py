@@ -14,7 +14,7 @@ from mi_widgets.data import AttentionComparison, prompt_scores
 from mi_widgets.errors import DataError
 from mi_widgets.figures import attention_figure, save_figure
 from mi_widgets.figures.labels import columns
-from mi_widgets.figures.sheet import HOVER_ONLY
+from mi_widgets.figures.plotted import HOVER_ONLY
 from mi_widgets.figures.style import pt, px
 
 

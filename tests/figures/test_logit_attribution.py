@@ -21,7 +21,7 @@ from mi_widgets.figures import (
 )
 from mi_widgets.figures.amounts import amount, amounts, even_ticks
 from mi_widgets.figures.labels import columns
-from mi_widgets.figures.sheet import HOVER_ONLY
+from mi_widgets.figures.plotted import HOVER_ONLY
 from mi_widgets.figures.style import pt, px
 
 STORY = ("<bos>", "When", " Mary", " and", " John", " went", " to")

@@ -17,7 +17,7 @@ from mi_widgets.errors import DataError
 from mi_widgets.figures import lens_preview_png, lens_preview_svg, logit_lens_figure, save_figure
 from mi_widgets.figures.glyphs import line_of
 from mi_widgets.figures.lens_field import Drawn, brief, field_of
-from mi_widgets.figures.sheet import HOVER_ONLY
+from mi_widgets.figures.plotted import HOVER_ONLY
 from mi_widgets.figures.style import ink_on, pt, px
 
 SVG = "{http://www.w3.org/2000/svg}"
