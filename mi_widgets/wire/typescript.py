@@ -121,13 +121,14 @@ def described_view(view: Described) -> list[str]:
 
 
 def _option(option: Option) -> dict[str, Any]:
+    label = option.label or option.name
     told: dict[str, Any] = {
         "default": option.default,
         "control": option.control,
-        "label": option.label or option.name,
+        "label": label,
         "tip": option.tip,
         "key": option.key,
-        "said": option.said or option.label,
+        "said": option.said or label,
         "group": option.group or option.name,
     }
     kind = option.kind

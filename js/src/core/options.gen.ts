@@ -815,7 +815,7 @@ export const ATTRIBUTION: Described<AttributionOptions, AttributionMeasure, Attr
       "label": "position",
       "tip": "",
       "key": "",
-      "said": "",
+      "said": "position",
       "group": "position",
       "computed": true,
       "whole": true

@@ -35,11 +35,9 @@ interface Ways {
   help: KeyHelp;
   walks: Walk[];
   keys: Keys;
-  /** Of the options, whose keys are described with them. */
-  controls: { key(key: string): boolean };
 }
 
-export function followWays({ scope, root, announcer, prompts, help, walks, keys, controls }: Ways): void {
+export function followWays({ scope, root, announcer, prompts, help, walks, keys }: Ways): void {
   const say = (said: string | void): true => {
     if (typeof said === "string") announcer.textContent = clipped(said, 300);
     return true;
@@ -50,7 +48,7 @@ export function followWays({ scope, root, announcer, prompts, help, walks, keys,
     if (promptKey(prompts, key)) return true;
     if (key === "?") help.toggle();
     else if (Object.hasOwn(keys, key)) return say(keys[key]!(key));
-    else return controls.key(key);
+    else return false;
     return true;
   });
 }

@@ -42,8 +42,7 @@ export function handleKeys(parts: Parts): void {
     ...parts,
     scope: explorer.scope,
     walks: [wall, matrix, text],
-    keys: { Escape: () => release(parts), f: () => toolbar.controls.of("filter").focus() },
-    controls: toolbar.controls,
+    keys: { ...toolbar.controls.keys({ filter: () => toolbar.controls.of("filter").focus() }), Escape: () => release(parts) },
   });
 }
 

@@ -88,6 +88,7 @@ export function handleKeys(view: View): void {
     scope,
     walks: [rows, { element: map.element, key: (key) => map.key(key, "chosen") }, tokens, read],
     keys: {
+      ...toolbar.controls.keys(),
       Escape: () => release(view),
       a: () => question.answer.focus(),
       f: () => question.foil.focus(),
@@ -100,7 +101,6 @@ export function handleKeys(view: View): void {
       "[": nextPosition(-1),
       "]": nextPosition(1),
     },
-    controls: toolbar.controls,
   });
   // What keys pointed at is let go of with the focus.
   scope.listen(question.strip.element, "focusout", () => attribution.pointAtPosition(null));

@@ -43,16 +43,14 @@ export function handleKeys(parts: Parts): void {
     scope: lens.scope,
     walks: [{ element: table.element, key: (key) => (key === " " ? pinTop(lens) : table.key(key)) }],
     keys: {
+      ...toolbar.controls.keys({ first: () => toolbar.controls.of("first").focus(), targets: () => parts.pins.focus() || undefined }),
       "+": () => table.zoomBy(ZOOM),
       "=": () => table.zoomBy(ZOOM),
       "-": () => table.zoomBy(1 / ZOOM),
       "−": () => table.zoomBy(1 / ZOOM),
       "0": () => table.zoomBy(null),
-      f: () => toolbar.controls.of("first").focus(),
-      i: () => parts.pins.focus() || undefined,
       Escape: () => release(parts),
     },
-    controls: toolbar.controls,
   });
 }
 

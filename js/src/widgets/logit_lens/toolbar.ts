@@ -1,4 +1,5 @@
 /** The row of controls over the table: what is particular to the lens's. Knows nothing of how the table is drawn. */
+import { pitchOf } from "../../core/axis";
 import { LENS } from "../../core/options.gen";
 import { clipped, visible } from "../../core/tokens";
 import type { LensOptions, Show } from "../../core/wire.gen";
@@ -6,7 +7,6 @@ import { composes } from "../../dom/composition";
 import { makeSlider } from "../../dom/controls";
 import { h } from "../../dom/element";
 import { OptionControls, type Now, type Offered } from "../../dom/options";
-import { pitchOf } from "../../core/axis";
 import { measuresOf, possible } from "./field";
 import { SLIDER } from "./layout";
 import type { Lens } from "./lens";
