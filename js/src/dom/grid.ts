@@ -392,6 +392,6 @@ function columnOf({ column, last }: Mark): number | null {
 function style({ context, ink }: Drawing, { size = LABEL, font = ink.font, strong }: Labels, index: number, marks: Mark[]): void {
   const tone = RANK[Math.max(-1, ...marks.map((mark) => RANK.indexOf(mark.tone)))];
   context.font = `${tone === "pointed" || tone === "locked" ? "600 " : ""}${size}px ${font}`;
-  const shown = tone === "pointed" || tone === "linked" || strong?.(index);
+  const shown = (tone ?? null) !== null || strong?.(index);
   context.fillStyle = tone === "locked" ? ink.accent : shown ? ink.ink : ink.faint;
 }
