@@ -40,8 +40,9 @@ export class TextPanel {
     const { scope } = view;
     this.lines = new TokenLines(scope, {
       point: (pointed, event) => this.#point(pointed, event),
-      pick: (column) => view.lock(view.locked.peek() === column ? null : column),
+      pick: ({ column }) => view.lock(view.locked.peek() === column ? null : column),
     });
+    this.lines.element.classList.add("miw-lines");
     this.lines.element.setAttribute("aria-label", "tokens as the model ran them; arrow keys walk them");
     this.element = h(
       "section",
@@ -79,7 +80,7 @@ export class TextPanel {
       const locked = view.locked.value;
       const column = locked ?? (picture && view.written.value ? view.column.value : null);
       void this.#arranged.value;
-      if (column !== null) requestAnimationFrame(() => requestAnimationFrame(() => this.lines.reveal(column)));
+      if (column !== null) this.lines.reveal(column);
     });
   }
 
