@@ -173,11 +173,7 @@ export class Reading {
     this.#explorer.pointAtPosition(position);
     const grid = this.#explorer.grid.peek();
     const positions = this.#explorer.positions.peek();
-    if (position === null || !grid) {
-      this.#tooltip.hide();
-      return;
-    }
-    this.#tooltip.show([tokenLine("", positions, position)], event.clientX, event.clientY);
+    this.#tooltip.over(position === null || !grid ? [] : [tokenLine("", positions, position)], event);
   }
 }
 

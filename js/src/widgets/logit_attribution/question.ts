@@ -227,11 +227,7 @@ export class Question {
       : attribution.canCompute.peek()
         ? "click: attribute the prediction after this token"
         : "another position needs the model";
-    this.#tooltip.show(
-      [tokenLine("", attribution.positions.peek(), position), h("span", { class: "miw-faint" }, line)],
-      event.clientX,
-      event.clientY,
-    );
+    this.#tooltip.over([tokenLine("", attribution.positions.peek(), position), h("span", { class: "miw-faint" }, line)], event);
   }
 }
 

@@ -190,8 +190,7 @@ export class Sources {
     const attribution = this.#attribution;
     const values = attribution.sources.peek();
     attribution.pointAtSource(values ? position : null);
-    if (position === null || !values) return this.#tooltip.hide();
-    this.#tooltip.show(this.#tooltipLines(position, values), event.clientX, event.clientY);
+    this.#tooltip.over(position === null || !values ? [] : this.#tooltipLines(position, values), event);
   }
 
   showTooltipAt(position: number): void {
