@@ -14,7 +14,7 @@ import numpy as np
 
 from mi_widgets import color
 from mi_widgets.data import NextTokens, NextTokensComparison
-from mi_widgets.data.integers import integer, word
+from mi_widgets.data.integers import integer, text, word
 from mi_widgets.data.next_tokens import BIT
 from mi_widgets.data.tokens import NO_TOKEN
 from mi_widgets.errors import DataError
@@ -129,7 +129,8 @@ def next_tokens_preview(
     gaps = [np.flatnonzero(np.isnan(values)).tolist() for values in sides if by != "none"]
     why = FIRST if all(gap in ([], [0]) for gap in gaps) else NO_VALUE
     key = [(color.MISSING[theme], why)] if any(gaps) else []
-    page = still(data, title or first.model or "The prompt as the model sees it", (), theme, summary(data), key)
+    heading = text("title", title) or first.model or "The prompt as the model sees it"
+    page = still(data, heading, (), theme, summary(data), key)
     sheet = page.sheet(page.top, f"Prompt: {summary(data)}")
     scale, bottom = _scale(sides, by, theme, first.d_vocab), page.top
     for index, ((one, place), values) in enumerate(zip(candidate_places(data, position), sides, strict=True)):
