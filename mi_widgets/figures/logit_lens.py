@@ -97,7 +97,7 @@ def logit_lens_figure(
     return _table(drawn, field, page, truth("text", text))
 
 
-def lens_preview(
+def lens_still(
     data: Lens,
     color: str = "probability",
     target: int | str = 0,
@@ -124,7 +124,7 @@ def lens_preview(
     return _table(drawn, field, still(data, title, drawn.lens.tokens.strings, theme, _summary(drawn)))
 
 
-lens_preview_svg, lens_preview_png = as_svg(lens_preview), as_png(lens_preview)
+lens_preview_svg, lens_preview_png = as_svg(lens_still), as_png(lens_still)
 
 
 def _summary(drawn: Drawn) -> str:

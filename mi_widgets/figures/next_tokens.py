@@ -104,7 +104,7 @@ def next_tokens_figure(
     return _bars(kind, strings, series, paper(data, title, width_mm, height_mm, theme, summary(data), key))
 
 
-def next_tokens_preview(
+def next_tokens_still(
     data: Expected, position: int = -1, *, by: str = "surprisal", title: str = "", theme: str = "light"
 ) -> Sheet:
     """`data` for a notebook that is read without JavaScript, 760 pixels wide: the prompt's tokens coloured, the
@@ -152,7 +152,7 @@ def next_tokens_preview(
     return sheet
 
 
-next_tokens_preview_svg, next_tokens_preview_png = as_svg(next_tokens_preview), as_png(next_tokens_preview)
+next_tokens_preview_svg, next_tokens_preview_png = as_svg(next_tokens_still), as_png(next_tokens_still)
 
 
 def check_kind_of(data: Any) -> None:
