@@ -51,7 +51,8 @@ MOST_CELLS = 64
 WALL_CELLS, HEAD_CELLS = 90_000, 160
 
 
-def attention_sheet(
+@plotted
+def attention_figure(
     data: Attention,
     *,
     layer: int | None = None,
@@ -120,9 +121,6 @@ def attention_sheet(
         regular = sort is None and len(pairs) == len(patterns.layers) * patterns.n_heads and heads is None
         return _wall(data, chosen, colors, clipped, regular, outlined, page)
     return _matrices(data, chosen, colors, clipped, page)
-
-
-attention_figure = plotted(attention_sheet)
 
 
 def _about(data: Attention) -> str:

@@ -25,7 +25,8 @@ from mi_widgets.figures.style import LABEL_PT, inks, pt, px
 KINDS = ("waterfall", "bars", "map", "sources")
 
 
-def logit_attribution_sheet(
+@plotted
+def logit_attribution_figure(
     data: LogitAttribution,
     *,
     kind: str = "waterfall",
@@ -80,9 +81,6 @@ def logit_attribution_sheet(
     if kind == "bars":
         return _bars(page, data, [Bar(row.label, 0.0, row.contribution) for row in rows], "contribution (logits)")
     return _bars(page, data, waterfall(data, rows), f"{data.quantity} (logits)", steps=True)
-
-
-logit_attribution_figure = plotted(logit_attribution_sheet)
 
 
 def attribution_still(

@@ -97,7 +97,7 @@ def logit_lens_figure(
     return _table(drawn, field, page, truth("text", text))
 
 
-def lens_preview(
+def lens_still(
     data: Lens,
     color: str = "probability",
     target: int | str = 0,
@@ -124,7 +124,7 @@ def lens_preview(
     return _table(drawn, field, still(data, title, drawn.lens.tokens.strings, theme, _summary(drawn)))
 
 
-lens_preview_svg, lens_preview_png = as_svg(lens_preview), as_png(lens_preview)
+lens_preview_svg, lens_preview_png = as_svg(lens_still), as_png(lens_still)
 
 
 def _summary(drawn: Drawn) -> str:
@@ -207,7 +207,11 @@ def _written(drawn: Drawn, codes: np.ndarray, field: Field, wide: float, tall: f
         if field.read[column]:
             ink = ink_on(field.scale.hex(int(codes[row, column])))
             by_ink.setdefault(ink, []).append((column, row, texts[row][column]))
-    return [Words(*zip(*cells, strict=True), size, ink) for ink, cells in sorted(by_ink.items())]
+    marks = []
+    for ink, cells in sorted(by_ink.items()):
+        x, y, words = zip(*cells, strict=True)
+        marks.append(Words(x, y, words, size, ink))
+    return marks
 
 
 def _hover(drawn: Drawn, field: Field) -> Hover:

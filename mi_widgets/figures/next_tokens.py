@@ -14,7 +14,7 @@ import numpy as np
 
 from mi_widgets import color
 from mi_widgets.data import NextTokens, NextTokensComparison
-from mi_widgets.data.integers import integer, word
+from mi_widgets.data.integers import integer, text, word
 from mi_widgets.data.next_tokens import BIT
 from mi_widgets.data.tokens import NO_TOKEN
 from mi_widgets.errors import DataError
@@ -92,7 +92,7 @@ def next_tokens_figure(
     if kind == "difference" and not isinstance(data, NextTokensComparison):
         raise DataError("a difference needs two prompts.", "Give a NextTokensComparison, or another kind.")
     inks(theme)
-    key = [] if isinstance(data, NextTokens) else list(zip(SIDES, "AB", strict=True))
+    key: list[tuple[str, str]] = [] if isinstance(data, NextTokens) else list(zip(SIDES, "AB", strict=True))
     if kind == "candidates":
         return _candidates(
             data, position, top, paper(data, title, width_mm, height_mm, theme, _after(data, position), key)
@@ -104,7 +104,7 @@ def next_tokens_figure(
     return _bars(kind, strings, series, paper(data, title, width_mm, height_mm, theme, summary(data), key))
 
 
-def next_tokens_preview(
+def next_tokens_still(
     data: Expected, position: int = -1, *, by: str = "surprisal", title: str = "", theme: str = "light"
 ) -> Sheet:
     """`data` for a notebook that is read without JavaScript, 760 pixels wide: the prompt's tokens coloured, the
@@ -129,7 +129,8 @@ def next_tokens_preview(
     gaps = [np.flatnonzero(np.isnan(values)).tolist() for values in sides if by != "none"]
     why = FIRST if all(gap in ([], [0]) for gap in gaps) else NO_VALUE
     key = [(color.MISSING[theme], why)] if any(gaps) else []
-    page = still(data, title or first.model or "The prompt as the model sees it", (), theme, summary(data), key)
+    heading = text("title", title) or first.model or "The prompt as the model sees it"
+    page = still(data, heading, (), theme, summary(data), key)
     sheet = page.sheet(page.top, f"Prompt: {summary(data)}")
     scale, bottom = _scale(sides, by, theme, first.d_vocab), page.top
     for index, ((one, place), values) in enumerate(zip(candidate_places(data, position), sides, strict=True)):
@@ -151,7 +152,7 @@ def next_tokens_preview(
     return sheet
 
 
-next_tokens_preview_svg, next_tokens_preview_png = as_svg(next_tokens_preview), as_png(next_tokens_preview)
+next_tokens_preview_svg, next_tokens_preview_png = as_svg(next_tokens_still), as_png(next_tokens_still)
 
 
 def check_kind_of(data: Any) -> None:

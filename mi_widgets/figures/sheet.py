@@ -88,6 +88,12 @@ class Sheet:
         pixels = 0 if self.screen else IMAGE_PIXELS  # on screen a cell has one pixel, or is a vector
         return svg_of(self.items, self.width, self.height, inks(self.theme), self.title, size, pixels)
 
+    def png(self, dpi: float = 96) -> bytes:
+        """The SVG as a PNG; at 96 pixels per inch a still picture has those of the screen."""
+        from mi_widgets.figures.press import png_of
+
+        return png_of(self.svg(), dpi)
+
     def figure(self) -> go.Figure:
         """The sheet as a plotly figure of its exact size; `sheet_of` finds the way back."""
         figure = self._figure()
@@ -138,8 +144,6 @@ def as_png(draw: Callable[P, Sheet]) -> Callable[P, bytes]:
 
     @functools.wraps(draw)
     def png(*args: P.args, **options: P.kwargs) -> bytes:
-        from mi_widgets.figures.press import png_of
-
-        return png_of(draw(*args, **options).svg())
+        return draw(*args, **options).png()
 
     return png
