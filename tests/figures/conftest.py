@@ -174,7 +174,9 @@ def pdf_text():
         for name, font in re.findall(rb"/(f\d+) (\d+) 0 R", b"".join(objects.values())):
             table = streams[int(re.search(rb"/ToUnicode (\d+)", objects[int(font)])[1])]
             pairs = re.findall(rb"<([0-9A-F]+)> <([0-9A-F]+)>\n", table.partition(b"beginbfchar")[2])
-            letters[name] = {bytes.fromhex(code.decode()): bytes.fromhex(text.decode()).decode("utf-16-be") for code, text in pairs}
+            letters[name] = {
+                bytes.fromhex(code.decode()): bytes.fromhex(text.decode()).decode("utf-16-be") for code, text in pairs
+            }
         (page,) = (body for body in objects.values() if b"/MediaBox" in body)
         drawn, font = [], b""
         for found in re.finditer(
