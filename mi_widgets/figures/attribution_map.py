@@ -11,6 +11,7 @@ import numpy as np
 
 from mi_widgets import color
 from mi_widgets.data import LogitAttribution
+from mi_widgets.described.logit_attribution import LOGIT_ATTRIBUTION
 from mi_widgets.errors import DataError
 from mi_widgets.figures import labels as printed
 from mi_widgets.figures.logit_attribution import EDGE, LINE, Page
@@ -58,7 +59,7 @@ def map_figure(page: Page, outlined: tuple[int, int] | None) -> go.Figure:
     columns = heads + (GAP + 1 if with_mlps else 0)
     codes = colors.codes(data.heads)
     missing = bool((codes == MISSING).any()) or (with_mlps and bool(np.isnan(data.mlps).any()))
-    legend = Legend(colors, "contribution (logits)", clipped, False, missing)
+    legend = Legend(colors, LOGIT_ATTRIBUTION.measure("contribution").legend(), clipped, False, missing)
     left = EDGE + pt(LABEL_PT) * 1.4 + pt(2.5) + len(str(layers - 1)) * 0.6 * pt(MIN_PT)
     below = pt(2.5) + pt(MIN_PT) * LINE + pt(LABEL_PT) * 1.5 + EDGE
     pitch = min((page.width - left - legend.width()) / columns, px(9))

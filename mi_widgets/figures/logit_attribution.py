@@ -112,8 +112,8 @@ def logit_attribution_figure(
         return _sources(page, chosen, top)
     rows = data.rows(top, sort)
     if kind == "bars":
-        return _bars(page, [Bar(row.label, 0.0, row.contribution) for row in rows], "contribution (logits)")
-    return _bars(page, waterfall(data, rows), f"{data.quantity} (logits)", steps=True)
+        return _bars(page, [Bar(row.label, 0.0, row.contribution) for row in rows], "contribution, logits")
+    return _bars(page, waterfall(data, rows), f"{data.quantity}, logits", steps=True)
 
 
 def check_kind_of(data: Any) -> None:
@@ -263,7 +263,7 @@ def _sources(page: Page, chosen: tuple[int, int], top: int) -> go.Figure:
         bars.append(Bar(f"rest of {len(others)} tokens", 0.0, float(others.astype(np.float64).sum())))
     assert data.heads is not None
     bars.append(Bar(f"L{chosen[0]} H{chosen[1]}", 0.0, float(data.heads[chosen]), whole=True))
-    return _bars(page, bars, f"contribution of layer {chosen[0]}, head {chosen[1]} (logits)", mono=True)
+    return _bars(page, bars, f"contribution of layer {chosen[0]}, head {chosen[1]}, logits", mono=True)
 
 
 def _bars(page: Page, bars: list[Bar], unit: str, steps: bool = False, mono: bool = False) -> go.Figure:

@@ -18,6 +18,7 @@ from mi_widgets.data import NextTokens, NextTokensComparison
 from mi_widgets.data.integers import integer, word
 from mi_widgets.data.next_tokens import BIT
 from mi_widgets.data.tokens import NO_TOKEN
+from mi_widgets.described.prompt import PROMPT
 from mi_widgets.errors import DataError
 from mi_widgets.figures import labels as printed
 from mi_widgets.figures.amounts import amount, even_ticks
@@ -35,7 +36,6 @@ Expected: TypeAlias = NextTokens | NextTokensComparison
 #: What the bars show: of each token its surprisal (bits) or probability; the entropy (bits) of what may follow it;
 #: for two prompts the surprisal of A − B; or the likeliest tokens after one position.
 KINDS = ("surprisal", "probability", "entropy", "difference", "candidates")
-UNITS = {"surprisal": "surprisal (bits)", "probability": "probability", "entropy": "entropy (bits)"}
 #: Long prompts are broken into up to so many rows of bars; beyond, one row with labels here and there.
 MOST_ROWS = 12
 
@@ -312,7 +312,8 @@ def _bars(data: Expected, kind: str, page: _Page) -> go.Figure:
         _missing_marks(sheet, series, part, xref, yref, _STUB * (high - low))
         for index, values in enumerate(series):
             sheet.traces.append(_trace(values, part, strings, index, len(series), kind, page.theme, xref, yref))
-        unit = "A − B (bits)" if kind == "difference" else UNITS[kind]
+        measure = PROMPT.difference("surprisal") if kind == "difference" else PROMPT.measure(kind)
+        unit = measure.legend()
         smaller = pt(LABEL_PT if len(unit) * 0.56 * pt(LABEL_PT) < tall else MIN_PT)
         sheet.text(
             EDGE + pt(LABEL_PT) * 0.6, box.top + tall / 2, unit, smaller, xanchor="center", textangle=-90,

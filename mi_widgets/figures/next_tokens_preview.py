@@ -11,9 +11,9 @@ import numpy as np
 
 from mi_widgets import color
 from mi_widgets.data import NextTokens
-from mi_widgets.data.integers import text
+from mi_widgets.data.integers import text, word
 from mi_widgets.data.next_tokens import BIT
-from mi_widgets.errors import DataError, choose
+from mi_widgets.described.prompt import PROMPT
 from mi_widgets.figures import labels as printed
 from mi_widgets.figures.canvas import Canvas, PngCanvas, Rect, SvgCanvas
 from mi_widgets.figures.headline import with_changes
@@ -36,14 +36,6 @@ MOST_LINES = 14
 CANDIDATES = 8
 #: Why the first token has no colour.
 FIRST = f"{NO_VALUE}: nothing stands before it"
-#: What the colour says, and its legend.
-COLORS = {
-    "surprisal": "surprisal (bits)",
-    "probability": "probability",
-    "entropy": "entropy (bits)",
-    "rank": "rank",
-    "none": "",
-}
 _LEFT, _LINE, _TALL, _ROOM = 12.0, 23.0, 18.0, 7.0
 
 
@@ -96,8 +88,7 @@ def _values(one: NextTokens, by: str) -> np.ndarray:
 
 def _scale(data: Expected, by: str, theme: str) -> ColorScale:
     check_kind_of(data)
-    if not isinstance(by, str) or by not in COLORS:
-        raise DataError(f"by={by!r} is unknown.", choose(by, COLORS))
+    word("by", by, PROMPT.values("color"))
     sides = (data,) if isinstance(data, NextTokens) else (data.a, data.b)
     values = np.concatenate([_values(one, by) for one in sides])
     finite = values[np.isfinite(values)]
@@ -129,7 +120,7 @@ def _draw(canvas: Canvas, data: Expected, position: int, by: str, title: str, co
         gaps.append(np.flatnonzero(np.isnan(_values(one, by))).tolist() if by != "none" else [])
     if by != "none":
         why = "" if not any(gaps) else NO_VALUE if any(gap not in ([], [0]) for gap in gaps) else FIRST
-        top = _bar(canvas, colors, COLORS[by], why, top + 6)
+        top = _bar(canvas, colors, "" if by == "none" else PROMPT.measure(by).legend(), why, top + 6)
     return math.ceil(_candidates(canvas, data, position, colors, top + 8))
 
 

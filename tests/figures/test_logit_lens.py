@@ -251,7 +251,7 @@ def test_a_comparison_is_coloured_by_its_divergence(comparison, tmp_path, printe
             assert found == color.MASKED["light"].lower()
         else:
             assert found == hex_of("blue", (comparison.kl[row, column] / high) ** 0.5)
-    assert {"KL(A ‖ B) (nats)", "no counterpart"} <= {note.text for note in figure.layout.annotations}
+    assert {"KL(A ‖ B), nats", "no counterpart"} <= {note.text for note in figure.layout.annotations}
     assert figure.layout.xaxis.ticktext[5] == "∅→·new"
 
 
@@ -408,7 +408,7 @@ def test_numbers_that_are_not_there_have_the_look_of_missing_ones(make_lens, sto
     entropy = lens.entropy.copy()
     entropy[1, 2] = np.nan
     figure = logit_lens_figure(replace(lens, entropy=entropy), color="entropy")
-    assert "no value" in {note.text for note in figure.layout.annotations}
+    assert "not a number" in {note.text for note in figure.layout.annotations}
 
 
 # --- the preview ------------------------------------------------------------------------------------------
@@ -422,7 +422,7 @@ def test_the_preview_names_prompt_model_tokens_and_layers(lens, story):
     said = words(lens_preview_svg(lens))
     assert said[0] == "".join(story)
     assert said[1] == "tiny   logit lens, resid_post   4 rows × 15 positions"
-    assert {"·Mary", "0", "3", "layer", "top probability", f"·t{lens.top_ids[3, 14, 0]}"} <= set(said)
+    assert {"·Mary", "0", "3", "layer", "probability of the top token", f"·t{lens.top_ids[3, 14, 0]}"} <= set(said)
 
 
 def test_the_preview_has_the_figures_colours_with_the_last_layer_on_top(lens, decode_png, embedded_png):
@@ -455,7 +455,7 @@ def test_any_size_can_be_previewed(make_lens, decode_png, count, rows):
 
 
 def test_a_comparison_can_be_previewed(comparison):
-    assert {"KL(A ‖ B) (nats)", "no counterpart"} <= set(words(lens_preview_svg(comparison)))
+    assert {"KL(A ‖ B), nats", "no counterpart"} <= set(words(lens_preview_svg(comparison)))
 
 
 def test_the_preview_is_well_formed_whatever_the_tokens_hold(make_lens, hostile, decode_png):
