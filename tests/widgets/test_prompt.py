@@ -18,9 +18,10 @@ from on_screen import PROMPT, manifest_of
 import mi_widgets as mw
 from mi_widgets import compute
 from mi_widgets.data import Continuation, NextTokens, NextTokensComparison, load
+from mi_widgets.described.prompt import PROMPT as DESCRIBED
 from mi_widgets.errors import AnswerError, DataError, ModelError, PromptError
 from mi_widgets.wire.blocks import unpack
-from mi_widgets.wire.view_messages import PromptOptions, PromptState
+from mi_widgets.wire.view_messages import PromptState
 from mi_widgets.workers import under_way
 
 
@@ -60,7 +61,7 @@ class TestPicture:
 
     def test_the_state_is_what_the_contract_says(self, view):
         assert set(PromptState.__annotations__) <= set(view.keys)
-        assert set(view.options) == set(PromptOptions.__annotations__)
+        assert set(view.options) == set(DESCRIBED.defaults)
         assert set(view.frozen_state()) == set(PromptState.__annotations__)
 
     def test_one_edit_is_one_pass_with_every_other_view(self, session, view):
