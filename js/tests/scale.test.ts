@@ -56,7 +56,8 @@ const golden = JSON.parse(readFileSync(goldenPath("ticks.json"), "utf8")) as Gol
 const near = (marks: [number, string][]): object[] => marks.map(([unit, text]) => ({ unit: expect.closeTo(unit, 9) as number, text }));
 
 test("ticks are those that paper prints", () => {
-  for (const { count, ticks: wanted, ...range } of golden.ranges) expect(ticks(made(range), count), JSON.stringify(range)).toEqual(near(wanted));
+  for (const { count, ticks: wanted, ...range } of golden.ranges)
+    expect(ticks(made(range), count), JSON.stringify(range)).toEqual(near(wanted));
 });
 
 test("ranks are those that paper prints", () => {
