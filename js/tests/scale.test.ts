@@ -1,5 +1,9 @@
 /** Values become colours as the legend says. */
+import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
+import type { Scale } from "../src/core/wire.gen";
+import { rankMarks } from "../src/widgets/logit_lens/field";
+import { goldenPath } from "./golden";
 import { paintGrid, paintThumbnail } from "../src/core/paint";
 import { attentionMask } from "../src/core/grid";
 import { brief, exact, shown } from "../src/core/format";
@@ -39,10 +43,25 @@ test("ticks keep both ends, never crowd and name the floor of a logarithm", () =
     expect(marks.at(-1)!.unit).toBe(1);
     for (let at = 1; at < marks.length; at++) expect(marks[at]!.unit - marks[at - 1]!.unit).toBeGreaterThan(0.1);
   }
-  expect(ticks(made({ scale: "log" }))[0]!.value).toBeCloseTo(LOG_FLOOR);
-  expect(ticks(made({ scale: "log", high: 0.5 })).map((tick) => tick.value)).toEqual(
-    [0.5 * LOG_FLOOR, 0.001, 0.01, 0.1, 0.5].map((value) => expect.closeTo(value, 9)),
-  );
+  expect(ticks(made({ scale: "log" }))[0]!.text).toBe("≤0.0001");
+  expect(ticks(made({ scale: "log", high: 0.5 })).map((tick) => tick.text)).toEqual(["≤5e−5", "0.001", "0.01", "0.1", "0.5"]);
+});
+
+interface Golden {
+  ranges: { low: number; high: number; scale: Scale; diverging: boolean; count: number; ticks: [number, string][] }[];
+  ranks: { largest: number; ticks: [number, string][] }[];
+}
+
+const golden = JSON.parse(readFileSync(goldenPath("ticks.json"), "utf8")) as Golden;
+const near = (marks: [number, string][]): object[] => marks.map(([unit, text]) => ({ unit: expect.closeTo(unit, 9) as number, text }));
+
+test("ticks are those that paper prints", () => {
+  for (const { count, ticks: wanted, ...range } of golden.ranges)
+    expect(ticks(made(range), count), JSON.stringify(range)).toEqual(near(wanted));
+});
+
+test("ranks are those that paper prints", () => {
+  for (const { largest, ticks: wanted } of golden.ranks) expect(rankMarks(largest)).toEqual(near(wanted));
 });
 
 test("painting a grid gives the colours of its cells, nothing where masked", () => {

@@ -11,6 +11,7 @@ import numpy as np
 
 from mi_widgets import color
 from mi_widgets.data import LogitAttribution
+from mi_widgets.described.logit_attribution import LOGIT_ATTRIBUTION
 from mi_widgets.errors import DataError
 from mi_widgets.figures import labels as printed
 from mi_widgets.figures.legend import Legend
@@ -84,7 +85,7 @@ class HeadMap:
         assert heads is not None
         mlps = data.mlps if np.isfinite(data.mlps).any() else None
         missing = any(bool(np.isnan(values).any()) for values in (heads, mlps) if values is not None)
-        legend = Legend(colors, "contribution (logits)", clipped, False, missing)
+        legend = Legend(colors, LOGIT_ATTRIBUTION.measure("contribution").legend(), clipped, False, missing)
         layers, columns = heads.shape[0], heads.shape[1] + (0 if mlps is None else GAP + 1)
         left = edge + pt(LABEL_PT) * 1.4 + LABEL_GAP + len(str(layers - 1)) * 0.6 * pt(MIN_PT)
         pitch = min((edge + width - left - legend.width()) / columns, px(6 if still else 9))

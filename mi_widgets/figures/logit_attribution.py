@@ -75,12 +75,12 @@ def logit_attribution_figure(
     if kind == "sources":
         chosen = chosen_head(data, layer, head, needed=True)
         assert chosen is not None
-        unit = f"contribution of layer {chosen[0]}, head {chosen[1]} (logits)"
+        unit = f"contribution of layer {chosen[0]}, head {chosen[1]}, logits"
         return _bars(page, data, _sources(data, chosen, top), unit, mono=True)
     rows = data.rows(top, sort)
     if kind == "bars":
-        return _bars(page, data, [Bar(row.label, 0.0, row.contribution) for row in rows], "contribution (logits)")
-    return _bars(page, data, waterfall(data, rows), f"{data.quantity} (logits)", steps=True)
+        return _bars(page, data, [Bar(row.label, 0.0, row.contribution) for row in rows], "contribution, logits")
+    return _bars(page, data, waterfall(data, rows), f"{data.quantity}, logits", steps=True)
 
 
 def attribution_still(
@@ -122,7 +122,7 @@ def attribution_still(
         sheet = page.sheet(max(rows.bottom, heads.bottom) + EDGE, heading(data))
         sheet.text(heads.box.left, upper + pt(LABEL_PT) * 0.6, "layer × head", pt(LABEL_PT), inks(theme).quiet)
         heads.draw(sheet, outlined)
-    rows.draw(sheet, _unit(data, f"{data.quantity} (logits)"), steps=True)
+    rows.draw(sheet, _unit(data, f"{data.quantity}, logits"), steps=True)
     return sheet
 
 

@@ -17,6 +17,7 @@ from mi_widgets.data import NextTokens, NextTokensComparison
 from mi_widgets.data.integers import integer, text, word
 from mi_widgets.data.next_tokens import BIT
 from mi_widgets.data.tokens import NO_TOKEN
+from mi_widgets.described.prompt import PROMPT
 from mi_widgets.errors import DataError
 from mi_widgets.figures import labels as printed
 from mi_widgets.figures.amounts import amount, even_ticks
@@ -33,10 +34,6 @@ Expected: TypeAlias = NextTokens | NextTokensComparison
 #: What the bars show: of each token its surprisal (bits) or probability; the entropy (bits) of what may follow it;
 #: for two prompts the surprisal of A − B; or the likeliest tokens after one position.
 KINDS = ("surprisal", "probability", "entropy", "difference", "candidates")
-#: What the numbers of each token are, for axes and legends.
-UNITS = {"surprisal": "surprisal (bits)", "probability": "probability", "entropy": "entropy (bits)", "rank": "rank"}
-#: What may colour the tokens of the still picture.
-COLORS = (*UNITS, "none")
 #: Long prompts are broken into up to so many rows of bars; beyond, one row with labels here and there.
 MOST_ROWS = 12
 #: The still picture counts the tokens below so many lines and lists so many candidates.
@@ -122,7 +119,7 @@ def next_tokens_still(
         DataError: an unknown option, or a position that the prompt lacks.
     """
     check_kind_of(data)
-    by = word("by", by, COLORS)
+    by = word("by", by, PROMPT.values("color"))
     inks(theme)
     first = data if isinstance(data, NextTokens) else data.a
     sides = [values_of(one, by) for one, _ in candidate_places(data, position)]
@@ -143,7 +140,7 @@ def next_tokens_still(
     sheet.text(EDGE, bottom + pt(LABEL_PT) * LINE / 2, _after(data, position), pt(LABEL_PT), inks(theme).quiet)
     bottom += pt(LABEL_PT) * LINE + px(1)
     rows = candidate_rows(data, position, STILL_CANDIDATES)
-    legend = Legend(scale, UNITS.get(by, ""), (False, False), False, False)
+    legend = Legend(scale, "" if by == "none" else PROMPT.measure(by).legend(), (False, False), False, False)
     picture, right = _pitch(len(sides)) * len(rows[0]), page.width - legend.width()
     _draw_candidates(sheet, rows, bottom, right, _pitch(len(sides)))
     if by != "none":
@@ -181,7 +178,7 @@ def summary(data: Expected) -> str:
 
 
 def values_of(one: NextTokens, kind: str) -> np.ndarray:
-    """float32 `[position]`: a number of each token, as of `UNITS`; NaN where there is none."""
+    """float32 `[position]`: a number of each token, as the prompt view's measures; NaN where there is none."""
     if kind == "entropy":
         return one.entropy / np.float32(BIT)
     if kind == "rank":
@@ -290,7 +287,7 @@ def _bars(kind: str, strings: Sequence[str], series: list[np.ndarray], page: Pag
     sheet = page.sheet(page.top + rows * (tall + below) + EDGE, f"Prompt: {kind} of each token")
     low, high = _range(series)
     ticks = even_ticks(low, high, 4)
-    unit = "A − B (bits)" if kind == "difference" else UNITS[kind]
+    unit = (PROMPT.difference("surprisal") if kind == "difference" else PROMPT.measure(kind)).legend()
     ink = inks(page.theme)
     for row, (part, axis) in enumerate(zip(parts, axes, strict=True)):
         places = [part.start + place for place in axis.positions]

@@ -86,7 +86,7 @@ def test_nan_has_its_own_look_and_its_own_line_in_the_legend(make_patterns, stor
     seen = drawn(figure, tmp_path, colors_at, 15)
     assert seen[5, 2] == color.MISSING["light"].lower()
     assert seen[5, 3] not in (color.MISSING["light"].lower(), color.MASKED["light"].lower())
-    assert {"masked", "no value"} <= {note.text for note in figure.layout.annotations}
+    assert {"masked", "not a number"} <= {note.text for note in figure.layout.annotations}
 
 
 def test_a_difference_is_symmetric_about_zero_on_aligned_tokens(make_patterns, story, tmp_path, colors_at):

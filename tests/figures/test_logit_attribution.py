@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 from itertools import pairwise
@@ -298,7 +299,7 @@ def test_heads_that_are_not_known_say_why(kind):
 
 
 def vars_of(data):
-    return {name: getattr(data, name) for name in data.__dataclass_fields__}
+    return {field.name: getattr(data, field.name) for field in dataclasses.fields(data)}
 
 
 def test_what_is_no_attribution_is_refused():

@@ -4,16 +4,16 @@
  */
 import { shown } from "../../core/format";
 import { LENS } from "../../core/options.gen";
-import { makeMapping, ticks } from "../../core/scale";
+import { makeMapping, ticks, type Tick } from "../../core/scale";
 import { Signal } from "../../core/signal";
 import { thinned } from "../../core/thin";
-import { clipped, visible } from "../../core/tokens";
+import { visible } from "../../core/tokens";
 import { h } from "../../dom/element";
 import { OptionControl } from "../../dom/options";
 import { HiddenTable } from "../../dom/table";
 import type { Tooltip } from "../../dom/tooltip";
 import { cellName, token, whyUnread } from "./details";
-import { rankMarks, rankPlace, rankText, type Mark } from "./field";
+import { rankMarks, rankPlace, rankText } from "./field";
 import type { Lens } from "./lens";
 import type { LensPicture, Side } from "./picture";
 import { curveColor, marker, svg, swatch } from "./svg";
@@ -233,7 +233,7 @@ interface Frame {
 }
 
 /** Hairlines at round values, layers below, titles at both axes. */
-function axes(picture: LensPicture, marks: Mark[], { x, step, right, bottom, title }: Frame): SVGElement[] {
+function axes(picture: LensPicture, marks: Tick[], { x, step, right, bottom, title }: Frame): SVGElement[] {
   const parts: SVGElement[] = [];
   for (const { unit, text } of marks) {
     const y = bottom - unit * (bottom - EDGE.top);
@@ -288,11 +288,11 @@ function drawn(
   return [line, ...marks];
 }
 
-function probabilityAxis(high: number): Mark[] {
+function probabilityAxis(high: number): Tick[] {
   const mapping = makeMapping({ low: 0, high, scale: "linear", palette: "grey", diverging: false }, "light");
-  return ticks(mapping, 0.15).map(({ value, unit }) => ({ unit, text: clipped(String(Number(value.toPrecision(2))), 7) }));
+  return ticks(mapping, 5);
 }
 
-function rankAxis(high: number): Mark[] {
+function rankAxis(high: number): Tick[] {
   return rankMarks(high).map(({ unit, text }) => ({ unit: 1 - unit, text }));
 }
