@@ -16,8 +16,8 @@ export interface PromptsGiven {
   compare: boolean;
   /** The view's width: editors grow with their text at that width. */
   width: Readable<number>;
-  /** What stands in the place of the prompt of a view of plain data. Follows what it reads. */
-  caption(): string;
+  /** What is said of the size of the picture in the place of the prompt of a view of plain data. Follows what it reads. */
+  size(): string;
 }
 
 export class Prompts {
@@ -150,9 +150,9 @@ export class Prompts {
       this.#showTravel();
     });
     scope.effect(() => {
-      const pictured = view.picture.value !== null;
-      caption.hidden = view.prompt.value !== null || !pictured;
-      if (pictured) caption.textContent = given.caption();
+      const picture = view.picture.value;
+      caption.hidden = view.prompt.value !== null || !picture;
+      if (picture) caption.textContent = [picture.manifest.model, given.size()].filter(Boolean).join(": ");
     });
     return popover;
   }
