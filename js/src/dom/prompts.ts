@@ -165,16 +165,17 @@ export class Prompts {
     }
     if (!seen.length) return [h("div", { class: "miw-faint" }, "No earlier prompts yet.")];
     return seen.slice(0, 30).map((prompt) => {
-      const button = h(
+      return h(
         "button",
-        { type: "button", class: "miw-menu-item" },
+        {
+          class: "miw-menu-item",
+          click: () => {
+            this.#earlier.close();
+            view.setPrompt("prompt", prompt);
+          },
+        },
         h("bdi", {}, clipped(visible(promptText(prompt)).replaceAll("·", " "), 120)),
       );
-      button.addEventListener("click", () => {
-        this.#earlier.close();
-        view.setPrompt("prompt", prompt);
-      });
-      return button;
     });
   }
 }

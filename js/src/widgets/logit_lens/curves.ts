@@ -8,7 +8,7 @@ import { Signal } from "../../core/signal";
 import { thinned } from "../../core/thin";
 import { clipped, visible } from "../../core/tokens";
 import { makeSelect } from "../../dom/controls";
-import { h } from "../../dom/element";
+import { faint, h } from "../../dom/element";
 import { HiddenTable } from "../../dom/table";
 import type { Tooltip } from "../../dom/tooltip";
 import { cellName, token, whyUnread } from "./details";
@@ -148,9 +148,9 @@ export class CurvesPanel {
     const reading = lens.reading.value;
     if (!reading) return this.#title.replaceChildren();
     this.#title.replaceChildren(
-      h("span", { class: "miw-faint" }, "after "),
+      faint("after "),
       token(columns.strings[reading.column] ?? "", 16),
-      h("span", { class: "miw-faint" }, ` at ${columns.numbers[reading.column]}`),
+      faint(` at ${columns.numbers[reading.column]}`),
     );
   }
 
