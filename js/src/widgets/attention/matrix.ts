@@ -6,7 +6,7 @@ import { nameOfHead } from "../../core/interventions";
 import { ATTENTION } from "../../core/options.gen";
 import { computed, Signal, type Readable } from "../../core/signal";
 import { ablatedBadge } from "../../dom/ablated";
-import { h } from "../../dom/element";
+import { faint, h } from "../../dom/element";
 import { type Mark, type Place, type Spot, type Tone } from "../../dom/grid";
 import { Heatmap } from "../../dom/heatmap";
 import { Legend } from "../../dom/legend";
@@ -210,7 +210,7 @@ export class Matrix extends Heatmap {
         h("span", { class: "miw-reduced", "data-tip": "Sent in half precision: values are rounded to about three digits" }, "≈ f16"),
       );
     }
-    if (previewed) parts.push(h("span", { class: "miw-faint" }, "preview"));
+    if (previewed) parts.push(faint("preview"));
     this.#title.replaceChildren(...parts);
   }
 
@@ -238,7 +238,7 @@ export class Matrix extends Heatmap {
       const column = pairs?.[key]?.[at] ?? -1;
       return grid && row >= 0 && column >= 0 ? `${side} ${shown(grid.values[row * grid.side + column]!, grid.precision)}` : `${side} –`;
     });
-    return h("span", { class: "miw-faint" }, text.join("   "));
+    return faint(text.join("   "));
   }
 }
 

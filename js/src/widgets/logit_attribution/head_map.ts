@@ -7,7 +7,7 @@ import { nameOfHead } from "../../core/interventions";
 import { colorOf, cssOf, inkOn } from "../../core/scale";
 import type { Readable } from "../../core/signal";
 import { ABLATED_TIP, markAblated } from "../../dom/ablated";
-import { h } from "../../dom/element";
+import { faint, h } from "../../dom/element";
 import { cellOf, CellGrid, type Area, type Drawing, type Mark, type Place, type Spot, type Tone } from "../../dom/grid";
 import type { Size } from "../../dom/surface";
 import type { Ink } from "../../dom/theme";
@@ -116,7 +116,7 @@ export class HeadMap extends CellGrid {
     return [
       h("span", { class: "miw-tip-value" }, known ? `${value > 0 ? "+" : ""}${exact(value)} logits` : "not known"),
       h("span", {}, nameOf(picture, row, column)),
-      ...(this.#isAblated(row, column) ? [h("span", { class: "miw-faint" }, ABLATED_TIP)] : []),
+      ...(this.#isAblated(row, column) ? [faint(ABLATED_TIP)] : []),
     ];
   }
 

@@ -7,7 +7,7 @@ import { positionName } from "../../core/positions";
 import { colorOf, cssOf, inkOn } from "../../core/scale";
 import { Signal } from "../../core/signal";
 import { clipped, visible } from "../../core/tokens";
-import { h } from "../../dom/element";
+import { code, faint, h } from "../../dom/element";
 import { Legend } from "../../dom/legend";
 import { HiddenTable, listLater, type Listed } from "../../dom/table";
 import { tokenLine } from "../../dom/token_line";
@@ -194,7 +194,6 @@ export class TextPanel {
     if (!picture || !places || !side) return [];
     const at = places[name];
     const lines: Node[] = [];
-    const faint = (text: string): HTMLElement => h("span", { class: "miw-faint" }, text);
     const both = picture.b !== null;
     if (!side.has(at)) lines.push(tokenLineOrNone(side, at));
     else {
@@ -208,12 +207,7 @@ export class TextPanel {
         const instead = side.instead(at, INSTEAD);
         if (instead.length) {
           const rows = instead.map(({ string, probability }) =>
-            h(
-              "tr",
-              {},
-              h("td", {}, h("code", {}, h("bdi", {}, clipped(visible(string), 40)))),
-              h("td", {}, shown(probability, side.precision)),
-            ),
+            h("tr", {}, h("td", {}, code(clipped(visible(string), 40))), h("td", {}, shown(probability, side.precision))),
           );
           lines.push(
             h(
@@ -235,20 +229,14 @@ export class TextPanel {
     const at = picture.columns[column]![other.name];
     const difference = picture.difference(column);
     const lines = [tokenLineOrNone(other, at)];
-    if (Number.isFinite(difference))
-      lines.push(h("span", {}, h("span", { class: "miw-faint" }, "A − B = "), h("span", { class: "miw-tip-value" }, bits(difference))));
+    if (Number.isFinite(difference)) lines.push(h("span", {}, faint("A − B = "), h("span", { class: "miw-tip-value" }, bits(difference))));
     return lines;
   }
 }
 
 function tokenLineOrNone(side: Side, position: number): HTMLElement {
-  if (!side.has(position)) return h("span", { class: "miw-faint" }, `${side.name} has no token here`);
-  return h(
-    "span",
-    {},
-    tokenLine(side.name, side.positions, position),
-    h("span", { class: "miw-faint" }, `  ${bits(side.surprisal[position]!)}`),
-  );
+  if (!side.has(position)) return faint(`${side.name} has no token here`);
+  return h("span", {}, tokenLine(side.name, side.positions, position), faint(`  ${bits(side.surprisal[position]!)}`));
 }
 
 const TIPS = [
