@@ -76,11 +76,12 @@ def curves_sheet(drawn: Drawn, chart: str, position: int, page: Page) -> Sheet:
     # Thinned from the last row on, which is the model's output and always named.
     shown = [rows - 1 - row for row in printed.every(rows, wide / rows, longest)]
     end = rank_place(high) if rank else high
+    places, words = zip(*ticks, strict=True)
     first, last = (-0.04 * end, 1.04 * end) if rank else (1.04 * end, -0.02 * end)
     plot = sheet.plot(
         box,
         Axis(-0.5, rows - 0.5, shown, [labels[row] for row in shown], pt(MIN_PT)),
-        Axis(first, last, *zip(*ticks, strict=True), pt(MIN_PT), grid=color.MASKED[theme]),
+        Axis(first, last, places, words, pt(MIN_PT), grid=color.MASKED[theme]),
     )
     # A band over each row without numbers: a gap alone says that a token is not kept.
     bands = [Box(row - 0.5, min(first, last), 1.0, abs(last - first)) for row in lost]

@@ -207,7 +207,11 @@ def _written(drawn: Drawn, codes: np.ndarray, field: Field, wide: float, tall: f
         if field.read[column]:
             ink = ink_on(field.scale.hex(int(codes[row, column])))
             by_ink.setdefault(ink, []).append((column, row, texts[row][column]))
-    return [Words(*zip(*cells, strict=True), size, ink) for ink, cells in sorted(by_ink.items())]
+    marks = []
+    for ink, cells in sorted(by_ink.items()):
+        x, y, words = zip(*cells, strict=True)
+        marks.append(Words(x, y, words, size, ink))
+    return marks
 
 
 def _hover(drawn: Drawn, field: Field) -> Hover:

@@ -92,7 +92,7 @@ def next_tokens_figure(
     if kind == "difference" and not isinstance(data, NextTokensComparison):
         raise DataError("a difference needs two prompts.", "Give a NextTokensComparison, or another kind.")
     inks(theme)
-    key = [] if isinstance(data, NextTokens) else list(zip(SIDES, "AB", strict=True))
+    key: list[tuple[str, str]] = [] if isinstance(data, NextTokens) else list(zip(SIDES, "AB", strict=True))
     if kind == "candidates":
         return _candidates(
             data, position, top, paper(data, title, width_mm, height_mm, theme, _after(data, position), key)
