@@ -4,8 +4,9 @@ import { openParcel } from "../src/core/blocks";
 import type { LensOptions } from "../src/core/wire.gen";
 import { roundUp } from "../src/widgets/logit_lens/curves";
 import { fieldOf, possible, rankMarks, sayValue } from "../src/widgets/logit_lens/field";
-import { columnLeft, fittingCell, inSight, layOut, placeAt, rowTop, TEXT_CELL } from "../src/widgets/logit_lens/layout";
-import { DEFAULTS } from "../src/widgets/logit_lens/lens";
+import { fittingCell, layOut, textIn, TEXT_CELL } from "../src/widgets/logit_lens/layout";
+import { kindOf } from "../src/core/described";
+import { LENS } from "../src/core/options.gen";
 import { LensPicture } from "../src/widgets/logit_lens/picture";
 import { lensPicture, lensRows, type LensGiven } from "./lens_state";
 
@@ -27,35 +28,15 @@ const PROMPTS: LensGiven = {
 };
 
 const picture = (given: LensGiven): LensPicture => new LensPicture(openParcel(lensPicture(given))!);
-const options = (change: Partial<LensOptions> = {}): LensOptions => ({ ...DEFAULTS, ...change });
-
-test("the last row stands on top and a point finds its cell again", () => {
-  const layout = layOut(12, 100, 60, { width: 800, height: 400 }, 40);
-  expect(rowTop(layout, 11, { y: 0 })).toBe(layout.top);
-  const scroll = { x: 130, y: 20 };
-  const [x, y] = [columnLeft(layout, 7, scroll) + 1, rowTop(layout, 3, scroll) + 1];
-  expect(placeAt(layout, x, y, scroll)).toEqual({ row: 3, column: 7 });
-  expect(placeAt(layout, 5, y, scroll)).toEqual({ row: 3, column: null });
-  expect(placeAt(layout, x, 5, scroll)).toEqual({ row: null, column: 7 });
-  expect(placeAt(layout, 5, 5, scroll)).toBeNull();
-});
-
-test("only what is in sight is drawn, whole rows and columns of it", () => {
-  const layout = layOut(48, 1000, 60, { width: 760, height: 436 }, 56);
-  const sight = inSight(layout, { x: 560, y: 0 }, { width: 760, height: 436 });
-  expect([sight.firstColumn, sight.lastColumn]).toEqual([10, 23]);
-  expect(sight.lastRow).toBe(48);
-  expect(rowTop(layout, sight.firstRow, { y: 0 })).toBeLessThan(436);
-  expect(rowTop(layout, sight.firstRow - 1, { y: 0 })).toBeGreaterThanOrEqual(436);
-});
+const options = (change: Partial<LensOptions> = {}): LensOptions => ({ ...kindOf(LENS).defaults, ...change });
 
 test("few positions get readable cells, many are shown whole as colour", () => {
   expect(fittingCell(10, 700)).toBe(70);
   expect(fittingCell(40, 700)).toBe(56);
   expect(fittingCell(300, 700)).toBeCloseTo(700 / 300);
   expect(fittingCell(5000, 700)).toBe(2);
-  expect(layOut(12, 40, 60, { width: 762, height: 400 }, null).text).toBe(true);
-  expect(layOut(12, 40, 60, { width: 762, height: 400 }, TEXT_CELL - 1).text).toBe(false);
+  expect(textIn(layOut(12, 40, 60, { width: 762, height: 400 }, null)!).text).toBe(true);
+  expect(textIn(layOut(12, 40, 60, { width: 762, height: 400 }, TEXT_CELL - 1)!).text).toBe(false);
 });
 
 test("probability runs from 0 to 1; entropy to the largest of the picture, on both sides", () => {

@@ -468,10 +468,10 @@ class TestLeaving:
     @pytest.mark.parametrize(
         ("options", "unit"),
         [
-            ({"color": "surprisal"}, "surprisal (bits)"),
+            ({"color": "surprisal"}, "surprisal, bits"),
             ({"color": "probability"}, "probability"),
-            ({"color": "entropy"}, "entropy (bits)"),
-            ({"color": "none"}, "surprisal (bits)"),
+            ({"color": "entropy"}, "entropy of the next token, bits"),
+            ({"color": "none"}, "surprisal, bits"),
         ],
     )
     def test_the_figure_is_of_what_is_on_screen(self, options, unit, view):
@@ -488,7 +488,7 @@ class TestLeaving:
 
     def test_the_figure_of_two_prompts_is_their_difference_until_one_is_chosen(self, view):
         view.compare = "w3 w6 w5"
-        assert "A − B (bits)" in [note.text for note in view.figure().layout.annotations]
+        assert "surprisal A − B, bits" in [note.text for note in view.figure().layout.annotations]
         view.options = {"show": "B"}
         assert len(view.figure().data[0].x) == 4
 

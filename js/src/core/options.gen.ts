@@ -815,7 +815,7 @@ export const ATTRIBUTION: Described<AttributionOptions, AttributionMeasure, Attr
       "label": "position",
       "tip": "",
       "key": "",
-      "said": "",
+      "said": "position",
       "group": "position",
       "computed": true,
       "whole": true
@@ -899,7 +899,8 @@ export const PROMPT: Described<PromptOptions, PromptMeasure, PromptDifference> =
           "label": "A − B",
           "key": "d"
         }
-      ]
+      ],
+      "pair": true
     },
     "ids": {
       "default": false,
@@ -918,7 +919,8 @@ export const PROMPT: Described<PromptOptions, PromptMeasure, PromptDifference> =
           "value": false,
           "label": "ids"
         }
-      ]
+      ],
+      "pair": true
     },
     "length": {
       "default": 20,

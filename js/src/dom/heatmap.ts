@@ -1,16 +1,15 @@
 /**
- * A square heat map with named rows and columns on one canvas: wheel and drag to zoom and pan, crisp cells, labels that
- * never overlap. Knows nothing of attention: it is given a grid, colours and labels.
+ * A square of cells with named rows and columns that is zoomed by wheel and panned by drag: crisp at any size, merged by
+ * the value that counts where cells are smaller than pixels. Knows nothing of attention.
  */
+import { lengthOf } from "../core/axis";
 import { pooled, type Grid } from "../core/grid";
 import { paintGrid } from "../core/paint";
 import type { Mapping } from "../core/scale";
-import { frame, Signal, type Scope } from "../core/signal";
-import { thinned } from "../core/thin";
+import { computed, Signal } from "../core/signal";
 import { clipped, isolated } from "../core/tokens";
-import { h } from "./element";
-import { hatch, prepare, resized, type Offscreen } from "./surface";
-import type { Ink } from "./theme";
+import { CellGrid, cellOf, type Area, type Drawing, type Labels, type Place, type Spot } from "./grid";
+import { context2d, resized, type Offscreen, type Size } from "./surface";
 
 export interface HeatmapContent {
   grid: Grid;
@@ -18,60 +17,44 @@ export interface HeatmapContent {
   labels: string[];
   /** Changes where zoom and pan would no longer mean the same. */
   identity: string;
-  rowTitle: string;
-  columnTitle: string;
-}
-
-export interface Cell {
-  query: number | null;
-  key: number | null;
-}
-
-export interface HeatmapMarks {
-  pointed: Cell | null;
-  locked: Cell;
-  linked: Cell;
-}
-
-export interface HeatmapEvents {
-  point(cell: { query: number; key: number } | null, event: MouseEvent): void;
-  pick(cell: { query: number; key: number }): void;
 }
 
 const LABEL = 11;
-const LABEL_ROOM = 13;
 const LONGEST_LABEL = 12;
 const LABEL_PIXELS = 76;
 const LARGEST_CELL = 56;
+/** The largest that zooming makes a cell. */
+const ZOOMED_CELL = 64;
 const TITLE = 15;
+/** Beside a label. */
+const PAD = 4;
 /** The widest label is one of this many with the most characters. */
 const MEASURED = 16;
 /** A grid is painted at full resolution up to this side; larger ones are always merged to it first. */
 const LARGEST_IMAGE = 4096;
+const TITLES = { rows: "query", columns: "key" };
 
-export class Heatmap {
-  readonly canvas = h("canvas", { class: "miw-heatmap-canvas", "aria-hidden": "true" });
-  readonly element = h("div", { class: "miw-heatmap", tabindex: 0, role: "group" }, this.canvas);
+export abstract class Heatmap extends CellGrid {
   readonly content = new Signal<HeatmapContent | null>(null);
-  readonly marks = new Signal<HeatmapMarks>({ pointed: null, locked: { query: null, key: null }, linked: { query: null, key: null } });
-  readonly size = new Signal({ width: 0, height: 0 });
-  readonly ink: Signal<Ink>;
-  /** Grows with every picture drawn. */
-  readonly drawn = new Signal(0);
   /** Zoom 1 shows everything; left and top in cells. */
   readonly view = new Signal({ zoom: 1, left: 0, top: 0 });
   #image: (Offscreen & { grid: Grid; mapping: Mapping; merged: number }) | null = null;
-  #plot = { x: 0, y: 0, width: 0, height: 0, cell: 1, fit: 1 };
-  #events: HeatmapEvents;
-  #identity = "";
-  #longest: { labels: string[]; font: string; pixels: number } | null = null;
-  #hatching: { key: string; fill: CanvasPattern | string } | null = null;
+  readonly #identity = computed(() => this.content.value?.identity);
+  /** The width of the longest label, in pixels. */
+  readonly #longest = computed(() => {
+    const labels = this.#labels.value;
+    const context = context2d(this.canvas);
+    if (!context) return 0;
+    context.font = `${LABEL}px ${this.ink.value.code}`;
+    return Math.max(0, ...widest(labels, MEASURED).map((label) => context.measureText(label).width));
+  });
+  readonly #labels = computed(() => this.content.value?.labels ?? []);
 
-  constructor(scope: Scope, ink: Signal<Ink>, events: HeatmapEvents) {
-    this.ink = ink;
-    this.#events = events;
-    scope.effect(() => this.#draw(), frame);
-    this.#listen(scope);
+  protected override begin(): void {
+    super.begin();
+    this.scope.effect(() => {
+      if (this.#identity.value !== undefined) this.reset();
+    });
   }
 
   reset(): void {
@@ -80,155 +63,73 @@ export class Heatmap {
 
   /** Zooms about a point of the canvas. */
   zoomBy(factor: number, pointer: { x: number; y: number }): void {
-    const { x, y, cell, fit } = this.#plot;
-    const { zoom, left, top } = this.#clamped(this.content.peek()?.grid.side ?? 1);
-    const next = Math.min(Math.max(1, zoom * factor), Math.max(1, 64 / fit));
-    const overX = left + (pointer.x - x) / cell;
-    const overY = top + (pointer.y - y) / cell;
-    const newCell = fit * next;
-    this.view.value = { zoom: next, left: overX - (pointer.x - x) / newCell, top: overY - (pointer.y - y) / newCell };
+    const area = this.area.peek();
+    if (!area) return;
+    const { columns, rows } = area;
+    const { zoom } = this.view.peek();
+    const { x, y } = this.offset(area);
+    const fit = columns.cell / zoom;
+    const next = Math.min(Math.max(1, zoom * factor), Math.max(1, ZOOMED_CELL / fit));
+    const cell = fit * next;
+    const held = (scrolled: number, over: number): number => (scrolled + over) / columns.cell - over / cell;
+    this.view.value = { zoom: next, left: held(x, pointer.x - columns.start), top: held(y, pointer.y - rows.start) };
   }
 
-  /** Moves the window so that the cell is in it. */
-  reveal(query: number, key: number): void {
-    const { zoom, left, top } = this.view.peek();
-    const across = this.#plot.width / this.#plot.cell;
-    const down = this.#plot.height / this.#plot.cell;
-    const moved = {
-      zoom,
-      left: key < left ? key : key + 1 > left + across ? key + 1 - across : left,
-      top: query < top ? query : query + 1 > top + down ? query + 1 - down : top,
-    };
-    if (moved.left !== left || moved.top !== top) this.view.value = moved;
+  /** Zooms about a cell; about the middle of all that is in sight where none is given. */
+  zoomAt(factor: number, { row, column }: Spot): void {
+    const area = this.area.peek();
+    if (!area) return;
+    const { columns, rows, right = 0, bottom = 0 } = area;
+    const { x, y } = this.offset(area);
+    this.zoomBy(factor, {
+      x: column === null ? (columns.start + right) / 2 : columns.start + (column + 0.5) * columns.cell - x,
+      y: row === null ? (rows.start + bottom) / 2 : rows.start + (row + 0.5) * rows.cell - y,
+    });
   }
 
-  /** The cell under a point of the window, or null. */
-  cellAt(clientX: number, clientY: number): { query: number; key: number } | null {
-    const content = this.content.peek();
-    if (!content) return null;
-    const place = this.canvas.getBoundingClientRect();
-    const { x, y, cell, width, height } = this.#plot;
-    const across = clientX - place.left - x;
-    const down = clientY - place.top - y;
-    if (across < 0 || down < 0 || across >= width || down >= height) return null;
-    const { left, top } = this.#clamped(content.grid.side);
-    const key = Math.floor(left + across / cell);
-    const query = Math.floor(top + down / cell);
-    return key < content.grid.side && query < content.grid.side ? { query, key } : null;
-  }
-
-  /** The middle of a cell on the canvas; of all that is in sight where no cell is given. */
-  placeOf(query: number | null, key: number | null): { x: number; y: number } {
-    const { left, top } = this.#clamped(this.content.peek()?.grid.side ?? 1);
-    const { x, y, cell, width, height } = this.#plot;
-    return {
-      x: key === null ? x + width / 2 : x + (key + 0.5 - left) * cell,
-      y: query === null ? y + height / 2 : y + (query + 0.5 - top) * cell,
-    };
-  }
-
-  /** The same in the window's coordinates, for tooltips at the keyboard. */
-  pointOf(query: number, key: number): { x: number; y: number } {
-    const frame = this.canvas.getBoundingClientRect();
-    const place = this.placeOf(query, key);
-    return { x: frame.left + place.x, y: frame.top + place.y };
-  }
-
-  #clamped(side: number): { zoom: number; left: number; top: number } {
-    const { zoom, left, top } = this.view.peek();
-    const { width, height, cell } = this.#plot;
-    return { zoom, left: Math.max(0, Math.min(left, side - width / cell)), top: Math.max(0, Math.min(top, side - height / cell)) };
-  }
-
-  #draw(): void {
+  protected lay({ width, height }: Size): Area | null {
     const content = this.content.value;
-    const { width, height } = this.size.value;
-    const marks = this.marks.value;
-    const ink = this.ink.value;
-    void this.view.value;
-    if (width < 20 || height < 20) return;
-    const context = prepare(this.canvas, width, height);
-    if (!context) return;
-    if (content) {
-      if (content.identity !== this.#identity) {
-        this.#identity = content.identity;
-        this.view.value = { zoom: 1, left: 0, top: 0 };
-      }
-      this.#layOut(context, content, width, height, ink);
-      this.#drawCells(context, content, ink);
-      this.#drawMarks(context, content, marks, ink);
-      this.#drawAxes(context, content, marks, ink);
-    }
-    this.drawn.value = this.drawn.peek() + 1;
-  }
-
-  #layOut(context: CanvasRenderingContext2D, content: HeatmapContent, width: number, height: number, ink: Ink): void {
-    const { side } = content.grid;
-    const longest = this.#longestLabel(context, content.labels, ink);
-    const room = Math.ceil(Math.min(longest, LABEL_PIXELS, width * 0.26)) + 6;
-    const low = Math.ceil(Math.min(longest, LABEL_PIXELS, height * 0.28)) + 6;
-    const x = TITLE + room;
-    const fit = Math.min((width - x - 1) / side, (height - low - TITLE - 1) / side, LARGEST_CELL);
-    const zoom = this.view.peek().zoom;
-    const cell = fit * zoom;
-    this.#plot = {
-      x,
-      y: 1,
-      cell,
-      fit,
-      width: Math.min(side * cell, width - x - 1),
-      height: Math.min(side * cell, height - low - TITLE - 1),
+    if (!content || width < 20 || height < 20) return null;
+    const count = content.grid.side;
+    const longest = Math.min(this.#longest.value, LABEL_PIXELS);
+    const start = TITLE + Math.ceil(Math.min(longest, width * 0.26)) + 6;
+    const low = TITLE + Math.ceil(Math.min(longest, height * 0.28)) + 6;
+    const [wide, high] = [width - start - 1, height - low - 1];
+    const cell = Math.min(wide / count, high / count, LARGEST_CELL) * this.view.value.zoom;
+    return {
+      columns: { count, start, cell, gap: 0 },
+      rows: { count, start: 1, cell, gap: 0 },
+      right: start + Math.min(count * cell, wide),
+      bottom: 1 + Math.min(count * cell, high),
     };
   }
 
-  #longestLabel(context: CanvasRenderingContext2D, labels: string[], ink: Ink): number {
-    const held = this.#longest;
-    if (held && held.labels === labels && held.font === ink.code) return held.pixels;
-    context.font = `${LABEL}px ${ink.code}`;
-    let pixels = 0;
-    for (const label of widest(labels, MEASURED)) pixels = Math.max(pixels, context.measureText(label).width);
-    this.#longest = { labels, font: ink.code, pixels };
-    return pixels;
+  protected override offset({ columns, rows, right = 0, bottom = 0 }: Area): { x: number; y: number } {
+    const { left, top } = this.view.value;
+    return {
+      x: Math.max(0, Math.min(left * columns.cell, lengthOf(columns) - right)),
+      y: Math.max(0, Math.min(top * rows.cell, lengthOf(rows) - bottom)),
+    };
   }
 
-  #hatchOf(context: CanvasRenderingContext2D, color: string, line: string): CanvasPattern | string {
-    const key = `${color} ${line} ${window.devicePixelRatio}`;
-    if (this.#hatching?.key !== key) this.#hatching = { key, fill: hatch(context, color, line) };
-    return this.#hatching.fill;
+  protected override scrollTo(x: number, y: number): void {
+    const cell = this.area.peek()?.columns.cell ?? 1;
+    this.view.value = { ...this.view.peek(), left: x / cell, top: y / cell };
   }
 
-  #drawCells(context: CanvasRenderingContext2D, content: HeatmapContent, ink: Ink): void {
-    const { grid, mapping } = content;
-    const plot = this.#plot;
-    const { left, top } = this.#clamped(grid.side);
-    context.fillStyle = this.#hatchOf(context, mapping.masked, ink.line);
-    context.fillRect(plot.x, plot.y, plot.width, plot.height);
-    const ratio = window.devicePixelRatio || 1;
-    const perPixel = 1 / (plot.cell * ratio);
+  protected paint({ context, ink, area, scroll, right, bottom }: Drawing): void {
+    const { grid, mapping } = this.content.value!;
+    const { columns, rows } = area;
+    const [wide, high] = [right - columns.start, bottom - rows.start];
+    context.fillStyle = this.textured(context, "hatch", mapping.masked, ink.line);
+    context.fillRect(columns.start, rows.start, wide, high);
+    const perPixel = 1 / (columns.cell * (window.devicePixelRatio || 1));
     const merged = Math.min(perPixel > 1 ? Math.max(1, Math.ceil(grid.side / Math.ceil(perPixel))) : grid.side, LARGEST_IMAGE);
     const image = this.#imageOf(grid, mapping, merged);
     if (!image) return;
-    const share = merged / grid.side;
-    context.save();
-    context.beginPath();
-    context.rect(plot.x, plot.y, plot.width, plot.height);
-    context.clip();
+    const share = merged / grid.side / columns.cell;
     context.imageSmoothingEnabled = false;
-    context.drawImage(
-      image,
-      left * share,
-      top * share,
-      (plot.width / plot.cell) * share,
-      (plot.height / plot.cell) * share,
-      plot.x,
-      plot.y,
-      plot.width,
-      plot.height,
-    );
-    context.restore();
-    context.strokeStyle = ink.line;
-    context.lineWidth = 1;
-    context.strokeRect(plot.x - 0.5, plot.y - 0.5, plot.width + 1, plot.height + 1);
+    context.drawImage(image, scroll.x * share, scroll.y * share, wide * share, high * share, columns.start, rows.start, wide, high);
   }
 
   #imageOf(grid: Grid, mapping: Mapping, merged: number): HTMLCanvasElement | null {
@@ -244,108 +145,39 @@ export class Heatmap {
     return target.canvas;
   }
 
-  #drawMarks(context: CanvasRenderingContext2D, content: HeatmapContent, marks: HeatmapMarks, ink: Ink): void {
-    const plot = this.#plot;
-    const { left, top } = this.#clamped(content.grid.side);
-    const cell = Math.max(plot.cell, 2);
-    context.save();
-    context.beginPath();
-    context.rect(plot.x - 1, plot.y - 1, plot.width + 2, plot.height + 2);
-    context.clip();
-    const strip = (at: Cell, color: string, dash: number[]): void => {
-      context.strokeStyle = color;
-      context.lineWidth = 1;
-      context.setLineDash(dash);
-      if (at.query !== null) {
-        const y = plot.y + (at.query - top) * plot.cell;
-        context.strokeRect(plot.x - 2.5, Math.round(y) - 0.5, plot.width + 5, Math.round(cell) + 1);
-      }
-      if (at.key !== null) {
-        const x = plot.x + (at.key - left) * plot.cell;
-        context.strokeRect(Math.round(x) - 0.5, plot.y - 2.5, Math.round(cell) + 1, plot.height + 5);
-      }
-    };
-    strip(marks.linked, ink.faint, [3, 3]);
-    strip(marks.locked, ink.accent, []);
-    if (marks.pointed) strip(marks.pointed, ink.ink, []);
-    context.setLineDash([]);
-    const { query, key } = marks.locked;
-    if (query !== null && key !== null) {
-      context.strokeStyle = ink.accent;
-      context.lineWidth = 2;
-      const x = plot.x + (key - left) * plot.cell;
-      const y = plot.y + (query - top) * plot.cell;
-      context.strokeRect(Math.round(x) - 1, Math.round(y) - 1, Math.round(cell) + 2, Math.round(cell) + 2);
-    }
-    context.restore();
-  }
-
-  #drawAxes(context: CanvasRenderingContext2D, content: HeatmapContent, marks: HeatmapMarks, ink: Ink): void {
-    const plot = this.#plot;
-    const { side } = content.grid;
-    const { left, top } = this.#clamped(side);
-    const lastRow = Math.min(side, Math.ceil(top + plot.height / plot.cell));
-    const lastColumn = Math.min(side, Math.ceil(left + plot.width / plot.cell));
-    const given = (at: number | null | undefined): number[] => (at === null || at === undefined ? [] : [at]);
-    const rows = [...given(marks.pointed?.query), ...given(marks.locked.query), ...given(marks.linked.query)];
-    const columns = [...given(marks.pointed?.key), ...given(marks.locked.key), ...given(marks.linked.key)];
-    context.textBaseline = "middle";
-    const style = (pointed: boolean, locked: boolean): void => {
-      context.font = `${pointed || locked ? "600 " : ""}${LABEL}px ${ink.code}`;
-      context.fillStyle = locked ? ink.accent : pointed ? ink.ink : ink.faint;
-    };
-    const room = plot.x - TITLE - 4;
-    context.textAlign = "right";
-    for (const row of thinned(Math.floor(top), lastRow, plot.cell, LABEL_ROOM, rows)) {
-      const y = plot.y + (row + 0.5 - top) * plot.cell;
-      if (y < plot.y || y > plot.y + plot.height) continue;
-      style(marks.pointed?.query === row, marks.locked.query === row);
-      context.fillText(fitted(context, content.labels[row] ?? "", room), plot.x - 4, Math.max(y, LABEL / 2 + 1));
-    }
-    const foot = plot.y + plot.height + 4;
+  protected label(drawing: Drawing): void {
+    const { context, ink, area, right, bottom } = drawing;
+    const { columns, rows } = area;
+    const { labels } = this.content.value!;
+    context.strokeStyle = ink.line;
+    context.lineWidth = 1;
+    context.strokeRect(columns.start - 0.5, rows.start - 0.5, right - columns.start + 1, bottom - rows.start + 1);
+    const foot = bottom + PAD;
     const depth = this.size.peek().height - foot - TITLE;
-    for (const column of thinned(Math.floor(left), lastColumn, plot.cell, LABEL_ROOM, columns)) {
-      const x = plot.x + (column + 0.5 - left) * plot.cell;
-      if (x < plot.x || x > plot.x + plot.width) continue;
-      style(marks.pointed?.key === column, marks.locked.key === column);
-      context.save();
-      context.translate(x, foot);
-      context.rotate(-Math.PI / 2);
-      context.fillText(fitted(context, content.labels[column] ?? "", depth), 0, 0);
-      context.restore();
-    }
+    const within = (room: number): Labels => ({ text: (index) => fitted(context, labels[index] ?? "", room), size: LABEL, font: ink.code });
+    this.labelRows(drawing, within(columns.start - TITLE - PAD));
+    this.labelColumns(drawing, foot, within(depth), "down");
     context.fillStyle = ink.faint;
     context.font = `${LABEL}px ${ink.font}`;
     context.textAlign = "center";
+    context.fillText(TITLES.columns, (columns.start + right) / 2, foot + Math.min(depth, this.#longest.value) + TITLE / 2 + 1);
     context.save();
-    context.translate(TITLE / 2, plot.y + plot.height / 2);
+    context.translate(TITLE / 2, (rows.start + bottom) / 2);
     context.rotate(-Math.PI / 2);
-    context.fillText(content.rowTitle, 0, 0);
+    context.fillText(TITLES.rows, 0, 0);
     context.restore();
-    const longest = Math.min(depth, this.#labelDepth(context, content, ink, left, lastColumn));
-    context.textAlign = "center";
-    context.fillText(content.columnTitle, plot.x + plot.width / 2, foot + longest + TITLE / 2 + 1);
   }
 
-  #labelDepth(context: CanvasRenderingContext2D, content: HeatmapContent, ink: Ink, left: number, last: number): number {
-    context.save();
-    context.font = `${LABEL}px ${ink.code}`;
-    let longest = 0;
-    for (const column of thinned(Math.floor(left), last, this.#plot.cell, LABEL_ROOM)) {
-      longest = Math.max(longest, context.measureText(clipped(content.labels[column] ?? "", LONGEST_LABEL)).width);
-    }
-    context.restore();
-    return longest;
-  }
-
-  #listen(scope: Scope): void {
-    const pointAgain = scope.guard((event: WheelEvent) => this.#events.point(this.cellAt(event.clientX, event.clientY), event));
-    const { element } = this;
+  protected override listen(): void {
+    const { element, scope } = this;
+    const cellAt = (event: MouseEvent): Place | null => cellOf(this.spotAt(event));
+    const pointAgain = scope.guard((event: WheelEvent) => this.pointOver(cellAt(event), event));
     let drag: { x: number; y: number; left: number; top: number; moved: boolean } | null = null;
     scope.listen(element, "pointerdown", (event) => {
-      if (event.button !== 0) return;
-      const { left, top } = this.#clamped(this.content.peek()?.grid.side ?? 1);
-      drag = { x: event.clientX, y: event.clientY, left, top, moved: false };
+      const area = this.area.peek();
+      if (event.button !== 0 || !area) return;
+      const { x, y } = this.offset(area);
+      drag = { x: event.clientX, y: event.clientY, left: x, top: y, moved: false };
     });
     scope.listen(element, "pointermove", (event) => {
       if (drag && event.buttons & 1) {
@@ -355,27 +187,24 @@ export class Heatmap {
           drag.moved = true;
           element.setPointerCapture?.(event.pointerId);
         }
-        if (drag.moved) {
-          const { zoom } = this.view.peek();
-          this.view.value = { zoom, left: drag.left - across / this.#plot.cell, top: drag.top - down / this.#plot.cell };
-          return;
-        }
+        if (drag.moved) return this.scrollTo(drag.left - across, drag.top - down);
       }
-      this.#events.point(this.cellAt(event.clientX, event.clientY), event);
+      this.pointOver(cellAt(event), event);
     });
     scope.listen(element, "pointerup", (event) => {
-      const wasDrag = drag?.moved ?? false;
-      const wasDown = drag !== null;
+      const before = drag;
       drag = null;
-      if (wasDrag) {
-        this.view.value = this.#clamped(this.content.peek()?.grid.side ?? 1);
-        return;
+      const area = this.area.peek();
+      if (before?.moved && area) {
+        // Where a drag went beyond the ends, the next begins at them.
+        const { x, y } = this.offset(area);
+        return this.scrollTo(x, y);
       }
-      const cell = wasDown && event.button === 0 ? this.cellAt(event.clientX, event.clientY) : null;
-      if (cell) this.#events.pick(cell);
+      const cell = before && event.button === 0 ? cellAt(event) : null;
+      if (cell) this.pick(cell, event);
     });
     scope.listen(element, "pointercancel", () => (drag = null));
-    scope.listen(element, "pointerleave", (event) => this.#events.point(null, event));
+    scope.listen(element, "pointerleave", (event) => this.pointOver(null, event));
     scope.listen(element, "dblclick", () => this.reset());
     // Someone who scrolls the notebook must not be caught by a heat map that comes by under the pointer.
     let passing = -Infinity;
@@ -396,8 +225,7 @@ export class Heatmap {
           return;
         }
         const place = this.canvas.getBoundingClientRect();
-        const zoomingOut = event.deltaY > 0;
-        if (zoomingOut && this.view.peek().zoom <= 1) return;
+        if (event.deltaY > 0 && this.view.peek().zoom <= 1) return;
         event.preventDefault();
         const amount = Math.exp(-Math.max(-60, Math.min(60, event.deltaY)) * 0.006);
         this.zoomBy(amount, { x: event.clientX - place.left, y: event.clientY - place.top });

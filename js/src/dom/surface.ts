@@ -87,3 +87,13 @@ function tiled(
   pattern.setTransform(new DOMMatrix().scale(1 / ratio));
   return pattern;
 }
+
+export interface Size {
+  width: number;
+  height: number;
+}
+
+/** The size of an element's place; the one that is held where it is the same, so that nothing is drawn again. */
+export function sizeOf({ offsetWidth: width, offsetHeight: height }: HTMLElement, held: Size): Size {
+  return held.width === width && held.height === height ? held : { width, height };
+}

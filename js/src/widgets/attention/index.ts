@@ -7,7 +7,7 @@ import { Prompts } from "../../dom/prompts";
 import { Explorer } from "./explorer";
 import { handleKeys } from "./keyboard";
 import { KEYS } from "./keys";
-import { Loader } from "./loader";
+import { loadHeads } from "./loader";
 import { Matrix } from "./matrix";
 import { Reading } from "./reading";
 import { Toolbar } from "./toolbar";
@@ -22,14 +22,14 @@ const AXIS = 60;
 export default framed<AttentionState>("attention", (frame) => {
   const { scope, root, ink, tooltip, announcer } = frame;
   const explorer = new Explorer(frame.source, frame.theme, scope);
-  const prompts = new Prompts(explorer, { compare: true, width: frame.width, caption: () => caption(explorer) });
+  const prompts = new Prompts(explorer, { compare: true, width: frame.width, size: () => size(explorer) });
   const help = new KeyHelp(scope, KEYS);
   const toolbar = new Toolbar(explorer, help.button);
   const wall = new Wall(explorer, ink);
   const matrix = new Matrix(explorer, ink, tooltip);
   const reading = new Reading(explorer, tooltip);
-  const loader = new Loader(explorer);
-  const focus = h("div", { class: "miw-focus" }, matrix.element, reading.element);
+  const loader = loadHeads(explorer);
+  const focus = h("div", { class: "miw-focus" }, matrix.section, reading.element);
   frame.hold(explorer, {
     above: [prompts.element, toolbar.element],
     body: [wall.element, focus],
@@ -49,7 +49,6 @@ function fitPanels(
   { wall, matrix, reading }: { wall: Wall; matrix: Matrix; reading: Reading },
 ): void {
   const { root, body, width } = frame;
-  const heatmap = matrix.heatmap;
   const follow = (): void => {
     void explorer.sortColumn.value;
     void explorer.overlaid.value;
@@ -69,27 +68,15 @@ function fitPanels(
     const text = Math.min(Math.max(reading.strip.textHeight + 32, 72), Math.round(focus.clientHeight * 0.36));
     body.style.setProperty("--reading", `${text}px`);
     // The plot is a square: a wider canvas would only push the legend away from it.
-    heatmap.element.style.maxWidth = `${heatmap.element.clientHeight + AXIS}px`;
-    wall.size.value = placeOf(wall.element, wall.size.peek());
-    heatmap.size.value = placeOf(heatmap.element, heatmap.size.peek());
+    matrix.element.style.maxWidth = `${matrix.element.clientHeight + AXIS}px`;
+    wall.fit();
+    matrix.fit();
     reading.strip.look();
   });
 }
 
-interface Size {
-  width: number;
-  height: number;
-}
-
-/** The element's size; the one that is held where it is the same, so that nothing is drawn again. */
-function placeOf({ clientWidth: width, clientHeight: height }: HTMLElement, held: Size): Size {
-  return held.width === width && held.height === height ? held : { width, height };
-}
-
 /** What a view of plain data says in the place of its prompt. */
-function caption(explorer: Explorer): string {
-  const manifest = explorer.picture.value?.manifest;
-  if (!manifest) return "";
-  const size = `${manifest.layers.length} layers × ${manifest.heads} heads, ${manifest.tokens.strings.length} positions`;
-  return manifest.model ? `${manifest.model}: ${size}` : size;
+function size(explorer: Explorer): string {
+  const { layers, heads, tokens } = explorer.picture.value!.manifest;
+  return `${layers.length} layers × ${heads} heads, ${tokens.strings.length} positions`;
 }

@@ -3,12 +3,14 @@ import { shown } from "../../core/format";
 import { strongest, type Grid } from "../../core/grid";
 import { positionName } from "../../core/positions";
 import { nameOfHead } from "../../core/interventions";
+import { ATTENTION } from "../../core/options.gen";
 import { computed, Signal, type Readable } from "../../core/signal";
 import { ablatedBadge } from "../../dom/ablated";
-import { h } from "../../dom/element";
+import { faint, h } from "../../dom/element";
+import { type Mark, type Place, type Spot, type Tone } from "../../dom/grid";
 import { Heatmap } from "../../dom/heatmap";
 import { Legend } from "../../dom/legend";
-import { HiddenTable } from "../../dom/table";
+import { listLater, type Listed } from "../../dom/table";
 import { tokenLine } from "../../dom/token_line";
 import type { Ink } from "../../dom/theme";
 import type { Tooltip } from "../../dom/tooltip";
@@ -17,63 +19,80 @@ import type { Picture } from "./picture";
 
 const TABLE_ROWS = 200;
 
-export class Matrix {
-  readonly heatmap: Heatmap;
+export class Matrix extends Heatmap {
   readonly #title = h("div", { class: "miw-panel-title" });
   readonly #legend = new Legend();
-  readonly #table = new HiddenTable();
-  readonly element: HTMLElement;
+  readonly section: HTMLElement;
   #explorer: Explorer;
-  #tooltip: Tooltip;
-  #tableTimer = 0;
 
   constructor(explorer: Explorer, ink: Signal<Ink>, tooltip: Tooltip) {
-    this.#explorer = explorer;
-    this.#tooltip = tooltip;
     const { scope } = explorer;
-    this.heatmap = new Heatmap(scope, ink, {
-      point: (cell, event) => this.#point(cell, event),
-      pick: ({ query, key }) => explorer.lockCell(query, key),
-    });
-    this.heatmap.element.setAttribute("aria-label", "focused head, query by key");
-    this.element = h(
+    super(scope, ink, "heatmap", "focused head, query by key", tooltip);
+    this.#explorer = explorer;
+    this.section = h(
       "section",
       { class: "miw-matrix", "aria-label": "focused head" },
       this.#title,
-      h("div", { class: "miw-matrix-body" }, this.heatmap.element, this.#legend.element),
-      this.#table.element,
+      h("div", { class: "miw-matrix-body" }, this.element, this.#legend.element),
     );
+    this.begin();
     scope.effect(() => this.#showContent());
-    scope.effect(() => {
-      this.heatmap.marks.value = {
-        pointed: this.#pointed.value,
-        locked: { query: explorer.query.value, key: explorer.key.value },
-        linked: this.#linked.value,
-      };
-    });
     scope.effect(() => this.#showTitle());
-    scope.effect(() => {
-      const rows = this.#tableRows.value;
-      window.clearTimeout(this.#tableTimer);
-      // Nobody reads a table while the pointer still runs over the wall.
-      this.#tableTimer = window.setTimeout(() => {
-        if (!scope.ended) this.#table.show(rows.caption, rows.columns, rows.make());
-      }, 250);
-    });
-    scope.add(() => window.clearTimeout(this.#tableTimer));
+    listLater(scope, this.table, () => this.#listed.value);
   }
 
-  /** Tells of one cell at the keyboard, as the tooltip does at the pointer. */
-  describe(query: number, key: number): string {
+  describe({ row, column }: Place): string {
     const grid = this.#explorer.grid.peek();
     const positions = this.#explorer.positions.peek();
     if (!grid) return "";
-    return `${positionName(positions, query)} reads ${positionName(positions, key)}: ${valueText(grid, query, key)}`;
+    return `${positionName(positions, row)} reads ${positionName(positions, column)}: ${valueText(grid, row, column)}`;
   }
 
-  showTooltipAt(query: number, key: number): void {
-    const { x, y } = this.heatmap.pointOf(query, key);
-    this.#tooltip.show(this.#tooltipLines(query, key), x, y);
+  protected cursor(): { at: Place | null; fresh: boolean; held: boolean } {
+    const { grid, hoverCell, query, key } = this.#explorer;
+    const side = grid.peek()?.side ?? 0;
+    const held = hoverCell.peek();
+    const { query: row, key: column } = held ?? { query: query.peek() ?? side - 1, key: key.peek() ?? 0 };
+    return {
+      at: side ? { row: row ?? 0, column: column ?? 0 } : null,
+      fresh: !held && query.peek() === null,
+      held: held !== null && row !== null && column !== null,
+    };
+  }
+
+  override key(key: string): string | null {
+    const { hoverCell, query, key: column } = this.#explorer;
+    const held = hoverCell.peek() ?? { query: query.peek(), key: column.peek() };
+    const centre = { row: held.query, column: held.key };
+    if (key === "+" || key === "=") this.zoomAt(1.4, centre);
+    else if (key === "-" || key === "−") this.zoomAt(1 / 1.4, centre);
+    else if (key === "0") this.reset();
+    else return super.key(key);
+    return "";
+  }
+
+  protected pick({ row, column }: Spot): void {
+    if (row !== null && column !== null) this.#explorer.lockCell(row, column);
+  }
+
+  protected point(spot: Spot | null): void {
+    this.#explorer.pointAtCell(spot?.row ?? null, spot?.column ?? null);
+  }
+
+  /** Strips along the row and the column, and around the cell where both are there. */
+  protected marks(): Mark[] {
+    const { query, key } = this.#explorer;
+    const crossed = (at: { query: number | null; key: number | null } | null, tone: Tone): Mark[] => [
+      { row: at?.query ?? null, column: null, tone },
+      { row: null, column: at?.key ?? null, tone },
+    ];
+    const locked = { query: query.value, key: key.value };
+    return [
+      ...crossed(this.#linked.value, "linked"),
+      ...crossed(locked, "locked"),
+      ...crossed(this.#pointed.value, "pointed"),
+      ...(locked.query !== null && locked.key !== null ? [{ row: locked.query, column: locked.key, tone: "locked" } as const] : []),
+    ];
   }
 
   readonly #pointed = computed(() => {
@@ -91,33 +110,26 @@ export class Matrix {
     return { query: at(remote.query ?? remote.position), key: at(remote.key) };
   });
 
-  readonly #tableRows: Readable<{ caption: string; columns: string[]; make: () => string[][] }> = computed(() => {
+  /** What the query that is locked reads, or what every query reads most. */
+  readonly #listed: Readable<() => Listed> = computed(() => {
     const grid = this.#explorer.grid.value;
     const positions = this.#explorer.positions.value;
     const head = this.#explorer.locked.value;
     const query = this.#explorer.query.value;
     const unit = this.#explorer.picture.value?.manifest.unit ?? "";
     const name = head ? `layer ${head.layer} head ${head.head}` : "no head";
-    if (!grid) return { caption: name, columns: [], make: () => [] };
-    if (query !== null && query < grid.side) {
-      return {
-        caption: `${name}: what ${positionName(positions, query)} reads from, ${unit}`,
-        columns: ["key token", "value"],
-        make: () =>
-          strongest(grid, 20, (key) => query * grid.side + key).map((key) => [positionName(positions, key), valueText(grid, query, key)]),
-      };
+    if (!grid) return () => [name, [], []];
+    const { side } = grid;
+    const of = (row: number, key: number): [string, string] => [positionName(positions, key), valueText(grid, row, key)];
+    const reads = (row: number, count: number): number[] => strongest(grid, count, (key) => row * side + key);
+    if (query !== null && query < side) {
+      const caption = `${name}: what ${positionName(positions, query)} reads from, ${unit}`;
+      return () => [caption, ["key token", "value"], reads(query, 20).map((key) => of(query, key))];
     }
-    return {
-      caption: `${name}: the three strongest reads of each query${grid.side > TABLE_ROWS ? `, first ${TABLE_ROWS}` : ""}, ${unit}`,
-      columns: ["query token", "first", "second", "third"],
-      make: () =>
-        Array.from({ length: Math.min(grid.side, TABLE_ROWS) }, (_, row) => [
-          positionName(positions, row),
-          ...strongest(grid, 3, (key) => row * grid.side + key).map(
-            (key) => `${positionName(positions, key)} ${valueText(grid, row, key)}`,
-          ),
-        ]),
-    };
+    const rows = Math.min(side, TABLE_ROWS);
+    const caption = `${name}: the three strongest reads of each query${side > rows ? `, first ${rows}` : ""}, ${unit}`;
+    const line = (row: number): string[] => [positionName(positions, row), ...reads(row, 3).map((key) => of(row, key).join(" "))];
+    return () => [caption, ["query token", "first", "second", "third"], Array.from({ length: rows }, (_, row) => line(row))];
   });
 
   #showContent(): void {
@@ -127,17 +139,10 @@ export class Matrix {
     const positions = this.#explorer.positions.value;
     const show = this.#explorer.show.value;
     if (!grid || !picture) {
-      this.heatmap.content.value = null;
+      this.content.value = null;
       return;
     }
-    this.heatmap.content.value = {
-      grid,
-      mapping,
-      labels: positions.labels,
-      identity: `${picture.run}/${show}/${grid.side}`,
-      rowTitle: "query",
-      columnTitle: "key",
-    };
+    this.content.value = { grid, mapping, labels: positions.labels, identity: `${picture.run}/${show}/${grid.side}` };
     let masked = false;
     let missing = false;
     let clippedCells = 0;
@@ -151,7 +156,8 @@ export class Matrix {
         else if (value > high + slack || value < low - slack) clippedCells += 1;
       }
     }
-    const unit = show === "difference" ? `A − B, ${picture.manifest.unit}` : picture.manifest.unit;
+    const { weighting } = picture.manifest;
+    const unit = (show === "difference" ? ATTENTION.differences : ATTENTION.measures)[weighting].legend;
     const alone = show === "difference" && alignedApart(picture);
     this.#legend.show({
       mapping,
@@ -204,21 +210,15 @@ export class Matrix {
         h("span", { class: "miw-reduced", "data-tip": "Sent in half precision: values are rounded to about three digits" }, "≈ f16"),
       );
     }
-    if (previewed) parts.push(h("span", { class: "miw-faint" }, "preview"));
+    if (previewed) parts.push(faint("preview"));
     this.#title.replaceChildren(...parts);
   }
 
-  #point(cell: { query: number; key: number } | null, event: MouseEvent): void {
-    this.#explorer.pointAtCell(cell?.query ?? null, cell?.key ?? null);
-    if (!cell) this.#tooltip.hide();
-    else this.#tooltip.show(this.#tooltipLines(cell.query, cell.key), event.clientX, event.clientY);
-  }
-
-  #tooltipLines(query: number, key: number): Node[] {
+  protected override tip({ row: query, column: key }: Spot): Node[] {
     const grid = this.#explorer.grid.peek();
     const positions = this.#explorer.positions.peek();
     const show = this.#explorer.show.peek();
-    if (!grid || query >= grid.side || key >= grid.side) return [];
+    if (!grid || query === null || key === null || query >= grid.side || key >= grid.side) return [];
     const lines = [
       h("span", { class: "miw-tip-value" }, valueText(grid, query, key)),
       tokenLine("query", positions, query),
@@ -238,7 +238,7 @@ export class Matrix {
       const column = pairs?.[key]?.[at] ?? -1;
       return grid && row >= 0 && column >= 0 ? `${side} ${shown(grid.values[row * grid.side + column]!, grid.precision)}` : `${side} –`;
     });
-    return h("span", { class: "miw-faint" }, text.join("   "));
+    return faint(text.join("   "));
   }
 }
 

@@ -1,17 +1,16 @@
 /**
- * The wall: every head as a thumbnail, layer × head or sorted by a score, on one canvas that draws only what is in
- * sight. Heads that share a KV head stand together. Knows nothing of the other panels.
+ * The wall: every head as a thumbnail, layer × head or sorted by a score. Heads that share a KV head stand together.
+ * Knows nothing of the other panels.
  */
-import { brief, rounded } from "../../core/format";
-import { codeColors, paintThumbnail } from "../../core/paint";
-import { computed, frame, Signal, type Readable } from "../../core/signal";
-import { thinned } from "../../core/thin";
+import type { Axis } from "../../core/axis";
 import { CATEGORICAL } from "../../core/color.gen";
+import { brief, rounded } from "../../core/format";
 import { nameOfHead } from "../../core/interventions";
+import { codeColors, paintThumbnail } from "../../core/paint";
+import type { Readable } from "../../core/signal";
 import { markAblated } from "../../dom/ablated";
-import { h } from "../../dom/element";
-import { prepare, resized, type Offscreen } from "../../dom/surface";
-import { HiddenTable } from "../../dom/table";
+import { cellOf, CellGrid, type Area, type Drawing, type Mark, type Place, type Spot, type Tone } from "../../dom/grid";
+import { resized, type Offscreen, type Size } from "../../dom/surface";
 import type { Ink } from "../../dom/theme";
 import type { Explorer, Head, WallHead } from "./explorer";
 import { thumbnailCodes } from "./heads";
@@ -25,29 +24,16 @@ const COMFORTABLE = 16;
 /** Room for a scroll bar. */
 const BAR = 14;
 const LARGEST = 112;
+/** Before the first head of the lattice; more above it where groups are named. */
+const LEFT = 28;
+const TOP = 18;
+const GROUPED_TOP = 34;
 const FLOW_SMALLEST = 48;
 const FLOW_LARGEST = 72;
 const FLOW_LABEL = 13;
+const FLOW_GAP = 6;
 const LABEL = 10;
 const TABLE_ROWS = 200;
-
-interface Place {
-  head: WallHead;
-  x: number;
-  y: number;
-}
-
-interface Layout {
-  size: number;
-  width: number;
-  height: number;
-  places: Place[];
-  sorted: boolean;
-  left: number;
-  top: number;
-  groups: number;
-  columns: number;
-}
 
 /** Pixels of all heads, and which of them are painted; `key` is what they were painted with. */
 interface Sheet extends Offscreen {
@@ -56,97 +42,79 @@ interface Sheet extends Offscreen {
   painted: Uint8Array;
 }
 
-const NOWHERE: Layout = { size: 0, width: 0, height: 0, places: [], sorted: false, left: 0, top: 0, groups: 1, columns: 1 };
-
-export class Wall {
-  readonly canvas = h("canvas", { class: "miw-wall-canvas", "aria-hidden": "true" });
-  readonly #spacer = h("div", { class: "miw-wall-spacer" });
-  readonly #scroller = h("div", { class: "miw-wall-scroll" }, this.canvas, this.#spacer);
-  readonly #table = new HiddenTable();
-  readonly element = h(
-    "div",
-    { class: "miw-wall", tabindex: 0, role: "group", "aria-label": "attention heads, layer by head" },
-    this.#scroller,
-    this.#table.element,
-  );
-  readonly size = new Signal({ width: 0, height: 0 });
-  readonly drawn = new Signal(0);
-  readonly #scroll = new Signal(0);
-  readonly #across = new Signal(0);
+export class Wall extends CellGrid {
   #explorer: Explorer;
-  #ink: Readable<Ink>;
   #sheet: Sheet | null = null;
   #listed = "";
 
   constructor(explorer: Explorer, ink: Readable<Ink>) {
+    super(explorer.scope, ink, "wall", "attention heads, layer by head");
     this.#explorer = explorer;
-    this.#ink = ink;
-    const { scope } = explorer;
-    scope.effect(() => this.#draw(), frame);
-    scope.effect(() => this.#list());
-    scope.listen(this.#scroller, "scroll", () => {
-      this.#scroll.value = this.#scroller.scrollTop;
-      this.#across.value = this.#scroller.scrollLeft;
-    });
-    scope.listen(this.element, "pointermove", (event) => explorer.pointAtHead(this.#headAt(event)));
-    scope.listen(this.element, "pointerleave", () => explorer.pointAtHead(null));
-    scope.listen(this.element, "click", (event) => {
-      const head = this.#headAt(event);
-      if (!head) return;
-      if (event.ctrlKey || event.metaKey || event.shiftKey) explorer.toggleOverlay(head);
-      else explorer.lockHead(head);
-    });
-    scope.listen(this.element, "focusout", () => explorer.pointAtHead(null));
+    this.begin();
+    explorer.scope.effect(() => this.#list());
   }
 
-  readonly layout: Readable<Layout> = computed(() => {
+  protected lay(size: Size): Area | null {
     const picture = this.#explorer.picture.value;
-    const { width, height } = this.size.value;
-    if (!picture || width < 40) return NOWHERE;
-    return this.#explorer.sortColumn.value
-      ? flow(this.#explorer.order.value, width, height)
-      : lattice(this.#explorer.order.value, picture, width, height);
-  });
+    if (!picture || size.width < 40) return null;
+    return this.#explorer.sortColumn.value ? flow(this.#explorer.order.value.length, size) : lattice(picture, size);
+  }
 
   /** The width at which every head of the lattice is as tall as the panel lets it be. */
   idealWidth(picture: Picture, height: number): number {
-    const rows = picture.manifest.layers.length;
-    const columns = picture.manifest.heads;
-    const size = Math.max(COMFORTABLE, Math.min(LARGEST, Math.floor((height - 34) / rows) - GAP));
-    const groups = groupsOf(picture);
-    return 34 + columns * (size + GAP) + (groups - 1) * (GROUP_GAP - GAP) + BAR;
+    const size = Math.max(COMFORTABLE, Math.min(LARGEST, Math.floor((height - 34) / picture.manifest.layers.length) - GAP));
+    return 34 + picture.manifest.heads * (size + GAP) + (groupsOf(picture) - 1) * (GROUP_GAP - GAP) + BAR;
   }
 
-  /** The head one step away, as the eye sees the wall. */
-  step(from: Head, across: number, down: number): WallHead | null {
-    const { places, columns } = this.layout.peek();
-    const at = places.findIndex(({ head }) => head.layer === from.layer && head.head === from.head);
-    if (at < 0) return places[0]?.head ?? null;
-    const column = at % columns;
-    if (across && (column + across < 0 || column + across >= columns)) return null;
-    return places[at + across + down * columns]?.head ?? null;
+  describe(place: Place): string {
+    const explorer = this.#explorer;
+    const head = this.#headAt(place);
+    if (!head) return "";
+    const sort = explorer.sortColumn.peek();
+    const score = sort && head.score !== null ? `, ${sort.label} ${rounded(head.score)}` : "";
+    const ablated = explorer.ablatedShown.peek().has(nameOfHead(head)) ? ", ablated" : "";
+    return `layer ${head.layer} head ${head.head}${ablated}${score}${head.dimmed ? ", below the filter" : ""}`;
   }
 
-  /** Scrolls until the head is in sight. */
-  reveal(head: Head): void {
-    const { places, size } = this.layout.peek();
-    const place = places.find((candidate) => candidate.head.layer === head.layer && candidate.head.head === head.head);
-    if (!place) return;
-    const box = this.#scroller;
-    if (place.y < box.scrollTop + 16) box.scrollTop = place.y - 24;
-    else if (place.y + size > box.scrollTop + box.clientHeight) box.scrollTop = place.y + size - box.clientHeight + 16;
-    if (place.x < box.scrollLeft + 24) box.scrollLeft = place.x - 32;
-    else if (place.x + size > box.scrollLeft + box.clientWidth) box.scrollLeft = place.x + size - box.clientWidth + 8;
+  override key(key: string): string | null {
+    const explorer = this.#explorer;
+    const head = explorer.focused.peek();
+    if (!head || (key !== " " && key !== "+")) return super.key(key);
+    explorer.toggleOverlay(head);
+    const names = explorer.overlaid.peek().map((other) => `${other.layer}.${other.head}`);
+    return `heads over the text: ${names.join(", ") || "none"}`;
   }
 
-  #headAt(event: MouseEvent): Head | null {
-    const box = this.canvas.getBoundingClientRect();
-    const x = event.clientX - box.left + this.#across.peek();
-    const y = event.clientY - box.top + this.#scroll.peek();
-    const { places, size, sorted } = this.layout.peek();
-    const tall = sorted ? size + FLOW_LABEL : size;
-    const hit = places.find((place) => x >= place.x && x < place.x + size + GAP && y >= place.y && y < place.y + tall + GAP);
-    return hit ? { layer: hit.head.layer, head: hit.head.head } : null;
+  protected override has(place: Place): boolean {
+    return this.#headAt(place) !== null;
+  }
+
+  protected cursor(): { at: Place | null; fresh: boolean } {
+    return { at: this.#placeOf(this.#explorer.focused.peek()), fresh: false };
+  }
+
+  protected point(spot: Spot | null): void {
+    const head = this.#headAt(cellOf(spot));
+    this.#explorer.pointAtHead(head && { layer: head.layer, head: head.head });
+  }
+
+  protected pick(spot: Spot, event: MouseEvent | null): void {
+    const head = this.#headAt(cellOf(spot));
+    if (!head) return;
+    if (event && (event.ctrlKey || event.metaKey || event.shiftKey)) this.#explorer.toggleOverlay(head);
+    else this.#explorer.lockHead(head);
+    if (!event) this.#explorer.pointAtHead(null);
+  }
+
+  #headAt(place: Place | null): WallHead | null {
+    const columns = this.area.value?.columns.count ?? 0;
+    return (place && this.#explorer.order.value[place.row * columns + place.column]) ?? null;
+  }
+
+  #placeOf(head: Head | null): Place | null {
+    const columns = this.area.value?.columns.count;
+    const at = head ? this.#explorer.order.value.findIndex((other) => other.layer === head.layer && other.head === head.head) : -1;
+    return at < 0 || !columns ? null : { row: Math.floor(at / columns), column: at % columns };
   }
 
   /** The heads in their order as a table for screen readers, which would read it anew on every change. */
@@ -164,81 +132,63 @@ export class Wall {
     const listed = JSON.stringify([caption, rows]);
     if (listed === this.#listed) return;
     this.#listed = listed;
-    this.#table.show(caption, columns, rows);
+    this.table.show(caption, columns, rows);
   }
 
-  #draw(): void {
-    const layout = this.layout.value;
-    const { width, height } = this.size.value;
-    const scrolled = this.#scroll.value;
-    const across = this.#across.value;
-    const ink = this.#ink.value;
-    const picture = this.#explorer.picture.value;
-    this.#spacer.style.width = `${layout.width}px`;
-    this.#spacer.style.height = `${layout.height}px`;
-    const visibleWidth = Math.min(width, this.#scroller.clientWidth || width);
-    const visibleHeight = Math.min(height, this.#scroller.clientHeight || height);
-    const context = visibleWidth > 0 && visibleHeight > 0 ? prepare(this.canvas, visibleWidth, visibleHeight) : null;
-    if (!context || !picture) return;
-    this.#drawHeads(context, layout, picture, scrolled, across, visibleWidth, visibleHeight);
-    this.#drawMarks(context, layout, scrolled, across, ink);
-    if (!layout.sorted) this.#drawLabels(context, layout, picture, scrolled, across, visibleWidth, visibleHeight, ink);
-    this.drawn.value = this.drawn.peek() + 1;
-  }
-
-  #drawHeads(
-    context: CanvasRenderingContext2D,
-    layout: Layout,
-    picture: Picture,
-    scrolled: number,
-    across: number,
-    width: number,
-    height: number,
-  ): void {
-    const shared = this.#explorer.sharedMapping.value;
-    const ablated = this.#explorer.ablatedShown.value;
-    const ink = this.#ink.peek();
-    const inSight = layout.places.filter(
-      (place) =>
-        place.x - across < width &&
-        place.y - scrolled < height &&
-        place.x - across + layout.size > 0 &&
-        place.y - scrolled + layout.size + FLOW_LABEL > 0,
-    );
-    const sheet = this.#painted(inSight, layout.size, picture);
-    context.imageSmoothingEnabled = false;
-    context.font = `${LABEL}px ${ink.font}`;
-    context.textBaseline = "middle";
-    for (const place of inSight) {
-      const x = place.x - across;
-      const y = place.y - scrolled;
-      context.globalAlpha = place.head.dimmed ? 0.14 : 1;
-      context.fillStyle = shared.masked;
-      context.fillRect(x, y, layout.size, layout.size);
-      if (sheet) {
-        const { canvas, cell } = sheet;
-        const row = picture.rowOf(place.head.layer);
-        context.drawImage(canvas, place.head.head * cell, row * cell, cell, cell, x, y, layout.size, layout.size);
-      }
-      if (ablated.has(nameOfHead(place.head))) markAblated(context, x, y, layout.size, layout.size, ink);
-      if (layout.sorted) {
-        context.globalAlpha = place.head.dimmed ? 0.45 : 1;
-        context.fillStyle = ink.faint;
-        context.textAlign = "left";
-        context.fillText(`${place.head.layer}.${place.head.head}`, x, y + layout.size + 7);
-        context.fillStyle = ink.ink;
-        context.textAlign = "right";
-        context.fillText(place.head.score === null ? "–" : brief(place.head.score), x + layout.size, y + layout.size + 7);
+  protected paint({ context, area, ink, sight, left, top }: Drawing): void {
+    const explorer = this.#explorer;
+    const picture = explorer.picture.value!;
+    const shared = explorer.sharedMapping.value;
+    const ablated = explorer.ablatedShown.value;
+    const sorted = explorer.sortColumn.value !== null;
+    const size = area.columns.cell;
+    const inSight: { head: WallHead; x: number; y: number }[] = [];
+    for (let row = sight.rows.first; row < sight.rows.last; row++) {
+      for (let column = sight.columns.first; column < sight.columns.last; column++) {
+        const head = this.#headAt({ row, column });
+        if (head) inSight.push({ head, x: left(column), y: top(row) });
       }
     }
+    const sheet = this.#painted(
+      inSight.map(({ head }) => head),
+      size,
+      picture,
+    );
+    context.imageSmoothingEnabled = false;
+    context.font = `${LABEL}px ${ink.font}`;
+    for (const { head, x, y } of inSight) {
+      context.globalAlpha = head.dimmed ? 0.14 : 1;
+      context.fillStyle = shared.masked;
+      context.fillRect(x, y, size, size);
+      if (sheet) {
+        const { canvas, cell } = sheet;
+        context.drawImage(canvas, head.head * cell, picture.rowOf(head.layer) * cell, cell, cell, x, y, size, size);
+      }
+      if (ablated.has(nameOfHead(head))) markAblated(context, x, y, size, size, ink);
+      if (!sorted) continue;
+      context.globalAlpha = head.dimmed ? 0.45 : 1;
+      context.fillStyle = ink.faint;
+      context.textAlign = "left";
+      context.fillText(`${head.layer}.${head.head}`, x, y + size + 7);
+      context.fillStyle = ink.ink;
+      context.textAlign = "right";
+      context.fillText(head.score === null ? "–" : brief(head.score), x + size, y + size + 7);
+    }
     context.globalAlpha = 1;
+    explorer.overlaid.value.forEach((head, at) => {
+      const place = this.#placeOf(head);
+      if (!place) return;
+      const bar = Math.max(3, Math.round(size * 0.08));
+      context.fillStyle = CATEGORICAL[at % CATEGORICAL.length]!;
+      context.fillRect(left(place.column), top(place.row) + size - bar, size, bar);
+    });
   }
 
   /**
    * The sheet that holds every head's pixels, with those in sight painted. All are painted before any is drawn: a browser
    * copies a whole canvas when it is drawn from and written to in turn.
    */
-  #painted(inSight: Place[], size: number, picture: Picture): { canvas: HTMLCanvasElement; cell: number } | null {
+  #painted(inSight: WallHead[], size: number, picture: Picture): { canvas: HTMLCanvasElement; cell: number } | null {
     const explorer = this.#explorer;
     const show = explorer.show.value;
     const shared = explorer.sharedMapping.value;
@@ -257,7 +207,7 @@ export class Wall {
     const table = shared_range ? codeColors(atlas.header, shared) : null;
     let firstRow = Infinity;
     let lastRow = -1;
-    for (const { head } of inSight) {
+    for (const head of inSight) {
       const row = picture.rowOf(head.layer);
       const at = row * columns + head.head;
       if (sheet.painted[at]) continue;
@@ -290,96 +240,48 @@ export class Wall {
     return (this.#sheet = { ...target, pixels, key, painted });
   }
 
-  #drawMarks(context: CanvasRenderingContext2D, layout: Layout, scrolled: number, across: number, ink: Ink): void {
-    const explorer = this.#explorer;
-    const locked = explorer.locked.value;
-    const hovered = explorer.hoverHead.value;
-    const remote = explorer.remote.value;
-    const overlaid = explorer.overlaid.value;
-    const chosen = explorer.selected.value;
-    const find = (layer: number | null, head: number | null): Place | undefined =>
-      layer === null ? undefined : layout.places.find((place) => place.head.layer === layer && place.head.head === head);
-    const frameOf = (place: Place | undefined, color: string, thick: number, out: number, dash: number[] = []): void => {
-      if (!place) return;
-      context.strokeStyle = color;
-      context.lineWidth = thick;
-      context.setLineDash(dash);
-      context.strokeRect(place.x - across - out, place.y - scrolled - out, layout.size + 2 * out, layout.size + 2 * out);
-      context.setLineDash([]);
+  protected marks(): Mark[] {
+    const { remote, locked, selected, hoverHead } = this.#explorer;
+    const { layer, head } = remote.value;
+    const mark = (of: Head | null, tone: Tone): Mark[] => {
+      const place = this.#placeOf(of);
+      return place ? [{ ...place, tone }] : [];
     };
-    overlaid.forEach((head, at) => {
-      const place = find(head.layer, head.head);
-      if (!place) return;
-      const bar = Math.max(3, Math.round(layout.size * 0.08));
-      context.fillStyle = CATEGORICAL[at % CATEGORICAL.length]!;
-      context.fillRect(place.x - across, place.y - scrolled + layout.size - bar, layout.size, bar);
-    });
-    if (remote.layer !== null) frameOf(find(remote.layer, remote.head), ink.faint, 1, 0.5, [3, 3]);
-    if (locked) frameOf(find(locked.layer, locked.head), chosen ? ink.accent : ink.faint, chosen ? 2 : 1, chosen ? 1 : 0.5);
-    if (hovered) frameOf(find(hovered.layer, hovered.head), ink.ink, 1.5, 0.75);
+    return [
+      ...mark(layer === null || head === null ? null : { layer, head }, "linked"),
+      ...mark(locked.value, selected.value ? "locked" : "likely"),
+      ...mark(hoverHead.value, "pointed"),
+    ];
   }
 
-  #drawLabels(
-    context: CanvasRenderingContext2D,
-    layout: Layout,
-    picture: Picture,
-    scrolled: number,
-    across: number,
-    width: number,
-    height: number,
-    ink: Ink,
-  ): void {
-    const { manifest } = picture;
-    const columns = manifest.heads;
-    const pitch = layout.size + GAP;
-    // Labels stay in sight while the heads scroll under them.
-    context.fillStyle = ink.paper;
-    context.fillRect(0, 0, width, layout.top - 2);
-    context.fillRect(0, 0, layout.left - 3, height);
-    context.font = `${LABEL}px ${ink.font}`;
-    context.textBaseline = "middle";
-    const { layer, head } = this.#explorer.focused.value ?? { layer: -1, head: -1 };
-    const row = picture.rowOf(layer);
-    context.textAlign = "right";
-    for (const at of thinned(0, manifest.layers.length, pitch, 12, row >= 0 ? [row] : [])) {
-      const place = layout.places[at * columns];
-      if (!place) continue;
-      const y = place.y - scrolled + layout.size / 2;
-      if (y < layout.top) continue;
-      context.fillStyle = at === row ? ink.ink : ink.faint;
-      context.fillText(`L${manifest.layers[at]}`, layout.left - 6, y);
-    }
-    context.textAlign = "center";
-    const room = columns > 10 ? 22 : 18;
-    for (const at of thinned(0, columns, pitch, room, head >= 0 ? [head] : [])) {
-      const place = layout.places[at];
-      if (!place) continue;
-      const x = place.x - across + layout.size / 2;
-      if (x < layout.left - 2) continue;
-      context.fillStyle = at === head ? ink.ink : ink.faint;
-      context.fillText(`H${at}`, x, layout.top - 8);
-    }
-    if (layout.groups > 1) {
-      const each = columns / layout.groups;
-      for (let group = 0; group < layout.groups; group++) {
-        const first = layout.places[Math.round(group * each)];
-        const last = layout.places[Math.round((group + 1) * each) - 1];
-        if (!first || !last) continue;
-        const from = first.x - across;
-        const to = last.x - across + layout.size;
-        if (to < layout.left) continue;
-        context.strokeStyle = ink.faint;
-        context.lineWidth = 1;
-        context.beginPath();
-        context.moveTo(from + 0.5, 17.5);
-        context.lineTo(from + 0.5, 14.5);
-        context.lineTo(to - 0.5, 14.5);
-        context.lineTo(to - 0.5, 17.5);
-        context.stroke();
-        context.fillStyle = ink.faint;
-        const text = to - from > 34 ? `KV ${group}` : `${group}`;
-        if (to - from > context.measureText(text).width + 2) context.fillText(text, (from + to) / 2, 7);
-      }
+  protected label(drawing: Drawing): void {
+    const picture = this.#explorer.picture.value!;
+    if (this.#explorer.sortColumn.value) return;
+    const { heads, layers } = picture.manifest;
+    this.labelRows(drawing, { text: (row) => `L${layers[row]}` });
+    this.labelColumns(drawing, drawing.area.rows.start - 8, { text: (head) => `H${head}`, room: heads > 10 ? 22 : 18 });
+    this.#nameGroups(drawing, groupsOf(picture));
+  }
+
+  #nameGroups({ context, area, ink, left }: Drawing, groups: number): void {
+    const { each = 0, start, cell } = area.columns;
+    for (let group = 0; each && group < groups; group++) {
+      const from = left(group * each);
+      const to = left((group + 1) * each - 1) + cell;
+      if (to < start) continue;
+      context.strokeStyle = ink.faint;
+      context.lineWidth = 1;
+      context.beginPath();
+      context.moveTo(from + 0.5, 17.5);
+      context.lineTo(from + 0.5, 14.5);
+      context.lineTo(to - 0.5, 14.5);
+      context.lineTo(to - 0.5, 17.5);
+      context.stroke();
+      context.font = `${LABEL}px ${ink.font}`;
+      context.textAlign = "center";
+      context.fillStyle = ink.faint;
+      const text = to - from > 34 ? `KV ${group}` : `${group}`;
+      if (to - from > context.measureText(text).width + 2) context.fillText(text, (from + to) / 2, 7);
     }
   }
 }
@@ -389,50 +291,25 @@ function groupsOf(picture: Picture): number {
   return kv_heads && kv_heads < heads && heads % kv_heads === 0 ? kv_heads : 1;
 }
 
-function lattice(order: WallHead[], picture: Picture, width: number, height: number): Layout {
-  const columns = picture.manifest.heads;
-  const rows = picture.manifest.layers.length;
+function lattice(picture: Picture, { width, height }: Size): Area {
+  const { heads, layers } = picture.manifest;
   const groups = groupsOf(picture);
-  const left = 28;
-  const top = groups > 1 ? 34 : 18;
+  const top = groups > 1 ? GROUPED_TOP : TOP;
   const gaps = (groups - 1) * (GROUP_GAP - GAP);
-  const high = (height - top - 2) / rows - GAP;
-  const wide = (width - left - 2 - gaps - (high < COMFORTABLE ? BAR : 0)) / columns - GAP;
-  const size = Math.max(SMALLEST, Math.min(LARGEST, Math.floor(Math.min(wide, Math.max(high, COMFORTABLE)))));
-  const each = columns / groups;
-  const places = order.map((head, at) => ({
-    head,
-    x: left + head.head * (size + GAP) + Math.floor(head.head / each) * (GROUP_GAP - GAP),
-    y: top + Math.floor(at / columns) * (size + GAP),
-  }));
+  const high = (height - top - 2) / layers.length - GAP;
+  const wide = (width - LEFT - 2 - gaps - (high < COMFORTABLE ? BAR : 0)) / heads - GAP;
+  const cell = Math.max(SMALLEST, Math.min(LARGEST, Math.floor(Math.min(wide, Math.max(high, COMFORTABLE)))));
   return {
-    size,
-    places,
-    sorted: false,
-    left,
-    top,
-    groups,
-    columns,
-    width: left + columns * (size + GAP) + gaps,
-    height: top + rows * (size + GAP),
+    columns: { count: heads, start: LEFT, cell, gap: GAP, ...(groups > 1 ? { each: heads / groups, apart: GROUP_GAP - GAP } : {}) },
+    rows: { count: layers.length, start: top, cell, gap: GAP },
   };
 }
 
-function flow(order: WallHead[], width: number, height: number): Layout {
-  const inner = width - BAR;
-  // As large as lets all of them be seen, within reason; beyond that the wall scrolls.
-  let size = FLOW_LARGEST;
-  while (size > FLOW_SMALLEST) {
-    const columns = Math.max(1, Math.floor((inner + 6) / (size + 6)));
-    if (Math.ceil(order.length / columns) * (size + FLOW_LABEL + 4) <= height) break;
-    size -= 4;
-  }
-  const columns = Math.max(1, Math.floor((inner + 6) / (size + 6)));
-  const places = order.map((head, at) => ({
-    head,
-    x: 2 + (at % columns) * (size + 6),
-    y: 3 + Math.floor(at / columns) * (size + FLOW_LABEL + 4),
-  }));
-  const rows = Math.ceil(order.length / columns);
-  return { size, places, sorted: true, left: 0, top: 0, groups: 1, columns, width: inner, height: rows * (size + FLOW_LABEL + 4) + 3 };
+/** As many in a row as fit, as large as lets all of them be seen, within reason; beyond that the wall scrolls. */
+function flow(heads: number, { width, height }: Size): Area {
+  const across = (cell: number): number => Math.max(1, Math.floor((width - BAR + FLOW_GAP) / (cell + FLOW_GAP)));
+  const rows = (cell: number): Axis => ({ count: Math.ceil(heads / across(cell)), start: 3, cell, gap: FLOW_LABEL + 4 });
+  let cell = FLOW_LARGEST;
+  while (cell > FLOW_SMALLEST && rows(cell).count * (cell + FLOW_LABEL + 4) > height) cell -= 4;
+  return { columns: { count: across(cell), start: 2, cell, gap: FLOW_GAP, end: -FLOW_GAP }, rows: rows(cell) };
 }

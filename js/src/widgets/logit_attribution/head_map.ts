@@ -1,20 +1,19 @@
 /**
- * What every head and every MLP adds, as a map: a row for each layer, a column for each head, and one for the MLPs. On
- * one canvas that draws what is in sight. Knows nothing of the chart of parts.
+ * What every head and every MLP adds, as a map: a row for each layer, a column for each head, and one for the MLPs.
+ * Knows nothing of the chart of parts.
  */
 import { exact } from "../../core/format";
 import { nameOfHead } from "../../core/interventions";
 import { colorOf, cssOf, inkOn } from "../../core/scale";
-import { computed, frame, Signal, type Readable } from "../../core/signal";
-import { thinned } from "../../core/thin";
+import type { Readable } from "../../core/signal";
 import { ABLATED_TIP, markAblated } from "../../dom/ablated";
-import { h } from "../../dom/element";
-import { prepare } from "../../dom/surface";
-import { HiddenTable } from "../../dom/table";
+import { faint, h } from "../../dom/element";
+import { cellOf, CellGrid, type Area, type Drawing, type Mark, type Place, type Spot, type Tone } from "../../dom/grid";
+import type { Size } from "../../dom/surface";
 import type { Ink } from "../../dom/theme";
 import type { Tooltip } from "../../dom/tooltip";
 import type { Attribution } from "./attribution";
-import type { AttributionPicture, Span } from "./picture";
+import type { AttributionPicture, Head, Span } from "./picture";
 import { ScaleBar } from "./scale_bar";
 import { compact, signed } from "./rows";
 
@@ -23,95 +22,56 @@ const GAP = 1;
 const MLP_GAP = 6;
 const LEFT = 28;
 const TOP = 16;
+/** Room for a scroll bar. */
+const BAR = 14;
 const SMALLEST = { width: 7, height: 7 };
 const LARGEST = { width: 56, height: 24 };
 /** From this size on a cell has room for its number. */
 const WRITTEN = { width: 34, height: 14 };
-const LABEL = 10;
+const NUMBER = 10;
 const TABLE_ROWS = 100;
 
-interface Layout {
-  cellWidth: number;
-  cellHeight: number;
-  /** Of all cells and labels. */
-  width: number;
-  height: number;
-}
-
-export class HeadMap {
-  readonly canvas = h("canvas", { class: "miw-map-canvas", "aria-hidden": "true" });
-  readonly #spacer = h("div", { class: "miw-map-spacer" });
-  readonly scroller = h("div", { class: "miw-map-scroll" }, this.canvas, this.#spacer);
+export class HeadMap extends CellGrid {
   readonly #title = h("span");
   readonly #scale = new ScaleBar();
   readonly #why = h("div", { class: "miw-faint miw-map-why" });
-  readonly #table = new HiddenTable();
-  /** Takes the focus; `scroller` leaves its ring free. */
-  readonly map = h(
-    "div",
-    { class: "miw-map", tabindex: 0, role: "group", "aria-label": "heads and MLPs, layer by head" },
-    this.scroller,
-    this.#table.element,
-  );
-  readonly element = h(
+  readonly section = h(
     "section",
     { class: "miw-heads", "aria-label": "heads and MLPs" },
     h("div", { class: "miw-panel-title" }, this.#title, this.#scale.element),
     this.#why,
-    this.map,
+    this.element,
   );
-  readonly size = new Signal({ width: 0, height: 0 });
-  readonly drawn = new Signal(0);
-  readonly #scroll = new Signal({ left: 0, top: 0 });
   readonly #attribution: Attribution;
-  readonly #ink: Readable<Ink>;
-  readonly #tooltip: Tooltip;
 
   constructor(attribution: Attribution, ink: Readable<Ink>, tooltip: Tooltip) {
+    super(attribution.scope, ink, "map", "heads and MLPs, layer by head", tooltip);
     this.#attribution = attribution;
-    this.#ink = ink;
-    this.#tooltip = tooltip;
-    const { scope } = attribution;
-    scope.effect(() => this.#draw(), frame);
-    scope.effect(() => this.#list());
-    scope.effect(() => this.#showTitle());
-    scope.listen(this.scroller, "scroll", () => {
-      this.#scroll.value = { left: this.scroller.scrollLeft, top: this.scroller.scrollTop };
-    });
-    scope.listen(this.map, "pointermove", (event) => {
-      const cell = this.#cellAt(event);
-      attribution.pointAtCell(cell);
-      if (cell) tooltip.show(this.#tooltipLines(cell), event.clientX, event.clientY);
-      else tooltip.hide();
-    });
-    const leave = (): void => {
-      attribution.pointAtCell(null);
-      tooltip.hide();
-    };
-    scope.listen(this.map, "pointerleave", leave);
-    scope.listen(this.map, "focusout", leave);
-    scope.listen(this.map, "click", (event) => {
-      const cell = this.#cellAt(event);
-      if (cell) attribution.chooseCell(cell.layer, cell.column);
-    });
+    this.begin();
+    attribution.scope.effect(() => this.#list());
+    attribution.scope.effect(() => this.#showTitle());
   }
 
-  readonly #layout: Readable<Layout> = computed(() => {
+  protected lay({ width, height }: Size): Area | null {
     const picture = this.#attribution.picture.value;
-    const { width, height } = this.size.value;
-    if (!picture) return { cellWidth: 0, cellHeight: 0, width: 0, height: 0 };
+    if (!picture) return null;
     const { columns, manifest } = picture;
-    const across = (width - LEFT - 2 - MLP_GAP) / Math.max(1, columns) - GAP;
     const down = (height - TOP - 2) / Math.max(1, manifest.n_layers) - GAP;
-    const cellWidth = Math.floor(Math.max(SMALLEST.width, Math.min(LARGEST.width, across)));
-    const cellHeight = Math.floor(Math.max(SMALLEST.height, Math.min(LARGEST.height, down)));
+    const room = width - LEFT - 2 - MLP_GAP - (down < SMALLEST.height ? BAR : 0);
+    const across = room / Math.max(1, columns) - GAP;
+    const size = (least: number, most: number, fair: number): number => Math.floor(Math.max(least, Math.min(most, fair)));
     return {
-      cellWidth,
-      cellHeight,
-      width: LEFT + columns * (cellWidth + GAP) + MLP_GAP,
-      height: TOP + manifest.n_layers * (cellHeight + GAP) + 2,
+      columns: {
+        count: columns,
+        start: LEFT,
+        cell: size(SMALLEST.width, LARGEST.width, across),
+        gap: GAP,
+        each: Math.max(1, manifest.n_heads),
+        apart: MLP_GAP,
+      },
+      rows: { count: manifest.n_layers, start: TOP, cell: size(SMALLEST.height, LARGEST.height, down), gap: GAP, end: 2 },
     };
-  });
+  }
 
   /** The height for rows as tall as they may be, within `fair` pixels; up to `most` where they would not all be seen. */
   idealHeight(picture: AttributionPicture, fair: number, most: number): number {
@@ -119,73 +79,44 @@ export class HeadMap {
     return Math.max(Math.min(fair, rows(LARGEST.height)), Math.min(most, rows(SMALLEST.height)));
   }
 
-  /** One cell in words. */
-  describe({ layer, column }: { layer: number; column: number }): string {
+  describe({ row, column }: Place): string {
     const picture = this.#attribution.picture.peek();
     if (!picture) return "";
-    return `${nameOf(picture, layer, column)}${this.#isAblated(layer, column) ? ", ablated" : ""}: ${signed(picture.valueAt(layer, column), 3)} logits`;
+    const ablated = this.#isAblated(row, column) ? ", ablated" : "";
+    return `${nameOf(picture, row, column)}${ablated}: ${signed(picture.valueAt(row, column), 3)} logits`;
+  }
+
+  protected point(spot: Spot | null): void {
+    const cell = cellOf(spot);
+    this.#attribution.pointAtCell(cell && { layer: cell.row, column: cell.column });
+  }
+
+  protected pick(spot: Spot): void {
+    const cell = cellOf(spot);
+    if (cell) this.#attribution.chooseCell(cell.row, cell.column);
+  }
+
+  protected cursor(): { at: Place | null; fresh: boolean; held: boolean } {
+    const attribution = this.#attribution;
+    const held = attribution.hoverCell.peek();
+    const head = attribution.head.peek();
+    const { layer: row, column } = held ?? { layer: head?.layer ?? 0, column: head?.head ?? 0 };
+    return { at: attribution.picture.peek() && { row, column }, fresh: !held && !attribution.chosen.peek(), held: held !== null };
   }
 
   #isAblated(layer: number, column: number): boolean {
     return this.#attribution.ablatedShown.peek().has(nameOfHead({ layer, head: column }));
   }
 
-  showTooltipAt(cell: { layer: number; column: number }): void {
-    const box = this.scroller.getBoundingClientRect();
-    const { x, y } = this.#placeOf(cell.layer, cell.column);
-    const { left, top } = this.#scroll.peek();
-    const { cellWidth, cellHeight } = this.#layout.peek();
-    this.#tooltip.show(this.#tooltipLines(cell), box.left + x - left + cellWidth / 2, box.top + y - top + cellHeight / 2);
-  }
-
-  /** Scrolls until the cell is in sight. */
-  reveal({ layer, column }: { layer: number; column: number }): void {
-    const box = this.scroller;
-    const { x, y } = this.#placeOf(layer, column);
-    const { cellWidth, cellHeight } = this.#layout.peek();
-    if (y < box.scrollTop + TOP) box.scrollTop = y - TOP;
-    else if (y + cellHeight > box.scrollTop + box.clientHeight) box.scrollTop = y + cellHeight - box.clientHeight + 2;
-    if (x < box.scrollLeft + LEFT) box.scrollLeft = x - LEFT;
-    else if (x + cellWidth > box.scrollLeft + box.clientWidth) box.scrollLeft = x + cellWidth - box.clientWidth + 2;
-  }
-
-  #placeOf(layer: number, column: number): { x: number; y: number } {
-    const { cellWidth, cellHeight } = this.#layout.peek();
-    const heads = this.#attribution.picture.peek()?.manifest.n_heads ?? 0;
-    return { x: LEFT + column * (cellWidth + GAP) + (column >= heads ? MLP_GAP : 0), y: TOP + layer * (cellHeight + GAP) };
-  }
-
-  #cellAt(event: MouseEvent): { layer: number; column: number } | null {
+  protected override tip({ row, column }: Spot): Node[] {
     const picture = this.#attribution.picture.peek();
-    if (!picture) return null;
-    const { cellWidth, cellHeight } = this.#layout.peek();
-    const { left, top } = this.#scroll.peek();
-    const box = this.canvas.getBoundingClientRect();
-    const x = event.clientX - box.left;
-    const y = event.clientY - box.top;
-    if (x < LEFT || y < TOP) return null;
-    const { n_heads, n_layers } = picture.manifest;
-    const right = LEFT + n_heads * (cellWidth + GAP);
-    const across = x + left;
-    const column =
-      across < right
-        ? Math.floor((across - LEFT) / (cellWidth + GAP))
-        : across < right + MLP_GAP
-          ? -1
-          : n_heads + Math.floor((across - right - MLP_GAP) / (cellWidth + GAP));
-    const layer = Math.floor((y + top - TOP) / (cellHeight + GAP));
-    return column >= 0 && column < picture.columns && layer >= 0 && layer < n_layers ? { layer, column } : null;
-  }
-
-  #tooltipLines({ layer, column }: { layer: number; column: number }): Node[] {
-    const picture = this.#attribution.picture.peek();
-    if (!picture) return [];
-    const value = picture.valueAt(layer, column);
+    if (!picture || row === null || column === null) return [];
+    const value = picture.valueAt(row, column);
     const known = Number.isFinite(value);
     return [
       h("span", { class: "miw-tip-value" }, known ? `${value > 0 ? "+" : ""}${exact(value)} logits` : "not known"),
-      h("span", {}, nameOf(picture, layer, column)),
-      ...(this.#isAblated(layer, column) ? [h("span", { class: "miw-faint" }, ABLATED_TIP)] : []),
+      h("span", {}, nameOf(picture, row, column)),
+      ...(this.#isAblated(row, column) ? [faint(ABLATED_TIP)] : []),
     ];
   }
 
@@ -214,141 +145,59 @@ export class HeadMap {
     cells.sort((left, right) => Math.abs(right.value) - Math.abs(left.value));
     const shown = cells.slice(0, TABLE_ROWS);
     const part = cells.length > shown.length ? `, the first ${shown.length} of ${cells.length}` : "";
-    this.#table.show(
+    this.table.show(
       `heads and MLPs, largest contribution first${part}`,
       ["where", "logits"],
       shown.map(({ name, value }) => [name, signed(value, 3)]),
     );
   }
 
-  #draw(): void {
-    const attribution = this.#attribution;
-    const picture = attribution.picture.value;
-    const layout = this.#layout.value;
-    const scroll = this.#scroll.value;
-    const ink = this.#ink.value;
-    const { width, height } = this.size.value;
-    this.#spacer.style.width = `${layout.width}px`;
-    this.#spacer.style.height = `${layout.height}px`;
-    if (!picture) return;
-    const visibleWidth = Math.min(width, this.scroller.clientWidth || width);
-    const visibleHeight = Math.min(height, this.scroller.clientHeight || height);
-    const context = visibleWidth > 0 && visibleHeight > 0 ? prepare(this.canvas, visibleWidth, visibleHeight) : null;
-    if (context) {
-      this.#drawCells(context, picture, layout, scroll, visibleWidth, visibleHeight, ink);
-      this.#drawMarks(context, picture, layout, scroll, ink);
-      this.#drawLabels(context, picture, layout, scroll, visibleWidth, visibleHeight, ink);
-    }
-    this.drawn.value = this.drawn.peek() + 1;
-  }
-
-  #drawCells(
-    context: CanvasRenderingContext2D,
-    picture: AttributionPicture,
-    layout: Layout,
-    scroll: { left: number; top: number },
-    width: number,
-    height: number,
-    ink: Ink,
-  ): void {
+  protected paint({ context, ink, area, sight, left, top }: Drawing): void {
+    const picture = this.#attribution.picture.value!;
     const mapping = this.#attribution.mapMapping.value;
     const ablated = this.#attribution.ablatedShown.value;
-    const { cellWidth, cellHeight } = layout;
-    const written = cellWidth >= WRITTEN.width && cellHeight >= WRITTEN.height;
-    context.font = `${LABEL}px ${ink.font}`;
+    const [wide, high] = [area.columns.cell, area.rows.cell];
+    const written = wide >= WRITTEN.width && high >= WRITTEN.height;
+    context.font = `${NUMBER}px ${ink.font}`;
     context.textAlign = "center";
-    context.textBaseline = "middle";
-    for (let layer = 0; layer < picture.manifest.n_layers; layer++) {
-      for (let column = 0; column < picture.columns; column++) {
-        const place = this.#placeOf(layer, column);
-        const x = place.x - scroll.left;
-        const y = place.y - scroll.top;
-        if (x + cellWidth < LEFT || y + cellHeight < TOP || x > width || y > height) continue;
+    for (let layer = sight.rows.first; layer < sight.rows.last; layer++) {
+      for (let column = sight.columns.first; column < sight.columns.last; column++) {
+        const [x, y] = [left(column), top(layer)];
         const value = picture.valueAt(layer, column);
         const color = colorOf(value, mapping);
         context.fillStyle = cssOf(color);
-        context.fillRect(x, y, cellWidth, cellHeight);
+        context.fillRect(x, y, wide, high);
         if (column < picture.manifest.n_heads && ablated.has(nameOfHead({ layer, head: column })))
-          markAblated(context, x, y, cellWidth, cellHeight, ink);
+          markAblated(context, x, y, wide, high, ink);
         if (!written || !Number.isFinite(value)) continue;
         context.fillStyle = inkOn(color);
-        context.fillText(compact(value, picture.extreme), x + cellWidth / 2, y + cellHeight / 2 + 0.5);
+        context.fillText(compact(value, picture.extreme), x + wide / 2, y + high / 2 + 0.5);
       }
     }
   }
 
-  #drawMarks(
-    context: CanvasRenderingContext2D,
-    picture: AttributionPicture,
-    layout: Layout,
-    scroll: { left: number; top: number },
-    ink: Ink,
-  ): void {
+  protected marks(): Mark[] {
     const attribution = this.#attribution;
-    const mark = (span: Span | null, color: string, thick: number, dash: number[] = []): void => {
-      if (!span || span.last < span.first) return;
-      const first = this.#placeOf(span.layer, span.first);
-      const last = this.#placeOf(span.layer, span.last);
-      context.strokeStyle = color;
-      context.lineWidth = thick;
-      context.setLineDash(dash);
-      const out = thick / 2;
-      context.strokeRect(
-        first.x - scroll.left - out,
-        first.y - scroll.top - out,
-        last.x - first.x + layout.cellWidth + 2 * out,
-        layout.cellHeight + 2 * out,
-      );
-      context.setLineDash([]);
-    };
-    const of = (head: { layer: number; head: number } | null): Span | null =>
-      head ? { layer: head.layer, first: head.head, last: head.head } : null;
+    const mark = (span: Span | null | undefined, tone: Tone): Mark[] =>
+      span && span.last >= span.first ? [{ row: span.layer, column: span.first, last: span.last, tone }] : [];
+    const of = (head: Head | null | undefined): Span | null => (head ? { layer: head.layer, first: head.head, last: head.head } : null);
     const chosen = attribution.chosenSpan.value;
-    mark(of(attribution.remoteHead.value), ink.faint, 1, [3, 3]);
-    if (chosen) mark(chosen, ink.accent, 2);
-    else mark(of(picture.strongest()), ink.faint, 1);
-    mark(attribution.pointedSpan.value, ink.ink, 1.5);
+    return [
+      ...mark(of(attribution.remoteHead.value), "linked"),
+      ...(chosen ? mark(chosen, "locked") : mark(of(attribution.picture.value?.strongest()), "likely")),
+      ...mark(attribution.pointedSpan.value, "pointed"),
+    ];
   }
 
-  #drawLabels(
-    context: CanvasRenderingContext2D,
-    picture: AttributionPicture,
-    layout: Layout,
-    scroll: { left: number; top: number },
-    width: number,
-    height: number,
-    ink: Ink,
-  ): void {
-    const { n_layers, n_heads } = picture.manifest;
-    const { cellWidth, cellHeight } = layout;
-    const pointed = this.#attribution.pointedSpan.value ?? this.#attribution.chosenSpan.value;
-    // Labels stay in sight while the cells scroll under them.
-    context.fillStyle = ink.paper;
-    context.fillRect(0, 0, width, TOP - 2);
-    context.fillRect(0, 0, LEFT - 3, height);
-    context.font = `${LABEL}px ${ink.font}`;
-    context.textBaseline = "middle";
-    context.textAlign = "right";
-    for (const layer of thinned(0, n_layers, cellHeight + GAP, 12, pointed ? [pointed.layer] : [])) {
-      const y = this.#placeOf(layer, 0).y - scroll.top + cellHeight / 2;
-      if (y < TOP) continue;
-      context.fillStyle = layer === pointed?.layer ? ink.ink : ink.faint;
-      context.fillText(`L${layer}`, LEFT - 6, y);
-    }
-    context.textAlign = "center";
-    const one = pointed && pointed.first === pointed.last ? pointed.first : null;
-    const label = (column: number, text: string): void => {
-      const x = this.#placeOf(0, column).x - scroll.left + cellWidth / 2;
-      if (x < LEFT) return;
-      context.fillStyle = column === one ? ink.ink : ink.faint;
-      context.fillText(text, x, TOP - 8);
-    };
-    const hasMlps = picture.columns > n_heads;
+  protected label(drawing: Drawing): void {
+    const { cell, gap } = drawing.area.columns;
+    const { columns, manifest } = this.#attribution.picture.value!;
+    const heads = manifest.n_heads;
+    this.labelRows(drawing, { text: (layer) => `L${layer}` });
     // "MLP" is wider than a narrow cell: the heads next to it stay unnamed.
-    const free = hasMlps && cellWidth < 22 ? n_heads - Math.ceil((20 - cellWidth / 2) / (cellWidth + GAP)) : n_heads;
-    for (const column of thinned(0, Math.max(0, free), cellWidth + GAP, n_heads > 10 ? 24 : 20, one === null ? [] : [one]))
-      label(column, `H${column}`);
-    if (hasMlps) label(n_heads, "MLP");
+    const free = columns > heads && cell < 22 ? heads - Math.ceil((20 - cell / 2) / (cell + gap)) : heads;
+    this.labelColumns(drawing, TOP - 8, { text: (head) => `H${head}`, room: heads > 10 ? 24 : 20, only: [0, free] });
+    this.labelColumns(drawing, TOP - 8, { text: () => "MLP", always: [heads], only: [heads, columns] });
   }
 }
 

@@ -5,6 +5,7 @@ import { h } from "../../dom/element";
 import { framed, type Frame } from "../../dom/frame";
 import { KeyHelp } from "../../dom/keys";
 import { Prompts } from "../../dom/prompts";
+import { sizeOf } from "../../dom/surface";
 import { Attribution } from "./attribution";
 import { HeadMap } from "./head_map";
 import { handleKeys } from "./keyboard";
@@ -24,14 +25,14 @@ const TITLE = 20;
 export default framed<AttributionState>("logit_attribution", (frame) => {
   const { scope, root, ink, tooltip, announcer } = frame;
   const attribution = new Attribution(frame.source, frame.theme, scope);
-  const prompts = new Prompts(attribution, { compare: false, width: frame.width, caption: () => caption(attribution) });
+  const prompts = new Prompts(attribution, { compare: false, width: frame.width, size: () => size(attribution) });
   const help = new KeyHelp(scope, KEYS);
   const toolbar = new Toolbar(attribution, help.button);
   const question = new Question(attribution, tooltip);
   const parts = new Parts(attribution, tooltip);
   const map = new HeadMap(attribution, ink, tooltip);
   const sources = new Sources(attribution, tooltip);
-  const where = h("div", { class: "miw-where" }, map.element, sources.element);
+  const where = h("div", { class: "miw-where" }, map.section, sources.element);
   frame.hold(attribution, {
     above: [prompts.element, toolbar.element],
     over: [question.element],
@@ -66,8 +67,8 @@ function fitPanels(
     const whole = where.clientHeight - TITLE;
     const room = picture.manifest.has_sources ? [whole * MAP_SHARE, whole - SOURCES] : [whole - 2 * TITLE, whole - 2 * TITLE];
     where.style.setProperty("--map", `${Math.round(TITLE + map.idealHeight(picture, room[0]!, room[1]!))}px`);
-    parts.size.value = placeOf(parts.list, parts.size.peek());
-    map.size.value = placeOf(map.scroller, map.size.peek());
+    parts.size.value = sizeOf(parts.list, parts.size.peek());
+    map.fit();
     // Lines that are broken elsewhere hide what was in sight.
     const wide = frame.width.peek();
     if (wide !== shown) {
@@ -80,20 +81,8 @@ function fitPanels(
   });
 }
 
-interface Size {
-  width: number;
-  height: number;
-}
-
-/** The element's size; the one that is held where it is the same, so that nothing is drawn again. */
-function placeOf({ clientWidth: width, clientHeight: height }: HTMLElement, held: Size): Size {
-  return held.width === width && held.height === height ? held : { width, height };
-}
-
 /** What a view of plain data says in the place of its prompt. */
-function caption(attribution: Attribution): string {
-  const manifest = attribution.picture.value?.manifest;
-  if (!manifest) return "";
-  const size = `${manifest.n_layers} layers${manifest.n_heads ? ` × ${manifest.n_heads} heads` : ""}, ${manifest.tokens.strings.length} positions`;
-  return manifest.model ? `${manifest.model}: ${size}` : size;
+function size(attribution: Attribution): string {
+  const { n_layers, n_heads, tokens } = attribution.picture.value!.manifest;
+  return `${n_layers} layers${n_heads ? ` × ${n_heads} heads` : ""}, ${tokens.strings.length} positions`;
 }

@@ -1,18 +1,20 @@
 /** The logit lens as an anywidget module: builds the view from its parts and ties them together. */
 import type { LensState } from "../../core/wire.gen";
+import { computed } from "../../core/signal";
 import { h } from "../../dom/element";
 import { framed, type Frame } from "../../dom/frame";
 import { KeyHelp } from "../../dom/keys";
 import { Legend } from "../../dom/legend";
 import { Prompts } from "../../dom/prompts";
-import { HiddenTable } from "../../dom/table";
+import { sizeOf } from "../../dom/surface";
+import type { HiddenTable } from "../../dom/table";
 import { CurvesPanel } from "./curves";
-import { cellLines, cellName, columnLines, rowLines } from "./details";
+import { cellName } from "./details";
 import { sayValue } from "./field";
 import { handleKeys, KEYS } from "./keyboard";
 import { goodHeight } from "./layout";
 import { Lens } from "./lens";
-import { Loader } from "./loader";
+import { loadRows } from "./loader";
 import { PinsPanel } from "./pins";
 import { followSight } from "./sight";
 import { LensTable } from "./table";
@@ -33,23 +35,13 @@ export default framed<LensState>(
   (frame) => {
     const { scope, root, ink, tooltip, announcer } = frame;
     const lens = new Lens(frame.source, frame.theme, scope);
-    const prompts = new Prompts(lens, { compare: true, width: frame.width, caption: () => caption(lens) });
-    const help = new KeyHelp(scope, KEYS);
-    let under: { row: number | null; column: number | null; x: number; y: number } | null = null;
-    const table = new LensTable(lens, ink, {
-      point(cell, event) {
-        lens.point(cell ?? { row: null, column: null });
-        under = cell && { ...cell, x: event.clientX, y: event.clientY };
-        showTooltip();
-      },
+    const prompts = new Prompts(lens, {
+      compare: true,
+      width: frame.width,
+      size: () => `${lens.picture.value!.rows.length} rows × ${lens.picture.value!.manifest.positions.length} positions`,
     });
-    const showTooltip = (): void => {
-      if (!under) return tooltip.hide();
-      const { row, column, x, y } = under;
-      const lines =
-        row !== null && column !== null ? cellLines(lens, row, column) : column !== null ? columnLines(lens, column) : rowLines(lens, row!);
-      tooltip.show(lines, x, y);
-    };
+    const help = new KeyHelp(scope, KEYS);
+    const table = new LensTable(lens, ink, tooltip);
     const toolbar = new Toolbar(lens, table, help.button);
     const legend = new Legend();
     const bold = h("div", { class: "miw-lens-key" }, h("strong", {}, "bold"), ": what follows");
@@ -58,23 +50,19 @@ export default framed<LensState>(
     const unread = h("div", { class: "miw-swatch-row" }, h("span", { class: "miw-swatch miw-lens-unread" }), unreadText);
     const curves = new CurvesPanel(lens, tooltip);
     const pins = new PinsPanel(lens);
-    const loader = new Loader(lens, table.rowsInSight);
+    const loader = loadRows(lens, table.rowsInSight);
     followSight(lens, table.columnsInSight);
-    const rows = new HiddenTable();
     const panel = h("div", { class: "miw-lens-panel" }, curves.element, pins.element);
     frame.hold(lens, {
       above: [prompts.element, toolbar.element],
-      body: [h("div", { class: "miw-lens-main" }, table.element, legend.element), panel, rows.element],
+      body: [h("div", { class: "miw-lens-main" }, table.element, legend.element), panel],
       popovers: [help.popover, prompts.popover],
     });
     handleKeys({ lens, prompts, toolbar, help, table, pins, tooltip, root, announcer });
-    scope.listen(table.element, "focusout", () => {
-      if (!under) lens.point({ row: null, column: null });
-    });
     scope.effect(() => {
       const field = lens.field.value;
       if (!field) return;
-      bold.hidden = field.show === "difference" || !table.layout.value.text;
+      bold.hidden = field.show === "difference" || !table.text.value;
       legend.show({
         mapping: field.mapping,
         unit: field.title,
@@ -88,15 +76,13 @@ export default framed<LensState>(
       });
       unreadText.textContent = lens.filling.value ? "not read yet" : "not read";
     });
-    // What has just arrived is shown under a pointer that rests.
-    scope.effect(() => {
-      void lens.arrived.value;
-      void lens.field.value;
-      if (under) showTooltip();
-    });
-    listRows(lens, rows);
+    listRows(lens, table.table);
     fitParts(frame, lens, table, curves);
-    frame.announce(lens, loader.complete, table.drawn);
+    frame.announce(
+      lens,
+      computed(() => loader.complete.value && !lens.filling.value),
+      table.drawn,
+    );
   },
   TIGHT,
 );
@@ -126,15 +112,8 @@ function fitParts(frame: Frame<LensState>, lens: Lens, table: LensTable, curves:
     }
     // A wider table would only push the legend away from it.
     table.element.style.maxWidth = `${Math.ceil(table.idealWidth())}px`;
-    for (const [size, element] of [
-      [table.size, table.element],
-      [curves.size, curves.plot],
-    ] as const) {
-      // Of its place, not of what scroll bars leave: those follow from the drawing.
-      const [wide, high] = [element.offsetWidth, element.offsetHeight];
-      const held = size.peek();
-      if (held.width !== wide || held.height !== high) size.value = { width: wide, height: high };
-    }
+    table.fit();
+    curves.size.value = sizeOf(curves.plot, curves.size.peek());
     table.revealFirst();
   });
 }
@@ -156,12 +135,4 @@ function listRows(lens: Lens, table: HiddenTable): void {
     const names = sides.map((side) => (sides.length > 1 ? `top token, ${side}` : "top token"));
     table.show(`rows at ${cellName(lens, { row: null, column })}`, ["layer", ...names, field.title], rows.reverse());
   });
-}
-
-/** What a view of plain data says in the place of its prompt. */
-function caption(lens: Lens): string {
-  const picture = lens.picture.value;
-  if (!picture) return "";
-  const size = `${picture.rows.length} rows × ${picture.manifest.positions.length} positions`;
-  return picture.manifest.model ? `${picture.manifest.model}: ${size}` : size;
 }

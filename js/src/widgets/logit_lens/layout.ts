@@ -1,4 +1,6 @@
 /** Sizes and places of the table's cells. The last row stands on top. Knows nothing of canvases. */
+import { pitchOf } from "../../core/axis";
+import type { Area } from "../../dom/grid";
 
 /** Cells at least this wide hold text. */
 export const TEXT_CELL = 34;
@@ -17,36 +19,35 @@ const HEAD = 36;
 const TURNED_HEAD = 64;
 /** Room for a scroll bar. */
 const BAR = 12;
-
-export interface Layout {
-  /** Width and height of a cell, in pixels. */
-  cell: number;
-  row: number;
-  /** Where the first cell begins: right of the row labels, under the column labels. */
-  left: number;
-  top: number;
-  /** Of the whole table. */
-  width: number;
-  height: number;
-  rows: number;
-  columns: number;
-  text: boolean;
-  lines: 1 | 2;
-}
-
-export const NO_LAYOUT: Layout = { cell: 0, row: 0, left: 0, top: 0, width: 0, height: 0, rows: 0, columns: 0, text: false, lines: 1 };
+/** Cells at least this large are set apart by hairlines. */
+export const GAPS = 10;
+const END = 2;
 
 /** `cell` is the width that the reader chose, or null. */
-export function layOut(rows: number, columns: number, left: number, place: { width: number; height: number }, cell: number | null): Layout {
-  if (!rows || !columns || place.width < 80 || place.height < 60) return NO_LAYOUT;
-  const wide = cell ?? fittingCell(columns, place.width - left - 2);
+export function layOut(
+  rows: number,
+  columns: number,
+  left: number,
+  place: { width: number; height: number },
+  cell: number | null,
+): Area | null {
+  if (!rows || !columns || place.width < 80 || place.height < 60) return null;
+  const wide = cell ?? fittingCell(columns, place.width - left - END);
   const text = wide >= TEXT_CELL;
   const top = text ? HEAD : TURNED_HEAD;
-  const width = left + columns * wide + 2;
-  const bar = width > place.width ? BAR : 0;
+  const bar = left + columns * wide + END > place.width ? BAR : 0;
   const limits = text ? TEXT_ROW : COMPACT_ROW;
-  const high = Math.max(limits.low, Math.min(limits.high, Math.floor((place.height - top - bar - 2) / rows)));
-  return { cell: wide, row: high, left, top, width, height: top + rows * high + 2, rows, columns, text, lines: high >= TWO_LINES ? 2 : 1 };
+  const high = Math.max(limits.low, Math.min(limits.high, Math.floor((place.height - top - bar - END) / rows)));
+  const apart = (pitch: number): { cell: number; gap: number } => ({ cell: pitch - Number(pitch >= GAPS), gap: Number(pitch >= GAPS) });
+  return {
+    columns: { count: columns, start: left, ...apart(wide), end: END },
+    rows: { count: rows, start: top, ...apart(high), reversed: true, end: END },
+  };
+}
+
+/** Whether the cells hold text, and in how many lines. */
+export function textIn({ columns, rows }: Area): { text: boolean; lines: 1 | 2 } {
+  return { text: pitchOf(columns) >= TEXT_CELL, lines: pitchOf(rows) >= TWO_LINES ? 2 : 1 };
 }
 
 /** The heights of a table of text between which its rows hold two lines. */
@@ -61,42 +62,4 @@ export function fittingCell(columns: number, room: number): number {
   if (each >= READABLE) return Math.min(WIDEST, Math.floor(each));
   if (columns * COMFORTABLE <= SCREENS * room) return COMFORTABLE;
   return Math.max(SLIDER.low, each);
-}
-
-/** The part of the table that is in sight: columns and rows from … to (not included). Rows count from the first. */
-export function inSight(layout: Layout, scroll: { x: number; y: number }, place: { width: number; height: number }) {
-  const { cell, row, left, top, rows, columns } = layout;
-  const within = (value: number, most: number): number => Math.max(0, Math.min(most, value));
-  const above = within(Math.floor(scroll.y / row), rows);
-  const below = within(Math.ceil((scroll.y + place.height - top) / row), rows);
-  return {
-    firstColumn: within(Math.floor(scroll.x / cell), columns),
-    lastColumn: within(Math.ceil((scroll.x + place.width - left) / cell), columns),
-    firstRow: rows - below,
-    lastRow: rows - above,
-  };
-}
-
-/** Where a column begins and where a row begins, on a table scrolled by `scroll`. */
-export function columnLeft(layout: Layout, column: number, scroll: { x: number }): number {
-  return layout.left + column * layout.cell - scroll.x;
-}
-
-export function rowTop(layout: Layout, row: number, scroll: { y: number }): number {
-  return layout.top + (layout.rows - 1 - row) * layout.row - scroll.y;
-}
-
-/** What lies at a point of the window on the table: a cell, a row's or a column's label, or null. */
-export function placeAt(
-  layout: Layout,
-  x: number,
-  y: number,
-  scroll: { x: number; y: number },
-): { row: number | null; column: number | null } | null {
-  const { cell, row, left, top, rows, columns } = layout;
-  if (!cell || x < 0 || y < 0) return null;
-  const column = x < left ? null : Math.floor((x - left + scroll.x) / cell);
-  const down = y < top ? null : Math.floor((y - top + scroll.y) / row);
-  if ((column === null && down === null) || (column ?? 0) >= columns || (down ?? 0) >= rows) return null;
-  return { row: down === null ? null : rows - 1 - down, column };
 }
