@@ -217,9 +217,9 @@ test("keys change options, which the kernel hears of as a whole", async () => {
   const wall = root.querySelector<HTMLElement>(".miw-wall")!;
   wall.focus();
   press(wall, "s");
-  expect(model.values["options"]).toMatchObject({ scale: "sqrt", palette: "blue", direction: "reads" });
+  expect(model.values["options"]).toMatchObject({ scale: "log", palette: "blue", direction: "reads" });
   press(wall, "r");
-  expect(model.values["options"]).toMatchObject({ scale: "sqrt", direction: "read_by" });
+  expect(model.values["options"]).toMatchObject({ scale: "log", direction: "read_by" });
   await settle();
   expect(root.querySelector(".miw-reading")!.textContent).toContain("who reads");
 });
@@ -421,7 +421,7 @@ test("what a key changes is read out: a control's new value, the prompt, what is
     await settle();
     heard.push(said());
   }
-  expect(heard.slice(0, 3)).toEqual(["scale: √ root", "sort: induction", "prompt: earlier"]);
+  expect(heard.slice(0, 3)).toEqual(["scale: log", "sort: induction", "prompt: earlier"]);
   expect(heard[4]).toBe(`locked ${heard[3]}`);
 });
 

@@ -5,7 +5,8 @@ import type { LensOptions } from "../src/core/wire.gen";
 import { roundUp } from "../src/widgets/logit_lens/curves";
 import { fieldOf, possible, rankMarks, sayValue } from "../src/widgets/logit_lens/field";
 import { fittingCell, layOut, textIn, TEXT_CELL } from "../src/widgets/logit_lens/layout";
-import { DEFAULTS } from "../src/widgets/logit_lens/lens";
+import { kindOf } from "../src/core/described";
+import { LENS } from "../src/core/options.gen";
 import { LensPicture } from "../src/widgets/logit_lens/picture";
 import { lensPicture, lensRows, type LensGiven } from "./lens_state";
 
@@ -27,7 +28,7 @@ const PROMPTS: LensGiven = {
 };
 
 const picture = (given: LensGiven): LensPicture => new LensPicture(openParcel(lensPicture(given))!);
-const options = (change: Partial<LensOptions> = {}): LensOptions => ({ ...DEFAULTS, ...change });
+const options = (change: Partial<LensOptions> = {}): LensOptions => ({ ...kindOf(LENS).defaults, ...change });
 
 test("few positions get readable cells, many are shown whole as colour", () => {
   expect(fittingCell(10, 700)).toBe(70);

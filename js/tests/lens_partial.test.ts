@@ -5,7 +5,8 @@ import { openParcel } from "../src/core/blocks";
 import type { LensRead, LensState } from "../src/core/wire.gen";
 import { fieldOf, sayValue } from "../src/widgets/logit_lens/field";
 import view from "../src/widgets/logit_lens/index";
-import { DEFAULTS } from "../src/widgets/logit_lens/lens";
+import { kindOf } from "../src/core/described";
+import { LENS } from "../src/core/options.gen";
 import { LensPicture } from "../src/widgets/logit_lens/picture";
 import { FakeModel } from "./fake_model";
 import { lensPicture, lensRows, lensState, type LensGiven } from "./lens_state";
@@ -41,7 +42,7 @@ function press(root: HTMLElement, key: string): void {
 
 test("what is read stands where it does in the whole picture; all else is unread, not missing", () => {
   const [part, whole] = [picture({ strings: STRINGS, targets: [5], read: HALF }), picture({ strings: STRINGS, targets: [5] })];
-  const [some, all] = [part, whole].map((one) => fieldOf(one, "A", { ...DEFAULTS, color: "entropy" }, "light"));
+  const [some, all] = [part, whole].map((one) => fieldOf(one, "A", { ...kindOf(LENS).defaults, color: "entropy" }, "light"));
   expect(some!.read).toEqual([false, false, true, true]);
   for (const cell of [2, 3, 6, 7]) expect(sayValue(some!, cell)).toBe(sayValue(all!, cell));
   expect([sayValue(some!, 0), sayValue(some!, 4), some!.missing, some!.none]).toEqual(["not read yet", "not read yet", false, ""]);

@@ -2,6 +2,7 @@
 /** What every view of a session knows, without any page: `core/linked.ts`. */
 import { expect, test, vi } from "vitest";
 import { NO_HOVER, type HoverValue } from "../src/core/bus";
+import { NOTHING } from "../src/core/selection";
 import { Scope } from "../src/core/signal";
 import { ModelSource } from "../src/core/source";
 import { FakeModel } from "./fake_model";
@@ -45,6 +46,25 @@ test("a newer selection is taken over from Python and from linked views, an olde
   one.model.set("selection", { ...one.view.selection.value, position: 7, stamp: 5 });
   await turn();
   expect(one.view.selection.value.position).toBe(7);
+});
+
+test("what views to come point at is kept beside what this one changes, and stands on linked views", async () => {
+  const one = linked();
+  const two = linked();
+  const edge = { neuron: 3, component: "mlp", node: "a", edge: ["a", "b"], run: "B" } as const;
+  one.model.set("selection", { ...NOTHING, ...edge, layer: 1, stamp: 5 });
+  await turn();
+  one.view.select({ position: 4 });
+  expect(two.view.selection.value).toEqual({ ...NOTHING, ...edge, layer: 1, position: 4, stamp: 6 });
+  expect(one.model.values["selection"]).toEqual(two.view.selection.value);
+  one.view.select({ neuron: null });
+  expect(two.view.selection.value).toMatchObject({ neuron: null, component: "mlp" });
+});
+
+test("a selection saved before it could hold so much is one in which nothing more is chosen", () => {
+  const { heads, layer, stamp } = { ...NOTHING, layer: 2, stamp: 3 };
+  const { view } = linked({ selection: { heads, layer, stamp } as never });
+  expect(view.selection.value).toEqual({ ...NOTHING, layer: 2, stamp: 3 });
 });
 
 test("what the pointer is over reaches linked views, and leaves them with the view that said it", () => {

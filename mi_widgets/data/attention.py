@@ -6,18 +6,19 @@ Knows nothing of models, torch or the page.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
 
-from mi_widgets.data.alignment import Alignment, align
 from mi_widgets.data.arrays import as_float32, read_only
-from mi_widgets.data.integers import integer, integers, is_integer, number, place, several, text, truth, word
-from mi_widgets.data.interventions import Change, checked_interventions, interventions_from, listed
-from mi_widgets.data.tokens import Tokens, checked_tokens
+from mi_widgets.data.comparison import Comparison
+from mi_widgets.data.integers import integer, integers, is_integer, place, several, truth, word
+from mi_widgets.data.interventions import Change
+from mi_widgets.data.record import Record, floats, one_of, record
+from mi_widgets.data.tokens import Tokens
 from mi_widgets.errors import DataError
 
 #: How one cell is weighted; `science.md` and `compute.attention_patterns` give the definitions.
@@ -33,8 +34,8 @@ UNITS = {
 MAX_ROWS = 20_000_000
 
 
-@dataclass(frozen=True, eq=False)
-class AttentionPatterns:
+@record
+class AttentionPatterns(Record):
     """Attention of one prompt, float32, as the model ran it.
 
     Every array is read-only. `base`, which may be large, is taken as it is, without a copy, unless its type is another
@@ -62,11 +63,11 @@ class AttentionPatterns:
         derived: what follows from `base` alone, kept for all patterns that share it under other weightings.
     """
 
-    base: np.ndarray
+    base: Annotated[np.ndarray, floats("layer", "head", "query", "key", own=False)]
     tokens: Tokens
     layers: tuple[int, ...] = ()
-    weighting: str = "pattern"
-    key_weight: np.ndarray | None = None
+    weighting: Annotated[str, one_of("weighting", WEIGHTINGS)] = "pattern"
+    key_weight: Annotated[np.ndarray, floats("layer", "head", "key")] | None = None
     causal: bool = True
     windows: tuple[int | None, ...] = ()
     kv_heads: int | None = None
@@ -77,49 +78,27 @@ class AttentionPatterns:
     not_finite: str = ""
     interventions: tuple[Change, ...] = ()
 
-    def __post_init__(self) -> None:
-        base = read_only(as_float32(self.base))
-        if base.ndim != 4:
-            raise DataError(
-                f"patterns have shape {list(base.shape)}; they must be [layer, head, query, key].",
-                "Stack the layers and drop the batch axis.",
-            )
-        layers, heads, queries, keys = base.shape
+    def _complete(self) -> None:
+        count = len(self.base) if self.base.ndim else 0
+        self._set("layers", self.layers or tuple(range(count)))
+        self._set("windows", self.windows or (None,) * count)
+
+    def _check(self) -> None:
+        layers, heads, queries, keys = self.base.shape
         if queries != keys:
             raise DataError(f"the query axis has {queries} entries and the key axis {keys}; they must be equal.")
-        if len(checked_tokens(self.tokens)) != queries:
+        if len(self.tokens) != queries:
             raise DataError(f"{len(self.tokens)} tokens, but the query axis has {queries} entries.")
-        values: dict[str, Any] = {
-            "base": base,
-            "layers": tuple(integers("layers", self.layers)) or tuple(range(layers)),
-            "windows": _windows(self.windows) or (None,) * layers,
-            "weighting": word("weighting", self.weighting, WEIGHTINGS),
-            "causal": truth("causal", self.causal),
-            "model": text("model", self.model),
-            "interventions": checked_interventions(self.interventions),
-        }
-        if len(values["layers"]) != layers or len(values["windows"]) != layers:
+        if len(self.layers) != layers or len(self.windows) != layers:
             raise DataError(f"layers and windows need one entry for each of the {layers} rows of the layer axis.")
-        if any(window is not None and window < 1 for window in values["windows"]):
-            raise DataError(f"windows {list(values['windows'])} hold one below 1.", "Give None where there is none.")
-        if min(values["layers"], default=0) < 0:
-            raise DataError(f"layers {list(values['layers'])} hold one below 0.", "Layers count from 0.")
-        if len(set(values["layers"])) != layers:
-            raise DataError(f"layers {list(values['layers'])} name a layer twice.", "Give each its own number.")
-        if self.kv_heads is not None:
-            values["kv_heads"] = integer("kv_heads", self.kv_heads)
-            if values["kv_heads"] < 1 or heads % values["kv_heads"]:
-                raise DataError(f"{heads} heads cannot share {values['kv_heads']} key-value heads evenly.")
-        if self.row_sum_error is not None:
-            values["row_sum_error"] = number("row_sum_error", self.row_sum_error, finite=False)
-        if self.key_weight is not None:
-            values["key_weight"] = as_float32(self.key_weight, own=True)
-            if values["key_weight"].shape != (layers, heads, keys):
-                raise DataError(
-                    f"key_weight has shape {list(values['key_weight'].shape)}; it must be [layer, head, key]."
-                )
-        for name, value in values.items():
-            object.__setattr__(self, name, value)
+        if any(window is not None and window < 1 for window in self.windows):
+            raise DataError(f"windows {list(self.windows)} hold one below 1.", "Give None where there is none.")
+        if min(self.layers, default=0) < 0:
+            raise DataError(f"layers {list(self.layers)} hold one below 0.", "Layers count from 0.")
+        if len(set(self.layers)) != layers:
+            raise DataError(f"layers {list(self.layers)} name a layer twice.", "Give each its own number.")
+        if self.kv_heads is not None and (self.kv_heads < 1 or heads % self.kv_heads):
+            raise DataError(f"{heads} heads cannot share {self.kv_heads} key-value heads evenly.")
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -221,36 +200,9 @@ class AttentionPatterns:
             raise DataError("no layer or no head chosen.", "Name at least one of each.")
         return pd.concat(parts, ignore_index=True)
 
-    def arrays(self) -> dict[str, np.ndarray]:
-        """The arrays that `save` writes."""
-        return {"base": self.base} | ({} if self.key_weight is None else {"key_weight": self.key_weight})
 
-    def header(self) -> dict[str, Any]:
-        """The plain values that `save` writes beside the arrays."""
-        return {
-            "tokens": self.tokens.to_dict(),
-            "layers": list(self.layers),
-            "weighting": self.weighting,
-            "causal": self.causal,
-            "windows": list(self.windows),
-            "kv_heads": self.kv_heads,
-            "row_sum_error": self.row_sum_error,
-            "sinks": self.sinks,
-            "not_finite": self.not_finite,
-            "model": self.model,
-            "interventions": listed(self.interventions),
-        }
-
-    @classmethod
-    def restore(cls, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> AttentionPatterns:
-        """The record that `header` and `arrays` describe."""
-        made = interventions_from(header.get("interventions", ()))
-        values = {**header, "tokens": Tokens.from_dict(header["tokens"]), "interventions": made}
-        return cls(**arrays, **values)  # type: ignore[arg-type]
-
-
-@dataclass(frozen=True, eq=False)
-class AttentionComparison:
+@record
+class AttentionComparison(Comparison):
     """Two prompts' attention of the same heads, and their signed difference on aligned positions.
 
     Attributes:
@@ -261,29 +213,13 @@ class AttentionComparison:
     a: AttentionPatterns
     b: AttentionPatterns
 
-    def __post_init__(self) -> None:
+    def _check(self) -> None:
         if self.a.layers != self.b.layers or self.a.n_heads != self.b.n_heads:
             raise DataError("A and B must hold the same layers and heads.")
         if self.a.weighting != self.b.weighting:
             raise DataError(
                 f"A is weighted by {self.a.weighting!r}, B by {self.b.weighting!r}; compare like with like."
             )
-
-    @cached_property
-    def alignment(self) -> Alignment:
-        """Which position of A answers to which of B."""
-        return align(self.a.tokens, self.b.tokens)
-
-    @cached_property
-    def tokens(self) -> Tokens:
-        """The aligned columns as tokens: one string where A and B agree, `A→B` where they differ."""
-        strings, ids = [], []
-        for in_a, in_b in self.alignment.pairs:
-            left = self.a.tokens.strings[in_a] if in_a is not None else ""
-            right = self.b.tokens.strings[in_b] if in_b is not None else ""
-            strings.append(left if left == right else f"{left or '∅'}→{right or '∅'}")
-            ids.append(int(self.a.tokens.ids[in_a]) if in_a is not None else -1)
-        return Tokens(np.array(ids, dtype=np.int64), tuple(strings))
 
     def head(self, layer: int, head: int) -> np.ndarray:
         """float32 `[column, column]`: A − B of one head; NaN where a column stands alone or is masked."""
@@ -327,23 +263,6 @@ class AttentionComparison:
         if not frames:
             raise DataError("no layer or no head chosen.", "Name at least one of each.")
         return pd.concat(frames, ignore_index=True)
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        """The arrays that `save` writes, prefixed `a.` and `b.`."""
-        return {f"{side}.{name}": array for side in "ab" for name, array in getattr(self, side).arrays().items()}
-
-    def header(self) -> dict[str, Any]:
-        """The plain values that `save` writes beside the arrays."""
-        return {"a": self.a.header(), "b": self.b.header()}
-
-    @classmethod
-    def restore(cls, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> AttentionComparison:
-        """The record that `header` and `arrays` describe."""
-        sides = [
-            AttentionPatterns.restore(header[side], {name[2:]: arrays[name] for name in arrays if name[0] == side})
-            for side in "ab"
-        ]
-        return cls(*sides)
 
 
 def attention_mask(positions: int, causal: bool, window: int | None) -> np.ndarray:

@@ -323,11 +323,6 @@ def checked_interventions(given: Any) -> tuple[Change, ...]:
     return tuple(listed)
 
 
-def listed(interventions: Iterable[Change]) -> list[dict[str, Any]]:
-    """What `interventions_from` reads: plain JSON values of each."""
-    return [change.to_dict() for change in interventions]
-
-
 def interventions_from(values: Iterable[Any]) -> tuple[Change, ...]:
     """Interventions from what `to_dict` made of them.
 

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Annotated, Literal, get_args
 
 import numpy as np
 import pandas as pd
 
-from mi_widgets.data.arrays import as_float32, as_integers
-from mi_widgets.data.integers import integer, number, place, several, text, word
-from mi_widgets.data.interventions import Change, checked_interventions, interventions_from, listed
-from mi_widgets.data.tokens import Tokens, checked_tokens
+from mi_widgets.data.integers import integer, place, word
+from mi_widgets.data.interventions import Change
+from mi_widgets.data.record import Record, floats, one_of, record, whole_numbers
+from mi_widgets.data.tokens import Tokens
 from mi_widgets.errors import DataError
 
 #: How a difference is split.
@@ -23,7 +23,7 @@ SPLITS = ("component", "layer", "head", "neuron")
 #: What a part can be. `"rest"` holds the neurons of a layer that are not shown by themselves; `"output transform"` is
 #: what a soft-cap of the logits changes, which acts on the sum only; `"intervention"` is what interventions added in a
 #: layer to the residual stream itself, or in place of what the heads or neurons that are listed gave.
-PART_KINDS = (
+PartKind = Literal[
     "embedding",
     "position embedding",
     "layer",
@@ -38,7 +38,8 @@ PART_KINDS = (
     "output transform",
     "rest",
     "intervention",
-)
+]
+PART_KINDS: tuple[PartKind, ...] = get_args(PartKind)
 #: Orders of the parts: as the model computes them, or the largest magnitude first.
 SORTS = ("model", "size")
 #: The label of the last row of a summary.
@@ -60,8 +61,8 @@ class AttributionRow:
     part: int | None = None
 
 
-@dataclass(frozen=True, eq=False)
-class LogitAttribution:
+@record
+class LogitAttribution(Record):
     """Direct attribution of a logit difference (or of one logit) at one position, in logits.
 
     The parts are parallel: entry `part` of each of `part_kinds`, `part_layers`, `part_heads`, `part_neurons` and
@@ -104,16 +105,16 @@ class LogitAttribution:
     answer_string: str
     foil: int | None
     foil_string: str | None
-    by: str
-    part_kinds: tuple[str, ...]
-    part_layers: np.ndarray
-    part_heads: np.ndarray
-    part_neurons: np.ndarray
-    contribution: np.ndarray
+    by: Annotated[str, one_of("split by", SPLITS)]
+    part_kinds: tuple[Annotated[str, one_of("kind of part", PART_KINDS)], ...]
+    part_layers: Annotated[np.ndarray, whole_numbers("part")]
+    part_heads: Annotated[np.ndarray, whole_numbers("part")]
+    part_neurons: Annotated[np.ndarray, whole_numbers("part")]
+    contribution: Annotated[np.ndarray, floats("part")]
     difference: float
-    mlps: np.ndarray
-    heads: np.ndarray | None = None
-    sources: np.ndarray | None = None
+    mlps: Annotated[np.ndarray, floats("layer")]
+    heads: Annotated[np.ndarray, floats("layer", "head")] | None = None
+    sources: Annotated[np.ndarray, floats("layer", "head", "position")] | None = None
     why_no_heads: str = ""
     why_no_sources: str = ""
     tolerance: float | None = None
@@ -121,45 +122,17 @@ class LogitAttribution:
     model: str = ""
     interventions: tuple[Change, ...] = ()
 
-    def __post_init__(self) -> None:
-        plain: dict[str, Any] = {
-            "by": word("split by", self.by, SPLITS),
-            "position": place("position", self.position, len(checked_tokens(self.tokens))),
-            "answer": integer("answer", self.answer),
-            "foil": None if self.foil is None else integer("foil", self.foil),
-            "part_kinds": tuple(
-                word("kind of part", kind, PART_KINDS) for kind in several("part_kinds", self.part_kinds)
-            ),
-            "difference": number("difference", self.difference, finite=False),
-            "foil_string": None if self.foil_string is None else text("foil_string", self.foil_string),
-            "interventions": checked_interventions(self.interventions),
-        }
-        for name in ("answer_string", "why_no_heads", "why_no_sources", "model"):
-            plain[name] = text(name, getattr(self, name))
-        for name in ("part_layers", "part_heads", "part_neurons"):
-            plain[name] = as_integers(name, getattr(self, name), np.int32)
-        for name in ("contribution", "mlps", "heads", "sources"):
-            held = getattr(self, name)
-            plain[name] = None if held is None else as_float32(held, own=True)
-        for name in ("tolerance", "max_error"):
-            held = getattr(self, name)
-            plain[name] = None if held is None else number(name, held, finite=False)
-        for name, value in plain.items():
-            object.__setattr__(self, name, value)
-        count = len(self.part_kinds)
-        for name in ("part_layers", "part_heads", "part_neurons", "contribution"):
-            shape = getattr(self, name).shape
-            if shape != (count,):
-                raise DataError(f"{name} has shape {list(shape)}; it must be [part] of {count} parts.")
-        if self.mlps.ndim != 1:
-            raise DataError(f"mlps has shape {list(self.mlps.shape)}; it must be [layer].")
-        if self.heads is not None and (self.heads.ndim != 2 or len(self.heads) != len(self.mlps)):
-            raise DataError(f"heads has shape {list(self.heads.shape)}; it must be [layer, head].")
-        wanted = None if self.heads is None else (*self.heads.shape, len(self.tokens))
-        if self.sources is not None and self.sources.shape != wanted:
-            raise DataError(f"sources has shape {list(self.sources.shape)}; it must be [layer, head, position].")
+    def _complete(self) -> None:
         if self.tolerance is None:
-            object.__setattr__(self, "tolerance", 1e-4 * max(1.0, abs(self.difference)))
+            self._set("tolerance", 1e-4 * max(1.0, abs(self.difference)))
+
+    def _sizes(self) -> dict[str, int]:
+        return {"part": len(self.part_kinds), "position": len(self.tokens)}
+
+    def _check(self) -> None:
+        place("position", self.position, len(self.tokens))
+        if self.sources is not None and self.heads is None:
+            raise DataError("sources are given without heads.", "Give what each head contributes, too.")
 
     @property
     def n_layers(self) -> int:
@@ -302,25 +275,3 @@ class LogitAttribution:
         rows = range(self.n_layers) if layer is None else [place("layer", layer, self.n_layers)]
         heads = range(self.n_heads) if head is None else [place("head", head, self.n_heads)]
         return self.sources[rows[0] : rows[-1] + 1, heads[0] : heads[-1] + 1]
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        """The arrays that `save` writes."""
-        names = ("part_layers", "part_heads", "part_neurons", "contribution", "mlps", "heads", "sources")
-        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
-
-    def header(self) -> dict[str, Any]:
-        """The plain values that `save` writes beside the arrays."""
-        names = (
-            "position", "answer", "answer_string", "foil", "foil_string", "by", "difference", "why_no_heads",
-            "why_no_sources", "tolerance", "max_error", "model",
-        )  # fmt: skip
-        values = {name: getattr(self, name) for name in names}
-        made = {"interventions": listed(self.interventions)}
-        return {"tokens": self.tokens.to_dict(), "part_kinds": list(self.part_kinds), **made, **values}
-
-    @classmethod
-    def restore(cls, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> LogitAttribution:
-        """The record that `header` and `arrays` describe."""
-        values = {**header, "tokens": Tokens.from_dict(header["tokens"]), "part_kinds": tuple(header["part_kinds"])}
-        values["interventions"] = interventions_from(header.get("interventions", ()))
-        return cls(**arrays, **values)  # type: ignore[arg-type]

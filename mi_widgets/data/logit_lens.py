@@ -6,16 +6,17 @@ Knows nothing of models, torch or the page.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import field, replace
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
 
-from mi_widgets.data.arrays import Names, as_float32, as_integers
-from mi_widgets.data.integers import integer, integers, is_integer, number, several, text, word
-from mi_widgets.data.interventions import Change, checked_interventions, interventions_from, listed
-from mi_widgets.data.tokens import Tokens, checked_tokens
+from mi_widgets.data.arrays import read_only
+from mi_widgets.data.integers import integer, integers, is_integer
+from mi_widgets.data.interventions import Change
+from mi_widgets.data.record import Record, count_from_0, floats, one_of, record, whole_numbers
+from mi_widgets.data.tokens import Tokens
 from mi_widgets.errors import DataError, choose
 
 #: Which vectors a lens can read, in the order in which a block makes them.
@@ -28,14 +29,12 @@ MOST_TARGETS = 8
 CELLS = ("entropy", "kl", "change", "final_rank", "next_prob", "next_rank")
 #: Arrays with an axis of their own behind row and position.
 TOPS, PINS = ("top_ids", "top_probs"), ("target_probs", "target_ranks")
-#: Arrays of whole numbers: ids, and ranks, of which -1 is none.
-WHOLE = ("top_ids", "target_ids", "final_rank", "next_rank", "target_ranks")
 #: `to_pandas` refuses longer tables than this.
 MAX_ROWS = 20_000_000
 
 
-@dataclass(frozen=True, eq=False)
-class LogitLens:
+@record
+class LogitLens(Record):
     """A lens on one prompt: every row is one vector of the residual stream at every position, read as the model reads
     its last one (nostalgebraist 2020; tuned lens: Belrose et al. 2023). The last row is the model's own output.
 
@@ -76,83 +75,57 @@ class LogitLens:
 
     tokens: Tokens
     layers: tuple[int, ...]
-    streams: tuple[str, ...]
-    top_ids: np.ndarray
-    top_probs: np.ndarray
-    entropy: np.ndarray
-    kl: np.ndarray
-    change: np.ndarray
-    final_rank: np.ndarray
-    next_prob: np.ndarray
-    next_rank: np.ndarray
-    target_ids: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int32))
-    target_probs: np.ndarray | None = None
-    target_ranks: np.ndarray | None = None
+    streams: tuple[Annotated[str, one_of("stream", STREAMS)], ...]
+    top_ids: Annotated[np.ndarray, whole_numbers("row", "position", "k")]
+    top_probs: Annotated[np.ndarray, floats("row", "position", "k")]
+    entropy: Annotated[np.ndarray, floats("row", "position")]
+    kl: Annotated[np.ndarray, floats("row", "position")]
+    change: Annotated[np.ndarray, floats("row", "position")]
+    final_rank: Annotated[np.ndarray, whole_numbers("row", "position")]
+    next_prob: Annotated[np.ndarray, floats("row", "position")]
+    next_rank: Annotated[np.ndarray, whole_numbers("row", "position")]
+    target_ids: Annotated[np.ndarray, whole_numbers("target")] = field(default_factory=lambda: np.zeros(0, np.int32))
+    target_probs: Annotated[np.ndarray, floats("row", "position", "target")] | None = None
+    target_ranks: Annotated[np.ndarray, whole_numbers("row", "position", "target")] | None = None
     names: dict[int, str] = field(default_factory=dict)
     positions: tuple[int, ...] = ()
-    lens: str = "logit"
+    lens: Annotated[str, one_of("lens", LENSES)] = "logit"
     max_error: float | None = None
-    d_vocab: int = 0
+    d_vocab: Annotated[int, count_from_0] = 0
     model: str = ""
     not_finite: str = ""
     interventions: tuple[Change, ...] = ()
     read: tuple[int, ...] | None = None
 
-    def __post_init__(self) -> None:
-        checked_tokens(self.tokens)
-        layers, streams = tuple(integers("layers", self.layers)), tuple(several("streams", self.streams))
-        positions = tuple(integers("positions", self.positions)) or tuple(range(len(self.tokens)))
-        cells = (len(layers), len(positions))
-        plain = {
-            "layers": layers,
-            "streams": streams,
-            "positions": positions,
-            "lens": word("lens", self.lens, LENSES),
-            "max_error": None if self.max_error is None else number("max_error", self.max_error, finite=False),
-            "d_vocab": integer("d_vocab", self.d_vocab),
-            "model": text("model", self.model),
-            "names": Names(self.names),
-            "interventions": checked_interventions(self.interventions),
-        }
-        if self.read is not None:
-            read = set(integers("read", self.read))
-            if not read <= set(positions):
-                raise DataError(f"read positions {sorted(read - set(positions))} are not in this result.")
-            whole = len(read) == len(positions)
-            plain["read"] = None if whole else tuple(position for position in positions if position in read)
-        for name, value in plain.items():
-            object.__setattr__(self, name, value)
-        for name in (*TOPS, *CELLS, "target_ids", *PINS):
-            held = getattr(self, name)
-            if held is None and len(self.target_ids):
+    LATER = ("read",)
+
+    def _complete(self) -> None:
+        self._set("positions", self.positions or tuple(range(len(self.tokens))))
+        for name, dtype in zip(PINS, (np.float32, np.int32), strict=True):
+            if getattr(self, name) is None and self.target_ids.size:
                 raise DataError(f"{name} is missing.", "Give it for every pinned token.")
-            if held is None:
-                held = np.zeros((*cells, 0), np.int32 if name in WHOLE else np.float32)
-            held = as_integers(name, held, np.int32) if name in WHOLE else as_float32(held, own=True)
-            object.__setattr__(self, name, held)
-        if len(streams) != cells[0]:
-            raise DataError(f"{len(streams)} streams for {cells[0]} rows.", "Give one for each row.")
-        if not cells[0] or min(layers) < 0:
+            if getattr(self, name) is None:
+                self._set(name, read_only(np.zeros((len(self.layers), len(self.positions), 0), dtype)))
+        if self.read is not None:
+            read, positions = set(self.read), set(self.positions)
+            if not read <= positions:
+                raise DataError(f"read positions {sorted(read - positions)} are not in this result.")
+            kept = tuple(position for position in self.positions if position in read)
+            self._set("read", None if len(kept) == len(self.positions) else kept)
+
+    def _sizes(self) -> dict[str, int]:
+        return {"row": len(self.layers), "position": len(self.positions)}
+
+    def _check(self) -> None:
+        layers, positions = self.layers, self.positions
+        if len(self.streams) != len(layers):
+            raise DataError(f"{len(self.streams)} streams for {len(layers)} rows.", "Give one for each row.")
+        if not layers or min(layers) < 0:
             raise DataError(f"layers are {list(layers)}.", "Give one for each row, counted from 0.")
-        if self.d_vocab < 0:
-            raise DataError(f"d_vocab is {self.d_vocab}.", "Give the size of the vocabulary, or 0.")
-        if not 0 < len(set(positions)) == cells[1] or not set(positions) <= set(range(len(self.tokens))):
+        if not 0 < len(set(positions)) == len(positions) or not set(positions) <= set(range(len(self.tokens))):
             raise DataError(f"positions {list(positions)} are not distinct positions of {len(self.tokens)} tokens.")
-        for stream in streams:
-            word("stream", stream, STREAMS)
-        if self.target_ids.ndim != 1:
-            raise DataError(f"target_ids has shape {list(self.target_ids.shape)}; it must be [target].")
-        if self.top_ids.ndim != 3 or not self.top_ids.shape[-1]:
-            raise DataError(
-                f"top_ids has shape {list(self.top_ids.shape)}; it must be [row, position, k], k at least 1."
-            )
-        axes = dict.fromkeys(CELLS, ("row, position", cells))
-        axes |= dict.fromkeys(TOPS, ("row, position, k", (*cells, self.top_k)))
-        axes |= dict.fromkeys(PINS, ("row, position, target", (*cells, len(self.target_ids))))
-        for name, (named, shape) in axes.items():
-            found = getattr(self, name).shape
-            if found != shape:
-                raise DataError(f"{name} has shape {list(found)}; it must be [{named}] = {list(shape)}.")
+        if not self.top_k:
+            raise DataError("top_ids has no place on its axis k.", "Keep at least the likeliest token.")
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -286,31 +259,3 @@ class LogitLens:
         """Display strings of ids of any shape."""
         unique, inverse = np.unique(ids, return_inverse=True)
         return np.array([self.name(token) for token in unique.tolist()], object)[inverse.reshape(ids.shape)]
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        """The arrays that `save` writes."""
-        return {name: getattr(self, name) for name in (*TOPS, *CELLS, "target_ids", *PINS)}
-
-    def header(self) -> dict[str, Any]:
-        """The plain values that `save` writes beside the arrays."""
-        return {
-            "tokens": self.tokens.to_dict(),
-            "layers": list(self.layers),
-            "streams": list(self.streams),
-            "names": {str(token): string for token, string in self.names.items()},
-            "positions": list(self.positions),
-            "lens": self.lens,
-            "max_error": self.max_error,
-            "d_vocab": self.d_vocab,
-            "not_finite": self.not_finite,
-            "model": self.model,
-            "interventions": listed(self.interventions),
-        } | ({} if self.read is None else {"read": list(self.read)})
-
-    @classmethod
-    def restore(cls, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> LogitLens:
-        """The record that `header` and `arrays` describe."""
-        names = {int(token): string for token, string in header["names"].items()}
-        made = interventions_from(header.get("interventions", ()))
-        values = {**header, "tokens": Tokens.from_dict(header["tokens"]), "names": names, "interventions": made}
-        return cls(**arrays, **values)  # type: ignore[arg-type]

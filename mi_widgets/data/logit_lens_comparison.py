@@ -5,23 +5,23 @@ Knows nothing of models, torch or the page.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
 
 from mi_widgets.data.alignment import align
-from mi_widgets.data.arrays import as_float32
+from mi_widgets.data.comparison import Comparison, Pairs
 from mi_widgets.data.integers import is_integer, word
 from mi_widgets.data.logit_lens import CELLS, LogitLens
+from mi_widgets.data.record import floats, record
 from mi_widgets.data.tokens import Tokens
 from mi_widgets.errors import DataError
 
 
-@dataclass(frozen=True, eq=False)
-class LogitLensComparison:
+@record
+class LogitLensComparison(Comparison):
     """Two lenses' readings of the same rows, A and B, and how far apart they are.
 
     Attributes:
@@ -33,33 +33,27 @@ class LogitLensComparison:
 
     a: LogitLens
     b: LogitLens
-    kl: np.ndarray
+    kl: Annotated[np.ndarray, floats("row", "column")]
 
-    def __post_init__(self) -> None:
+    def _sizes(self) -> dict[str, int]:
         if (self.a.layers, self.a.streams) != (self.b.layers, self.b.streams):
             raise DataError("A and B must read the same rows: the same streams of the same layers.")
         if self.a.target_ids.tolist() != self.b.target_ids.tolist():
             raise DataError("A and B must have the same pinned tokens.")
-        object.__setattr__(self, "kl", as_float32(self.kl, own=True))
-        shape = (len(self.a.layers), len(self.pairs))
-        if self.kl.shape != shape:
-            raise DataError(f"kl has shape {list(self.kl.shape)}; it must be [row, column] = {list(shape)}.")
+        return dict(zip(("row", "column"), self.shape, strict=True))
 
     @cached_property
-    def pairs(self) -> tuple[tuple[int | None, int | None], ...]:
+    def pairs(self) -> Pairs:
         """The columns: `(index on A's position axis or None, index on B's or None)`."""
         return paired(self.a.tokens, self.a.positions, self.b.tokens, self.b.positions)
 
-    @cached_property
-    def tokens(self) -> Tokens:
-        """The columns as tokens: one string where A and B agree, `A→B` where they differ."""
-        strings, ids = [], []
-        for in_a, in_b in self.pairs:
-            left = self.a.tokens.strings[self.a.positions[in_a]] if in_a is not None else "∅"
-            right = self.b.tokens.strings[self.b.positions[in_b]] if in_b is not None else "∅"
-            strings.append(left if left == right else f"{left}→{right}")
-            ids.append(int(self.a.tokens.ids[self.a.positions[in_a]]) if in_a is not None else -1)
-        return Tokens(np.array(ids, dtype=np.int64), tuple(strings))
+    @property
+    def columns(self) -> Pairs:
+        """The positions in A's prompt and in B's that each column holds; None for none."""
+        a, b = self.a.positions, self.b.positions
+        return tuple(
+            (None if in_a is None else a[in_a], None if in_b is None else b[in_b]) for in_a, in_b in self.pairs
+        )
 
     @property
     def is_read(self) -> np.ndarray:
@@ -135,26 +129,6 @@ class LogitLensComparison:
                 table[f"{label}_{side}"] = cell_values(lens, name, target)[:, places].ravel()
         return pd.DataFrame(table)
 
-    def arrays(self) -> dict[str, np.ndarray]:
-        """The arrays that `save` writes."""
-        sides = {"a": self.a, "b": self.b}
-        return {f"{side}.{name}": array for side, lens in sides.items() for name, array in lens.arrays().items()} | {
-            "kl": self.kl
-        }
-
-    def header(self) -> dict[str, Any]:
-        """The plain values that `save` writes beside the arrays."""
-        return {"a": self.a.header(), "b": self.b.header()}
-
-    @classmethod
-    def restore(cls, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> LogitLensComparison:
-        """The record that `header` and `arrays` describe."""
-        sides = [
-            LogitLens.restore(header[side], {name[2:]: arrays[name] for name in arrays if name.startswith(f"{side}.")})
-            for side in "ab"
-        ]
-        return cls(sides[0], sides[1], arrays["kl"])
-
 
 def cell_values(lens: LogitLens, name: str, target: int | None = None) -> np.ndarray:
     """`[row, position]` of one quantity: `"probability"` of the top token, `"entropy"`, `"kl"`, `"change"` (nats),
@@ -173,9 +147,7 @@ def cell_values(lens: LogitLens, name: str, target: int | None = None) -> np.nda
     return (lens.target_probs if name == "target_probability" else lens.target_ranks)[..., target]  # type: ignore[index]
 
 
-def paired(
-    a: Tokens, positions_a: tuple[int, ...], b: Tokens, positions_b: tuple[int, ...]
-) -> tuple[tuple[int | None, int | None], ...]:
+def paired(a: Tokens, positions_a: tuple[int, ...], b: Tokens, positions_b: tuple[int, ...]) -> Pairs:
     """Columns of a comparison: the alignment of two whole prompts, as far as their position axes hold it.
 
     Returns:

@@ -7,26 +7,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
 
-from mi_widgets.data.alignment import Alignment, align
-from mi_widgets.data.arrays import Names, as_float32, as_integers, read_only
-from mi_widgets.data.integers import integer, number, several, text, truth, word
-from mi_widgets.data.interventions import Change, checked_interventions, interventions_from, listed
-from mi_widgets.data.tokens import Tokens, checked_tokens
+from mi_widgets.data.arrays import as_float32, read_only
+from mi_widgets.data.comparison import Comparison
+from mi_widgets.data.integers import integer, number, several, truth, word
+from mi_widgets.data.interventions import Change
+from mi_widgets.data.record import Record, count_from_0, floats, record, whole_numbers
+from mi_widgets.data.tokens import Tokens
 from mi_widgets.errors import DataError
 
 #: Nats in one bit.
 BIT = math.log(2)
 
 
-@dataclass(frozen=True, eq=False)
-class NextTokens:
+@record
+class NextTokens(Record):
     """What a model expected at each position of one prompt, and how far what came was expected.
 
     `log_prob`, `surprisal` and `rank` of a position are of the token that stands there, given those before it;
@@ -52,41 +52,20 @@ class NextTokens:
     """
 
     tokens: Tokens
-    log_prob: np.ndarray
-    rank: np.ndarray
-    entropy: np.ndarray
-    top_ids: np.ndarray
-    top_probs: np.ndarray
+    log_prob: Annotated[np.ndarray, floats("position")]
+    rank: Annotated[np.ndarray, whole_numbers("position")]
+    entropy: Annotated[np.ndarray, floats("position")]
+    top_ids: Annotated[np.ndarray, whole_numbers("position", "k")]
+    top_probs: Annotated[np.ndarray, floats("position", "k")]
     names: dict[int, str]
     max_error: float | None = None
-    d_vocab: int = 0
+    d_vocab: Annotated[int, count_from_0] = 0
     model: str = ""
     not_finite: str = ""
     interventions: tuple[Change, ...] = ()
 
-    def __post_init__(self) -> None:
-        count = len(checked_tokens(self.tokens))
-        for name in ("log_prob", "entropy", "top_probs"):
-            object.__setattr__(self, name, as_float32(getattr(self, name), own=True))
-        for name in ("rank", "top_ids"):
-            object.__setattr__(self, name, as_integers(name, getattr(self, name), np.int32))
-        object.__setattr__(self, "names", Names(self.names))
-        if self.max_error is not None:
-            object.__setattr__(self, "max_error", number("max_error", self.max_error, finite=False))
-        object.__setattr__(self, "d_vocab", integer("d_vocab", self.d_vocab))
-        if self.d_vocab < 0:
-            raise DataError(f"d_vocab is {self.d_vocab}.", "Give the size of the vocabulary, or 0.")
-        object.__setattr__(self, "model", text("model", self.model))
-        object.__setattr__(self, "interventions", checked_interventions(self.interventions))
-        for name in ("log_prob", "rank", "entropy"):
-            shape = getattr(self, name).shape
-            if shape != (count,):
-                raise DataError(f"{name} has shape {list(shape)}; it must be [position] of {count} positions.")
-        if self.top_ids.ndim != 2 or len(self.top_ids) != count or self.top_ids.shape != self.top_probs.shape:
-            raise DataError(
-                f"top_ids has shape {list(self.top_ids.shape)} and top_probs {list(self.top_probs.shape)}; "
-                f"both must be [position, k] of {count} positions."
-            )
+    def _sizes(self) -> dict[str, int]:
+        return {"position": len(self.tokens)}
 
     @property
     def top_k(self) -> int:
@@ -183,33 +162,9 @@ class NextTokens:
             }
         )
 
-    def arrays(self) -> dict[str, np.ndarray]:
-        """The arrays that `save` writes."""
-        return {name: getattr(self, name) for name in ("log_prob", "rank", "entropy", "top_ids", "top_probs")}
 
-    def header(self) -> dict[str, Any]:
-        """The plain values that `save` writes beside the arrays."""
-        return {
-            "tokens": self.tokens.to_dict(),
-            "names": {str(token): string for token, string in self.names.items()},
-            "max_error": self.max_error,
-            "d_vocab": self.d_vocab,
-            "not_finite": self.not_finite,
-            "model": self.model,
-            "interventions": listed(self.interventions),
-        }
-
-    @classmethod
-    def restore(cls, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> NextTokens:
-        """The record that `header` and `arrays` describe."""
-        names = {int(token): string for token, string in header["names"].items()}
-        held: dict[str, Any] = {**header, "tokens": Tokens.from_dict(header["tokens"]), "names": names}
-        held["interventions"] = interventions_from(header.get("interventions", ()))
-        return cls(**held, **arrays)  # type: ignore[arg-type]
-
-
-@dataclass(frozen=True, eq=False)
-class NextTokensComparison:
+@record
+class NextTokensComparison(Comparison):
     """Two prompts' surprisal on aligned tokens, e.g. the two sentences of a minimal pair (Warstadt et al. 2020).
 
     Attributes:
@@ -220,21 +175,7 @@ class NextTokensComparison:
     a: NextTokens
     b: NextTokens
 
-    @cached_property
-    def alignment(self) -> Alignment:
-        """Which position of A answers to which of B."""
-        return align(self.a.tokens, self.b.tokens)
-
-    @cached_property
-    def tokens(self) -> Tokens:
-        """The aligned columns as tokens: one string where A and B agree, `A→B` where they differ."""
-        strings, ids = [], []
-        for in_a, in_b in self.alignment.pairs:
-            left = self.a.tokens.strings[in_a] if in_a is not None else "∅"
-            right = self.b.tokens.strings[in_b] if in_b is not None else "∅"
-            strings.append(left if left == right else f"{left}→{right}")
-            ids.append(int(self.a.tokens.ids[in_a]) if in_a is not None else -1)
-        return Tokens(np.array(ids, dtype=np.int64), tuple(strings))
+    WITHIN = "_"
 
     def column(self, side: str) -> np.ndarray:
         """float32 `[column]`, bits: the surprisal of side `"A"` or `"B"` on the aligned columns, NaN where that side
@@ -280,28 +221,9 @@ class NextTokensComparison:
             }
         )
 
-    def arrays(self) -> dict[str, np.ndarray]:
-        """The arrays that `save` writes."""
-        sides = {"a": self.a, "b": self.b}
-        return {f"{side}_{name}": array for side, one in sides.items() for name, array in one.arrays().items()}
 
-    def header(self) -> dict[str, Any]:
-        """The plain values that `save` writes beside the arrays."""
-        return {"a": self.a.header(), "b": self.b.header()}
-
-    @classmethod
-    def restore(cls, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> NextTokensComparison:
-        """The record that `header` and `arrays` describe."""
-        return cls(
-            *(
-                NextTokens.restore(header[side], {name[2:]: arrays[name] for name in arrays if name[0] == side})
-                for side in "ab"
-            )
-        )
-
-
-@dataclass(frozen=True, eq=False)
-class Continuation:
+@record
+class Continuation(Record):
     """Tokens that the model wrote after a prompt.
 
     Attributes:
@@ -320,9 +242,9 @@ class Continuation:
     """
 
     prompt: Tokens
-    ids: np.ndarray
+    ids: Annotated[np.ndarray, whole_numbers("token", dtype=np.int64)]
     strings: tuple[str, ...]
-    log_probs: np.ndarray
+    log_probs: Annotated[np.ndarray, floats("token")]
     text: str | None = None
     temperature: float = 1.0
     top_p: float = 1.0
@@ -331,23 +253,12 @@ class Continuation:
     model: str = ""
     interventions: tuple[Change, ...] = ()
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "ids", as_integers("ids", self.ids))
-        object.__setattr__(self, "log_probs", as_float32(self.log_probs, own=True))
-        object.__setattr__(
-            self, "strings", tuple(text("strings", string) for string in several("strings", self.strings))
-        )
-        checked_tokens(self.prompt)
-        for name in ("temperature", "top_p"):
-            object.__setattr__(self, name, number(name, getattr(self, name)))
-        object.__setattr__(self, "seed", integer("seed", self.seed))
-        object.__setattr__(self, "ended", truth("ended", self.ended))
-        object.__setattr__(self, "model", text("model", self.model))
-        object.__setattr__(self, "interventions", checked_interventions(self.interventions))
-        if self.ids.ndim != 1 or self.log_probs.ndim != 1:
-            raise DataError("ids and log_probs must be [token].")
-        if not len(self.ids) == len(self.strings) == len(self.log_probs):
-            raise DataError("ids, strings and log_probs must have one entry for each token.")
+    def _sizes(self) -> dict[str, int]:
+        return {"token": len(self.strings)}
+
+    def _check(self) -> None:
+        number("temperature", self.temperature)
+        number("top_p", self.top_p)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -368,23 +279,6 @@ class Continuation:
                 "probability": np.exp(self.log_probs),
             }
         )
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        """The arrays that `save` writes."""
-        return {"ids": self.ids, "log_probs": self.log_probs}
-
-    def header(self) -> dict[str, Any]:
-        """The plain values that `save` writes beside the arrays."""
-        plain = {name: getattr(self, name) for name in ("text", "temperature", "top_p", "seed", "ended", "model")}
-        made = {"interventions": listed(self.interventions)}
-        return {"prompt": self.prompt.to_dict(), "strings": list(self.strings), **made, **plain}
-
-    @classmethod
-    def restore(cls, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> Continuation:
-        """The record that `header` and `arrays` describe."""
-        held = {**header, "prompt": Tokens.from_dict(header["prompt"]), "strings": tuple(header["strings"])}
-        held["interventions"] = interventions_from(header.get("interventions", ()))
-        return cls(**held, **arrays)  # type: ignore[arg-type]
 
 
 def next_tokens_from_logits(

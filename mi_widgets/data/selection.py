@@ -8,15 +8,17 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, Literal
 
-from mi_widgets.data.integers import is_integer, is_number, place
+from mi_widgets.data.integers import is_integer, is_number, place, several, text, word
 from mi_widgets.errors import DataError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Selection:
     """One selection, shared by linked views. Every field may be None: nothing chosen there.
+
+    The page's type is made from these fields (`wire.typescript`).
 
     Attributes:
         layer: layer number in the model, from 0.
@@ -26,6 +28,11 @@ class Selection:
         position: position in the prompt that other views point at.
         feature: index of a sparse coder's latent.
         heads: heads laid over each other in the reading view, up to four `(layer, head)` pairs.
+        component: a part of the model by name, e.g. `"embedding"` or `"mlp"`; of `layer` where that is given.
+        neuron: neuron of that layer's MLP, from 0.
+        node: a node of a graph, by its name there.
+        edge: an edge of a graph: the names of the node it leaves and of the node it enters.
+        run: which of the two runs compared is meant, `"A"` or `"B"`; None for both.
     """
 
     layer: int | None = None
@@ -35,21 +42,24 @@ class Selection:
     position: int | None = None
     feature: int | None = None
     heads: tuple[tuple[int, int], ...] = ()
+    component: str | None = None
+    neuron: int | None = None
+    node: str | None = None
+    edge: tuple[str, str] | None = None
+    run: Literal["A", "B"] | None = None
+
+    #: Fields that cross to the page, and stand in files, only where they are set.
+    LATER = ("component", "neuron", "node", "edge", "run")
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            if field.name == "heads":
-                continue
             value = getattr(self, field.name)
-            if value is not None:
-                object.__setattr__(self, field.name, _whole_number(field.name, value))
-        try:
-            pairs = tuple((_whole_number("heads", layer), _whole_number("heads", head)) for layer, head in self.heads)
-        except (TypeError, ValueError):  # DataError is a ValueError: both say the same
-            raise DataError(f"selection.heads is {self.heads!r}.", "Give (layer, head) pairs.") from None
-        if len(pairs) > 4:
-            raise DataError(f"selection.heads holds {len(pairs)} heads.", "Overlay at most four.")
-        object.__setattr__(self, "heads", pairs)
+            if value is not None or field.name == "heads":
+                object.__setattr__(self, field.name, _CHECKS.get(field.name, _whole_number)(field.name, value))
+
+    def __repr__(self) -> str:
+        held = {field.name: getattr(self, field.name) for field in fields(self)}
+        return f"Selection({', '.join(f'{name}={value!r}' for name, value in held.items() if value not in (None, ()))})"
 
     def but(self, **changes: Any) -> Selection:
         """The same selection with some fields changed."""
@@ -69,10 +79,10 @@ class Selection:
         return self
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values; `heads` as a list of pairs."""
+        """Plain JSON values, pairs as lists."""
         out: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
-        out["heads"] = [list(pair) for pair in self.heads]
-        return out
+        out |= {"heads": [list(pair) for pair in self.heads], "edge": self.edge and list(self.edge)}
+        return {name: value for name, value in out.items() if value is not None or name not in self.LATER}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Selection:
@@ -93,3 +103,34 @@ def _whole_number(name: str, value: Any) -> int:
     if not whole or value < 0:
         raise DataError(f"selection.{name} is {value!r}.", "Give a whole number from 0, or None.")
     return int(value)
+
+
+def _heads(name: str, value: Any) -> tuple[tuple[int, int], ...]:
+    try:
+        pairs = tuple((_whole_number(name, layer), _whole_number(name, head)) for layer, head in value)
+    except (TypeError, ValueError):  # DataError is a ValueError: both say the same
+        raise DataError(f"selection.{name} is {value!r}.", "Give (layer, head) pairs.") from None
+    if len(pairs) > 4:
+        raise DataError(f"selection.{name} holds {len(pairs)} heads.", "Overlay at most four.")
+    return pairs
+
+
+def _name(name: str, value: Any) -> str:
+    return text(f"selection.{name}", value)
+
+
+def _edge(name: str, value: Any) -> tuple[str, str]:
+    ends = [_name(name, end) for end in several(f"selection.{name}", value)]
+    if len(ends) != 2:
+        raise DataError(f"selection.{name} is {value!r}.", "Give the names of two nodes.")
+    return ends[0], ends[1]
+
+
+#: What checks the fields that are no whole numbers.
+_CHECKS = {
+    "heads": _heads,
+    "component": _name,
+    "node": _name,
+    "edge": _edge,
+    "run": lambda name, value: word(f"selection.{name}", value, ("A", "B")),
+}

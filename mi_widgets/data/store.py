@@ -1,6 +1,6 @@
 """Results on disk: one npz with a JSON header that names the kind and the schema version.
 
-Knows nothing of what the arrays mean; each kind describes itself by `header()` and `arrays()`.
+Knows nothing of what the arrays mean; each kind describes itself (`data.record`).
 """
 
 from __future__ import annotations
@@ -13,32 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from mi_widgets.data.attention import AttentionComparison, AttentionPatterns
 from mi_widgets.data.files import replacing
 from mi_widgets.data.integers import integer
-from mi_widgets.data.logit_attribution import LogitAttribution
-from mi_widgets.data.logit_lens import LogitLens
-from mi_widgets.data.logit_lens_comparison import LogitLensComparison
-from mi_widgets.data.next_tokens import Continuation, NextTokens, NextTokensComparison
+from mi_widgets.data.record import KINDS
 from mi_widgets.errors import DataError
 
 #: Version of the files. 2: results say where their numbers stop being finite. 3: and which interventions were made.
 SCHEMA = 3
 #: Packed bytes unpack to at most so many times as many (deflate's limit is 1032).
 UNPACKED = 1100
-KINDS: dict[str, Any] = {
-    kind.__name__: kind
-    for kind in (
-        AttentionPatterns,
-        AttentionComparison,
-        LogitLens,
-        LogitLensComparison,
-        NextTokens,
-        NextTokensComparison,
-        Continuation,
-        LogitAttribution,
-    )
-}
 
 
 def save(data: Any, path: str | Path) -> Path:

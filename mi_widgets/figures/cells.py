@@ -1,60 +1,54 @@
-"""Coloured cells that stay sharp in print: vector paths for small grids, a many-pixels-per-cell image for large.
+"""Coloured cells that stay sharp: vector rectangles for small grids, a many-pixels-per-cell picture for large ones.
 
-Plotly's own heat map becomes a picture of one pixel per cell inside SVG and PDF, which many viewers blur.
-Knows nothing of attention; takes colour codes and gives plotly shapes and layout images.
+Takes colour codes. Knows nothing of what they mean, nor of svg or plotly.
 """
 
 from __future__ import annotations
 
+import base64
+import struct
+import zlib
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 
-from mi_widgets.figures.png import data_uri, png
+from mi_widgets.figures.marks import Cells
 
-#: Figures of at most this many cells in all are drawn as vector paths.
-VECTOR_CELLS = 4096
-#: Images are enlarged to at least this many pixels on the longer side.
-IMAGE_PIXELS = 2000
-#: A stroke of each path's own colour, in pixels: viewers that smooth edges would show the paper between cells.
+#: Sheets of at most this many cells in all are drawn as vectors; a colour bar always is.
+VECTOR_CELLS, FEW_CELLS = 4096, 256
+#: Pictures are enlarged to at least this many pixels on the longer side.
+IMAGE_PIXELS = 1200
+#: A stroke of each colour's own, in pixels: viewers that smooth edges would show the paper between cells.
 SEAM = 0.3
 
 
-def cell_shapes(codes: np.ndarray, table: np.ndarray, xref: str, yref: str) -> list[dict[str, Any]]:
-    """One filled path per colour; cell (row, column) covers ±0.5 about its integer coordinates.
+def as_vectors(cells: Sequence[Cells]) -> list[bool]:
+    """Which grids of one sheet are drawn as vectors."""
+    few = sum(grid.codes.size for grid in cells if grid.codes.size > FEW_CELLS) <= VECTOR_CELLS
+    return [few or grid.codes.size <= FEW_CELLS for grid in cells]
 
-    Args:
-        codes: unsigned `[row, column]`.
-        table: uint8 `[code, 3]`.
-        xref: plotly axis of the columns.
-        yref: plotly axis of the rows.
-    """
+
+def colored_rectangles(grid: Cells) -> dict[str, list[tuple[float, float, float, float]]]:
+    """By colour (`#rrggbb`), in order of drawing: `(x0, y0, x1, y1)` in the values of the grid's place."""
+    codes, place = grid.codes, grid.place
+    rows, columns = codes.shape
+    wide, tall = place.width / columns, place.height / rows
     # The commonest colour (the mask, mostly) lies under everything as one rectangle without inner edges.
     ground = int(np.bincount(codes.ravel()).argmax())
-    rows, columns = codes.shape
-    paths: dict[int, list[str]] = {ground: [f"M-0.5,-0.5H{columns - 0.5:g}V{rows - 0.5:g}H-0.5Z"]}
+    whole = (place.left, place.top, place.left + place.width, place.top + place.height)
+    found: dict[int, list[tuple[float, float, float, float]]] = {ground: [whole]}
     for top, bottom, left, right, code in rectangles(codes):
-        if code == ground:
-            continue
-        paths.setdefault(code, []).append(
-            f"M{left - 0.5:g},{top - 0.5:g}H{right + 0.5:g}V{bottom + 0.5:g}H{left - 0.5:g}Z"
-        )
-    shapes = []
-    for code in paths:
-        ink = "#" + bytes(table[code].tolist()).hex()
-        shapes.append(
-            {
-                "type": "path",
-                "path": "".join(paths[code]),
-                "xref": xref,
-                "yref": yref,
-                "layer": "below",
-                "fillcolor": ink,
-                "line": {"color": ink, "width": SEAM},
-            }
-        )
-    return shapes
+        if code != ground:
+            found.setdefault(code, []).append(
+                (
+                    place.left + left * wide,
+                    place.top + top * tall,
+                    place.left + (right + 1) * wide,
+                    place.top + (bottom + 1) * tall,
+                )
+            )
+    return {"#" + bytes(grid.table[code].tolist()).hex(): boxes for code, boxes in found.items()}
 
 
 def rectangles(codes: np.ndarray) -> list[tuple[int, int, int, int, int]]:
@@ -76,28 +70,46 @@ def rectangles(codes: np.ndarray) -> list[tuple[int, int, int, int, int]]:
     return sorted(done)
 
 
-def cell_image(codes: np.ndarray, table: np.ndarray, xref: str, yref: str, box: tuple[float, ...]) -> dict[str, Any]:
-    """A layout image of the cells, each a whole number of pixels.
+def picture(grid: Cells, upwards: bool, pixels: int = IMAGE_PIXELS) -> str:
+    """The cells as a data URI of a PNG, each a whole number of pixels, at least `pixels` on the longer side; row 0 is
+    at the bottom where values run `upwards`."""
+    image = png(grid.codes[::-1] if upwards else grid.codes, grid.table, max(1, -(-pixels // max(grid.codes.shape))))
+    return "data:image/png;base64," + base64.b64encode(image).decode("ascii")
+
+
+def png(codes: np.ndarray, table: np.ndarray, factor: int = 1) -> bytes:
+    """A PNG of `codes`, each cell `factor` × `factor` pixels.
 
     Args:
-        codes: unsigned `[row, column]`, row 0 at the top of the picture.
-        table: uint8 `[code, 3]`.
-        xref: plotly axis of the columns.
-        yref: plotly axis of the rows; it runs downwards.
-        box: left, top, width, height in axis units.
+        codes: unsigned integers `[row, column]`, indices into `table`.
+        table: uint8 `[code, 3]`, red green blue.
+        factor: pixels per cell side.
+
+    Returns:
+        PNG bytes, 8-bit indexed where at most 256 colours occur, else 24-bit.
     """
-    left, top, width, height = box
-    factor = max(1, -(-IMAGE_PIXELS // max(codes.shape)))
-    return {
-        "source": data_uri(png(codes, table, factor)),
-        "xref": xref,
-        "yref": yref,
-        "x": left,
-        "y": top,
-        "sizex": width,
-        "sizey": height,
-        "xanchor": "left",
-        "yanchor": "top",
-        "sizing": "stretch",
-        "layer": "below",
-    }
+    rows, width = codes.shape
+    used = np.flatnonzero(np.bincount(codes.ravel(), minlength=len(table)))
+    indexed = len(used) <= 256
+    if indexed:
+        position = np.zeros(len(table), np.uint8)
+        position[used] = np.arange(len(used))
+        pixels = position[codes]
+    else:
+        pixels = table[codes].reshape(rows, width * 3)
+    if factor > 1:
+        depth = 1 if indexed else 3
+        pixels = pixels.reshape(rows, width, depth).repeat(factor, axis=1).reshape(rows, -1)
+    # The copies of a row are written as "same as above" (filter 2, all zero), which packs to almost nothing.
+    lines = np.zeros((rows, factor, pixels.shape[1] + 1), np.uint8)
+    lines[:, 0, 1:] = pixels
+    lines[:, 1:, 0] = 2
+    chunks = [
+        (b"IHDR", struct.pack(">IIBBBBB", width * factor, rows * factor, 8, 3 if indexed else 2, 0, 0, 0)),
+        *([(b"PLTE", table[used].astype(np.uint8).tobytes())] if indexed else []),
+        (b"IDAT", zlib.compress(lines.tobytes(), 4)),
+        (b"IEND", b""),
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in chunks
+    )

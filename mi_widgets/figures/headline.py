@@ -20,7 +20,7 @@ WIDEST = 44
 
 
 def title_lines(title: str | None, width: float, data: Any = None) -> list[str]:
-    """`title`, and below it the interventions in `data`, broken into lines that fit `width` pixels, as plotly markup.
+    """`title`, and below it the interventions in `data`, broken into lines that fit `width` pixels, in plain words.
 
     Raises:
         DataError: the title is no text.
@@ -28,7 +28,7 @@ def title_lines(title: str | None, width: float, data: Any = None) -> list[str]:
     words = "" if title is None else text("title", title).split()
     most = max(10, int(width / (0.55 * pt(TITLE_PT))))
     flat = [printed.prose(" ".join(words), 400) if words else "", printed.prose(changes_in(data), 400)]
-    return [printed.markup(line) for whole in flat for line in textwrap.wrap(whole, most)]
+    return [line for whole in flat for line in textwrap.wrap(whole, most)]
 
 
 def changes_in(data: Any) -> str:

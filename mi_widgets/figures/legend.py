@@ -8,12 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mi_widgets import color
+from mi_widgets.described.measure import NOT_A_NUMBER
+from mi_widgets.figures.marks import Axis, Box, Rectangles
 from mi_widgets.figures.scale import MASKED, MISSING, ColorScale
-from mi_widgets.figures.sheet import Box, Sheet
+from mi_widgets.figures.sheet import Sheet
 from mi_widgets.figures.style import HAIRLINE_PT, LABEL_PT, MIN_PT, inks, pt, px
 
 #: What cells without a number are called.
-NO_VALUE = "no value"
+NO_VALUE = NOT_A_NUMBER
 GAP, BAR, SWATCH = px(2.5), px(2.4), px(2.2)
 #: Average advance of the sans face, in ems, for reserving room.
 _ADVANCE = 0.56
@@ -59,45 +61,17 @@ class Legend:
         ]
         bar = Box(left + GAP, top, BAR, max(px(9), min(px(42), height - len(rows) * _ROW)))
         ticks = self.scale.ticks(max(2, round(bar.height / px(5))), self.clipped)
-        codes = range(1, color.STEPS, 2)
-        xref, yref = sheet.add_axes(
-            bar,
-            {"range": [-0.5, 0.5], "showticklabels": False, "ticks": "", "fixedrange": True},
-            {
-                "range": [-0.5, len(codes) - 0.5],
-                "side": "right",
-                "tickvals": [where * len(codes) - 0.5 for where, _ in ticks],
-                "ticktext": [label for _, label in ticks],
-                "tickfont": {"size": pt(MIN_PT), "color": ink.text},
-                "fixedrange": True,
-            },
-        )
+        codes, labels = range(1, color.STEPS, 2), [label for _, label in ticks]
+        top = len(codes) - 0.5
+        places = [where * len(codes) - 0.5 for where, _ in ticks]
+        values = Axis(top, -0.5, places, labels, pt(MIN_PT), opposite=True, still=True)
+        plot = sheet.plot(bar, Axis(-0.5, 0.5, still=True), values)
         for row, code in enumerate(codes):
             # Each step reaches to the top and is covered by the next: no seams between them.
-            sheet.shapes.append(
-                {
-                    "type": "rect",
-                    "xref": xref,
-                    "yref": yref,
-                    "layer": "below",
-                    "x0": -0.5,
-                    "x1": 0.5,
-                    "y0": row - 0.5,
-                    "y1": len(codes) - 0.5,
-                    "fillcolor": self.scale.hex(code),
-                    "line": {"width": 0},
-                }
-            )
-        sheet.traces.append({"type": "scatter", "x": [None], "y": [None], "xaxis": xref, "yaxis": yref})
-        longest = max(len(label) for _, label in ticks)
-        sheet.text(
-            bar.right + pt(3) + longest * _ADVANCE * pt(MIN_PT) + pt(LABEL_PT) * 0.75,
-            bar.top + bar.height / 2,
-            self.unit,
-            pt(LABEL_PT if len(self.unit) * _ADVANCE * pt(LABEL_PT) < bar.height else MIN_PT),
-            textangle=-90,
-            xanchor="center",
-        )
+            plot.add(Rectangles([Box(-0.5, row - 0.5, 1, top - row + 0.5)], self.scale.hex(code), below=True))
+        beside = bar.right + pt(3) + max(map(len, labels)) * _ADVANCE * pt(MIN_PT) + pt(LABEL_PT) * 0.75
+        size = pt(LABEL_PT if len(self.unit) * _ADVANCE * pt(LABEL_PT) < bar.height else MIN_PT)
+        sheet.text(beside, bar.middle, self.unit, size, anchor="middle", turned=True)
         for row, (code, label, _) in enumerate(rows):
             centre = bar.bottom + (row + 0.5) * _ROW + px(0.8)
             swatch = Box(bar.left, centre - SWATCH / 2, SWATCH, SWATCH)

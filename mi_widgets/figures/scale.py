@@ -1,8 +1,8 @@
 """From a value to a step of a palette, and back to the ticks of a colour bar.
 
-The arithmetic is the page's (`js/src/core/scale.ts`): unit = (value − low) / (high − low) in 0…1, then linear, square
-root, or logarithm with a floor at 1e-4 of the range, then row ⌊256 · unit⌋ of the palette. Ranges that reach below
-zero are always linear. Knows nothing of plotly or attention.
+The arithmetic, that of the ticks too, is the page's (`js/src/core/scale.ts`; `tests/golden` holds both to it): unit =
+(value − low) / (high − low) in 0…1, then linear, square root, or logarithm with a floor at 1e-4 of the range, then row
+⌊256 · unit⌋ of the palette. Ranges that reach below zero are always linear. Knows nothing of plotly or attention.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ class ColorScale:
         """
         if self.high == self.low:
             return [(0.5 if self.signed else 0.0, amount(self.low))]
-        clear = 1 / (count + 1)
+        clear = clearance(count)
         bottom = self.low + (LOG_FLOOR * (self.high - self.low) if self.transform == "log" else 0.0)
         # The ends always stand; zero, then round values, fill in where they keep clear of those before.
         chosen = [self.high, bottom]
@@ -148,9 +148,14 @@ class ColorScale:
         return float(self.unit(np.array(value)))
 
 
+def clearance(count: int) -> float:
+    """The least distance of two ticks on a colour bar with room for about `count`; rounding decides nothing."""
+    return 1 / (count + 1) - 1e-9
+
+
 def _round_sizes(span: float, log: bool) -> list[float]:
     """1-2-5 numbers (powers of ten if `log`) up to `span`, coarse first, over the decades a colour bar can resolve."""
     top = math.floor(math.log10(span))
     digits = (1,) if log else (5, 2, 1)
-    sizes = [digit * 10.0**decade for decade in range(top, top - 5, -1) for digit in digits]
+    sizes = [float(f"{digit}e{decade}") for decade in range(top, top - 5, -1) for digit in digits]
     return [size for size in sizes if size <= span]

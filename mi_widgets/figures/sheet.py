@@ -1,130 +1,149 @@
-"""A plotly figure laid out like a printed page: axes by their boxes, text by its point, in pixels from the top left.
+"""A sheet of paper: what a figure is drawn on, once, and what it is printed as.
 
-Plotly's own margins and automatic room are switched off, so that the page is exactly as wide as it says.
-Knows nothing of attention.
+A figure is a function from data and options to a `Sheet`. The sheet is `width` × `height` CSS pixels (96 to the inch)
+from the top left and collects marks in order of drawing; `svg()` prints them with text as text, `figure()` as a plotly
+figure of the same page, with hover and axes that can be zoomed. Type has the same points everywhere
+(`style.TITLE_PT` …): on a screen the same sheet is shown enlarged by `ZOOM`. Knows nothing of what is shown.
+
+    sheet = Sheet(px(83), px(60), "light", "Two cells")
+    sheet.text(EDGE, 8, "Layer 0", pt(LABEL_PT))
+    plot = sheet.plot(Box(20, 16, 80, 40), Axis(-0.5, 1.5, [0, 1], ["·a", "·b"], mono=True), Axis(-0.5, 0.5))
+    plot.add(Cells(scale.codes(values), scale.table), Hover(values, "key %{x:d}: %{z:.6g}"))
+    sheet.svg(), sheet.figure()
 """
 
 from __future__ import annotations
 
+import functools
+import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec
 
 from mi_widgets import color
-from mi_widgets.figures.style import inks, mm, px, template
+from mi_widgets.figures.cells import IMAGE_PIXELS
+from mi_widgets.figures.marks import Axis, Box, Item, Plot, Rectangles, Text
+from mi_widgets.figures.style import inks, mm, px
+from mi_widgets.figures.svg import svg_of
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-#: `meta` of traces that only carry hover text; `save_figure` leaves them out of print.
-HOVER_ONLY = "mi_widgets: hover"
+P = ParamSpec("P")
 
-
-@dataclass(frozen=True)
-class Box:
-    """A rectangle on the sheet, pixels from its top left corner."""
-
-    left: float
-    top: float
-    width: float
-    height: float
-
-    @property
-    def right(self) -> float:
-        """Right edge."""
-        return self.left + self.width
-
-    @property
-    def bottom(self) -> float:
-        """Bottom edge."""
-        return self.top + self.height
+#: On screen a sheet is shown enlarged: 7 points of type are then 11.7 pixels, as the page's.
+ZOOM = 1.25
+#: Of a still picture, in pixels of the screen.
+SCREEN_WIDTH = 760
 
 
 @dataclass
 class Sheet:
-    """A page of `width` × `height` pixels that collects axes, shapes, images, text and traces."""
+    """A page of `width` × `height` pixels.
+
+    Attributes:
+        width: in CSS pixels of paper.
+        height: in CSS pixels of paper.
+        theme: `"light"` or `"dark"`.
+        title: what the picture is, for who cannot see it.
+        screen: a still picture, printed enlarged and in pixels; else paper, in millimetres.
+        items: what stands on it, in order of drawing.
+    """
 
     width: float
     height: float
     theme: str = "light"
-    shapes: list[dict[str, Any]] = field(default_factory=list)
-    images: list[dict[str, Any]] = field(default_factory=list)
-    annotations: list[dict[str, Any]] = field(default_factory=list)
-    traces: list[Any] = field(default_factory=list)
-    axes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    title: str = ""
+    screen: bool = False
+    items: list[Item] = field(default_factory=list)
 
-    def add_axes(self, box: Box, x: dict[str, Any], y: dict[str, Any]) -> tuple[str, str]:
-        """A pair of axes that fills `box`; returns their references, e.g. `("x2", "y2")`."""
-        number = len(self.axes) // 2 + 1
-        suffix = "" if number == 1 else str(number)
-        self.axes[f"xaxis{suffix}"] = {
-            "anchor": f"y{suffix}",
-            "domain": [box.left / self.width, box.right / self.width],
-            **x,
-        }
-        self.axes[f"yaxis{suffix}"] = {
-            "anchor": f"x{suffix}",
-            "domain": [1 - box.bottom / self.height, 1 - box.top / self.height],
-            **y,
-        }
-        return f"x{suffix}", f"y{suffix}"
+    def text(self, x: float, y: float, words: str, size: float, color: str = "", **style: Any) -> None:
+        """Plain `words` with their anchor at `(x, y)`; `style` is that of `marks.Text`."""
+        self.items.append(Text(x, y, words, size, color or inks(self.theme).text, **style))
 
-    def text(self, left: float, top: float, text: str, size: float, **style: Any) -> None:
-        """`text` (plotly markup) with its anchor at `(left, top)`; `style` is an annotation's."""
-        color = style.pop("color", inks(self.theme).text)
-        self.annotations.append(
-            {
-                "xref": "paper",
-                "yref": "paper",
-                "x": left / self.width,
-                "y": 1 - top / self.height,
-                "text": text,
-                "showarrow": False,
-                "borderpad": 0,
-                "xanchor": "left",
-                "yanchor": "middle",
-                "font": {"size": size, "color": color, **style.pop("font", {})},
-                **style,
-            }
-        )
+    def rectangle(self, box: Box, fill: str = "", line: str = "", width: float = 0.0) -> None:
+        """A rectangle, e.g. a legend's swatch."""
+        self.items.append(Rectangles([box], fill, line, width))
+
+    def plot(self, box: Box, x: Axis, y: Axis) -> Plot:
+        """A pair of axes that fills `box`; draw in it with `Plot.add`."""
+        plot = Plot(box, x, y)
+        self.items.append(plot)
+        return plot
 
     def missing(self, left: float, middle: float, height: float) -> float:
         """A low mark where a bar has no number, in the colour of missing values: no number is not zero. Returns its
         right edge."""
         mark = Box(left, middle - height / 2, px(1.2), height)
-        self.rectangle(mark, color.MISSING[self.theme], color.MISSING[self.theme], 0)
+        self.rectangle(mark, color.MISSING[self.theme])
         return mark.right
 
-    def rectangle(self, box: Box, fill: str, line: str, width: float) -> None:
-        """A filled rectangle at `box`, e.g. a legend's swatch."""
-        self.shapes.append(
-            {
-                "type": "rect",
-                "xref": "paper",
-                "yref": "paper",
-                "x0": box.left / self.width,
-                "x1": box.right / self.width,
-                "y0": 1 - box.bottom / self.height,
-                "y1": 1 - box.top / self.height,
-                "fillcolor": fill,
-                "line": {"color": line, "width": width},
-            }
-        )
+    def svg(self, width_mm: float | None = None) -> str:
+        """The sheet as a self-contained SVG: paper in millimetres, scaled as a whole to `width_mm` if given; a still
+        picture in pixels. Well-formed whatever the tokens hold, and the same for the same sheet."""
+        across = mm(self.width) if width_mm is None else width_mm
+        size = (f"{across:.6g}mm", f"{across * self.height / self.width:.6g}mm")
+        if self.screen:
+            size = (f"{self.width * ZOOM:.6g}", f"{self.height * ZOOM:.6g}")
+        pixels = 0 if self.screen else IMAGE_PIXELS  # on screen a cell has one pixel, or is a vector
+        return svg_of(self.items, self.width, self.height, inks(self.theme), self.title, size, pixels)
+
+    def png(self, dpi: float = 96) -> bytes:
+        """The SVG as a PNG; at 96 pixels per inch a still picture has those of the screen."""
+        from mi_widgets.figures.press import png_of
+
+        return png_of(self.svg(), dpi)
 
     def figure(self) -> go.Figure:
-        """The sheet as a plotly figure of its exact size."""
-        import plotly.graph_objects as go
+        """The sheet as a plotly figure of its exact size; `sheet_of` finds the way back."""
+        figure = self._figure()
+        figure._sheet = self  # lives and dies with this very object: a copy has none
+        return figure
 
-        return go.Figure(
-            data=self.traces,
-            layout={
-                "template": template(self.theme),
-                "width": self.width,
-                "height": self.height,
-                "shapes": self.shapes,
-                "images": self.images,
-                "annotations": self.annotations,
-                "meta": {"width_mm": round(mm(self.width), 6)},
-                "dragmode": "pan",
-                **self.axes,
-            },
-        )
+    def _figure(self) -> Any:
+        from mi_widgets.figures.plotted import plotly_figure
+
+        return plotly_figure(self.items, self.width, self.height, self.theme)
+
+
+def sheet_of(figure: Any) -> Sheet | None:
+    """The sheet that `figure` was printed from; None where the figure is another's, or was changed since."""
+    sheet = getattr(figure, "_sheet", None)
+    if not isinstance(sheet, Sheet):
+        return None
+    return sheet if figure.to_json(validate=False) == sheet._figure().to_json(validate=False) else None
+
+
+def screen_height(height: float) -> float:
+    """`height` rounded up to whole pixels of a screen."""
+    return math.ceil(height * ZOOM) / ZOOM
+
+
+def plotted(draw: Callable[P, Sheet]) -> Callable[P, go.Figure]:
+    """`draw`, giving its sheet as a plotly figure."""
+
+    @functools.wraps(draw)
+    def figure(*args: P.args, **options: P.kwargs) -> go.Figure:
+        return draw(*args, **options).figure()
+
+    return figure
+
+
+def as_svg(draw: Callable[P, Sheet]) -> Callable[P, str]:
+    """`draw`, giving its sheet as an SVG."""
+
+    @functools.wraps(draw)
+    def svg(*args: P.args, **options: P.kwargs) -> str:
+        return draw(*args, **options).svg()
+
+    return svg
+
+
+def as_png(draw: Callable[P, Sheet]) -> Callable[P, bytes]:
+    """`draw`, giving its sheet as a PNG."""
+
+    @functools.wraps(draw)
+    def png(*args: P.args, **options: P.kwargs) -> bytes:
+        return draw(*args, **options).png()
+
+    return png

@@ -28,7 +28,7 @@ TITLE_PT = 8.0
 #: Lines and ticks, in points.
 HAIRLINE_PT = 0.4
 
-SANS = "Helvetica, Arial, 'Liberation Sans', 'Noto Sans CJK SC', sans-serif"
+SANS = "Helvetica, Arial, 'Liberation Sans', 'DejaVu Sans', 'Noto Sans CJK SC', sans-serif"
 MONO = "Menlo, Consolas, 'DejaVu Sans Mono', 'Liberation Mono', 'Noto Sans Mono CJK SC', monospace"
 
 
@@ -106,6 +106,10 @@ def height_in_px(height_mm: float | None) -> float | None:
     if not is_number(height_mm) or not 15 <= height_mm <= 2000:
         raise DataError(f"height_mm is {height_mm!r}.", "Give 15 to 2000 millimetres, or None.")
     return px(float(height_mm))
+
+
+#: Length of the stroke at a tick, and from an axis to its labels, in CSS pixels.
+STROKE, LABEL_GAP = pt(1.5), pt(2.5)
 
 
 @cache

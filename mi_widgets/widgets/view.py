@@ -25,9 +25,9 @@ from mi_widgets.errors import DataError, ExportError, MiWidgetsError
 from mi_widgets.session import Answered, Need, Progress, Session, explain
 from mi_widgets.session.aside import aside, at_once, in_turns
 from mi_widgets.session.traits import SelectionTrait, WholeNumber, refusing
+from mi_widgets.widgets.offline import STATIC, page_of
 from mi_widgets.wire.messages import Answer, AnswerError, SelectionValue, StatusValue
 
-STATIC = Path(__file__).parent / "static"
 #: A render that does not answer a roll call within this long has left, and how often there is one.
 ANSWER_SECONDS, ROLL_SECONDS = 10.0, 10.0
 #: After this long without a new selection, the saved state catches up with the screen.
@@ -215,7 +215,7 @@ class View(anywidget.AnyWidget):
 
     def to_pandas(self, **options: Any) -> Any:
         """The picture's numbers in long form, one row per cell; options are those of `data.to_pandas`."""
-        return self.data.to_pandas(**options)
+        return self._result().to_pandas(**options)
 
     def save(self, path: str | Path, width_mm: float | None = None, **options: Any) -> Path:
         """Write the picture or its numbers, by suffix.
@@ -228,8 +228,8 @@ class View(anywidget.AnyWidget):
 
         Raises:
             DataError: another suffix.
-            ExportError: a figure without a browser to draw it, parquet without pyarrow, or a file that cannot be
-                written; what stood there before stands as it was.
+            ExportError: parquet without pyarrow, or a file that cannot be written; what stood there before stands as it
+                was.
         """
         path = writable_path(path)
         suffix = path.suffix.lower()
@@ -262,8 +262,6 @@ class View(anywidget.AnyWidget):
         Returns:
             The HTML text.
         """
-        from mi_widgets.widgets.page import page_of
-
         return page_of([self], path, title=title, columns=1, **options)
 
     def close(self) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,50 +16,36 @@ from mi_widgets.data import AttentionComparison, AttentionPatterns
 from mi_widgets.wire import attention as wire
 from mi_widgets.wire.blocks import Block, pack
 from mi_widgets.wire.messages import AttentionManifest
+from mi_widgets.wire.picture import Picture
 
 #: Bytes of single heads kept in the saved state, beside the thumbnails.
 FOCUS_BYTES = 1_500_000
 
 
-class AttentionPicture:
-    """What one run shows.
+class AttentionPicture(Picture[AttentionPatterns, AttentionComparison]):
+    """What one run shows, as `Picture`.
 
     Args:
-        patterns: of the first prompt, side A.
-        comparison: with a second prompt, side B, or None.
-        run: the number of the run.
+        data: see `Picture`, as the others.
         scores: table of score columns, or None.
-        notes: sentences for the status line.
-        live: a kernel stands behind the page.
+
+    Attributes:
+        more_notes: sentences beside those of the run.
+        saved: the side whose thumbnails are on the page.
     """
 
     def __init__(
         self,
-        patterns: AttentionPatterns,
+        data: AttentionPatterns,
         comparison: AttentionComparison | None = None,
         *,
-        run: int = 0,
         scores: pd.DataFrame | None = None,
-        notes: Sequence[str] = (),
-        live: bool = True,
+        **how: Any,
     ) -> None:
-        self.patterns, self.comparison = patterns, comparison
-        self.run, self.scores, self.notes, self.live = run, scores, tuple(notes), live
-
-    @property
-    def sides(self) -> dict[str, AttentionPatterns]:
-        """The prompts' patterns by side."""
-        return {"A": self.patterns} | ({} if self.comparison is None else {"B": self.comparison.b})
-
-    def side(self, show: str) -> str:
-        """`show`, as far as there is a second prompt to show."""
-        return show if self.comparison is not None else "A"
-
-    def shown(self, show: str) -> AttentionPatterns | AttentionComparison:
-        """The data behind `show`: one prompt's patterns, or the comparison."""
-        if self.comparison is not None and show == "difference":
-            return self.comparison
-        return self.sides[self.side(show)]
+        super().__init__(data, comparison, **how)
+        self.scores = scores
+        self.more_notes: Sequence[str] = ()
+        self.saved = "A"
 
     @cached_property
     def _difference(self) -> Block:
@@ -70,7 +57,7 @@ class AttentionPicture:
         """The scores to sort heads by; with two prompts also how much each head differs between them."""
         if self.comparison is None:
             return self.scores
-        heads = [(layer, head) for layer in self.patterns.layers for head in range(self.patterns.n_heads)]
+        heads = [(layer, head) for layer in self.data.layers for head in range(self.data.n_heads)]
         table = pd.DataFrame(heads, columns=["layer", "head"])
         table["difference"] = np.fmax.reduce(np.abs(self._difference.values), axis=(2, 3)).ravel()
         if self.scores is None or "difference" in self.scores:
@@ -87,11 +74,11 @@ class AttentionPicture:
     def manifest(self, live: bool | None = None) -> AttentionManifest:
         """What the picture means."""
         return wire.manifest(
-            self.patterns,
+            self.data,
             run=self.run,
             comparison=self.comparison,
             scores=self.score_table,
-            notes=self.notes,
+            notes=[*self.notes, *self.more_notes],
             live=self.live if live is None else live,
             difference_high=None if self.comparison is None else self._difference.high,
         )
@@ -114,6 +101,6 @@ class AttentionPicture:
 
     def kept(self, heads: Sequence[tuple[int, int]]) -> bytes:
         """The heads on screen as far as they fit the saved state; the page asks for the rest."""
-        count = self.patterns.shape[2]
-        each = count * count * (4 if count <= wire.EXACT_POSITIONS else 2) // (2 if self.patterns.causal else 1)
+        count = self.data.shape[2]
+        each = count * count * (4 if count <= wire.EXACT_POSITIONS else 2) // (2 if self.data.causal else 1)
         return pack(self.heads(heads[: FOCUS_BYTES // (each * len(self.sides))]))

@@ -6,6 +6,7 @@ Takes `data` once. Knows nothing of widgets or models.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from mi_widgets.data import LogitAttribution
 from mi_widgets.wire.attention import token_table
@@ -13,39 +14,36 @@ from mi_widgets.wire.blocks import Block, pack
 from mi_widgets.wire.checks import output_check
 from mi_widgets.wire.interventions import ablated_heads, interventions_of, labels
 from mi_widgets.wire.messages import CheckValue, TokenName
+from mi_widgets.wire.picture import Picture
 from mi_widgets.wire.view_messages import AttributionManifest, Candidate
 
 
-class AttributionPicture:
-    """What one run shows.
+class AttributionPicture(Picture[LogitAttribution, None]):
+    """What one run shows, as `Picture`.
 
     Args:
-        attribution: what is shown.
-        run: the number of the run.
+        data: what is shown.
         candidates: likely next tokens at the position: id, string, probability.
         automatic: answer and foil are the model's own choices.
         half: the model computes in half precision.
-        notes: sentences for the status line.
-        live: a kernel stands behind the page.
+        how: see `Picture`.
     """
 
     def __init__(
         self,
-        attribution: LogitAttribution,
+        data: LogitAttribution,
         *,
-        run: int = 0,
         candidates: Sequence[tuple[int, str, float]] = (),
         automatic: bool = False,
         half: bool = False,
-        notes: Sequence[str] = (),
-        live: bool = True,
+        **how: Any,
     ) -> None:
-        self.attribution, self.run, self.automatic, self.half = attribution, run, automatic, half
-        self.candidates, self.notes, self.live = tuple(candidates), tuple(notes), live
+        super().__init__(data, **how)
+        self.candidates, self.automatic, self.half = tuple(candidates), automatic, half
 
     def parcel(self, live: bool | None = None) -> bytes:
         """The whole picture."""
-        shown = self.attribution
+        shown = self.data
         blocks = [
             Block("contribution", shown.contribution, ("part",)),
             Block("mlps", shown.mlps, ("layer",)),
@@ -58,7 +56,7 @@ class AttributionPicture:
 
     def manifest(self, live: bool) -> AttributionManifest:
         """What the picture means."""
-        shown = self.attribution
+        shown = self.data
         candidates: list[Candidate] = [
             {"id": token, "string": string, "probability": probability}
             for token, string, probability in self.candidates
@@ -94,7 +92,7 @@ class AttributionPicture:
         }
 
     def _checks(self) -> list[CheckValue]:
-        shown = self.attribution
+        shown = self.data
         checks: list[CheckValue] = [
             {
                 "label": f"the parts sum to the {shown.quantity}",

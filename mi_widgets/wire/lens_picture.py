@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -17,62 +18,47 @@ from mi_widgets.wire.blocks import Block, pack
 from mi_widgets.wire.checks import finite_checks, output_check
 from mi_widgets.wire.interventions import interventions_of, labels, other_run
 from mi_widgets.wire.messages import CheckValue, TokenName
+from mi_widgets.wire.picture import Picture
 from mi_widgets.wire.view_messages import LensCompare, LensManifest, LensRead, LensRows
 
 #: Numbers of [row, position, k] up to which the whole top k crosses with the picture.
 WHOLE = 120_000
 
 
-class LensPicture:
-    """What one run shows.
+class LensPicture(Picture[LogitLens, LogitLensComparison]):
+    """What one run shows, as `Picture`.
 
     Args:
-        lens: of the first prompt, side A.
-        comparison: with a second lens or prompt, side B, or None.
-        run: the number of the run.
+        data: see `Picture`, as the others.
+        comparison: with a second lens or prompt.
         lenses: the lenses that can be chosen.
         streams: the streams that this architecture has.
         n_layers: blocks of the model.
         d_vocab: size of the vocabulary.
         half: the model computes in half precision.
-        notes: sentences for the status line.
-        live: a kernel stands behind the page.
     """
 
     def __init__(
         self,
-        lens: LogitLens,
+        data: LogitLens,
         comparison: LogitLensComparison | None = None,
         *,
-        run: int = 0,
         lenses: Sequence[str] = ("logit",),
         streams: Sequence[str] = ("resid_post",),
         n_layers: int | None = None,
         d_vocab: int | None = None,
         half: bool = False,
-        notes: Sequence[str] = (),
-        live: bool = True,
+        **how: Any,
     ) -> None:
-        self.lens, self.comparison, self.run = lens, comparison, run
+        super().__init__(data, comparison, **how)
         self.lenses, self.streams, self.half = tuple(lenses), tuple(streams), half
-        self.n_layers = max(lens.layers) + 1 if n_layers is None else n_layers
-        self.d_vocab = int(max(lens.names, default=0)) + 1 if d_vocab is None else d_vocab
-        self.notes, self.live = tuple(notes), live
-
-    @property
-    def sides(self) -> dict[str, LogitLens]:
-        """The results by side."""
-        return {"A": self.lens} | ({} if self.comparison is None else {"B": self.comparison.b})
-
-    @property
-    def data(self) -> LogitLens | LogitLensComparison:
-        """The comparison, or the lens where nothing is compared."""
-        return self.lens if self.comparison is None else self.comparison
+        self.n_layers = max(data.layers) + 1 if n_layers is None else n_layers
+        self.d_vocab = int(max(data.names, default=0)) + 1 if d_vocab is None else d_vocab
 
     @property
     def columns(self) -> tuple[int, int]:
         """How many columns are read, and how many there are; of two prompts, aligned ones."""
-        read = self.data.is_read
+        read = (self.data if self.comparison is None else self.comparison).is_read
         return int(read.sum()), len(read)
 
     @property
@@ -83,7 +69,7 @@ class LensPicture:
 
     def between(self, first: int, last: int, side: str) -> tuple[int, int] | None:
         """The first and the last column that show positions `first` to `last` of one side's prompt; None for none."""
-        lens = self.sides.get(side, self.lens)
+        lens = self.sides.get(side, self.data)
         places = {place for place, position in enumerate(lens.positions) if first <= position <= last}
         if self.comparison is not None:
             pairs = self.comparison.pairs
@@ -95,12 +81,6 @@ class LensPicture:
         """Whether every cell's top k is in the picture itself: not of one that a fuller one will soon replace."""
         sides = self.sides.values()
         return all(side.read is None for side in sides) and sum(side.top_ids.size for side in sides) <= WHOLE
-
-    def shown(self, show: str) -> LogitLens | LogitLensComparison:
-        """The data behind `show`: one side, or the comparison."""
-        if self.comparison is not None and show == "difference":
-            return self.comparison
-        return self.sides.get(show, self.lens)
 
     def parcel(self, whole: bool | None = None, live: bool | None = None) -> bytes:
         """The picture; `whole` with every cell's top k whatever its size, as an offline page needs it."""
@@ -138,7 +118,7 @@ class LensPicture:
 
     def manifest(self, whole: bool, live: bool) -> LensManifest:
         """What the picture means."""
-        lens = self.lens
+        lens = self.data
         ids: set[int] = set(lens.target_ids.tolist())
         for side in self.sides.values():
             ids |= set(side.top_ids[:, side.is_read, : None if whole else 1].ravel().tolist())
@@ -180,7 +160,7 @@ class LensPicture:
             return None
         other = self.comparison.b
         pairs = [[-1 if place is None else place for place in pair] for pair in self.comparison.pairs]
-        same = other.tokens == self.lens.tokens and other.lens != self.lens.lens
+        same = other.tokens == self.data.tokens and other.lens != self.data.lens
         return {
             "what": "lens" if same else "prompt",
             "lens": other.lens,  # type: ignore[typeddict-item]

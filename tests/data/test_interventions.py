@@ -12,7 +12,7 @@ from made_records import RECORDS
 
 import mi_widgets as mw
 from mi_widgets.data import AttentionComparison, load, save
-from mi_widgets.data.interventions import checked_interventions, interventions_from, listed
+from mi_widgets.data.interventions import checked_interventions, interventions_from
 from mi_widgets.errors import DataError
 
 
@@ -53,7 +53,7 @@ def test_only_what_differs_from_the_default_is_printed():
 
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.label)
 def test_it_comes_back_from_json(change):
-    (again,) = interventions_from(json.loads(json.dumps(listed([change]))))
+    (again,) = interventions_from(json.loads(json.dumps([change.to_dict()])))
     assert type(again) is type(change)
     if isinstance(change, mw.Intervention):
         assert again.function == "double"
@@ -63,7 +63,7 @@ def test_it_comes_back_from_json(change):
 
 
 def test_a_direction_comes_back_bit_for_bit():
-    (again,) = interventions_from(json.loads(json.dumps(listed([mw.Add(DIRECTION, layer=0)]))))
+    (again,) = interventions_from(json.loads(json.dumps([mw.Add(DIRECTION, layer=0).to_dict()])))
     np.testing.assert_array_equal(again.direction, DIRECTION)
 
 

@@ -212,5 +212,5 @@ class TestLeaving:
 
 
 def test_a_continuation_needs_one_entry_a_token():
-    with pytest.raises(DataError, match="each token"):
+    with pytest.raises(DataError, match=r"ids has shape \[1\]; it must be \[token = 0\]"):
         Continuation(made().tokens, np.array([2]), (), np.array([0.0]))

@@ -92,6 +92,41 @@ def test_a_selection_is_plain_json_whatever_the_number_type():
     assert selection.but(layer=None).layer is None
 
 
+#: What views to come point at.
+NEWER = {"component": "mlp", "neuron": 3, "node": "L1 F5", "edge": ("L1 F5", "logit"), "run": "B"}
+
+
+@pytest.mark.parametrize(("name", "value"), NEWER.items())
+def test_what_views_to_come_point_at_is_kept_compared_merged_and_printed(name, value):
+    selection = Selection(layer=1, **{name: value})
+    assert getattr(selection, name) == value
+    assert selection != Selection(layer=1)
+    assert selection.but(layer=2) == Selection(layer=2, **{name: value})
+    assert eval(repr(selection)) == selection
+    assert Selection.from_dict(json.loads(json.dumps(selection.to_dict()))) == selection
+
+
+def test_what_they_point_at_crosses_only_where_it_is_set():
+    old = {"layer": 1, "head": None, "query": None, "key": None, "position": None, "feature": None, "heads": []}
+    assert Selection(layer=1).to_dict() == old
+    assert Selection.from_dict(old) == Selection(layer=1)  # as notebooks saved before hold it
+    assert Selection(layer=1, neuron=0).to_dict() == {**old, "neuron": 0}
+
+
+def test_a_selection_is_printed_as_it_is_typed():
+    assert repr(Selection()) == "Selection()"
+    assert repr(Selection(head=0, heads=((1, 2),), run="A")) == "Selection(head=0, heads=((1, 2),), run='A')"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"component": 3}, {"neuron": -1}, {"node": 5}, {"edge": "ab"}, {"edge": ("a",)}, {"edge": ("a", 1)}, {"run": "C"}],
+)
+def test_what_is_nothing_to_point_at_is_refused_by_name(wrong):
+    with pytest.raises(DataError, match=rf"selection\.{next(iter(wrong))}"):
+        Selection(**wrong)
+
+
 def tokens_of(strings):
     return Tokens(np.full(len(strings), -1), tuple(strings))
 

@@ -105,4 +105,4 @@ def test_long_names_are_broken_and_cut_to_fit_the_paper():
 
 def test_a_name_that_looks_like_a_tag_is_printed_as_it_is():
     record = changed(made_records.patterns(), (mw.Intervention("blocks.0.hook_in", lambda activation, hook: None),))
-    assert "&lt;lambda&gt; at blocks.0.hook_in" in title_lines(None, 600, record)
+    assert "<lambda> at blocks.0.hook_in" in title_lines(None, 600, record)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 from itertools import pairwise
@@ -21,7 +22,7 @@ from mi_widgets.figures import (
 )
 from mi_widgets.figures.amounts import amount, amounts, even_ticks
 from mi_widgets.figures.labels import columns
-from mi_widgets.figures.sheet import HOVER_ONLY
+from mi_widgets.figures.plotted import HOVER_ONLY
 from mi_widgets.figures.style import pt, px
 
 STORY = ("<bos>", "When", " Mary", " and", " John", " went", " to")
@@ -280,7 +281,7 @@ def test_a_large_model_still_fits_a_page():
         ({"kind": "map", "layer": 1}, "Give both"),
         ({"kind": "map", "layer": 3, "head": 0}, "layer 3"),
         ({"kind": "sources", "layer": 0, "head": 4}, "head 4"),
-        ({"kind": "map", "height_mm": 22}, "cells"),
+        ({"kind": "map", "height_mm": 18}, "cells"),
     ],
 )
 def test_wrong_options_say_what_there_is(options, says):
@@ -298,7 +299,7 @@ def test_heads_that_are_not_known_say_why(kind):
 
 
 def vars_of(data):
-    return {name: getattr(data, name) for name in data.__dataclass_fields__}
+    return {field.name: getattr(data, field.name) for field in dataclasses.fields(data)}
 
 
 def test_what_is_no_attribution_is_refused():

@@ -94,6 +94,17 @@ class TestWrongValues:
         assert view.session.foil == "w6"
 
     @every_view
+    def test_what_views_to_come_point_at_is_linked_and_crosses_only_where_it_is_set(self, kind, model):
+        session = mw.Session(model, PROMPT)
+        view, linked = kind(session), kind(session)
+        assert "neuron" not in view.get_state("selection")["selection"]
+        value = {"layer": 1, "neuron": 3, "edge": ["a", "b"], "run": "B"}
+        view.set_state({"selection": {**view.get_state("selection")["selection"], **value, "stamp": 99}})
+        assert linked.selection == mw.Selection(layer=1, neuron=3, edge=("a", "b"), run="B")
+        assert value.items() <= linked.get_state("selection")["selection"].items()
+        assert "mw.Selection(layer=1, neuron=3, edge=('a', 'b'), run='B')" in linked.recipe()
+
+    @every_view
     def test_programs_hear_of_it_at_once(self, kind, model):
         session = mw.Session(model, PROMPT)
         view = kind(session)

@@ -1,9 +1,11 @@
 /** Numbers as people read them: exact ones in full, rounded ones marked "≈". */
+import { NOT_A_NUMBER } from "./options.gen";
+
 export type Precision = "exact" | "half" | "reduced";
 
 /** Up to six significant digits, no exponent for everyday sizes. */
 export function exact(value: number): string {
-  if (!Number.isFinite(value)) return "not a number";
+  if (!Number.isFinite(value)) return NOT_A_NUMBER;
   if (value === 0) return "0";
   const size = Math.abs(value);
   if (size >= 1e6 || size < 1e-5) return tidy(value.toExponential(3));
@@ -12,7 +14,7 @@ export function exact(value: number): string {
 
 /** Three significant digits. */
 export function rounded(value: number): string {
-  if (!Number.isFinite(value)) return "not a number";
+  if (!Number.isFinite(value)) return NOT_A_NUMBER;
   if (value === 0) return "0";
   const size = Math.abs(value);
   if (size >= 1e5 || size < 1e-4) return tidy(value.toExponential(1));
@@ -21,7 +23,7 @@ export function rounded(value: number): string {
 
 /** The value with the mark that its precision asks for. */
 export function shown(value: number, precision: Precision): string {
-  if (!Number.isFinite(value)) return "not a number";
+  if (!Number.isFinite(value)) return NOT_A_NUMBER;
   return precision === "exact" ? exact(value) : `≈ ${rounded(value)}`;
 }
 

@@ -2,18 +2,9 @@
  * Who is right when several views, and Python, change one selection: the larger stamp is the newer.
  * Knows nothing of how a selection is drawn or sent.
  */
-import type { SelectionValue } from "./wire.gen";
+import { NOTHING, type SelectionValue } from "./wire.gen";
 
-export const NOTHING: SelectionValue = {
-  layer: null,
-  head: null,
-  query: null,
-  key: null,
-  position: null,
-  feature: null,
-  heads: [],
-  stamp: 0,
-};
+export { NOTHING };
 
 export const MAX_OVERLAID = 4;
 

@@ -12,6 +12,20 @@ export type Show = "A" | "B" | "difference";
 
 export type Scale = "linear" | "sqrt" | "log";
 
+export interface AttentionOptions {
+  weighting: "pattern" | "scores" | "value" | "output";
+  show: "A" | "B" | "difference";
+  scale: "linear" | "sqrt" | "log";
+  shared_range: boolean;
+  palette: "blue" | "amber" | "grey";
+  sort: string | null;
+  descending: boolean;
+  filter: string | null;
+  filter_min: number;
+  direction: "reads" | "read_by";
+  panel: "both" | "matrix" | "text";
+}
+
 export type State = "idle" | "computing" | "error" | "frozen";
 
 /**
@@ -92,7 +106,8 @@ export interface OtherRun {
 }
 
 /**
- * `data.Selection` with `stamp`, which grows with every change anywhere: the larger stamp is the newer.
+ * `data.Selection`, whose fields are the others here, with `stamp`, which grows with every change anywhere: the
+ * larger stamp is the newer.
  */
 export interface SelectionValue {
   layer: number | null;
@@ -102,6 +117,11 @@ export interface SelectionValue {
   position: number | null;
   feature: number | null;
   heads: number[][];
+  component?: string | null;
+  neuron?: number | null;
+  node?: string | null;
+  edge?: string[] | null;
+  run?: "A" | "B" | null;
   stamp: number;
 }
 
@@ -158,18 +178,81 @@ export interface CompareTable {
 }
 
 /**
- * What the attention picture means. Ranges are over every allowed, finite cell of the shown side.
- *
- * `interventions`: labels of those made in A, `ablated`: the [layer, head] that they ablate; `other`: the same of B,
- * null where nothing is compared.
+ * What every picture says of its run A: `interventions` are labels of those made in it.
  */
-export interface AttentionManifest {
-  kind: "attention";
+export interface ViewManifest {
   run: number;
   model: string;
   interventions: string[];
-  ablated: number[][];
+  checks: CheckValue[];
+  notes: string[];
+  live: boolean;
+}
+
+/**
+ * What a picture that may have a side B says; `other` is null where nothing is compared.
+ */
+export interface ComparedManifest {
+  run: number;
+  model: string;
+  interventions: string[];
+  checks: CheckValue[];
+  notes: string[];
+  live: boolean;
   other: OtherRun | null;
+}
+
+/**
+ * The synchronised state of every view; the names are the widget's traits.
+ *
+ * `interventions`: those of the session; of data and of an offline page those of the picture. `picture`: parcel with
+ * the view's manifest; `focus` and `store`: parcels of further blocks, on screen and in an offline page.
+ */
+export interface ViewState {
+  session_id: string;
+  prompt: PromptValue | null;
+  interventions: InterventionValue[];
+  history: PromptValue[];
+  selection: SelectionValue;
+  status: StatusValue;
+  picture: DataView;
+  focus: DataView;
+  store: DataView;
+  height: number;
+}
+
+/**
+ * The state of a view that can set a second run beside the first.
+ */
+export interface ComparedState {
+  session_id: string;
+  prompt: PromptValue | null;
+  interventions: InterventionValue[];
+  history: PromptValue[];
+  selection: SelectionValue;
+  status: StatusValue;
+  picture: DataView;
+  focus: DataView;
+  store: DataView;
+  height: number;
+  compare: PromptValue | RunValue | null;
+}
+
+/**
+ * What the attention picture means. Ranges are over every allowed, finite cell of the shown side.
+ *
+ * `ablated`: the [layer, head] that the interventions in A ablate.
+ */
+export interface AttentionManifest {
+  run: number;
+  model: string;
+  interventions: string[];
+  checks: CheckValue[];
+  notes: string[];
+  live: boolean;
+  other: OtherRun | null;
+  kind: "attention";
+  ablated: number[][];
   tokens: TokenTable;
   layers: number[];
   heads: number;
@@ -184,29 +267,6 @@ export interface AttentionManifest {
   head_high: number[];
   compare: CompareTable | null;
   scores: ScoreColumn[];
-  checks: CheckValue[];
-  notes: string[];
-  live: boolean;
-}
-
-/**
- * What the reader chose; readable and settable from Python as `view.options`.
- *
- * `weighting` is computed in the kernel, all else in the page. `sort` and `filter` are names of score columns
- * or null; heads whose filter score is below `filter_min` are dimmed.
- */
-export interface AttentionOptions {
-  weighting: "pattern" | "scores" | "value" | "output";
-  scale: "linear" | "sqrt" | "log";
-  palette: "blue" | "amber" | "grey";
-  shared_range: boolean;
-  show: "A" | "B" | "difference";
-  sort: string | null;
-  descending: boolean;
-  filter: string | null;
-  filter_min: number;
-  direction: "reads" | "read_by";
-  panel: "both" | "matrix" | "text";
 }
 
 /**
@@ -318,32 +378,44 @@ export interface Order {
 }
 
 /**
- * The synchronised state of the attention explorer; the names are the widget's traits.
- *
- * `interventions`: those of the session; of data and of an offline page those of the picture. `picture`: parcel with
- * an `AttentionManifest` and the block `atlas/<show>`. `focus`: parcel of the blocks `head/<side>/<layer>.<head>` on
- * screen. `store`: the same for every head kept in an offline page.
+ * The synchronised state of the attention explorer. `picture` has the block `atlas/<show>`, `focus` the blocks
+ * `head/<side>/<layer>.<head>` on screen, and `store` the same for every head kept in an offline page.
  */
 export interface AttentionState {
   session_id: string;
   prompt: PromptValue | null;
-  compare: PromptValue | RunValue | null;
   interventions: InterventionValue[];
   history: PromptValue[];
   selection: SelectionValue;
-  options: AttentionOptions;
   status: StatusValue;
   picture: DataView;
   focus: DataView;
   store: DataView;
   height: number;
+  compare: PromptValue | RunValue | null;
+  options: AttentionOptions;
 }
 
-export type Stream = "resid_pre" | "resid_mid" | "resid_post" | "attn_out" | "mlp_out";
+export type PartKind = "embedding" | "position embedding" | "layer" | "attention" | "attention bias" | "head" | "mlp" | "mlp bias" | "neuron" | "norm bias" | "unembedding bias" | "output transform" | "rest" | "intervention";
+
+export type Stream = "resid_pre" | "attn_out" | "resid_mid" | "mlp_out" | "resid_post";
 
 export type Lens = "logit" | "tuned" | "jacobian";
 
-export type LensColor = "probability" | "entropy" | "final_rank" | "next_rank" | "kl" | "change" | "target_probability" | "target_rank";
+export interface LensOptions {
+  stream: "resid_pre" | "attn_out" | "resid_mid" | "mlp_out" | "resid_post";
+  lens: "logit" | "tuned" | "jacobian";
+  versus: null | "logit" | "tuned" | "jacobian";
+  show: "A" | "B" | "difference";
+  color: "probability" | "entropy" | "final_rank" | "next_rank" | "kl" | "change" | "target_probability" | "target_rank";
+  target: number;
+  stride: number;
+  first: number | null;
+  last: number | null;
+  palette: "blue" | "amber" | "grey";
+  targets: (string | number)[];
+  chart: "probability" | "rank";
+}
 
 /**
  * What the lens picture means. Rows are from the first to the last; the last is the model's own output.
@@ -359,19 +431,22 @@ export type LensColor = "probability" | "entropy" | "final_rank" | "next_rank" |
  * the same run follows.
  */
 export interface LensManifest {
-  kind: "logit_lens";
   run: number;
   model: string;
   interventions: string[];
+  checks: CheckValue[];
+  notes: string[];
+  live: boolean;
   other: OtherRun | null;
+  kind: "logit_lens";
   tokens: TokenTable;
   positions: number[];
   read: LensRead | null;
   layers: number[];
-  streams: ("resid_pre" | "resid_mid" | "resid_post" | "attn_out" | "mlp_out")[];
+  streams: ("resid_pre" | "attn_out" | "resid_mid" | "mlp_out" | "resid_post")[];
   lens: "logit" | "tuned" | "jacobian";
   lenses: ("logit" | "tuned" | "jacobian")[];
-  available_streams: ("resid_pre" | "resid_mid" | "resid_post" | "attn_out" | "mlp_out")[];
+  available_streams: ("resid_pre" | "attn_out" | "resid_mid" | "mlp_out" | "resid_post")[];
   n_layers: number;
   d_vocab: number;
   top_k: number;
@@ -379,9 +454,6 @@ export interface LensManifest {
   names: TokenName[];
   targets: TokenName[];
   compare: LensCompare | null;
-  checks: CheckValue[];
-  notes: string[];
-  live: boolean;
 }
 
 /**
@@ -412,48 +484,35 @@ export interface LensRows {
 }
 
 /**
- * What the reader chose; readable and settable from Python as `view.options`.
- *
- * Computed in the kernel: `stream`, `lens`, `versus` (the lens of side B, or null), `targets` (pinned tokens: text or
- * ids, at most eight), `stride` (every so many layers, counted from the last), `first` and `last` (positions, null for
- * the ends; negative counts from the end). All else in the page.
- */
-export interface LensOptions {
-  stream: "resid_pre" | "resid_mid" | "resid_post" | "attn_out" | "mlp_out";
-  lens: "logit" | "tuned" | "jacobian";
-  versus: "logit" | "tuned" | "jacobian" | null;
-  targets: (string | number)[];
-  stride: number;
-  first: number | null;
-  last: number | null;
-  color: "probability" | "entropy" | "final_rank" | "next_rank" | "kl" | "change" | "target_probability" | "target_rank";
-  target: number;
-  show: "A" | "B" | "difference";
-  palette: "blue" | "amber" | "grey";
-  chart: "probability" | "rank";
-}
-
-/**
- * The synchronised state of the logit lens; the names are the widget's traits. `refused` is the last pinned word
+ * The synchronised state of the logit lens. `refused` is the last pinned word
  * that is no single token, or null.
  */
 export interface LensState {
   session_id: string;
   prompt: PromptValue | null;
-  compare: PromptValue | RunValue | null;
   interventions: InterventionValue[];
   history: PromptValue[];
   selection: SelectionValue;
-  options: LensOptions;
-  refused: RefusedToken | null;
   status: StatusValue;
   picture: DataView;
   focus: DataView;
   store: DataView;
   height: number;
+  compare: PromptValue | RunValue | null;
+  options: LensOptions;
+  refused: RefusedToken | null;
 }
 
-export type PartKind = "embedding" | "position embedding" | "layer" | "attention" | "attention bias" | "head" | "mlp" | "mlp bias" | "neuron" | "norm bias" | "unembedding bias" | "output transform" | "rest" | "intervention";
+export type By = "component" | "layer" | "head" | "neuron";
+
+export interface AttributionOptions {
+  by: "component" | "layer" | "head" | "neuron";
+  top: number;
+  sort: "model" | "size";
+  chart: "waterfall" | "bars";
+  rows: number;
+  position: number | null;
+}
 
 /**
  * What the attribution picture means; contributions are in logits and sum to `difference` up to `residue`.
@@ -464,10 +523,13 @@ export type PartKind = "embedding" | "position embedding" | "layer" | "attention
  * from, absent where `has_sources` is false (`why_no_sources` says why).
  */
 export interface AttributionManifest {
-  kind: "logit_attribution";
   run: number;
   model: string;
   interventions: string[];
+  checks: CheckValue[];
+  notes: string[];
+  live: boolean;
+  kind: "logit_attribution";
   ablated: number[][];
   tokens: TokenTable;
   position: number;
@@ -488,9 +550,6 @@ export interface AttributionManifest {
   why_no_heads: string;
   has_sources: boolean;
   why_no_sources: string;
-  checks: CheckValue[];
-  notes: string[];
-  live: boolean;
 }
 
 /**
@@ -503,22 +562,7 @@ export interface Candidate {
 }
 
 /**
- * What the reader chose; readable and settable from Python as `view.options`.
- *
- * Computed in the kernel: `by`, `position` (null: the last; negative counts from the end), `top` (neurons shown).
- * In the page: `sort` ("model": embedding to output; "size": largest first), `rows` (parts shown, the rest in one).
- */
-export interface AttributionOptions {
-  by: "component" | "layer" | "head" | "neuron";
-  position: number | null;
-  top: number;
-  sort: "model" | "size";
-  rows: number;
-  chart: "waterfall" | "bars";
-}
-
-/**
- * The synchronised state of the attribution view; the names are the widget's traits.
+ * The synchronised state of the attribution view.
  *
  * `answer` and `foil` are text or ids; both null: the model's own first and second choice; a null foil beside an
  * answer: that logit alone. `refused` is the last of them that is no single token.
@@ -529,15 +573,25 @@ export interface AttributionState {
   interventions: InterventionValue[];
   history: PromptValue[];
   selection: SelectionValue;
-  answer: string | number | null;
-  foil: string | number | null;
-  refused: RefusedToken | null;
-  options: AttributionOptions;
   status: StatusValue;
   picture: DataView;
   focus: DataView;
   store: DataView;
   height: number;
+  answer: string | number | null;
+  foil: string | number | null;
+  refused: RefusedToken | null;
+  options: AttributionOptions;
+}
+
+export interface PromptOptions {
+  color: "surprisal" | "probability" | "entropy" | "rank" | "none";
+  show: "A" | "B" | "difference";
+  ids: boolean;
+  length: number;
+  temperature: number;
+  top_p: number;
+  seed: number;
 }
 
 /**
@@ -558,53 +612,50 @@ export interface PromptSide {
  * [position] (f32); `A/top_ids` (f32, exact), `A/top_probs` [position, k].
  */
 export interface PromptManifest {
-  kind: "prompt";
   run: number;
   model: string;
   interventions: string[];
+  checks: CheckValue[];
+  notes: string[];
+  live: boolean;
   other: OtherRun | null;
+  kind: "prompt";
   sides: PromptSide[];
   pairs: number[][] | null;
   names: TokenName[];
   top_k: number;
   d_vocab: number;
   prepended: boolean;
-  checks: CheckValue[];
-  notes: string[];
-  live: boolean;
 }
 
 /**
- * What the reader chose; readable and settable from Python as `view.options`.
- *
- * `temperature` 0 is greedy; `top_p` in (0, 1]; `seed` and `length` are used by the next sampling.
- */
-export interface PromptOptions {
-  color: "surprisal" | "probability" | "entropy" | "rank" | "none";
-  show: "A" | "B" | "difference";
-  temperature: number;
-  top_p: number;
-  seed: number;
-  length: number;
-  ids: boolean;
-}
-
-/**
- * The synchronised state of the prompt view; the names are the widget's traits. `written` is how many of the last
+ * The synchronised state of the prompt view. `written` is how many of the last
  * tokens the model itself wrote, by candidates or by sampling.
  */
 export interface PromptState {
   session_id: string;
   prompt: PromptValue | null;
-  compare: PromptValue | RunValue | null;
   interventions: InterventionValue[];
   history: PromptValue[];
   selection: SelectionValue;
-  options: PromptOptions;
-  written: number;
   status: StatusValue;
   picture: DataView;
   focus: DataView;
   store: DataView;
   height: number;
+  compare: PromptValue | RunValue | null;
+  options: PromptOptions;
+  written: number;
 }
+
+/** Where nothing is chosen. */
+export const NOTHING: SelectionValue = {
+  "layer": null,
+  "head": null,
+  "query": null,
+  "key": null,
+  "position": null,
+  "feature": null,
+  "heads": [],
+  "stamp": 0
+};

@@ -1,5 +1,6 @@
 /** The legend beside a picture: palette with round values, and swatches of every look a cell can have. */
 import { exact, rounded } from "../core/format";
+import { MASKED, NOT_A_NUMBER, SCALES } from "../core/options.gen";
 import { LOG_FLOOR, ticks, type Mapping } from "../core/scale";
 import { h } from "./element";
 import { context2d } from "./surface";
@@ -19,8 +20,6 @@ export interface LegendContent {
   /** Further looks and what they mean. */
   extra?: Node[];
 }
-
-const SCALE_NAMES = { linear: "linear", sqrt: "square root", log: "logarithmic" };
 
 export class Legend {
   readonly #bar = h("canvas", { class: "miw-legend-bar", width: 1, height: 256, "aria-hidden": "true" });
@@ -45,23 +44,21 @@ export class Legend {
       for (let step = 0; step < 256; step++) words[255 - step] = mapping.colors[step]!;
       context.putImageData(pixels, 0, 0);
     }
-    const own = (): { unit: number; text: string }[] =>
-      ticks(mapping).map(({ value, unit }) => ({ unit, text: `${mapping.scale === "log" && unit === 0 ? "≤ " : ""}${rounded(value)}` }));
     this.#ticks.replaceChildren(
-      ...(content.marks ?? own()).map(({ unit, text }) => {
+      ...(content.marks ?? ticks(mapping)).map(({ unit, text }) => {
         const tick = h("div", { class: "miw-legend-tick" }, text);
         tick.style.bottom = `${unit * 100}%`;
         return tick;
       }),
     );
-    const notes: HTMLElement[] = [h("div", {}, content.scaleText ?? SCALE_NAMES[mapping.scale])];
+    const notes: HTMLElement[] = [h("div", {}, content.scaleText ?? SCALES[mapping.scale])];
     if (mapping.scale === "log") {
       notes.push(h("div", {}, `floor ${rounded(LOG_FLOOR)} of max`));
     }
-    if (content.masked) notes.push(swatch("miw-swatch-masked", mapping.masked, content.maskedText ?? "masked"));
+    if (content.masked) notes.push(swatch("miw-swatch-masked", mapping.masked, content.maskedText ?? MASKED));
     if (content.missing) {
       const missing = mapping.missing;
-      notes.push(swatch("", `rgb(${missing & 255} ${(missing >> 8) & 255} ${(missing >> 16) & 255})`, "not a number"));
+      notes.push(swatch("", `rgb(${missing & 255} ${(missing >> 8) & 255} ${(missing >> 16) & 255})`, NOT_A_NUMBER));
     }
     if (content.clipped) notes.push(h("div", {}, `${content.clipped} clipped`));
     this.#notes.replaceChildren(...notes, ...(content.extra ?? []));

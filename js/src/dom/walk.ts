@@ -53,17 +53,6 @@ export function followWays({ scope, root, announcer, prompts, help, walks, keys 
   });
 }
 
-/** Keys that change to the next choice of something. */
-export function cycling<Name>(toolbar: { cycle(name: Name): void }, names: Record<string, Name>): Keys {
-  return Object.fromEntries(Object.entries(names).map(([key, name]) => [key, () => toolbar.cycle(name)]));
-}
-
-/** Keys of a comparison: A, B, or their difference. */
-export function showing(comparing: () => boolean, show: (side: "A" | "B" | "difference") => void): Keys {
-  const sides = { a: "A", b: "B", d: "difference" } as const;
-  return Object.fromEntries(Object.entries(sides).map(([key, side]) => [key, () => void (comparing() && show(side))]));
-}
-
 /** One thing after the other. */
 export interface Line {
   count(): number;

@@ -5,7 +5,9 @@
 import { openParcel } from "../../core/blocks";
 import type { Grid } from "../../core/grid";
 import { nameOfHead, type Head } from "../../core/interventions";
+import { kindOf } from "../../core/described";
 import { Linked } from "../../core/linked";
+import { ATTENTION } from "../../core/options.gen";
 import { EMPTY_POSITIONS, type Positions } from "../../core/positions";
 import { makeMapping, type Mapping, type Theme } from "../../core/scale";
 import { toggled } from "../../core/selection";
@@ -14,20 +16,6 @@ import type { DataSource } from "../../core/source";
 import type { AttentionOptions, AttentionState, ScoreColumn, Show } from "../../core/wire.gen";
 import { thumbnailCodes, Heads } from "./heads";
 import { Picture } from "./picture";
-
-export const DEFAULTS: AttentionOptions = {
-  weighting: "pattern",
-  scale: "linear",
-  palette: "blue",
-  shared_range: true,
-  show: "A",
-  sort: null,
-  descending: true,
-  filter: null,
-  filter_min: 0,
-  direction: "reads",
-  panel: "both",
-};
 
 export type { Head };
 
@@ -49,7 +37,7 @@ export class Explorer extends Linked<AttentionState, AttentionOptions, Picture> 
     readonly theme: Readable<Theme>,
     scope: Scope,
   ) {
-    super(source, scope, { defaults: DEFAULTS, height: 620, computed: ["weighting"] });
+    super(source, scope, kindOf(ATTENTION));
     this.begin(["picture", "focus", "store"]);
   }
 

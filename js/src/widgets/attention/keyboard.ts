@@ -2,7 +2,7 @@
 import type { KeyHelp } from "../../dom/keys";
 import type { Prompts } from "../../dom/prompts";
 import type { Tooltip } from "../../dom/tooltip";
-import { cycling, followWays, showing, walkLine } from "../../dom/walk";
+import { followWays, walkLine } from "../../dom/walk";
 import type { Explorer } from "./explorer";
 import type { Matrix } from "./matrix";
 import type { Reading } from "./reading";
@@ -42,17 +42,7 @@ export function handleKeys(parts: Parts): void {
     ...parts,
     scope: explorer.scope,
     walks: [wall, matrix, text],
-    keys: {
-      ...cycling(toolbar, { w: "weighting", s: "scale", p: "palette", o: "sort", r: "direction", v: "panel", x: "show" }),
-      ...showing(
-        () => explorer.picture.peek()?.manifest.compare !== null,
-        (show) => explorer.setOptions({ show }),
-      ),
-      Escape: () => release(parts),
-      g: () => explorer.setOptions({ shared_range: !explorer.options.peek().shared_range }),
-      i: () => explorer.setOptions({ descending: !explorer.options.peek().descending }),
-      f: () => toolbar.focusFilter(),
-    },
+    keys: { ...toolbar.controls.keys({ filter: () => toolbar.controls.of("filter").focus() }), Escape: () => release(parts) },
   });
 }
 

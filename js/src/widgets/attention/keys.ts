@@ -1,5 +1,7 @@
 /** The keys of the attention explorer: one table that both the handler and the help panel read. */
+import { ATTENTION } from "../../core/options.gen";
 import { PROMPT_KEYS, type KeyRow } from "../../dom/keys";
+import { optionKeys } from "../../dom/options";
 
 export const KEYS: KeyRow[] = [
   ["← ↑ → ↓", "wall: walk the heads · matrix: walk the cells · text: walk the tokens"],
@@ -8,11 +10,6 @@ export const KEYS: KeyRow[] = [
   ["Space, +", "wall: lay this head over the text (Ctrl-click does it too; at most four)"],
   ["+ − 0", "matrix: zoom in, out, show all (wheel, drag and double-click do it too)"],
   ...PROMPT_KEYS,
-  ["w", "weighting"],
-  ["s, g, p", "scale, range, palette"],
-  ["o, i, f", "sort by, order, filter by a score"],
-  ["a, b, d, x", "when comparing: A, B, difference, the next of them"],
-  ["r", "text: reads from, or read by"],
-  ["v", "panel: matrix, text, both"],
+  ...optionKeys(ATTENTION.options),
   ["?", "this list"],
 ];

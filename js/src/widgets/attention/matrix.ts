@@ -3,6 +3,7 @@ import { shown } from "../../core/format";
 import { strongest, type Grid } from "../../core/grid";
 import { positionName } from "../../core/positions";
 import { nameOfHead } from "../../core/interventions";
+import { ATTENTION } from "../../core/options.gen";
 import { computed, Signal, type Readable } from "../../core/signal";
 import { ablatedBadge } from "../../dom/ablated";
 import { faint, h, tipped } from "../../dom/element";
@@ -157,7 +158,8 @@ export class Matrix extends Heatmap {
         else if (value > high + slack || value < low - slack) clippedCells += 1;
       }
     }
-    const unit = show === "difference" ? `A − B, ${picture.manifest.unit}` : picture.manifest.unit;
+    const { weighting } = picture.manifest;
+    const unit = (show === "difference" ? ATTENTION.differences : ATTENTION.measures)[weighting].legend;
     const alone = show === "difference" && alignedApart(picture);
     this.#legend.show({
       mapping,

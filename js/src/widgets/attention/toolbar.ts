@@ -1,216 +1,84 @@
-/** The row of controls over the picture. Knows nothing of how the picture is drawn. */
+/** The row of controls over the picture: what is particular to attention's. Knows nothing of how the picture is drawn. */
 import { rounded } from "../../core/format";
-import type { AttentionOptions, Show } from "../../core/wire.gen";
+import { ATTENTION } from "../../core/options.gen";
+import type { AttentionOptions, ScoreColumn, Show } from "../../core/wire.gen";
 import { makeAblateButton } from "../../dom/ablated";
-import { makeButton, makeSelect, makeSlider, type Choice } from "../../dom/controls";
+import { makeSlider } from "../../dom/controls";
 import { h } from "../../dom/element";
+import { OptionControls, type Now } from "../../dom/options";
 import type { Explorer } from "./explorer";
 
-const WEIGHTINGS: Choice[] = [
-  { value: "pattern", label: "pattern" },
-  { value: "scores", label: "pre-softmax scores" },
-  { value: "value", label: "value-weighted" },
-  { value: "output", label: "output-weighted" },
-];
-const WEIGHTING_TIP =
-  "What a cell holds. Pattern: the weight after the softmax, rows sum to 1. Scores: the numbers that the softmax saw. " +
-  "Value-weighted: weight × length of the value vector. Output-weighted: length of what the read writes through W_O.";
+const { options: OPTIONS } = ATTENTION;
+const NO_MODEL = "Another weighting needs the model; this picture stands without a kernel";
+const NO_SIGN = "A difference has two signs: only the linear scale is truthful";
+const NO_ZERO = "Scores have no zero to count from: only the linear scale is truthful";
 /** An editor held open saves at most this often. */
 const SLIDER_SAVE_MS = 150;
 
 export class Toolbar {
   readonly element = h("div", { class: "miw-controls", role: "toolbar", "aria-label": "what is shown" });
-  #explorer: Explorer;
-  #filter: HTMLSelectElement | null = null;
-  #sliderTimer = 0;
+  readonly controls: OptionControls<AttentionOptions>;
+  readonly #explorer: Explorer;
 
   /** `help` is the button that lists the keys; it closes the row. */
   constructor(explorer: Explorer, help: HTMLElement) {
     this.#explorer = explorer;
-    this.#buildControls(help);
-    explorer.scope.add(() => window.clearTimeout(this.#sliderTimer));
+    this.controls = new OptionControls<AttentionOptions>(explorer, OPTIONS, {
+      weighting: { now: () => (explorer.canCompute.value ? {} : { disabled: true, tip: NO_MODEL }) },
+      show: { now: () => this.#sides() },
+      scale: { now: () => this.#scales() },
+      palette: { now: () => ({ disabled: explorer.show.value === "difference" }) },
+      sort: { now: () => this.#columns("sort", explorer.sortColumn.value) },
+      descending: { now: () => ({ hidden: !explorer.sortColumn.value }) },
+      filter: { now: () => this.#columns("filter", explorer.filterColumn.value), choose: (value) => this.#setFilter(value) },
+      filter_min: { element: filterSlider(explorer) },
+    });
+    this.element.append(...this.controls.rest(), makeAblateButton(explorer, explorer.held), help);
   }
 
-  focusFilter(): void {
-    this.#filter?.focus();
+  #sides(): Now<Show> {
+    const picture = this.#explorer.picture.value;
+    const online = this.#explorer.source.liveness.value === "live";
+    const choices = OPTIONS.show.choices!.map((choice) => ({ ...choice, disabled: !online && !picture?.atlases.has(choice.value) }));
+    return { choices, value: this.#explorer.show.value, hidden: !picture?.manifest.compare };
   }
 
-  /** The option's next value in the order of its menu. */
-  cycle(name: "weighting" | "scale" | "palette" | "direction" | "panel" | "sort" | "show"): void {
-    const explorer = this.#explorer;
-    const options = explorer.options.peek();
-    const manifest = explorer.picture.peek()?.manifest;
-    const menus: Record<typeof name, (string | null)[]> = {
-      weighting: explorer.canCompute.peek() ? WEIGHTINGS.map((choice) => choice.value) : [options.weighting],
-      scale: ["linear", "sqrt", "log"],
-      palette: ["blue", "amber", "grey"],
-      direction: ["reads", "read_by"],
-      panel: ["both", "matrix", "text"],
-      sort: [null, ...(manifest?.scores.map((column) => column.name) ?? [])],
-      show: manifest?.compare ? ["A", "B", "difference"] : [options.show],
-    };
-    const menu = menus[name];
-    const next = menu[(menu.indexOf(options[name]) + 1) % menu.length] ?? null;
-    explorer.setOptions({ [name]: next } as Partial<AttentionOptions>);
+  #scales(): Now<AttentionOptions["scale"]> {
+    const scores = this.#explorer.picture.value?.manifest.weighting === "scores";
+    const tip = this.#explorer.show.value === "difference" ? NO_SIGN : scores ? NO_ZERO : "";
+    return tip ? { value: "linear", disabled: true, tip } : {};
   }
 
-  #buildControls(help: HTMLElement): void {
-    const explorer = this.#explorer;
-    const { scope } = explorer;
-    const set =
-      <Name extends keyof AttentionOptions>(name: Name) =>
-      (value: string): void =>
-        explorer.setOptions({ [name]: value } as unknown as Partial<AttentionOptions>);
-    const weighting = makeSelect(scope, { label: "weighting", tip: WEIGHTING_TIP, shortcut: "w" }, set("weighting"));
-    const show = makeSelect(
-      scope,
-      { label: "show", tip: "Prompt A, prompt B, or the signed difference A − B on aligned tokens", shortcut: "x" },
-      set("show"),
-    );
-    const scale = makeSelect(
-      scope,
-      {
-        label: "scale",
-        tip: "How values become colour. Square root and log lift small weights into sight; the legend follows",
-        shortcut: "s",
-      },
-      set("scale"),
-    );
-    const range = makeSelect(
-      scope,
-      {
-        label: "range",
-        tip: "Shared: one colour means one value on every head. Per head: each head uses the whole palette, colours do not compare",
-        shortcut: "g",
-      },
-      (value) => explorer.setOptions({ shared_range: value === "shared" }),
-    );
-    const palette = makeSelect(
-      scope,
-      {
-        label: "palette",
-        tip: "Colours, even in lightness and safe for colour-blind readers; differences always use blue and orange",
-        shortcut: "p",
-      },
-      set("palette"),
-    );
-    const sort = makeSelect(
-      scope,
-      { label: "sort", tip: "Order of the wall: by layer and head, or by how strongly a head shows a known behaviour", shortcut: "o" },
-      (value) => explorer.setOptions({ sort: value || null }),
-    );
-    const order = makeButton(scope, { label: "order", tip: "Largest or smallest score first", shortcut: "i", text: "↓" }, () =>
-      explorer.setOptions({ descending: !explorer.options.peek().descending }),
-    );
-    const filter = makeSelect(scope, { label: "filter", tip: "Dims heads whose score is below the slider", shortcut: "f" }, (value) => {
-      const column = explorer.picture.peek()?.manifest.scores.find((candidate) => candidate.name === value);
-      explorer.setOptions({ filter: column ? value : null, filter_min: column ? middle(column.values) : 0 });
-    });
-    this.#filter = filter.select;
-    const slider = makeSlider(scope, { label: "filter: least score", tip: "Heads below this score are dimmed", shortcut: "" }, (value) => {
-      explorer.options.value = { ...explorer.options.peek(), filter_min: value };
-      window.clearTimeout(this.#sliderTimer);
-      this.#sliderTimer = window.setTimeout(() => explorer.setOptions({ filter_min: value }), SLIDER_SAVE_MS);
-    });
-    const direction = makeSelect(
-      scope,
-      {
-        label: "token",
-        tip: "For the token pointed at in the text: what it reads from (its row), or who reads it (its column)",
-        shortcut: "r",
-      },
-      set("direction"),
-    );
-    const panel = makeSelect(
-      scope,
-      { label: "panel", tip: "The large panel: the focused head as a matrix, the prompt as text, or both", shortcut: "v" },
-      set("panel"),
-    );
-    this.element.append(
-      ...[weighting, show, scale, range, palette].map((control) => control.element),
-      h("span", { class: "miw-control-pair" }, sort.element, order.element),
-      h("span", { class: "miw-control-pair" }, filter.element, slider.element),
-      direction.element,
-      panel.element,
-      makeAblateButton(explorer, explorer.held),
-      help,
-    );
-    scope.effect(() => {
-      const options = explorer.options.value;
-      const picture = explorer.picture.value;
-      const manifest = picture?.manifest;
-      const live = explorer.canCompute.value;
-      const scores = manifest?.scores ?? [];
-      const shown = explorer.show.value;
-      weighting.show(WEIGHTINGS, options.weighting, {
-        disabled: !live,
-        ...(live ? {} : { tip: "Another weighting needs the model; this picture stands without a kernel" }),
-      });
-      const sides: [Show, string][] = [
-        ["A", "A"],
-        ["B", "B"],
-        ["difference", "A − B"],
-      ];
-      const online = explorer.source.liveness.value === "live";
-      show.show(
-        sides.map(([value, text]) => ({ value, label: text, disabled: !online && !picture?.atlases.has(value) })),
-        shown,
-      );
-      show.element.hidden = !manifest?.compare;
-      const linearOnly =
-        shown === "difference"
-          ? "A difference has two signs: only the linear scale is truthful"
-          : manifest?.weighting === "scores"
-            ? "Scores have no zero to count from: only the linear scale is truthful"
-            : "";
-      scale.show(
-        [
-          { value: "linear", label: "linear" },
-          { value: "sqrt", label: "√ root" },
-          { value: "log", label: "log" },
-        ],
-        linearOnly ? "linear" : options.scale,
-        linearOnly ? { disabled: true, tip: linearOnly } : {},
-      );
-      range.show(
-        [
-          { value: "shared", label: "shared" },
-          { value: "head", label: "per head" },
-        ],
-        options.shared_range ? "shared" : "head",
-      );
-      palette.show(
-        ["blue", "amber", "grey"].map((value) => ({ value, label: value })),
-        options.palette,
-        { disabled: shown === "difference" },
-      );
-      const columns = scores.map((column) => ({ value: column.name, label: column.label }));
-      sort.show([{ value: "", label: "layer × head" }, ...columns], explorer.sortColumn.value?.name ?? "", {
-        disabled: !columns.length,
-        ...(explorer.sortColumn.value ? { tip: explorer.sortColumn.value.description } : {}),
-      });
-      order.show({ hidden: !explorer.sortColumn.value, text: options.descending ? "↓" : "↑" });
-      const column = explorer.filterColumn.value;
-      filter.show([{ value: "", label: "none" }, ...columns], column?.name ?? "", { disabled: !columns.length });
-      const [low, high] = column ? extent(column.values) : [0, 1];
-      slider.show({ low, high, value: options.filter_min, text: `≥ ${rounded(options.filter_min)}`, hidden: !column });
-      direction.show(
-        [
-          { value: "reads", label: "reads from" },
-          { value: "read_by", label: "read by" },
-        ],
-        options.direction,
-      );
-      panel.show(
-        [
-          { value: "both", label: "both" },
-          { value: "matrix", label: "matrix" },
-          { value: "text", label: "text" },
-        ],
-        options.panel,
-      );
-    });
+  #columns(name: "sort" | "filter", column: ScoreColumn | null): Now<string | null> {
+    const scores = this.#explorer.picture.value?.manifest.scores ?? [];
+    const choices = [...OPTIONS[name].choices!, ...scores.map((score) => ({ value: score.name, label: score.label }))];
+    const tip = name === "sort" && column ? { tip: column.description } : {};
+    return { choices, value: column?.name ?? null, disabled: !scores.length, ...tip };
   }
+
+  #setFilter(value: string | null): void {
+    const column = this.#explorer.picture.peek()?.manifest.scores.find((candidate) => candidate.name === value);
+    this.#explorer.setOptions({ filter: column ? value : null, filter_min: column ? middle(column.values) : 0 });
+  }
+}
+
+function filterSlider(explorer: Explorer): HTMLElement {
+  const { scope } = explorer;
+  let timer = 0;
+  const { label, tip } = OPTIONS.filter_min;
+  const slider = makeSlider(scope, { label, tip, shortcut: "" }, (value) => {
+    explorer.options.value = { ...explorer.options.peek(), filter_min: value };
+    window.clearTimeout(timer);
+    timer = window.setTimeout(() => explorer.setOptions({ filter_min: value }), SLIDER_SAVE_MS);
+  });
+  scope.add(() => window.clearTimeout(timer));
+  scope.effect(() => {
+    const { filter_min } = explorer.options.value;
+    const column = explorer.filterColumn.value;
+    const [low, high] = column ? extent(column.values) : [0, 1];
+    slider.show({ low, high, value: filter_min, text: `≥ ${rounded(filter_min)}`, hidden: !column });
+  });
+  return slider.element;
 }
 
 function extent(values: (number | null)[]): [number, number] {

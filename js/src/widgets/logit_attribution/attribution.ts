@@ -4,7 +4,9 @@
  */
 import { openParcel } from "../../core/blocks";
 import { nameOfHead } from "../../core/interventions";
+import { kindOf } from "../../core/described";
 import { Linked, refusal } from "../../core/linked";
+import { ATTRIBUTION } from "../../core/options.gen";
 import { EMPTY_POSITIONS, type Positions } from "../../core/positions";
 import { makeMapping, type Mapping, type Theme } from "../../core/scale";
 import { computed, Signal, type Readable, type Scope } from "../../core/signal";
@@ -12,8 +14,6 @@ import type { DataSource } from "../../core/source";
 import type { AttributionManifest, AttributionOptions, AttributionState, RefusedToken } from "../../core/wire.gen";
 import { AttributionPicture, largest, type Head, type Span } from "./picture";
 import { makeRows, type Row } from "./rows";
-
-export const DEFAULTS: AttributionOptions = { by: "component", position: null, top: 30, sort: "model", rows: 40, chart: "waterfall" };
 
 export type Role = "answer" | "foil";
 export type Wished = string | number | null;
@@ -37,7 +37,7 @@ export class Attribution extends Linked<AttributionState, AttributionOptions, At
     readonly theme: Readable<Theme>,
     scope: Scope,
   ) {
-    super(source, scope, { defaults: DEFAULTS, height: 560, computed: ["by", "position", "top"] });
+    super(source, scope, kindOf(ATTRIBUTION));
     this.begin(["answer", "foil", "refused", "picture"]);
   }
 

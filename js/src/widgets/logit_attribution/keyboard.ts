@@ -3,7 +3,7 @@ import { visible } from "../../core/tokens";
 import type { KeyHelp } from "../../dom/keys";
 import type { Prompts } from "../../dom/prompts";
 import type { Tooltip } from "../../dom/tooltip";
-import { cycling, followWays, walkLine } from "../../dom/walk";
+import { followWays, walkLine } from "../../dom/walk";
 import type { Attribution } from "./attribution";
 import type { HeadMap } from "./head_map";
 import type { Parts } from "./parts";
@@ -88,7 +88,7 @@ export function handleKeys(view: View): void {
     scope,
     walks: [rows, { element: map.element, key: (key) => map.key(key, "chosen") }, tokens, read],
     keys: {
-      ...cycling(toolbar, { b: "by", s: "sort", c: "chart", r: "rows", n: "top" }),
+      ...toolbar.controls.keys(),
       Escape: () => release(view),
       a: () => question.answer.focus(),
       f: () => question.foil.focus(),

@@ -1,5 +1,7 @@
 /** The keys of the logit attribution: one table that both the handler and the help panel read. */
+import { ATTRIBUTION } from "../../core/options.gen";
 import { PROMPT_KEYS, type KeyRow } from "../../dom/keys";
+import { optionKeys } from "../../dom/options";
 
 export const KEYS: KeyRow[] = [
   ["← ↑ → ↓", "parts: walk the rows · map: walk heads and MLPs · prompt, sources: walk the tokens"],
@@ -9,8 +11,6 @@ export const KEYS: KeyRow[] = [
   ["a, f, x", "edit the answer, edit the foil, swap them (in a field: ↓ suggestions, Enter takes one)"],
   ["[ ]", "attribute the position before, after"],
   ...PROMPT_KEYS,
-  ["b", "split by component, layer, head, neuron"],
-  ["s, c", "sort, chart"],
-  ["r, n", "rows shown, neurons by themselves"],
+  ...optionKeys(ATTRIBUTION.options),
   ["?", "this list"],
 ];

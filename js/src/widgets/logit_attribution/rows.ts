@@ -2,6 +2,7 @@
  * The rows of the chart: the parts that count most, all others in one, and their sum; with the running total that a
  * waterfall climbs. Knows nothing of the DOM.
  */
+import { NOT_A_NUMBER } from "../../core/options.gen";
 import type { AttributionOptions } from "../../core/wire.gen";
 import type { AttributionPicture } from "./picture";
 
@@ -93,7 +94,7 @@ export function compact(value: number, extreme: number): string {
 
 /** "+1.250", "−0.031", "0.000": a contribution with its sign. */
 export function signed(value: number, decimals: number): string {
-  if (!Number.isFinite(value)) return "not a number";
+  if (!Number.isFinite(value)) return NOT_A_NUMBER;
   const text = Math.abs(value).toFixed(decimals);
   return value === 0 ? text : `${value < 0 ? "−" : "+"}${text}`;
 }

@@ -3,16 +3,17 @@
  * pins, the model's first choices as far as the top k of the rows tells of them. Knows nothing of how tokens are pinned.
  */
 import { shown } from "../../core/format";
-import { makeMapping, ticks } from "../../core/scale";
+import { LENS } from "../../core/options.gen";
+import { makeMapping, ticks, type Tick } from "../../core/scale";
 import { Signal } from "../../core/signal";
 import { thinned } from "../../core/thin";
-import { clipped, visible } from "../../core/tokens";
-import { makeSelect } from "../../dom/controls";
+import { visible } from "../../core/tokens";
 import { faint, h } from "../../dom/element";
+import { OptionControl } from "../../dom/options";
 import { HiddenTable } from "../../dom/table";
 import type { Tooltip } from "../../dom/tooltip";
 import { cellName, token, whyUnread } from "./details";
-import { rankMarks, rankPlace, rankText, type Mark } from "./field";
+import { rankMarks, rankPlace, rankText } from "./field";
 import type { Lens } from "./lens";
 import type { LensPicture, Side } from "./picture";
 import { curveColor, marker, svg, swatch } from "./svg";
@@ -98,31 +99,14 @@ export class CurvesPanel {
     this.#lens = lens;
     this.#tooltip = tooltip;
     const { scope } = lens;
-    const chart = makeSelect(
-      scope,
-      {
-        label: "curves",
-        tip: "What the curves show: the probability that a row gives to a pinned token, or its rank among all tokens (0 is the most likely) on a logarithmic scale",
-        shortcut: "r",
-      },
-      (value) => lens.setOptions({ chart: value as "probability" | "rank" }),
-    );
+    const chart = new OptionControl(lens, "chart", LENS.options.chart, {}, "menu");
     this.element = h(
       "section",
       { class: "miw-lens-curves", "aria-label": "pinned tokens over layers" },
-      h("div", { class: "miw-lens-curves-head" }, this.#title, chart.element),
+      h("div", { class: "miw-lens-curves-head" }, this.#title, chart.element!),
       this.#plot,
       this.#note,
       this.#table.element,
-    );
-    scope.effect(() =>
-      chart.show(
-        [
-          { value: "probability", label: "probability" },
-          { value: "rank", label: "rank" },
-        ],
-        lens.options.value.chart,
-      ),
     );
     scope.effect(() => this.#draw());
     scope.effect(() => this.#showTitle());
@@ -249,7 +233,7 @@ interface Frame {
 }
 
 /** Hairlines at round values, layers below, titles at both axes. */
-function axes(picture: LensPicture, marks: Mark[], { x, step, right, bottom, title }: Frame): SVGElement[] {
+function axes(picture: LensPicture, marks: Tick[], { x, step, right, bottom, title }: Frame): SVGElement[] {
   const parts: SVGElement[] = [];
   for (const { unit, text } of marks) {
     const y = bottom - unit * (bottom - EDGE.top);
@@ -304,11 +288,11 @@ function drawn(
   return [line, ...marks];
 }
 
-function probabilityAxis(high: number): Mark[] {
+function probabilityAxis(high: number): Tick[] {
   const mapping = makeMapping({ low: 0, high, scale: "linear", palette: "grey", diverging: false }, "light");
-  return ticks(mapping, 0.15).map(({ value, unit }) => ({ unit, text: clipped(String(Number(value.toPrecision(2))), 7) }));
+  return ticks(mapping, 5);
 }
 
-function rankAxis(high: number): Mark[] {
+function rankAxis(high: number): Tick[] {
   return rankMarks(high).map(({ unit, text }) => ({ unit: 1 - unit, text }));
 }

@@ -2,19 +2,15 @@
  * What the cells of the table are coloured by: one number per row and column, its range, and how it is said. Knows
  * nothing of canvases.
  */
-import { rounded, shown as said, type Precision } from "../../core/format";
-import { makeMapping, ticks, type Mapping, type Theme } from "../../core/scale";
+import type { Measure as Described } from "../../core/described";
+import { shown as said, type Precision } from "../../core/format";
+import { LENS, SCALES } from "../../core/options.gen";
+import { clearance, makeMapping, ticks, type Mapping, type Theme, type Tick } from "../../core/scale";
 import { clipped, isolated, visible } from "../../core/tokens";
 import type { LensOptions, Show } from "../../core/wire.gen";
-import type { Columns, LensPicture, Quantity, Side } from "./picture";
+import type { Columns, LensPicture, Side } from "./picture";
 
 export type Measure = LensOptions["color"];
-
-/** A mark of the legend: where it stands, 0 … 1, and its text. */
-export interface Mark {
-  unit: number;
-  text: string;
-}
 
 export interface Field {
   measure: Measure;
@@ -30,7 +26,7 @@ export interface Field {
   /** What the legend says over the colours. */
   title: string;
   /** Marks of the legend. */
-  marks: Mark[];
+  marks: Tick[];
   scaleText: string;
   /** What cells without the number are called; "" where every cell has one. */
   none: string;
@@ -39,30 +35,13 @@ export interface Field {
   rank: boolean;
 }
 
-interface Kind {
-  title: (target: string) => string;
-  none: string;
-  /** The largest value there can be; else that of the picture. */
-  high?: number;
-  /** Divergences have long tails: the root lifts the small ones into sight. */
-  scale: "linear" | "sqrt";
-  rank?: true;
+/** For how many ticks the legend has room. */
+const TICKS = 5;
+
+/** What can be shown of one side, or of two. */
+export function measuresOf(show: Show): Partial<Record<Measure, Described>> {
+  return show === "difference" ? LENS.differences : LENS.measures;
 }
-
-const KINDS: Record<Measure, Kind> = {
-  probability: { title: () => "probability of the top token", none: "", high: 1, scale: "linear" },
-  entropy: { title: () => "entropy, nats", none: "", scale: "linear" },
-  final_rank: { title: () => "rank of the model's choice", none: "", scale: "linear", rank: true },
-  next_rank: { title: () => "rank of the token that follows", none: "nothing follows", scale: "linear", rank: true },
-  kl: { title: () => "KL(model ‖ row), nats", none: "", scale: "sqrt" },
-  change: { title: () => "KL(row ‖ row before), nats", none: "no row before", scale: "sqrt" },
-  target_probability: { title: (target) => `probability of ${target}`, none: "", scale: "linear" },
-  target_rank: { title: (target) => `rank of ${target}`, none: "", scale: "linear", rank: true },
-};
-
-/** The least share of the legend between two marks. */
-const APART = 0.16;
-export const RANK_SCALE = "logarithmic, 0 = top";
 
 /** The measure that can be shown: pinned ones need a pin, and of two sides only divergence and pins have a difference. */
 export function possible(measure: Measure, show: Show, targets: number): Measure {
@@ -95,80 +74,68 @@ export function fieldOf(picture: LensPicture, show: Show, options: LensOptions, 
   const measure = possible(options.color, show, manifest.targets.length);
   const pinned = isolated(clipped(visible(manifest.targets[target]?.string ?? ""), 24));
   const columns = picture.columns(show);
-  const shared = { measure, show, columns: columns.count, read: columns.read };
+  const described = measuresOf(show)[measure]!;
+  const title = described.legend.replace("{token}", () => pinned);
+  const shared = { measure, show, columns: columns.count, read: columns.read, title, scaleText: SCALES[described.scale] };
   if (show === "difference") {
     const { values, mask } = measure === "kl" ? divergence(picture, columns) : difference(picture, columns, target);
     leaveOut(mask, columns);
-    const largest = extreme([values], mask) || (measure === "kl" ? 1 : 0.01);
-    const diverging = measure !== "kl";
-    const range = { low: diverging ? -largest : 0, high: largest, scale: "sqrt" as const, palette: options.palette, diverging };
-    const mapping = makeMapping(range, theme);
+    const diverging = !!described.signed;
+    const largest = extreme([values], mask) || (diverging ? 0.01 : 1);
+    const mapping = makeMapping({ low: 0, high: largest, scale: "sqrt", palette: options.palette, diverging }, theme);
     return {
       ...shared,
       values,
       mask,
       mapping,
-      title: diverging ? `p(${pinned}): A − B` : "KL(A ‖ B), nats",
-      marks: valueMarks(mapping),
-      scaleText: diverging ? "linear" : "square root",
-      none: columns.at.A.some((a, column) => a < 0 || columns.at.B[column]! < 0) ? "no counterpart" : "",
+      marks: ticks(mapping, TICKS),
+      none: columns.at.A.some((a, column) => a < 0 || columns.at.B[column]! < 0) ? described.none! : "",
       missing: holes(values, mask),
       precision: picture.precision("A", "target_probs"),
       rank: false,
     };
   }
-  const kind = KINDS[measure];
-  const rank = kind.rank ?? false;
+  const { block, lacking } = described;
+  const rank = described.scale === "rank";
   // Both sides share one range: one colour means one value on either.
-  const sides = picture.sides.map((side) => drawn(raw(picture, side, measure, target), rank));
+  const sides = picture.sides.map((side) => drawn(picture.cells(side, block, target) ?? new Float32Array(0), rank));
   const values = sides[show === "B" ? 1 : 0] ?? new Float32Array(0);
   const mask = new Uint8Array(values.length).fill(1);
-  if (measure === "change") mask.fill(0, 0, columns.count);
-  if (measure === "next_rank") {
+  if (lacking === "first row") mask.fill(0, 0, columns.count);
+  if (lacking === "last position") {
     const side: Side = show === "B" ? "B" : "A";
     const last = columns.at[side].map((at) => picture.tokenAt(side, at, 1) === null);
     values.forEach((_, cell) => (mask[cell] = last[cell % columns.count] ? 0 : 1));
   }
-  const high = kind.high ?? Math.max(...sides.map((side) => extreme([side], null)), rank ? rankPlace(1) : 1e-6);
-  const mapping = makeMapping({ low: 0, high, scale: kind.scale, palette: options.palette, diverging: false }, theme);
-  const none = mask.includes(0) ? kind.none : "";
+  const high = described.high ?? Math.max(...sides.map((side) => extreme([side], null)), rank ? rankPlace(1) : 1e-6);
+  const scale = described.scale === "rank" ? "linear" : described.scale;
+  const mapping = makeMapping({ low: 0, high, scale, palette: options.palette, diverging: false }, theme);
+  const none = mask.includes(0) ? described.none! : "";
   leaveOut(mask, columns);
   return {
     ...shared,
     values,
     mask,
     mapping,
-    title: kind.title(pinned),
-    marks: rank ? rankMarks(Math.round(10 ** high - 1)) : valueMarks(mapping),
-    scaleText: rank ? RANK_SCALE : kind.scale === "sqrt" ? "square root" : "linear",
+    marks: rank ? rankMarks(Math.round(10 ** high - 1)) : ticks(mapping, TICKS),
     none,
     missing: holes(values, mask),
-    precision:
-      measure === "probability"
-        ? picture.precision("A", "top_probs")
-        : measure === "target_probability"
-          ? picture.precision("A", "target_probs")
-          : rank
-            ? "exact"
-            : picture.precision("A", measure as Quantity),
+    precision: rank ? "exact" : picture.precision("A", block),
     rank,
   };
 }
 
-function valueMarks(mapping: Mapping): Mark[] {
-  return ticks(mapping, APART).map(({ value, unit }) => ({ unit, text: rounded(value) }));
-}
-
 /** 0, 1, 10, 100 … and the largest, as far as they do not touch. */
-export function rankMarks(largest: number): Mark[] {
+export function rankMarks(largest: number): Tick[] {
   const end = rankPlace(Math.max(1, largest));
+  const clear = clearance(TICKS);
   const marks = [
     { unit: 0, text: "0" },
     { unit: 1, text: brief(Math.max(1, largest)) },
   ];
   for (let rank = 1; rank < largest; rank *= 10) {
     const unit = rankPlace(rank) / end;
-    if (marks.every((mark) => Math.abs(mark.unit - unit) >= APART)) marks.push({ unit, text: brief(rank) });
+    if (marks.every((mark) => Math.abs(mark.unit - unit) >= clear)) marks.push({ unit, text: brief(rank) });
   }
   return marks.sort((left, right) => left.unit - right.unit);
 }
@@ -176,16 +143,6 @@ export function rankMarks(largest: number): Mark[] {
 /** 12, 999, 1.2k, 50k. */
 function brief(rank: number): string {
   return rank < 1000 ? String(rank) : `${Number((rank / 1000).toPrecision(2))}k`;
-}
-
-function raw(picture: LensPicture, side: Side, measure: Measure, target: number): Float32Array {
-  const values =
-    measure === "probability"
-      ? picture.topProbs(side)
-      : measure === "target_probability" || measure === "target_rank"
-        ? picture.target(side, measure === "target_rank" ? "ranks" : "probs", target)
-        : picture.values(side, measure);
-  return values ?? new Float32Array(0);
 }
 
 function drawn(values: Float32Array, rank: boolean): Float32Array {

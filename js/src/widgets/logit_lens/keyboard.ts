@@ -1,13 +1,15 @@
 /** What keys do in the logit lens, and the list of them for people. */
+import { LENS } from "../../core/options.gen";
 import { visible } from "../../core/tokens";
 import { PROMPT_KEYS, type KeyHelp, type KeyRow } from "../../dom/keys";
+import { optionKeys } from "../../dom/options";
 import type { Prompts } from "../../dom/prompts";
 import type { Tooltip } from "../../dom/tooltip";
-import { cycling, followWays, showing } from "../../dom/walk";
+import { followWays } from "../../dom/walk";
 import { MAX_PINS, type Lens } from "./lens";
 import type { PinsPanel } from "./pins";
 import type { LensTable } from "./table";
-import type { Cycled, Toolbar } from "./toolbar";
+import type { Toolbar } from "./toolbar";
 
 export const KEYS: KeyRow[] = [
   ["← ↑ → ↓", "walk the cells; Home and End: first and last position"],
@@ -16,11 +18,7 @@ export const KEYS: KeyRow[] = [
   ["Esc", "release: first the pointing, then the lock"],
   ["+ − 0", "wider cells, narrower cells, fit"],
   ...PROMPT_KEYS,
-  ["s, l, v", "stream, lens, second lens"],
-  ["c, t, p", "colour by, which pinned token, palette"],
-  ["g, f", "layer stride, position range"],
-  ["i, r", "type a token to pin; curves: probability or rank"],
-  ["a, b, d, x", "when comparing: A, B, difference, the next of them"],
+  ...optionKeys(LENS.options),
   ["?", "this list"],
 ];
 
@@ -45,21 +43,12 @@ export function handleKeys(parts: Parts): void {
     scope: lens.scope,
     walks: [{ element: table.element, key: (key) => (key === " " ? pinTop(lens) : table.key(key)) }],
     keys: {
-      ...cycling<Cycled>(toolbar, {
-        ...{ s: "stream", l: "lens", v: "versus", c: "color", t: "target" },
-        ...{ p: "palette", g: "stride", r: "chart", x: "show" },
-      }),
-      ...showing(
-        () => !!lens.picture.peek()?.manifest.compare,
-        (show) => lens.setOptions({ show }),
-      ),
+      ...toolbar.controls.keys({ first: () => toolbar.controls.of("first").focus(), targets: () => parts.pins.focus() || undefined }),
       "+": () => table.zoomBy(ZOOM),
       "=": () => table.zoomBy(ZOOM),
       "-": () => table.zoomBy(1 / ZOOM),
       "−": () => table.zoomBy(1 / ZOOM),
       "0": () => table.zoomBy(null),
-      f: () => toolbar.focusRange(),
-      i: () => parts.pins.focus() || undefined,
       Escape: () => release(parts),
     },
   });

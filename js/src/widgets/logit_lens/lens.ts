@@ -3,7 +3,9 @@
  * colours that follow from the options. Its parts read its signals and call its actions. Knows nothing of the DOM.
  */
 import { openParcel } from "../../core/blocks";
+import { kindOf } from "../../core/described";
 import { Linked, refusal } from "../../core/linked";
+import { LENS } from "../../core/options.gen";
 import type { Theme } from "../../core/scale";
 import { computed, Signal, type Readable, type Scope } from "../../core/signal";
 import type { DataSource } from "../../core/source";
@@ -11,22 +13,7 @@ import type { LensOptions, LensState, RefusedToken, Show } from "../../core/wire
 import { fieldOf, type Field } from "./field";
 import { EMPTY_COLUMNS, LensPicture, type Columns, type Side } from "./picture";
 
-export const DEFAULTS: LensOptions = {
-  stream: "resid_post",
-  lens: "logit",
-  versus: null,
-  targets: [],
-  stride: 1,
-  first: null,
-  last: null,
-  color: "probability",
-  target: 0,
-  show: "A",
-  palette: "blue",
-  chart: "probability",
-};
-
-export const MAX_PINS = 8;
+export const MAX_PINS = LENS.options.targets.most!;
 
 /** A place in the table; a null row or column means all of it. */
 export interface Cell {
@@ -59,7 +46,7 @@ export class Lens extends Linked<LensState, LensOptions, LensPicture> {
     readonly theme: Readable<Theme>,
     scope: Scope,
   ) {
-    super(source, scope, { defaults: DEFAULTS, height: 480, computed: ["stream", "lens", "versus", "targets", "stride", "first", "last"] });
+    super(source, scope, kindOf(LENS));
     this.begin(["picture", "focus", "store", "refused"]);
   }
 

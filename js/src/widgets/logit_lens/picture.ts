@@ -126,8 +126,16 @@ export class LensPicture {
     return this.#read(`${side}/${quantity}`);
   }
 
-  precision(side: Side, quantity: Quantity | "top_probs" | "target_probs"): Precision {
-    return this.#blocks.get(`${side}/${quantity}`)?.header.dtype === "f32" ? "exact" : "half";
+  /** [row, position] of what a block carries: of the top token, of a pinned one, or of the row itself. */
+  cells(side: Side, block: string, target: number): Float32Array | null {
+    if (block === "top_probs") return this.topProbs(side);
+    if (block === "target_probs" || block === "target_ranks")
+      return this.target(side, block === "target_probs" ? "probs" : "ranks", target);
+    return this.#read(`${side}/${block}`);
+  }
+
+  precision(side: Side, block: string): Precision {
+    return this.#blocks.get(`${side}/${block}`)?.header.dtype === "f32" ? "exact" : "half";
   }
 
   /** KL(A‖B) in nats, [row, column of the difference]; null where nothing is compared. */

@@ -1,8 +1,10 @@
 /** What keys do in the prompt view: one table for the help panel, and the handler. */
+import { PROMPT } from "../../core/options.gen";
 import { PROMPT_KEYS, type KeyHelp, type KeyRow } from "../../dom/keys";
+import { optionKeys } from "../../dom/options";
 import type { Prompts } from "../../dom/prompts";
 import type { Tooltip } from "../../dom/tooltip";
-import { cycling, followWays, showing } from "../../dom/walk";
+import { followWays } from "../../dom/walk";
 import type { PromptView } from "./model";
 import type { NextPanel } from "./next";
 import type { TextPanel } from "./text";
@@ -15,8 +17,7 @@ export const KEYS: KeyRow[] = [
   ["w, u", "let the model write; undo what it wrote"],
   ["Esc", "release: first the candidate, then the token"],
   ...PROMPT_KEYS,
-  ["c, i", "colour, token ids"],
-  ["a, b, d, x", "when comparing: A, B, A − B, the next of them"],
+  ...optionKeys(PROMPT.options),
   ["?", "this list"],
 ];
 
@@ -33,25 +34,22 @@ interface Parts {
 }
 
 export function handleKeys(parts: Parts): void {
-  const { view, prompts, toolbar, text, next, tooltip } = parts;
-  const walk = (to: (at: number, last: number) => number) => (): string | void => {
+  const { view, toolbar, next, prompts } = parts;
+  /** Walks to a column; the way there is counted from the present one and the last. */
+  const walk = (way: (at: number, last: number) => number) => (): string | void => {
     const last = (view.picture.peek()?.columns.length ?? 0) - 1;
     if (last < 0) return;
-    const column = Math.max(0, Math.min(last, to(view.column.peek(), last)));
-    tooltip.hide();
+    const column = Math.max(0, Math.min(last, way(view.column.peek(), last)));
+    parts.tooltip.hide();
     view.lock(column);
-    return text.describe(column);
+    return parts.text.describe(column);
   };
   followWays({
     ...parts,
     scope: view.scope,
     walks: [],
     keys: {
-      ...cycling(toolbar, { c: "color", x: "show" } as const),
-      ...showing(
-        () => !!view.picture.peek()?.b,
-        (show) => view.setOptions({ show }),
-      ),
+      ...toolbar.controls.keys(),
       ArrowLeft: walk((at) => at - 1),
       ArrowRight: walk((at) => at + 1),
       Home: walk(() => 0),
@@ -61,13 +59,7 @@ export function handleKeys(parts: Parts): void {
       Enter: () => next.appendChosen(),
       w: () => (view.write() ? `the model writes ${view.options.peek().length} tokens` : "the model cannot write now"),
       u: () => undoWritten(view, prompts),
-      i: () => toolbar.toggleIds(),
-      Escape() {
-        tooltip.hide();
-        if (view.hover.peek()) view.point(null);
-        else if (view.cursor.peek() !== null) view.cursor.value = null;
-        else if (view.locked.peek() !== null) view.lock(null);
-      },
+      Escape: () => release(parts),
     },
   });
 }
@@ -75,4 +67,12 @@ export function handleKeys(parts: Parts): void {
 /** Goes back to the prompt before what was written, if the model wrote any of this one. */
 export function undoWritten(view: PromptView, prompts: Prompts): void {
   if (view.written.peek() > 0 && view.canCompute.peek()) prompts.undo();
+}
+
+/** Escape lets go of the last thing held: what is pointed at, then the candidate, then the token. */
+function release({ view, tooltip }: Parts): void {
+  tooltip.hide();
+  if (view.hover.peek()) view.point(null);
+  else if (view.cursor.peek() !== null) view.cursor.value = null;
+  else if (view.locked.peek() !== null) view.lock(null);
 }

@@ -2,6 +2,7 @@
  * What colours mean in the prompt view: the value of each token under the chosen colouring, and the range, palette and
  * legend that go with it. Knows nothing of the DOM.
  */
+import { PROMPT, SCALES } from "../../core/options.gen";
 import { makeMapping, type Mapping, type Theme } from "../../core/scale";
 import type { PromptOptions } from "../../core/wire.gen";
 import type { PromptPicture, Side } from "./picture";
@@ -18,15 +19,6 @@ export interface Look {
   scale: string;
 }
 
-const UNITS: Record<Coloring, string> = {
-  surprisal: "surprisal, bits",
-  probability: "probability",
-  entropy: "entropy of the next token, bits",
-  rank: "rank",
-  none: "",
-  difference: "surprisal A − B, bits",
-};
-
 /** A difference of less says little: two equal prompts are not blown up to full colour. */
 const LEAST_DIFFERENCE = 1;
 
@@ -34,11 +26,12 @@ export function makeLook(picture: PromptPicture, coloring: Coloring, theme: Them
   const { d_vocab } = picture.manifest;
   const even = (low: number, high: number, diverging = false): Mapping =>
     makeMapping({ low, high, scale: "linear", palette: "blue", diverging }, theme);
-  const look = { coloring, unit: UNITS[coloring], marks: null };
+  const measure = coloring === "none" ? null : coloring === "difference" ? PROMPT.differences.surprisal : PROMPT.measures[coloring];
+  const look = { coloring, unit: measure?.legend ?? "", marks: null, scale: SCALES[measure?.scale ?? "linear"] };
   switch (coloring) {
     case "difference": {
       const high = Math.max(LEAST_DIFFERENCE, ...picture.columns.map((_, at) => Math.abs(picture.difference(at))).filter(Number.isFinite));
-      return { ...look, mapping: even(-high, high, true), scale: "linear" };
+      return { ...look, mapping: even(-high, high, true) };
     }
     case "rank": {
       const high = Math.log10(Math.max(d_vocab, 2));
@@ -48,15 +41,15 @@ export function makeLook(picture: PromptPicture, coloring: Coloring, theme: Them
         // Between the 0 at the foot and the end there must be room for their own names.
         if (unit >= 0.1 && unit <= 1) marks.push({ unit, text: (10 ** power).toLocaleString("en") });
       }
-      return { ...look, mapping: even(0, high), marks, scale: "log (1 + rank)" };
+      return { ...look, mapping: even(0, high), marks };
     }
     case "probability":
-      return { ...look, mapping: even(0, 1), scale: "linear" };
+      return { ...look, mapping: even(0, 1) };
     default:
       return {
         ...look,
         mapping: even(0, bitsOf(picture)),
-        scale: d_vocab > 1 ? "linear; the end is a blind guess, log₂ d_vocab" : "linear",
+        scale: d_vocab > 1 ? `${look.scale}; the end is a blind guess, log₂ d_vocab` : look.scale,
       };
   }
 }

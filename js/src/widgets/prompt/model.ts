@@ -3,15 +3,15 @@
  * model is to write. Its parts read its signals and call its actions. Knows nothing of the DOM.
  */
 import { openParcel } from "../../core/blocks";
+import { kindOf } from "../../core/described";
 import { Linked } from "../../core/linked";
+import { PROMPT } from "../../core/options.gen";
 import type { Theme } from "../../core/scale";
 import { computed, Signal, type Readable, type Scope } from "../../core/signal";
 import type { DataSource } from "../../core/source";
 import type { Order, PromptManifest, PromptOptions, PromptState, Show } from "../../core/wire.gen";
 import { makeLook, type Look } from "./looks";
 import { PromptPicture, type Candidate, type Column, type Side, type SideName } from "./picture";
-
-export const DEFAULTS: PromptOptions = { color: "surprisal", show: "A", temperature: 1, top_p: 1, seed: 0, length: 20, ids: false };
 
 /** What the pointer is over: a token of one prompt, or a column as a whole. */
 export interface Pointed {
@@ -53,7 +53,7 @@ export class PromptView extends Linked<PromptState, PromptOptions, PromptPicture
     readonly theme: Readable<Theme>,
     scope: Scope,
   ) {
-    super(source, scope, { defaults: DEFAULTS, height: 420, computed: [] });
+    super(source, scope, kindOf(PROMPT));
     this.begin(["picture", "written"]);
     scope.effect(() => {
       if (this.selection.value.position !== null) this.#besideA.value = null;
