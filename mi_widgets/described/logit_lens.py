@@ -9,6 +9,13 @@ from mi_widgets.described.option import Choice, Number, OneOf, Option, TokenList
 from mi_widgets.described.view import Described
 
 # fmt: off
+STREAM_NAMES = {
+    "resid_pre": "residual stream before the block",
+    "attn_out": "what the block's attention adds",
+    "resid_mid": "residual stream after the block's attention",
+    "mlp_out": "what the block's MLP adds",
+    "resid_post": "residual stream after the block",
+}
 #: What a cell can be coloured by. The name is that of `data.logit_lens_comparison.cell_values`.
 MEASURES = (
     Measure(
@@ -63,7 +70,8 @@ LOGIT_LENS = Described(
     height=560,
     options=(
         Option(
-            "stream", words(*STREAMS), "resid_post", key="s", group="read", computed=True,
+            "stream", OneOf(tuple(Choice(stream, tip=STREAM_NAMES[stream]) for stream in STREAMS)), "resid_post",
+            key="s", group="read", computed=True,
             tip="What is read out at each layer: the residual stream before the block, after its attention, or after "
             "the block; or what attention or MLP alone add to it.",
         ),

@@ -91,6 +91,12 @@ def test_views_have_the_options_that_are_described():
         assert shell.OPTIONS is described
 
 
+def test_the_manual_of_a_view_names_every_option():
+    for shell in (Attention, LogitLens, LogitAttribution, Prompt):
+        for option in shell.OPTIONS.options:
+            assert f"`{option.name}`" in shell.__doc__, (shell.__name__, option.name)
+
+
 def test_figures_of_the_lens_print_the_words_of_the_page():
     page = on_the_page(LOGIT_LENS)
     drawn = Drawn.of(lens())

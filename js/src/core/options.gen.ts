@@ -316,23 +316,28 @@ export const LENS: Described<LensOptions, LensMeasure, LensDifference> = {
       "choices": [
         {
           "value": "resid_pre",
-          "label": "resid_pre"
+          "label": "resid_pre",
+          "tip": "residual stream before the block"
         },
         {
           "value": "attn_out",
-          "label": "attn_out"
+          "label": "attn_out",
+          "tip": "what the block's attention adds"
         },
         {
           "value": "resid_mid",
-          "label": "resid_mid"
+          "label": "resid_mid",
+          "tip": "residual stream after the block's attention"
         },
         {
           "value": "mlp_out",
-          "label": "mlp_out"
+          "label": "mlp_out",
+          "tip": "what the block's MLP adds"
         },
         {
           "value": "resid_post",
-          "label": "resid_post"
+          "label": "resid_post",
+          "tip": "residual stream after the block"
         }
       ],
       "computed": true
