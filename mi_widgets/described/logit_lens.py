@@ -117,11 +117,15 @@ LOGIT_LENS = Described(
             tip="Which positions are computed: first and last, empty for the ends, negative counts from the end. Long "
             "prompts on large models are read faster in part",
         ),
-        Option("last", Number(whole=True, none=True), None, label="last position", computed=True, control="own"),
+        Option(
+            "last", Number(whole=True, none=True), None, label="last position", computed=True, control="own",
+            tip="The last position that is computed; see `first`",
+        ),
         palette_option("differences of probabilities"),
         Option(
             "targets", TokenList(MOST_TARGETS), [], key="i", said="type a token to pin", group="pins", computed=True,
             control="own",
+            tip=f"Pinned tokens, as text or ids, at most {MOST_TARGETS}",
         ),
         Option(
             "chart", words("probability", "rank"), "probability", label="curves", key="r",
