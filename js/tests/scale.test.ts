@@ -98,6 +98,29 @@ test("palettes have 256 colours, and ink that can be read on them", () => {
   expect(paletteColors("blue", "dark")[0]).not.toBe(colors[0]);
 });
 
+// First, middle and last colour of each, as Python has them: an error on the way would reach the last.
+const PYTHON = {
+  blue: ["f7fbfc", "418fce", "171e58"],
+  amber: ["fbfaf6", "c47134", "441410"],
+  grey: ["fafafa", "7e7e7e", "161616"],
+  blue_dark: ["14171e", "2f7fb9", "c4fafd"],
+  amber_dark: ["1c1513", "ab6530", "fdefba"],
+  grey_dark: ["171717", "7a7a7a", "f2f2f2"],
+  blue_orange: ["11316f", "f9f9fa", "58230f"],
+  blue_orange_dark: ["bef1ff", "171818", "fee5b3"],
+};
+
+test("palettes are unpacked to Python's colours", () => {
+  for (const [name, colours] of Object.entries(PYTHON)) {
+    const found = paletteColors(name.replace("_dark", ""), name.endsWith("_dark") ? "dark" : "light");
+    const bytes = new Uint8Array(found.buffer);
+    const shown = [0, 127, 255].map((step) =>
+      [...bytes.subarray(4 * step, 4 * step + 3)].map((byte) => byte.toString(16).padStart(2, "0")).join(""),
+    );
+    expect([name, shown]).toEqual([name, colours]);
+  }
+});
+
 test("exact values have six digits, rounded ones say so", () => {
   expect(exact(0.12345678)).toBe("0.123457");
   expect(exact(1)).toBe("1");

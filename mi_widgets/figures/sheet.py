@@ -78,14 +78,21 @@ class Sheet:
         self.rectangle(mark, color.MISSING[self.theme])
         return mark.right
 
-    def svg(self) -> str:
-        """The sheet as a self-contained SVG: paper in millimetres, a still picture in pixels. Well-formed whatever the
-        tokens hold, and the same for the same sheet."""
-        size = (f"{mm(self.width):.6g}mm", f"{mm(self.height):.6g}mm")
+    def svg(self, width_mm: float | None = None) -> str:
+        """The sheet as a self-contained SVG: paper in millimetres, scaled as a whole to `width_mm` if given; a still
+        picture in pixels. Well-formed whatever the tokens hold, and the same for the same sheet."""
+        across = mm(self.width) if width_mm is None else width_mm
+        size = (f"{across:.6g}mm", f"{across * self.height / self.width:.6g}mm")
         if self.screen:
             size = (f"{self.width * ZOOM:.6g}", f"{self.height * ZOOM:.6g}")
         pixels = 0 if self.screen else IMAGE_PIXELS  # on screen a cell has one pixel, or is a vector
         return svg_of(self.items, self.width, self.height, inks(self.theme), self.title, size, pixels)
+
+    def png(self, dpi: float = 96) -> bytes:
+        """The SVG as a PNG; at 96 pixels per inch a still picture has those of the screen."""
+        from mi_widgets.figures.press import png_of
+
+        return png_of(self.svg(), dpi)
 
     def figure(self) -> go.Figure:
         """The sheet as a plotly figure of its exact size; `sheet_of` finds the way back."""
@@ -137,8 +144,6 @@ def as_png(draw: Callable[P, Sheet]) -> Callable[P, bytes]:
 
     @functools.wraps(draw)
     def png(*args: P.args, **options: P.kwargs) -> bytes:
-        from mi_widgets.figures.press import png_of
-
-        return png_of(draw(*args, **options).svg())
+        return draw(*args, **options).png()
 
     return png

@@ -349,12 +349,11 @@ class Attention(ComparedView[AttentionPatterns, AttentionComparison]):
             return pack([picture.atlas(show)])
         return None
 
-    def _draw_still(self, form: str) -> str | bytes:
-        from mi_widgets.figures import preview_png, preview_svg
+    def _draw_still(self) -> Any:
+        from mi_widgets.figures.attention import attention_still
 
-        layer, head = self._focused()[0]
-        draw = preview_svg if form == "svg" else preview_png
-        return draw(self._shown(), layer=layer, head=head, scale=self.options["scale"], palette=self.options["palette"])
+        scale, palette = self.options["scale"], self.options["palette"]
+        return attention_still(self._shown(), *self._focused()[0], scale, palette)
 
     # --- edits ---------------------------------------------------------------------------------------
 

@@ -340,9 +340,9 @@ class LiveView(View, Generic[Result]):
         """`current` with `changes`; DataError for what this view cannot show."""
         return self.OPTIONS.changed(current, changes)
 
-    def _draw_still(self, form: str) -> str | bytes:  # noqa: ARG002
-        """The picture drawn without a browser; see `View._still`."""
-        return ""
+    def _draw_still(self) -> Any:
+        """The sheet (`figures.sheet.Sheet`) of the still picture; None where there is none."""
+        return None
 
     def _still(self, form: str) -> str | bytes:
         session = self.session
@@ -354,7 +354,8 @@ class LiveView(View, Generic[Result]):
         except Exception:
             return ""  # the live view shows the error; a still picture of nothing helps nobody
         self._settle()
-        return self._draw_still(form)
+        sheet = self._draw_still()
+        return "" if sheet is None else sheet.svg() if form == "svg" else sheet.png()
 
     # --- edits ---------------------------------------------------------------------------------------
 

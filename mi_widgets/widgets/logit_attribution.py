@@ -257,10 +257,10 @@ class LogitAttribution(LiveView[Attribution]):
             setattr(self.session, change["name"], change["new"])
         self._compute()
 
-    def _draw_still(self, form: str) -> str | bytes:
-        from mi_widgets.figures import attribution_preview_png, attribution_preview_svg
+    def _draw_still(self) -> Any:
+        from mi_widgets.figures.logit_attribution import attribution_still
 
-        return (attribution_preview_svg if form == "svg" else attribution_preview_png)(self._data)
+        return attribution_still(self._data)
 
 
 def _position(asked: int | None, count: int) -> tuple[int, list[str]]:

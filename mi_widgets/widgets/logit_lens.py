@@ -296,15 +296,14 @@ class LogitLens(ComparedView[Lens, LogitLensComparison]):
             if priority != PICTURE or self._on_page is None:
                 raise
 
-    def _draw_still(self, form: str) -> str | bytes:
-        from mi_widgets.figures import lens_preview_png, lens_preview_svg
+    def _draw_still(self) -> Any:
+        from mi_widgets.figures.logit_lens import lens_still
 
         shown = self._shown()
         color, target = str(self.options["color"]), int(self.options["target"])
         if color.startswith("target") and target >= len(self._on_page.data.target_ids):
             color = "probability"  # the coloured token is not pinned any more
-        draw = lens_preview_svg if form == "svg" else lens_preview_png
-        return draw(shown, color, target, str(self.options["palette"]))
+        return lens_still(shown, color, target, str(self.options["palette"]))
 
     # --- edits ---------------------------------------------------------------------------------------
 

@@ -317,8 +317,7 @@ class Prompt(ComparedView[NextTokens, NextTokensComparison]):
             return -1
         return -1 if self.selection.position is None else self.selection.position
 
-    def _draw_still(self, form: str) -> str | bytes:
-        from mi_widgets.figures import next_tokens_preview_png, next_tokens_preview_svg
+    def _draw_still(self) -> Any:
+        from mi_widgets.figures.next_tokens import next_tokens_still
 
-        draw = next_tokens_preview_svg if form == "svg" else next_tokens_preview_png
-        return draw(self._shown(), self._focused(), by=self.options["color"])
+        return next_tokens_still(self._shown(), self._focused(), by=self.options["color"])

@@ -17,7 +17,6 @@ from mi_widgets.errors import DataError
 from mi_widgets.wire.attention import token_table
 from mi_widgets.wire.blocks import Block, pack
 from mi_widgets.wire.checks import finite_checks, output_check
-from mi_widgets.wire.interventions import interventions_of, labels, other_run
 from mi_widgets.wire.messages import CheckValue, TokenName
 from mi_widgets.wire.picture import Picture
 from mi_widgets.wire.view_messages import LensCompare, LensManifest, LensRead, LensRows
@@ -91,7 +90,7 @@ class LensPicture(Picture[LogitLens, LogitLensComparison]):
         if self.comparison is not None:
             kl = self.comparison.kl[:, self.comparison.is_read]
             blocks.append(Block("difference/kl", kl, ("row", "column"), "f16"))
-        return pack(blocks, self.manifest(whole, self.live if live is None else live))
+        return pack(blocks, self.manifest(whole, live))
 
     def rows(self, rows: Iterable[int], sides: Iterable[str]) -> bytes:
         """The top k of single rows, with the names of their tokens.
@@ -117,7 +116,7 @@ class LensPicture(Picture[LogitLens, LogitLensComparison]):
         manifest: LensRows = {"names": _names(known, ids)}
         return pack(blocks, manifest)
 
-    def manifest(self, whole: bool, live: bool) -> LensManifest:
+    def manifest(self, whole: bool, live: bool | None = None) -> LensManifest:
         """What the picture means."""
         lens = self.data
         ids: set[int] = set(lens.target_ids.tolist())
@@ -125,11 +124,9 @@ class LensPicture(Picture[LogitLens, LogitLensComparison]):
             ids |= set(side.top_ids[:, side.is_read, : None if whole else 1].ravel().tolist())
         known = {token: name for side in self.sides.values() for token, name in side.names.items()}
         return {
+            **self.of_any_view(live),
             "kind": "logit_lens",
-            "run": self.run,
-            "model": lens.model,
-            "interventions": labels(interventions_of(lens)),
-            "other": None if self.comparison is None else other_run(lens, self.comparison.b),
+            "other": self.other(),
             "tokens": token_table(lens.tokens),
             "positions": list(lens.positions),
             "read": self._read(),
@@ -145,9 +142,6 @@ class LensPicture(Picture[LogitLens, LogitLensComparison]):
             "names": _names(known, ids),
             "targets": _names(known, lens.target_ids.tolist()),
             "compare": self._compare(),
-            "checks": self._checks(),
-            "notes": list(self.notes),
-            "live": live,
         }
 
     def _read(self) -> LensRead | None:
@@ -160,14 +154,13 @@ class LensPicture(Picture[LogitLens, LogitLensComparison]):
         if self.comparison is None:
             return None
         other = self.comparison.b
-        pairs = [[-1 if place is None else place for place in pair] for pair in self.comparison.pairs]
         same = other.tokens == self.data.tokens and other.lens != self.data.lens
         return {
             "what": "lens" if same else "prompt",
             "lens": other.lens,  # type: ignore[typeddict-item]
             "tokens": token_table(other.tokens),
             "positions": list(other.positions),
-            "pairs": pairs,
+            "pairs": self.pairs(self.comparison.pairs),
         }
 
     def _checks(self) -> list[CheckValue]:

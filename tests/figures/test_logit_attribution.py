@@ -281,7 +281,7 @@ def test_a_large_model_still_fits_a_page():
         ({"kind": "map", "layer": 1}, "Give both"),
         ({"kind": "map", "layer": 3, "head": 0}, "layer 3"),
         ({"kind": "sources", "layer": 0, "head": 4}, "head 4"),
-        ({"kind": "map", "height_mm": 22}, "cells"),
+        ({"kind": "map", "height_mm": 18}, "cells"),
     ],
 )
 def test_wrong_options_say_what_there_is(options, says):

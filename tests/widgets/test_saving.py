@@ -15,7 +15,6 @@ from made_patterns import softmax
 import mi_widgets as mw
 from mi_widgets.data import load, save
 from mi_widgets.errors import ExportError
-from mi_widgets.figures import export
 
 #: Suffix, the function that writes such a file, and which of its arguments names the file.
 WRITERS = {
@@ -35,11 +34,7 @@ ERRORS = {
 
 
 @pytest.fixture
-def view(monkeypatch):
-    # No browser is needed to see what becomes of the file.
-    drawn = b'<svg class="main-svg" width="1" height="1">' + b" " * 1000 + b"</svg>"
-    monkeypatch.setattr(export, "_render", lambda *_: drawn)
-    monkeypatch.setattr(export, "exact_pdf", lambda document, *_: document)
+def view():
     return mw.Attention.from_data(softmax(), list("abcde"))
 
 

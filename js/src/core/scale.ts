@@ -2,7 +2,6 @@
  * From a value to a colour: range, transform (linear, square root, logarithm) and 256-step palette. Masked and missing
  * cells have their own look. Knows nothing of canvases.
  */
-import { fromBase64 } from "./blocks";
 import { DIVERGING, MASKED, MISSING, PALETTES } from "./color.gen";
 import { rounded } from "./format";
 import type { Scale } from "./wire.gen";
@@ -31,7 +30,13 @@ export function paletteColors(name: string, theme: Theme): Uint32Array {
   const known = tables.get(twin);
   if (known) return known;
   const source = PALETTES[twin] ?? PALETTES[name] ?? PALETTES["blue"]!;
-  const bytes = fromBase64(source);
+  // The first colour as rrggbb, then what each channel changes by from step to step: two changes in a character.
+  const bytes = new Uint8Array(768);
+  for (let at = 0; at < 3; at++) bytes[at] = parseInt(source.slice(2 * at, 2 * at + 2), 16);
+  for (let at = 3; at < 768; at++) {
+    const pair = source.charCodeAt(6 + ((at - 3) >> 1)) - 48;
+    bytes[at] = bytes[at - 3]! + (at % 2 ? pair >> 3 : pair & 7) - 4;
+  }
   const colors = new Uint32Array(256);
   for (let step = 0; step < 256; step++) {
     colors[step] = rgba(bytes[3 * step]!, bytes[3 * step + 1]!, bytes[3 * step + 2]!);

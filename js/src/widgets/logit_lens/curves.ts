@@ -8,7 +8,7 @@ import { makeMapping, ticks, type Tick } from "../../core/scale";
 import { Signal } from "../../core/signal";
 import { thinned } from "../../core/thin";
 import { visible } from "../../core/tokens";
-import { h } from "../../dom/element";
+import { faint, h } from "../../dom/element";
 import { OptionControl } from "../../dom/options";
 import { HiddenTable } from "../../dom/table";
 import type { Tooltip } from "../../dom/tooltip";
@@ -132,9 +132,9 @@ export class CurvesPanel {
     const reading = lens.reading.value;
     if (!reading) return this.#title.replaceChildren();
     this.#title.replaceChildren(
-      h("span", { class: "miw-faint" }, "after "),
+      faint("after "),
       token(columns.strings[reading.column] ?? "", 16),
-      h("span", { class: "miw-faint" }, ` at ${columns.numbers[reading.column]}`),
+      faint(` at ${columns.numbers[reading.column]}`),
     );
   }
 
