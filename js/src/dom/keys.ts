@@ -11,14 +11,6 @@ import { keepFocus, pictureOf } from "./focus";
 import type { Prompts } from "./prompts";
 import { followTyping, isTextField } from "./text_undo";
 
-/** The step that an arrow key takes. */
-export const ARROWS: Record<string, [across: number, down: number]> = {
-  ArrowLeft: [-1, 0],
-  ArrowRight: [1, 0],
-  ArrowUp: [0, -1],
-  ArrowDown: [0, 1],
-};
-
 /** What stands in the panel: the keys, and what they do. */
 export type KeyRow = [keys: string, text: string];
 
