@@ -235,9 +235,12 @@ class View(anywidget.AnyWidget):
         suffix = path.suffix.lower()
         if suffix in FIGURES:
             from mi_widgets.figures import save_figure
+            from mi_widgets.figures.sheet import on_paper
 
             sizes = {} if width_mm is None else {"width_mm": width_mm}
-            return Path(save_figure(self.figure(**sizes, **options), path, **sizes))
+            with on_paper():
+                figure = self.figure(**sizes, **options)
+            return Path(save_figure(figure, path, **sizes))
         if width_mm is not None:
             raise DataError(f"width_mm is for figures, not for {suffix}.", f"Use one of {', '.join(sorted(FIGURES))}.")
         if suffix == ".html":
