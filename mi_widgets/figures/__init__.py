@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mi_widgets.figures.attention import attention_figure
+    from mi_widgets.figures.attention import attention_figure, preview_png, preview_svg
     from mi_widgets.figures.attribution_preview import attribution_preview_png, attribution_preview_svg
     from mi_widgets.figures.export import find_browser, open_browser, save_figure
     from mi_widgets.figures.lens_preview import lens_preview_png, lens_preview_svg
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mi_widgets.figures.logit_lens import logit_lens_figure
     from mi_widgets.figures.next_tokens import next_tokens_figure
     from mi_widgets.figures.next_tokens_preview import next_tokens_preview_png, next_tokens_preview_svg
-    from mi_widgets.figures.preview import preview_png, preview_svg
+
 
 _HOMES = {
     "attention_figure": "attention",
@@ -33,8 +33,8 @@ _HOMES = {
     "next_tokens_preview_png": "next_tokens_preview",
     "next_tokens_preview_svg": "next_tokens_preview",
     "open_browser": "export",
-    "preview_png": "preview",
-    "preview_svg": "preview",
+    "preview_png": "attention",
+    "preview_svg": "attention",
     "save_figure": "export",
 }
 

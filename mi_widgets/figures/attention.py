@@ -1,21 +1,21 @@
-"""Attention on paper: one head as a query × key map, several as small multiples, or the wall of all heads.
+"""Attention on paper: one head as a query × key map, several as small multiples, or the wall of all heads; and the
+still picture of a saved notebook, the wall beside the head in focus.
 
-Takes `data`, gives a plotly figure. Knows nothing of models, torch or the screen, but colours as the screen does.
+Takes `data`, gives a sheet. Knows nothing of models, torch or the screen, but colours as the screen does.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from mi_widgets.data import AttentionComparison
-from mi_widgets.data.integers import truth, word
-from mi_widgets.data.thumbnails import allowed_cells
+from mi_widgets.data.arrays import as_float32
+from mi_widgets.data.integers import integer, truth, word
+from mi_widgets.data.thumbnails import allowed_cells, allowed_patches, any_cell, reduced, starts, thumbnails
 from mi_widgets.errors import DataError
 from mi_widgets.figures import labels as printed
 from mi_widgets.figures.choice import (
@@ -23,6 +23,7 @@ from mi_widgets.figures.choice import (
     Ranked,
     chosen_heads,
     color_scale,
+    every_head,
     patterns_of,
     ranked,
     score_text,
@@ -30,29 +31,27 @@ from mi_widgets.figures.choice import (
     unit_of,
     value_bounds,
 )
-from mi_widgets.figures.headline import title_lines
-from mi_widgets.figures.labels import TokenAxis
-from mi_widgets.figures.plotly_cells import VECTOR_CELLS, cell_image, cell_shapes
-from mi_widgets.figures.plotly_legend import Legend
-from mi_widgets.figures.plotly_sheet import HOVER_ONLY, Box, Sheet
+from mi_widgets.figures.legend import Legend
+from mi_widgets.figures.maps import TITLE, Map, Maps
+from mi_widgets.figures.marks import Hover
+from mi_widgets.figures.page import EDGE, Page, paper, still
 from mi_widgets.figures.scale import MASKED, MISSING, ColorScale
-from mi_widgets.figures.style import LABEL_PT, MIN_PT, MONO, TITLE_PT, TOKEN_PT, height_in_px, inks, pt, px, width_in_mm
-from mi_widgets.figures.wall import wall_figure
-
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
+from mi_widgets.figures.sheet import ZOOM, Sheet, as_png, as_svg, plotted
+from mi_widgets.figures.style import px
+from mi_widgets.figures.wall import Wall
 
 KINDS = ("matrix", "wall")
 #: Without a choice of heads, at most this many are drawn as small multiples.
 MOST_PANELS = 16
 #: Hover text names tokens up to this many cells, positions up to the second number, and is left out beyond.
 HOVER_TOKENS, HOVER_CELLS = 20_000, 1_100_000
+#: On paper a thumbnail has no more cells than this on a side, and no more than 300 to the inch.
+MOST_CELLS = 64
+#: In a still picture all thumbnails together have at most so many cells, the head in focus so many on a side.
+WALL_CELLS, HEAD_CELLS = 90_000, 160
 
-EDGE = px(0.8)
-LINE = 1.35
 
-
-def attention_figure(
+def attention_sheet(
     data: Attention,
     *,
     layer: int | None = None,
@@ -70,8 +69,8 @@ def attention_figure(
     width_mm: float | str = 83,
     height_mm: float | None = None,
     theme: str = "light",
-) -> go.Figure:
-    """Attention as a plotly figure of exact size, ready for `save_figure`.
+) -> Sheet:
+    """Attention as a figure of exact size, ready for `save_figure`.
 
     Cells the mask forbids are grey, values that are not numbers pink; neither is a colour of the palette. A
     difference (from a comparison) is A − B on aligned positions, in a diverging palette symmetric about zero.
@@ -97,16 +96,14 @@ def attention_figure(
         theme: `"light"` or `"dark"`.
 
     Returns:
-        A figure whose layout is `width_mm` wide at 96 pixels per inch. Hovering gives exact values (matrices up to
-        1.1 million cells).
+        A figure `width_mm` wide. Hovering gives exact values (matrices up to 1.1 million cells).
 
     Raises:
         DataError: an unknown option, a head that the data lacks, or a size too small to draw in.
     """
     patterns = patterns_of(data)
     kind = word("kind", kind, KINDS)
-    width = px(width_in_mm(width_mm))
-    height = height_in_px(height_mm)
+    page = paper(data, title, width_mm, height_mm, theme)
     outlined = None
     if kind == "wall" and layer is not None and head is not None and heads is None:
         outlined = chosen_heads(data, layer, head, None)[0]
@@ -119,178 +116,185 @@ def attention_figure(
     chosen = ranked(data, pairs, scores, sort, truth("descending", descending))
     bounds = value_bounds(data, None if truth("shared_range", shared_range) and zrange is None else pairs)
     colors, clipped = color_scale(data, bounds, scale=scale, palette=palette, theme=theme, zrange=zrange)
-    headline = [printed.markup(line) for line in title_lines(title, width, data)]
     if kind == "wall":
         regular = sort is None and len(pairs) == len(patterns.layers) * patterns.n_heads and heads is None
-        return wall_figure(data, chosen, colors, clipped, regular, outlined, headline, width, height)
-    return _matrices(data, chosen, colors, clipped, headline, width, height)
+        return _wall(data, chosen, colors, clipped, regular, outlined, page)
+    return _matrices(data, chosen, colors, clipped, page)
 
 
-@dataclass(frozen=True)
-class _Grid:
-    """Where the panels of small multiples stand; lengths in pixels."""
-
-    columns: int
-    rows: int
-    side: float
-    gap: float
-    row_gap: float
-    left: float
-    top: float
-
-    def box(self, panel: int) -> Box:
-        row, column = divmod(panel, self.columns)
-        return Box(
-            self.left + column * (self.side + self.gap),
-            self.top + row * (self.side + self.row_gap),
-            self.side,
-            self.side,
-        )
+attention_figure = plotted(attention_sheet)
 
 
-def _matrices(
+def _about(data: Attention) -> str:
+    """How much there is: layers, heads, tokens."""
+    patterns = patterns_of(data)
+    sizes = ((len(patterns.layers), "layer"), (patterns.n_heads, "head"), (len(tokens_of(data)), "token"))
+    return " × ".join(f"{size} {name}{'' if size == 1 else 's'}" for size, name in sizes)
+
+
+def _legend(data: Attention, colors: ColorScale, clipped: tuple[bool, bool], codes: Sequence[np.ndarray]) -> Legend:
+    looks = [any(bool((grid == code).any()) for grid in codes) for code in (MASKED, MISSING)]
+    return Legend(colors, unit_of(data), clipped, *looks)
+
+
+def _matrices(data: Attention, chosen: Ranked, colors: ColorScale, clipped: tuple[bool, bool], page: Page) -> Sheet:
+    strings, maps = tokens_of(data).strings, []
+    for layer, head, score in chosen:
+        values, allowed = data.head(layer, head), allowed_cells(data, layer)
+        name = f"Layer {layer}, head {head}" if len(chosen) == 1 else f"L{layer} H{head}"
+        title = name if score is None else f"{name} · {score_text(score)}"
+        hover = _hover(values, allowed, data, f"layer {layer}, head {head}", len(strings) ** 2 * len(chosen))
+        maps.append(Map(title, colors.codes(values, allowed), hover))
+    legend = _legend(data, colors, clipped, [one.codes for one in maps])
+    bottom = None if page.height is None else page.height - EDGE
+    grid = Maps.fit(strings, len(maps), EDGE, page.top, page.width - EDGE - legend.width(), bottom)
+    sheet = page.sheet(grid.bottom + EDGE, f"Attention: {', '.join(one.title for one in maps)}")
+    grid.draw(sheet, maps, colors)
+    legend.draw(sheet, grid.right, grid.top, grid.height)
+    return sheet
+
+
+def _wall(
     data: Attention,
     chosen: Ranked,
     colors: ColorScale,
     clipped: tuple[bool, bool],
-    headline: list[str],
-    width: float,
-    height: float | None,
-) -> go.Figure:
-    tokens = tokens_of(data)
-    count = len(tokens)
-    panels = [(layer, head, data.head(layer, head), allowed_cells(data, layer)) for layer, head, _ in chosen]
-    codes = [colors.codes(values, allowed) for _, _, values, allowed in panels]
-    legend = Legend(
-        colors,
-        unit_of(data).replace("W_O", "W<sub>O</sub>"),
-        clipped,
-        any(bool((grid == MASKED).any()) for grid in codes),
-        any(bool((grid == MISSING).any()) for grid in codes),
-    )
-    titles = [_panel_title(layer, head, score, len(chosen)) for layer, head, score in chosen]
-    grid, keys, queries, page_height = _layout(tokens.strings, len(chosen), legend, headline, width, height)
-    sheet = Sheet(width, page_height, colors.theme)
-    _headline(sheet, headline)
-    ink = inks(colors.theme)
-    vector = sum(one.size for one in codes) <= VECTOR_CELLS
-    hover = count * count * len(panels)
-    for panel, (layer, head, values, allowed) in enumerate(panels):
-        box = grid.box(panel)
-        leftmost, lowest = panel % grid.columns == 0, panel + grid.columns >= len(panels)
-        xref, yref = sheet.add_axes(box, _axis(keys, count, lowest), _axis(queries, count, leftmost, downwards=True))
-        if vector:
-            sheet.shapes += cell_shapes(codes[panel], colors.table, xref, yref)
-        else:
-            whole = (-0.5, -0.5, float(count), float(count))
-            sheet.images.append(cell_image(codes[panel], colors.table, xref, yref, whole))
-        where = f"layer {layer}, head {head}"
-        sheet.traces.append(_hover(values, allowed, data, where, xref, yref, hover))
-        sheet.text(box.left, box.top - px(0.7), titles[panel], pt(LABEL_PT), yanchor="bottom")
-        if lowest:
-            under = box.bottom + pt(2.5) + keys.room + pt(LABEL_PT) * 0.75
-            sheet.text(box.left + box.width / 2, under, "key", pt(LABEL_PT), xanchor="center", color=ink.quiet)
-        if leftmost:
-            beside = EDGE + pt(LABEL_PT) * 0.6
-            middle = box.top + box.height / 2
-            sheet.text(beside, middle, "query", pt(LABEL_PT), xanchor="center", textangle=-90, color=ink.quiet)
-    last = grid.box(grid.columns - 1)
-    legend.draw(sheet, last.right, grid.top, grid.rows * grid.side + (grid.rows - 1) * grid.row_gap)
-    return sheet.figure()
+    regular: bool,
+    outlined: tuple[int, int] | None,
+    page: Page,
+) -> Sheet:
+    patterns = patterns_of(data)
+    width = page.width - EDGE - Legend(colors, "", clipped, True, False).width()
+    bottom = None if page.height is None else page.height - EDGE
+    heads = patterns.n_heads if regular else len(chosen)
+    wall = Wall.fit(patterns.layers, heads, EDGE, page.top + px(0.8), width, bottom, regular=regular)
+    side = max(8, min(MOST_CELLS, round(wall.pitch / 96 * 300)))
+    values, allowed = thumbnails(data, side), allowed_patches(data, side)
+    at = {layer: row for row, layer in enumerate(patterns.layers)}
+    tiles = np.stack([values[at[layer], head] for layer, head, _ in chosen])
+    codes = colors.codes(tiles, np.stack([allowed[at[layer]] for layer, _, _ in chosen]))
+    sheet = page.sheet(wall.bottom + EDGE, f"Attention: {_about(data)}")
+    largest = np.full(len(tiles), np.nan)
+    for place, tile in enumerate(tiles):
+        finite = tile[np.isfinite(tile)]
+        if finite.size:
+            largest[place] = finite[np.argmax(np.abs(finite))]
+    wall.draw(sheet, chosen, codes, colors, outlined, largest)
+    _legend(data, colors, clipped, [codes]).draw(sheet, wall.box.right, wall.box.top, max(wall.box.height, px(12)))
+    return sheet
 
 
-def _layout(
-    strings: Sequence[str], panels: int, legend: Legend, headline: list[str], width: float, height: float | None
-) -> tuple[_Grid, TokenAxis, TokenAxis, float]:
-    count = len(strings)
-    top = _headline_height(headline) + pt(LABEL_PT) * LINE + px(0.7) + EDGE
-    margin = EDGE + pt(LABEL_PT) * 1.4 + pt(2.5)
-    gap, row_gap = px(2.5), pt(LABEL_PT) * LINE + px(2.2)
-    widest = 0.2 * width
-    sizes = (pt(TOKEN_PT), pt(MIN_PT))
-
-    def fitted(room: float) -> tuple[int, int, float, TokenAxis]:
-        """Columns, rows, side of a panel and its labels, with `room` kept for the labels' width."""
-        available = width - margin - room - legend.width()
-        columns = max(1, min(panels, int((available + gap) / (px(24) + gap))))
-        rows = math.ceil(panels / columns)
-        columns = math.ceil(panels / rows)
-        side = min((available - (columns - 1) * gap) / columns, max(px(22), count * px(9)))
-        if height is not None:
-            below = pt(2.5) + room + pt(LABEL_PT) * 1.5 + EDGE
-            side = min(side, (height - top - below - (rows - 1) * row_gap) / rows)
-        if side < px(6):
-            raise DataError(
-                f"{panels} heads leave {max(side, 0) * 25.4 / 96:.0f} mm for each map.",
-                "Give a larger width_mm or height_mm, or fewer heads.",
-            )
-        return columns, rows, side, TokenAxis.fit(strings, side, widest, sizes)
-
-    # Label widths depend on the panels' side and the side on the labels: widen the room until they fit.
-    room = min(widest, printed.widest([printed.token_label(text) for text in strings], sizes[0]))
-    columns, rows, side, queries = fitted(room)
-    for _ in range(3):
-        if queries.room > room:
-            room = queries.room
-            columns, rows, side, queries = fitted(room)
-    keys = queries
-    if keys.room <= 0.92 * side / count and len(keys.positions) == count:
-        keys = TokenAxis(keys.positions, keys.labels, keys.size, keys.size * LINE)
-    grid = _Grid(columns, rows, side, gap, row_gap, margin + min(room, queries.room), top)
-    below = pt(2.5) + keys.room + pt(LABEL_PT) * 1.5 + EDGE
-    needed = top + rows * side + (rows - 1) * row_gap + below
-    return grid, keys, queries, needed if height is None else height
-
-
-def _axis(axis: TokenAxis, count: int, labelled: bool, downwards: bool = False) -> dict[str, Any]:
-    span = [-0.5, count - 0.5]
-    return {
-        "range": span[::-1] if downwards else span,
-        "tickmode": "array",
-        "tickvals": axis.positions,
-        "ticktext": [printed.markup(text) for text in axis.labels],
-        "tickangle": 0 if downwards or axis.room <= axis.size * LINE else -90,
-        "tickfont": {"family": MONO, "size": axis.size},
-        "showticklabels": labelled,
-    }
-
-
-def _panel_title(layer: int, head: int, score: float | None, panels: int) -> str:
-    name = f"Layer {layer}, head {head}" if panels == 1 else f"L{layer} H{head}"
-    return name if score is None else f"{name} · {score_text(score)}"
-
-
-def _headline_height(headline: list[str]) -> float:
-    return len(headline) * pt(TITLE_PT) * LINE + (px(0.8) if headline else 0)
-
-
-def _headline(sheet: Sheet, headline: list[str]) -> None:
-    for line, words in enumerate(headline):
-        sheet.text(EDGE, EDGE + (line + 0.5) * pt(TITLE_PT) * LINE, words, pt(TITLE_PT))
-
-
-def _hover(
-    values: np.ndarray, allowed: np.ndarray, data: Attention, where: str, xref: str, yref: str, cells: int
-) -> dict[str, Any]:
-    """A transparent heat map that only answers to the pointer; masked and missing cells stay silent."""
+def _hover(values: np.ndarray, allowed: np.ndarray, data: Attention, where: str, cells: int) -> Hover | None:
+    """The value and both tokens; masked and missing cells stay silent."""
     if cells > HOVER_CELLS:
-        return {"type": "scatter", "x": [None], "y": [None], "xaxis": xref, "yaxis": yref, "hoverinfo": "skip"}
-    trace: dict[str, Any] = {
-        "type": "heatmap",
-        "z": np.where(allowed, values, np.float32(np.nan)).astype(np.float32),
-        "xaxis": xref,
-        "yaxis": yref,
-        "colorscale": [[0, "rgba(0,0,0,0)"], [1, "rgba(0,0,0,0)"]],
-        "showscale": False,
-        "hoverongaps": False,
-        "meta": HOVER_ONLY,
-        "name": where,
-    }
+        return None
     value = "A − B" if isinstance(data, AttentionComparison) else patterns_of(data).weighting
-    at = "query %{y:d}, key %{x:d}"
+    at, text = "query %{y:d}, key %{x:d}", None
     if cells <= HOVER_TOKENS:
         names = [printed.markup(printed.token_label(string, 40)) for string in tokens_of(data).strings]
-        trace["text"] = [[f"{query} ← {key}" for key in names] for query in names]
+        text = [[f"{query} ← {key}" for key in names] for query in names]
         at = "%{text}<br>" + at
-    trace["hovertemplate"] = f"{where}<br>{at}<br>{value} %{{z:.6g}}<extra></extra>"
-    return trace
+    shown = np.where(allowed, values, np.float32(np.nan)).astype(np.float32)
+    return Hover(shown, f"{where}<br>{at}<br>{value} %{{z:.6g}}", text, where)
+
+
+# --- the still picture ------------------------------------------------------------------------------------
+
+
+def attention_still(
+    data: Attention,
+    layer: int | None = None,
+    head: int | None = None,
+    scale: str = "sqrt",
+    palette: str = "blue",
+    *,
+    title: str = "",
+    theme: str = "light",
+    atlas: np.ndarray | None = None,
+) -> Sheet:
+    """`data` as a picture 760 pixels wide for viewers that run no JavaScript: the wall on the left, one head on the
+    right.
+
+    Args:
+        data: patterns or a comparison.
+        layer: layer of the head in focus; None shows the wall alone (a single head is always in focus).
+        head: the head in focus, or None.
+        scale: `"linear"`, `"sqrt"` or `"log"`.
+        palette: `"blue"`, `"amber"` or `"grey"`; a comparison takes the diverging one.
+        title: text of the first line; the prompt's tokens if empty.
+        theme: `"light"` or `"dark"`.
+        atlas: float `[layer, head, cell, cell]`, every head reduced already (as the wall's thumbnails are), where
+            the caller has it; saves reading `data` once more.
+
+    Raises:
+        DataError: unknown option, or a head that the data lacks.
+    """
+    patterns, strings = patterns_of(data), tokens_of(data).strings
+    layers, heads = patterns.layers, patterns.n_heads
+    single = len(layers) * heads == 1
+    if single:
+        layer, head = layers[0], 0
+    focused = None if layer is None or head is None else (integer("layer", layer), integer("head", head))
+    values = None if focused is None else data.head(*focused)  # raises for a head that does not exist
+    page = still(data, title, strings, theme, "   ".join(part for part in (patterns.model, _about(data)) if part))
+    top, room = page.top + TITLE, page.width - EDGE
+    room = room - px(18) if focused is None else 0.46 * room
+    wall = Wall.fit(layers, heads, EDGE, top, room, still=True)
+    side = max(4, min(round(wall.pitch * ZOOM * 0.94), int(math.sqrt(WALL_CELLS / (len(layers) * heads)))))
+    tiles, allowed = _reduced(data, side, atlas)
+    colors, clipped = color_scale(data, _bounds(data, tiles), scale=scale, palette=palette, theme=theme)
+    codes = colors.codes(tiles, allowed[:, None])
+    chosen = [(*pair, None) for pair in every_head(data)]
+    focus = None if focused is None or values is None else _focus(data, focused, values, colors)
+    legend = _legend(data, colors, clipped, [codes if focus is None else focus.codes])
+    if focus is None:
+        sheet = page.sheet(wall.bottom + EDGE, f"Attention: {_about(data)}")
+        wall.draw(sheet, chosen, codes.reshape(-1, *codes.shape[2:]), colors)
+        legend.draw(sheet, wall.box.right, top, max(wall.box.height, px(12)))
+        return sheet
+    edge = EDGE if single else wall.box.right + px(3)
+    width = min(page.width - edge - legend.width(), px(88))
+    grid = Maps.fit(strings, 1, edge, page.top, width)
+    sheet = page.sheet(max(grid.bottom, 0 if single else wall.bottom) + EDGE, f"Attention: {_about(data)}")
+    if not single:
+        wall.draw(sheet, chosen, codes.reshape(-1, *codes.shape[2:]), colors, focused)
+    grid.draw(sheet, [focus], colors)
+    legend.draw(sheet, grid.right, top, grid.height)
+    return sheet
+
+
+preview_svg, preview_png = as_svg(attention_still), as_png(attention_still)
+
+
+def _focus(data: Attention, focused: tuple[int, int], values: np.ndarray, colors: ColorScale) -> Map:
+    """The head in focus, of long prompts reduced by largest magnitude."""
+    allowed = allowed_cells(data, focused[0])
+    if len(values) > HEAD_CELLS:
+        first = starts(len(values), HEAD_CELLS)
+        values = reduced(values[None], first, signed=colors.signed)[0]
+        allowed = any_cell(allowed, first)
+    return Map(f"Layer {focused[0]}, head {focused[1]}", colors.codes(values, allowed))
+
+
+def _reduced(data: Attention, side: int, atlas: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Thumbnails `[layer, head, cell, cell]` of at most `side` cells, of `atlas` where there is one, and what the mask
+    allows."""
+    if atlas is None:
+        return thumbnails(data, side), allowed_patches(data, side)
+    held, patterns = as_float32(atlas), patterns_of(data)
+    if held.ndim != 4 or held.shape[:2] != (len(patterns.layers), patterns.n_heads) or held.shape[2] != held.shape[3]:
+        raise DataError(f"atlas has shape {list(held.shape)}; it must be [layer, head, cell, cell].")
+    count, kept = len(tokens_of(data)), held.shape[-1]
+    tiles = np.stack([reduced(one, starts(kept, side), signed=True) for one in held])
+    # Patches of the atlas start where those of the data do, so the mask is reduced in the same two strides.
+    strides = (starts(count, kept), starts(min(count, kept), tiles.shape[-1]))
+    allowed = [any_cell(any_cell(allowed_cells(data, layer), strides[0]), strides[1]) for layer in patterns.layers]
+    return tiles, np.stack(allowed)
+
+
+def _bounds(data: Attention, tiles: np.ndarray) -> tuple[float, float]:
+    """The range of all heads: largest values survive the reduction, smallest ones (pre-softmax scores) do not."""
+    if patterns_of(data).weighting == "scores" and tiles.shape[-1] < len(tokens_of(data)):
+        return value_bounds(data, None)
+    finite = tiles[np.isfinite(tiles)]
+    return (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)

@@ -18,7 +18,7 @@ from mi_widgets.figures.marks import Cells
 #: Sheets of at most this many cells in all are drawn as vectors; a colour bar always is.
 VECTOR_CELLS, FEW_CELLS = 4096, 256
 #: Pictures are enlarged to at least this many pixels on the longer side.
-IMAGE_PIXELS = 2000
+IMAGE_PIXELS = 1200
 #: A stroke of each colour's own, in pixels: viewers that smooth edges would show the paper between cells.
 SEAM = 0.3
 
@@ -107,7 +107,7 @@ def png(codes: np.ndarray, table: np.ndarray, factor: int = 1) -> bytes:
     chunks = [
         (b"IHDR", struct.pack(">IIBBBBB", width * factor, rows * factor, 8, 3 if indexed else 2, 0, 0, 0)),
         *([(b"PLTE", table[used].astype(np.uint8).tobytes())] if indexed else []),
-        (b"IDAT", zlib.compress(lines.tobytes(), 6)),
+        (b"IDAT", zlib.compress(lines.tobytes(), 4)),
         (b"IEND", b""),
     ]
     return b"\x89PNG\r\n\x1a\n" + b"".join(

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from mi_widgets import color
-from mi_widgets.figures.marks import Axis, Box, Cells
+from mi_widgets.figures.marks import Axis, Box, Rectangles
 from mi_widgets.figures.scale import MASKED, MISSING, ColorScale
 from mi_widgets.figures.sheet import Sheet
 from mi_widgets.figures.style import HAIRLINE_PT, LABEL_PT, MIN_PT, inks, pt, px
@@ -62,12 +60,14 @@ class Legend:
         ]
         bar = Box(left + GAP, top, BAR, max(px(9), min(px(42), height - len(rows) * _ROW)))
         ticks = self.scale.ticks(max(2, round(bar.height / px(5))), self.clipped)
-        codes = np.arange(color.STEPS - 1, 0, -2, dtype=np.uint16)[:, None]
-        edge, labels = len(codes) - 0.5, [label for _, label in ticks]
-        values = Axis(
-            -0.5, edge, [edge - where * len(codes) for where, _ in ticks], labels, pt(MIN_PT), opposite=True, still=True
-        )
-        sheet.plot(bar, Axis(-0.5, 0.5, still=True), values).add(Cells(codes, self.scale.table))
+        codes, labels = range(1, color.STEPS, 2), [label for _, label in ticks]
+        top = len(codes) - 0.5
+        places = [where * len(codes) - 0.5 for where, _ in ticks]
+        values = Axis(top, -0.5, places, labels, pt(MIN_PT), opposite=True, still=True)
+        plot = sheet.plot(bar, Axis(-0.5, 0.5, still=True), values)
+        for row, code in enumerate(codes):
+            # Each step reaches to the top and is covered by the next: no seams between them.
+            plot.add(Rectangles([Box(-0.5, row - 0.5, 1, top - row + 0.5)], self.scale.hex(code), below=True))
         beside = bar.right + pt(3) + max(map(len, labels)) * _ADVANCE * pt(MIN_PT) + pt(LABEL_PT) * 0.75
         size = pt(LABEL_PT if len(self.unit) * _ADVANCE * pt(LABEL_PT) < bar.height else MIN_PT)
         sheet.text(beside, bar.middle, self.unit, size, anchor="middle", turned=True)

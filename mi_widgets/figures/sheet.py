@@ -35,8 +35,6 @@ P = ParamSpec("P")
 ZOOM = 1.25
 #: Of a still picture, in pixels of the screen.
 SCREEN_WIDTH = 760
-#: Pictures of cells in a still picture are so wide or high: on screen a cell needs no more pixels than it has.
-SCREEN_PIXELS = 400
 
 
 @dataclass
@@ -86,7 +84,7 @@ class Sheet:
         size = (f"{mm(self.width):.6g}mm", f"{mm(self.height):.6g}mm")
         if self.screen:
             size = (f"{self.width * ZOOM:.6g}", f"{self.height * ZOOM:.6g}")
-        pixels = SCREEN_PIXELS if self.screen else IMAGE_PIXELS
+        pixels = 0 if self.screen else IMAGE_PIXELS  # on screen a cell has one pixel, or is a vector
         return svg_of(self.items, self.width, self.height, inks(self.theme), self.title, size, pixels)
 
     def figure(self) -> go.Figure:
@@ -141,8 +139,6 @@ def as_png(draw: Callable[P, Sheet]) -> Callable[P, bytes]:
     def png(*args: P.args, **options: P.kwargs) -> bytes:
         from mi_widgets.figures.press import png_of
 
-        sheet = draw(*args, **options)
-        zoom = ZOOM if sheet.screen else 1.0
-        return png_of(sheet.svg(), mm(sheet.width * zoom), mm(sheet.height * zoom), 96)
+        return png_of(draw(*args, **options).svg())
 
     return png

@@ -1,185 +1,186 @@
-"""The wall on paper: a thumbnail of every layer × head, or of chosen heads in order of a score.
+"""The wall on paper: a thumbnail of every layer × head, or of chosen heads in reading order.
 
-Takes `data` and a colour scale, gives a plotly figure. Knows nothing of models or the screen.
+Takes thumbnails and a colour scale, draws on a sheet. Knows nothing of models or the screen.
 """
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from mi_widgets import color
-from mi_widgets.data.thumbnails import allowed_patches, thumbnails
 from mi_widgets.errors import DataError
 from mi_widgets.figures import labels as printed
-from mi_widgets.figures.choice import Attention, Ranked, patterns_of, score_text, unit_of
-from mi_widgets.figures.plotly_cells import cell_image
-from mi_widgets.figures.plotly_legend import Legend
-from mi_widgets.figures.plotly_sheet import HOVER_ONLY, Box, Sheet
-from mi_widgets.figures.scale import MASKED, MISSING, PAPER, ColorScale
-from mi_widgets.figures.style import HAIRLINE_PT, LABEL_PT, MIN_PT, TITLE_PT, inks, pt, px
+from mi_widgets.figures.choice import Ranked, score_text
+from mi_widgets.figures.marks import Axis, Box, Cells, Hover, Rectangles
+from mi_widgets.figures.page import LINE
+from mi_widgets.figures.scale import PAPER, ColorScale
+from mi_widgets.figures.sheet import Sheet
+from mi_widgets.figures.style import HAIRLINE_PT, LABEL_GAP, LABEL_PT, MIN_PT, inks, pt, px
 
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
-
-EDGE = px(0.8)
-LINE = 1.35
-#: A thumbnail has no more cells than this on a side, and no more than print at 300 dpi resolves.
-MOST_CELLS = 64
+#: Left of the numbers of layers, for the name of the axis.
+_NAME = pt(LABEL_PT) * 1.4 + LABEL_GAP
+#: Below a wall of layers × heads: numbers of heads, and the name of the axis.
+_BELOW = LABEL_GAP + pt(MIN_PT) * LINE + pt(LABEL_PT) * 1.5
 
 
-def wall_figure(
-    data: Attention,
-    chosen: Ranked,
-    colors: ColorScale,
-    clipped: tuple[bool, bool],
-    regular: bool,
-    outlined: tuple[int, int] | None,
-    headline: list[str],
-    width: float,
-    height: float | None,
-) -> go.Figure:
-    """Thumbnails on a sheet `width` pixels wide.
+@dataclass(frozen=True)
+class Wall:
+    """Where the thumbnails stand; lengths in pixels.
 
-    Args:
-        data: patterns or comparison.
-        chosen: heads in order of drawing.
-        colors: the colour scale.
-        clipped: whether values lie below and above it.
-        regular: rows are layers and columns heads; else heads flow in reading order, each under its name.
-        outlined: a head to mark in the accent colour, or None.
-        headline: lines of the title, plotly markup.
-        width: of the sheet in pixels.
-        height: of the sheet in pixels; follows from the width if None.
+    Attributes:
+        box: of all thumbnails.
+        columns: thumbnails in a row.
+        rows: of thumbnails.
+        pitch: from one to the next.
+        caption: room above each for its name; 0 where rows are layers and columns heads.
+        layers: the model's numbers of the rows; empty where heads flow in reading order.
+        edge: where the labels' room begins.
     """
-    patterns = patterns_of(data)
-    legend_width = Legend(colors, "", clipped, True, False).width()
-    top = EDGE + px(0.8) + len(headline) * pt(TITLE_PT) * LINE + (px(0.8) if headline else 0)
-    if regular:
-        left = EDGE + pt(LABEL_PT) * 1.4 + pt(2.5) + len(str(max(patterns.layers))) * 0.6 * pt(MIN_PT)
-        below = pt(2.5) + pt(MIN_PT) * LINE + pt(LABEL_PT) * 1.5 + EDGE
-        columns, rows, caption = patterns.n_heads, len(patterns.layers), 0.0
-    else:
-        left, below, caption = EDGE, EDGE, pt(MIN_PT) * LINE
-        # Wide enough for "11.11 0.92" where there are few heads, for "11.11" where there are many.
-        columns = max(1, min(len(chosen), int((width - left - legend_width) / px(13.5 if len(chosen) <= 60 else 8.5))))
-        rows = math.ceil(len(chosen) / columns)
-    pitch = min((width - left - legend_width) / columns, px(24))
-    if height is None:
-        pitch = min(pitch, max(px(3), px(235) / rows))
-    else:
-        pitch = min(pitch, (height - top - below) / rows - caption)
-    if pitch < px(1.2):
-        raise DataError(
-            f"{len(chosen)} heads leave {max(pitch, 0) * 25.4 / 96:.1f} mm for each thumbnail.",
-            "Give a larger width_mm or height_mm, or fewer heads.",
-        )
-    side = max(8, min(MOST_CELLS, round(pitch / 96 * 300)))
-    values, allowed = thumbnails(data, side), allowed_patches(data, side)
-    at = {layer: row for row, layer in enumerate(patterns.layers)}
-    codes = [colors.codes(values[at[layer], head], allowed[at[layer]]) for layer, head, _ in chosen]
-    side = codes[0].shape[0]
-    margin = max(1, round(side * 0.05))
-    cells = side + 2 * margin
-    legend = Legend(
-        colors,
-        unit_of(data).replace("W_O", "W<sub>O</sub>"),
-        clipped,
-        any(bool((tile == MASKED).any()) for tile in codes),
-        any(bool((tile == MISSING).any()) for tile in codes),
-    )
-    box = Box(left, top, columns * pitch, rows * (pitch + caption))
-    sheet = Sheet(width, box.bottom + below if height is None else height, colors.theme)
-    ink = inks(colors.theme)
-    for line, text in enumerate(headline):
-        sheet.text(EDGE, EDGE + (line + 0.5) * pt(TITLE_PT) * LINE, text, pt(TITLE_PT))
-    layer_ticks = printed.every(rows, pitch, pt(MIN_PT) * 1.2)
-    head_ticks = printed.every(columns, pitch, (len(str(columns)) + 1) * 0.6 * pt(MIN_PT))
-    quiet = {"showline": False, "tickfont": {"size": pt(MIN_PT)}, "ticks": "", "tickmode": "array"}
-    xref, yref = sheet.add_axes(
-        box,
-        {
-            **quiet,
-            "range": [-0.5, columns - 0.5],
-            "tickvals": head_ticks,
-            "ticktext": [str(tick) for tick in head_ticks],
-            "showticklabels": regular,
-            "tickangle": 0,
-        },
-        {
-            **quiet,
-            "range": [rows - 0.5, -0.5],
-            "tickvals": layer_ticks,
-            "ticktext": [str(patterns.layers[tick]) for tick in layer_ticks] if regular else [],
-            "showticklabels": regular,
-        },
-    )
-    # Height of a tile's map on the row axis, where a caption takes the rest of the row.
-    share = pitch / (pitch + caption)
-    inset, tall = margin / cells, share * (1 - 2 * margin / cells)
-    frames, outline = [], None
-    atlas = np.full((rows * cells, columns * cells), PAPER, np.uint16)
-    for place, (layer, head, score) in enumerate(chosen):
-        row, column = divmod(place, columns)
-        atlas[
-            row * cells + margin : (row + 1) * cells - margin, column * cells + margin : (column + 1) * cells - margin
-        ] = codes[place]
-        x0, x1 = column - 0.5 + inset, column + 0.5 - inset
-        y1 = row + 0.5 - share * inset
-        y0 = y1 - tall
-        frames.append(f"M{x0:.5g},{y0:.5g}H{x1:.5g}V{y1:.5g}H{x0:.5g}Z")
-        if (layer, head) == outlined:
-            outline = frames[-1]
-        if not regular:
-            name = f"{layer}.{head}" if score is None or pitch < px(12) else f"{layer}.{head}  {score_text(score)}"
-            over = box.top + row * (pitch + caption) + caption
-            sheet.text(box.left + (column + inset) * pitch, over + px(0.2), name, pt(MIN_PT), yanchor="bottom")
-    if caption:
-        for row in range(rows):
-            strip = atlas[row * cells : (row + 1) * cells]
-            sheet.images.append(cell_image(strip, colors.table, xref, yref, (-0.5, row + 0.5 - share, columns, share)))
-    else:
-        sheet.images.append(cell_image(atlas, colors.table, xref, yref, (-0.5, -0.5, columns, rows)))
-    line = {"color": ink.line, "width": pt(HAIRLINE_PT)}
-    sheet.shapes.append({"type": "path", "path": "".join(frames), "xref": xref, "yref": yref, "line": line})
-    if outline:
-        accent = {"color": color.ACCENT[colors.theme], "width": pt(1.2)}
-        sheet.shapes.append({"type": "path", "path": outline, "xref": xref, "yref": yref, "line": accent})
-    if regular:
-        low = box.bottom + pt(2.5) + pt(MIN_PT) * LINE + pt(LABEL_PT) * 0.6
-        sheet.text(box.left + box.width / 2, low, "head", pt(LABEL_PT), xanchor="center", color=ink.quiet)
-        middle = box.top + box.height / 2
-        sheet.text(
-            EDGE + pt(LABEL_PT) * 0.6, middle, "layer", pt(LABEL_PT), xanchor="center", textangle=-90, color=ink.quiet
-        )
-    sheet.traces.append(_hover(values, chosen, at, columns, rows, xref, yref))
-    legend.draw(sheet, box.right, box.top, max(box.height, px(12)))
-    return sheet.figure()
 
+    box: Box
+    columns: int
+    rows: int
+    pitch: float
+    caption: float
+    layers: Sequence[int]
+    edge: float
 
-def _hover(
-    values: np.ndarray, chosen: Ranked, at: dict[int, int], columns: int, rows: int, xref: str, yref: str
-) -> dict[str, Any]:
-    """A transparent heat map with one cell per head: its name, largest value and score."""
-    largest = np.full(rows * columns, np.nan)
-    text = [""] * (rows * columns)
-    for place, (layer, head, score) in enumerate(chosen):
-        tile = values[at[layer], head]
-        finite = tile[np.isfinite(tile)]
-        if finite.size:
-            largest[place] = finite[np.argmax(np.abs(finite))]
-        text[place] = f"layer {layer}, head {head}" + ("" if score is None else f"<br>score {score_text(score)}")
-    return {
-        "type": "heatmap",
-        "z": largest.reshape(rows, columns),
-        "text": [text[row * columns : (row + 1) * columns] for row in range(rows)],
-        "xaxis": xref,
-        "yaxis": yref,
-        "colorscale": [[0, "rgba(0,0,0,0)"], [1, "rgba(0,0,0,0)"]],
-        "showscale": False,
-        "hoverongaps": False,
-        "meta": HOVER_ONLY,
-        "hovertemplate": "%{text}<br>largest %{z:.4g}<extra></extra>",
-    }
+    @classmethod
+    def fit(
+        cls,
+        layers: Sequence[int],
+        heads: int,
+        edge: float,
+        top: float,
+        width: float,
+        bottom: float | None = None,
+        *,
+        regular: bool = True,
+        still: bool = False,
+    ) -> Wall:
+        """Thumbnails with their labels in `width` from `edge` on.
+
+        Args:
+            layers: the model's numbers of the rows.
+            heads: in a row; of all where they flow.
+            edge: left edge.
+            top: upper edge.
+            width: of everything.
+            bottom: lower edge, which is then kept; None for as high as they need.
+            regular: rows are layers and columns heads; else heads flow in reading order, each under its name.
+            still: no higher than a still picture, and however small that makes them.
+
+        Raises:
+            DataError: the thumbnails would be smaller than 1.2 mm.
+        """
+        tallest, lowest, smallest = (px(97), px(1.3), 0.0) if still else (px(235), px(3), px(1.2))
+        if regular:
+            left = edge + _NAME + len(str(max(layers))) * 0.6 * pt(MIN_PT)
+            columns, rows, caption, below = heads, len(layers), 0.0, _BELOW
+        else:
+            left, caption, below = edge, pt(MIN_PT) * LINE, 0.0
+            # Wide enough for "11.11 0.92" where there are few heads, for "11.11" where there are many.
+            columns = max(1, min(heads, int((edge + width - left) / px(13.5 if heads <= 60 else 8.5))))
+            rows = math.ceil(heads / columns)
+        pitch = min((edge + width - left) / columns, px(24))
+        if bottom is None:
+            pitch = min(pitch, max(lowest, tallest / rows))
+        else:
+            pitch = min(pitch, (bottom - top - below) / rows - caption)
+        if pitch < smallest:
+            count = columns * rows if regular else heads
+            raise DataError(
+                f"{count} heads leave {max(pitch, 0) * 25.4 / 96:.1f} mm for each thumbnail.",
+                "Give a larger width_mm or height_mm, or fewer heads.",
+            )
+        box = Box(left, top, columns * pitch, rows * (pitch + caption))
+        return cls(box, columns, rows, pitch, caption, layers if regular else (), edge)
+
+    @property
+    def bottom(self) -> float:
+        """Lower edge, labels included."""
+        return self.box.bottom + (_BELOW if self.layers else 0.0)
+
+    def draw(
+        self,
+        sheet: Sheet,
+        chosen: Ranked,
+        codes: np.ndarray,
+        colors: ColorScale,
+        outlined: tuple[int, int] | None = None,
+        hover: np.ndarray | None = None,
+    ) -> None:
+        """The thumbnails in order.
+
+        Args:
+            sheet: to draw on.
+            chosen: heads in order of drawing.
+            codes: `[head in that order, cell, cell]`.
+            colors: the colour scale.
+            outlined: a head to mark in the accent colour, or None.
+            hover: each head's largest value, in that order, for figures that answer to the pointer.
+        """
+        box, ink = self.box, inks(sheet.theme)
+        plot = sheet.plot(box, *self._axes())
+        margin = max(1, round(codes.shape[-1] * 0.05))
+        cells = codes.shape[-1] + 2 * margin
+        atlas = np.full((self.rows, cells, self.columns, cells), PAPER, np.uint16)
+        # Height of a tile's map on the row axis, where a caption takes the rest of the row.
+        share = self.pitch / (self.pitch + self.caption)
+        inset, frames = margin / cells, {}
+        for place, ((layer, head, score), tile) in enumerate(zip(chosen, codes, strict=True)):
+            row, column = divmod(place, self.columns)
+            atlas[row, margin:-margin, column, margin:-margin] = tile
+            frames[layer, head] = Box(
+                column - 0.5 + inset, row + 0.5 - share * (1 - inset), 1 - 2 * inset, share * (1 - 2 * inset)
+            )
+            if not self.layers:
+                name = f"{layer}.{head}"
+                if score is not None and self.pitch >= px(12):
+                    name += f"  {score_text(score)}"
+                over = box.top + row * (self.pitch + self.caption) + self.caption
+                sheet.text(box.left + (column + inset) * self.pitch, over + px(0.2), name, pt(MIN_PT), over=True)
+        if self.caption:
+            for row, strip in enumerate(atlas):
+                place = Box(-0.5, row + 0.5 - share, self.columns, share)
+                plot.add(Cells(strip.reshape(cells, -1), colors.table, place))
+        else:
+            whole = atlas.reshape(self.rows * cells, -1)
+            plot.add(Cells(whole, colors.table, Box(-0.5, -0.5, self.columns, self.rows)))
+        plot.add(Rectangles(list(frames.values()), line=ink.line, width=pt(HAIRLINE_PT)))
+        if outlined in frames:
+            plot.add(Rectangles([frames[outlined]], line=color.ACCENT[sheet.theme], width=pt(1.2)))
+        if hover is not None:
+            plot.add(self._hover(chosen, hover))
+        if self.layers:
+            low = box.bottom + LABEL_GAP + pt(MIN_PT) * LINE + pt(LABEL_PT) * 0.6
+            sheet.text(box.centre, low, "head", pt(LABEL_PT), ink.quiet, anchor="middle")
+            beside = self.edge + pt(LABEL_PT) * 0.6
+            sheet.text(beside, box.middle, "layer", pt(LABEL_PT), ink.quiet, anchor="middle", turned=True)
+
+    def _axes(self) -> tuple[Axis, Axis]:
+        heads = layers = []
+        if self.layers:
+            heads = printed.every(self.columns, self.pitch, (len(str(self.columns)) + 1) * 0.6 * pt(MIN_PT))
+            layers = printed.every(self.rows, self.pitch, pt(MIN_PT) * 1.2)
+        numbers = [str(self.layers[row]) for row in layers]
+        return (
+            Axis(-0.5, self.columns - 0.5, heads, list(map(str, heads)), pt(MIN_PT), strokes=False, line=""),
+            Axis(-0.5, self.rows - 0.5, layers, numbers, pt(MIN_PT), strokes=False, line=""),
+        )
+
+    def _hover(self, chosen: Ranked, largest: np.ndarray) -> Hover:
+        """One cell per head: its name, largest value and score."""
+        text = [
+            f"layer {layer}, head {head}" + ("" if score is None else f"<br>score {score_text(score)}")
+            for layer, head, score in chosen
+        ]
+        spare = self.rows * self.columns - len(text)
+        text += [""] * spare
+        values = np.concatenate([largest, np.full(spare, np.nan)]).reshape(self.rows, self.columns)
+        rows = [text[row * self.columns : (row + 1) * self.columns] for row in range(self.rows)]
+        return Hover(values, "%{text}<br>largest %{z:.4g}", rows)

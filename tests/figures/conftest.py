@@ -121,7 +121,7 @@ def colors_at(page):
 
 @pytest.fixture
 def decode_png():
-    """`decode_png(bytes)`: uint8 `[row, column, 3]`, by the PNG specification; filters 0 and 2, no alpha."""
+    """`decode_png(bytes)`: uint8 `[row, column, 3]`, by the PNG specification; opaque, 8 bits."""
 
     def decode(image: bytes) -> np.ndarray:
         assert image[:8] == b"\x89PNG\r\n\x1a\n"
@@ -135,18 +135,39 @@ def decode_png():
             at += 12 + length
         width, height, depth, kind, *_ = struct.unpack(">IIBBBBB", chunks[b"IHDR"])
         assert depth == 8
-        channels = {2: 3, 3: 1}[kind]
+        channels = {2: 3, 3: 1, 6: 4}[kind]
         lines = np.frombuffer(zlib.decompress(chunks[b"IDAT"]), np.uint8).reshape(height, 1 + width * channels)
-        rows = []
+        above, rows = np.zeros((width, channels), int), []
         for line in lines:
-            assert line[0] in (0, 2)
-            rows.append(line[1:] + (rows[-1] if line[0] == 2 else np.uint8(0)))
-        pixels = np.stack(rows).reshape(height, width, channels)
+            above = unfiltered(int(line[0]), line[1:].reshape(width, channels).astype(int), above)
+            rows.append(above)
+        pixels = np.stack(rows).astype(np.uint8)
         if kind == 3:
             return np.frombuffer(chunks[b"PLTE"], np.uint8).reshape(-1, 3)[pixels[:, :, 0]]
-        return pixels
+        assert kind == 2 or (pixels[:, :, 3] == 255).all()
+        return pixels[:, :, :3]
 
     return decode
+
+
+def unfiltered(kind: int, line: np.ndarray, above: np.ndarray) -> np.ndarray:
+    """A row of pixels before the filter that PNG packed it with."""
+    if kind in (0, 2):
+        return (line + (above if kind else 0)) % 256
+    if kind == 1:
+        return line.cumsum(axis=0) % 256
+    out, left, corner = line.copy(), np.zeros(line.shape[1], int), np.zeros(line.shape[1], int)
+    for place in range(len(line)):
+        up = above[place]
+        if kind == 3:
+            guess = (left + up) // 2
+        else:
+            whole = left + up - corner
+            ways = np.stack([left, up, corner])
+            guess = ways[np.abs(ways - whole).argmin(axis=0), np.arange(len(whole))]
+        left, corner = (line[place] + guess) % 256, up
+        out[place] = left
+    return out
 
 
 @pytest.fixture

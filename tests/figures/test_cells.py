@@ -44,4 +44,4 @@ def test_a_png_holds_each_cell_as_a_square_of_its_colour(decode_png, factor, cod
 
 def test_large_grids_are_enlarged_by_a_whole_factor(decode_png, embedded_png):
     image = picture(Cells(grid(0, (300, 300)), np.zeros((4, 3), np.uint8)), upwards=False)
-    assert decode_png(embedded_png(image)[0]).shape == (2100, 2100, 3)
+    assert decode_png(embedded_png(image)[0]).shape == (1200, 1200, 3)
