@@ -151,7 +151,7 @@ def selfcheck(name: str | None, incomplete: str = "refuse") -> int:
         ("model is left unchanged", _unchanged),
         ("a view computes and redraws", _view),
         ("offline page is written", _page),
-        ("figures can be written", _browser),
+        ("figures can be written", _figure),
     ]
     print(f"mi_widgets {__version__}, {name or 'embedded model'}\n")
     marks = []
@@ -433,13 +433,14 @@ def _page(state: _State) -> str:
     return f"{len(html) / 1e3:.0f} kB"
 
 
-def _browser(state: _State) -> str:  # noqa: ARG001 (every check is given it)
-    from mi_widgets.figures.export import find_browser
+def _figure(state: _State) -> str:
+    from mi_widgets.figures.export import printed
+    from mi_widgets.figures.sheet import sheet_of
 
-    browser = find_browser()
-    if browser is None:
-        raise CheckFailed("no browser found: install Chromium (Debian: apt install chromium) or Google Chrome")
-    return browser
+    sheet = sheet_of(state["view"].figure())
+    if sheet is None:
+        raise CheckFailed("the view's figure is not one of ours")
+    return ", ".join(f"{form} {len(printed(sheet, form)) / 1e3:.0f} kB" for form in ("pdf", "svg", "png"))
 
 
 if __name__ == "__main__":

@@ -55,12 +55,6 @@ def failing(lines: dict[str, str]) -> list[str]:
     return [label for label, told in lines.items() if told.startswith("FAIL")]
 
 
-@pytest.fixture(autouse=True)
-def browser_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whether this machine has one is not asked here."""
-    monkeypatch.setattr(cli, "_browser", lambda state: "a browser")
-
-
 @pytest.mark.parametrize("architecture", ["gpt2", "llama", "gemma2"])
 def test_selfcheck_holds_on_a_model(architecture: str, tiny_folder: Callable[[str], Path], capsys: Any) -> None:
     status, lines = checked(capsys, tiny_folder(architecture))

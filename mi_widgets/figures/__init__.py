@@ -12,27 +12,22 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mi_widgets.figures.attention import attention_figure, preview_png, preview_svg
     from mi_widgets.figures.attribution_preview import attribution_preview_png, attribution_preview_svg
-    from mi_widgets.figures.export import find_browser, open_browser, save_figure
-    from mi_widgets.figures.lens_preview import lens_preview_png, lens_preview_svg
+    from mi_widgets.figures.export import save_figure
     from mi_widgets.figures.logit_attribution import logit_attribution_figure
-    from mi_widgets.figures.logit_lens import logit_lens_figure
-    from mi_widgets.figures.next_tokens import next_tokens_figure
-    from mi_widgets.figures.next_tokens_preview import next_tokens_preview_png, next_tokens_preview_svg
-
+    from mi_widgets.figures.logit_lens import lens_preview_png, lens_preview_svg, logit_lens_figure
+    from mi_widgets.figures.next_tokens import next_tokens_figure, next_tokens_preview_png, next_tokens_preview_svg
 
 _HOMES = {
     "attention_figure": "attention",
     "attribution_preview_png": "attribution_preview",
     "attribution_preview_svg": "attribution_preview",
-    "find_browser": "export",
-    "lens_preview_png": "lens_preview",
-    "lens_preview_svg": "lens_preview",
+    "lens_preview_png": "logit_lens",
+    "lens_preview_svg": "logit_lens",
     "logit_attribution_figure": "logit_attribution",
     "logit_lens_figure": "logit_lens",
     "next_tokens_figure": "next_tokens",
-    "next_tokens_preview_png": "next_tokens_preview",
-    "next_tokens_preview_svg": "next_tokens_preview",
-    "open_browser": "export",
+    "next_tokens_preview_png": "next_tokens",
+    "next_tokens_preview_svg": "next_tokens",
     "preview_png": "attention",
     "preview_svg": "attention",
     "save_figure": "export",
@@ -42,7 +37,6 @@ __all__ = [
     "attention_figure",
     "attribution_preview_png",
     "attribution_preview_svg",
-    "find_browser",
     "lens_preview_png",
     "lens_preview_svg",
     "logit_attribution_figure",
@@ -50,7 +44,6 @@ __all__ = [
     "next_tokens_figure",
     "next_tokens_preview_png",
     "next_tokens_preview_svg",
-    "open_browser",
     "preview_png",
     "preview_svg",
     "save_figure",

@@ -1,12 +1,12 @@
 """A lens on paper: the table of layers × positions with the top token in each cell, or curves of tokens over layers.
 
-Takes `data`, gives a plotly figure. Knows nothing of models, torch or the screen, but colours as the screen does.
+Takes `data`, gives a sheet; the still picture of a saved notebook is the same table at the size of a screen. Knows
+nothing of models, torch or the page, but colours as the page does.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,29 +14,14 @@ from mi_widgets.data.integers import truth, word
 from mi_widgets.errors import DataError
 from mi_widgets.figures import labels as printed
 from mi_widgets.figures.amounts import amount
-from mi_widgets.figures.headline import title_lines
 from mi_widgets.figures.labels import TokenAxis
+from mi_widgets.figures.legend import Legend
 from mi_widgets.figures.lens_field import Drawn, Field, Lens, field_of
-from mi_widgets.figures.plotly_cells import VECTOR_CELLS, cell_image, cell_shapes
-from mi_widgets.figures.plotly_legend import Legend
-from mi_widgets.figures.plotly_sheet import HOVER_ONLY, Box, Sheet
+from mi_widgets.figures.marks import Axis, Box, Cells, Hover, Plot, Rectangles, Words
+from mi_widgets.figures.page import EDGE, LINE, Page, paper, still
 from mi_widgets.figures.scale import MASKED, MISSING
-from mi_widgets.figures.style import (
-    LABEL_PT,
-    MIN_PT,
-    MONO,
-    TITLE_PT,
-    TOKEN_PT,
-    height_in_px,
-    ink_on,
-    inks,
-    pt,
-    px,
-    width_in_mm,
-)
-
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
+from mi_widgets.figures.sheet import Sheet, as_png, as_svg, plotted
+from mi_widgets.figures.style import LABEL_PT, MIN_PT, TOKEN_PT, ink_on, inks, pt, px
 
 KINDS = ("table", "curves")
 #: Cells narrower than so many letters are left without text.
@@ -48,11 +33,10 @@ HOVER_TOKENS, HOVER_CELLS = 5_000, 500_000
 #: Tokens listed on hovering.
 LISTED = 5
 
-EDGE = px(0.8)
-LINE = 1.35
 _TALLEST, _WIDEST, _LOWEST = px(5.5), px(26), px(1.1)
 
 
+@plotted
 def logit_lens_figure(
     data: Lens,
     *,
@@ -70,7 +54,7 @@ def logit_lens_figure(
     width_mm: float | str = 83,
     height_mm: float | None = None,
     theme: str = "light",
-) -> go.Figure:
+) -> Sheet:
     """A lens as a plotly figure of exact size, ready for `save_figure`. The last layer stands on top.
 
     Args:
@@ -103,147 +87,136 @@ def logit_lens_figure(
         DataError: an unknown option, a layer, position or pinned token that the data lacks, or a size too small.
     """
     kind = word("kind", kind, KINDS)
-    width = px(width_in_mm(width_mm))
-    height = height_in_px(height_mm)
-    inks(theme)
-    headline = [printed.markup(line) for line in title_lines(title, width, data)]
+    page = paper(data, title, width_mm, height_mm, theme)
     if kind == "curves":
-        from mi_widgets.figures.lens_curves import curves_figure
+        from mi_widgets.figures.lens_curves import curves_sheet
 
-        return curves_figure(Drawn.of(data, layers), chart, position, headline, width, height, theme)
+        return curves_sheet(Drawn.of(data, layers), chart, position, page)
     drawn = Drawn.of(data, layers, positions)
     field = field_of(drawn, color, target, palette=palette, theme=theme, zrange=zrange)
-    return _table(drawn, field, headline, width, height, truth("text", text))
+    return _table(drawn, field, page, truth("text", text))
 
 
-def headline_height(headline: list[str]) -> float:
-    """Room that the title takes, in pixels."""
-    return len(headline) * pt(TITLE_PT) * LINE + (px(0.8) if headline else 0)
+def lens_preview(
+    data: Lens,
+    color: str = "probability",
+    target: int | str = 0,
+    palette: str = "blue",
+    *,
+    title: str = "",
+    theme: str = "light",
+) -> Sheet:
+    """The table of `data` for a notebook that is read without JavaScript, 760 pixels wide.
+
+    Args:
+        data: a lens, or two compared.
+        color: what colours the cells, as in `logit_lens_figure`.
+        target: which pinned token, for `"target_…"`.
+        palette: `"blue"`, `"amber"` or `"grey"`.
+        title: text of the first line; the prompt if empty.
+        theme: `"light"` or `"dark"`.
+
+    Raises:
+        DataError: an unknown option.
+    """
+    drawn = Drawn.of(data)
+    field = field_of(drawn, color, target, palette=palette, theme=theme)
+    return _table(drawn, field, still(data, title, drawn.lens.tokens.strings, theme, _summary(drawn)))
 
 
-def draw_headline(sheet: Sheet, headline: list[str]) -> None:
-    """The lines of the title."""
-    for line, words in enumerate(headline):
-        sheet.text(EDGE, EDGE + (line + 0.5) * pt(TITLE_PT) * LINE, words, pt(TITLE_PT))
+lens_preview_svg, lens_preview_png = as_svg(lens_preview), as_png(lens_preview)
 
 
-def _table(
-    drawn: Drawn, field: Field, headline: list[str], width: float, height: float | None, text: bool
-) -> go.Figure:
+def _summary(drawn: Drawn) -> str:
+    lens = drawn.lens
+    kinds = " against ".join(dict.fromkeys(side.lens for side, _ in drawn.sides.values()))
+    sizes = f"{len(drawn.rows)} rows × {len(drawn.columns)} positions"
+    read = drawn.data.is_read[drawn.columns]
+    progress = "" if read.all() else f"only {int(read.sum())} of {len(read)} positions are read"
+    return "   ".join(part for part in (lens.model, f"{kinds} lens, {lens.stream}", sizes, progress) if part)
+
+
+def _table(drawn: Drawn, field: Field, page: Page, text: bool = True) -> Sheet:
     codes = field.codes
     masked, missing = (bool((codes == code).any()) for code in (MASKED, MISSING))
     legend = Legend(field.scale, field.unit, field.clipped, masked, missing, field.none or "masked")
     rows, columns = codes.shape
-    top = EDGE + px(0.8) + headline_height(headline)
+    top, width, height = page.top + px(0.8), page.width, page.height
     labels = drawn.row_labels
-    left = EDGE + pt(LABEL_PT) * 1.4 + pt(2.5) + max(map(len, labels)) * 0.6 * pt(MIN_PT)
+    left = EDGE + pt(LABEL_PT) * 1.4 + pt(2.5) + max(map(len, labels)) * 0.64 * pt(MIN_PT)
     wide = min((width - left - legend.width()) / columns, _WIDEST)
     strings = drawn.column_strings
     names = TokenAxis.fit(strings, wide * columns, 0.25 * width, (pt(TOKEN_PT), pt(MIN_PT)))
     flat = names.room <= 0.92 * wide and len(names.positions) == columns
     below = pt(2.5) + (names.size * LINE if flat else names.room) + pt(LABEL_PT) * 1.5 + EDGE
     tall = min(_TALLEST, max(px(3), wide), px(220) / rows) if height is None else (height - top - below) / rows
-    if wide < px(0.1) or tall < min(_LOWEST, px(220) / rows):
+    if not page.screen and (wide < px(0.1) or tall < min(_LOWEST, px(220) / rows)):
         raise DataError(
             f"{rows} rows × {columns} positions leave cells of {max(wide, 0) * 25.4 / 96:.2f} × "
             f"{max(tall, 0) * 25.4 / 96:.1f} mm.",
             "Give a larger width_mm or height_mm, or fewer layers or positions.",
         )
     box = Box(left, top, columns * wide, rows * tall)
-    sheet = Sheet(width, box.bottom + below if height is None else height, field.scale.theme)
-    draw_headline(sheet, headline)
-    ink = inks(sheet.theme)
+    sheet = page.sheet(box.bottom + below, f"Logit lens: {_summary(drawn)}")
     # Thinned from the last row on, which is the model's output and always named.
     shown = [rows - 1 - row for row in printed.every(rows, tall, pt(MIN_PT) * 1.2)]
-    xref, yref = sheet.add_axes(
+    plot = sheet.plot(
         box,
-        {
-            "range": [-0.5, columns - 0.5],
-            "tickmode": "array",
-            "tickvals": names.positions,
-            "ticktext": [printed.markup(name) for name in names.labels],
-            "tickangle": 0 if flat else -90,
-            "tickfont": {"family": MONO, "size": names.size},
-        },
-        {
-            "range": [-0.5, rows - 0.5],
-            "tickmode": "array",
-            "tickvals": shown,
-            "ticktext": [labels[row] for row in shown],
-            "tickfont": {"size": pt(MIN_PT)},
-            "ticks": "",
-        },
+        Axis(-0.5, columns - 0.5, names.positions, names.labels, names.size, mono=True, turned=not flat),
+        Axis(rows - 0.5, -0.5, shown, [labels[row] for row in shown], pt(MIN_PT), strokes=False),
     )
-    if codes.size <= VECTOR_CELLS:
-        sheet.shapes += cell_shapes(codes, field.scale.table, xref, yref)
-    else:
-        whole = (-0.5, rows - 0.5, float(columns), float(rows))
-        sheet.images.append(cell_image(codes[::-1], field.scale.table, xref, yref, whole))
+    plot.add(Cells(codes, field.scale.table))
+    _unread(sheet, plot, field.read)
     if text:
-        sheet.traces += _written(drawn, codes, field, (wide, tall), xref, yref)
-    sheet.traces.append(_hover(drawn, field, xref, yref))
+        plot.add(*_written(drawn, codes, field, wide, tall))
+    if field.values.size <= HOVER_CELLS:
+        plot.add(_hover(drawn, field))
+    quiet = inks(sheet.theme).quiet
     sheet.text(
-        EDGE + pt(LABEL_PT) * 0.6, box.top + box.height / 2, drawn.row_title, pt(LABEL_PT), xanchor="center",
-        textangle=-90, color=ink.quiet,
-    )  # fmt: skip
+        EDGE + pt(LABEL_PT) * 0.6, box.middle, drawn.row_title, pt(LABEL_PT), quiet, anchor="middle", turned=True
+    )
     under = box.bottom + below - EDGE - pt(LABEL_PT) * 0.6
-    sheet.text(box.left + box.width / 2, under, "position", pt(LABEL_PT), xanchor="center", color=ink.quiet)
+    sheet.text(box.centre, under, "position", pt(LABEL_PT), quiet, anchor="middle")
     legend.draw(sheet, box.right, box.top, max(box.height, px(14)))
-    return sheet.figure()
+    return sheet
 
 
-def _written(
-    drawn: Drawn, codes: np.ndarray, field: Field, cell: tuple[float, float], xref: str, yref: str
-) -> list[dict[str, Any]]:
-    """The top tokens, in the ink that stands out on each cell: one trace for each ink."""
+def _unread(sheet: Sheet, plot: Plot, read: np.ndarray) -> None:
+    """A frame around every run of columns that are not read, with the words where they fit."""
+    quiet = inks(sheet.theme).quiet
+    edges = np.flatnonzero(np.diff(np.concatenate([[True], read, [True]]).astype(int)))
+    for first, last in edges.reshape(-1, 2).tolist():
+        run = Box(first - 0.5, -0.5, last - first, plot.y.first + 0.5)
+        plot.add(Rectangles([run], line=quiet, width=pt(0.5)))
+        room = plot.on_sheet(run)
+        if room.width > px(20) and room.height > pt(LABEL_PT) * LINE:
+            sheet.text(room.centre, room.middle, "not read yet", pt(LABEL_PT), quiet, anchor="middle")
+
+
+def _written(drawn: Drawn, codes: np.ndarray, field: Field, wide: float, tall: float) -> list[Words]:
+    """The top tokens, in the ink that stands out on each cell: one mark for each ink."""
     # Where cells are narrow, small letters cut fewer tokens.
-    roomy = cell[1] >= pt(TOKEN_PT) * 1.3 and cell[0] >= ROOMY * printed.ADVANCE * pt(TOKEN_PT)
+    roomy = tall >= pt(TOKEN_PT) * 1.3 and wide >= ROOMY * printed.ADVANCE * pt(TOKEN_PT)
     size = pt(TOKEN_PT if roomy else MIN_PT)
-    letters = int((cell[0] - pt(0.5)) / (printed.ADVANCE * size))
-    if letters < FEWEST_LETTERS or cell[1] < size * 1.1:
+    letters = int((wide - pt(0.5)) / (printed.ADVANCE * size))
+    if letters < FEWEST_LETTERS or tall < size * 1.1:
         return []
     texts = drawn.texts(letters)
     by_ink: dict[str, list[tuple[int, int, str]]] = {}
     for row, column in np.ndindex(*codes.shape):
-        ink = ink_on(field.scale.hex(int(codes[row, column])))
-        by_ink.setdefault(ink, []).append((column, row, printed.markup(texts[row][column])))
-    return [
-        {
-            "type": "scatter",
-            "mode": "text",
-            "x": [column for column, _, _ in cells],
-            "y": [row for _, row, _ in cells],
-            "text": [words for _, _, words in cells],
-            "textposition": "middle center",
-            "textfont": {"family": MONO, "size": size, "color": ink},
-            "cliponaxis": False,
-            "hoverinfo": "skip",
-            "xaxis": xref,
-            "yaxis": yref,
-        }
-        for ink, cells in sorted(by_ink.items())
-    ]
+        if field.read[column]:
+            ink = ink_on(field.scale.hex(int(codes[row, column])))
+            by_ink.setdefault(ink, []).append((column, row, texts[row][column]))
+    return [Words(*zip(*cells, strict=True), size, ink) for ink, cells in sorted(by_ink.items())]
 
 
-def _hover(drawn: Drawn, field: Field, xref: str, yref: str) -> dict[str, Any]:
-    """A transparent heat map that only answers to the pointer: where it is, the value, the likeliest tokens."""
-    cells = field.values.size
-    if cells > HOVER_CELLS:
-        return {"type": "scatter", "x": [None], "y": [None], "xaxis": xref, "yaxis": yref, "hoverinfo": "skip"}
-    trace: dict[str, Any] = {
-        "type": "heatmap",
-        "z": np.where(field.allowed, field.values, np.nan),
-        "xaxis": xref,
-        "yaxis": yref,
-        "colorscale": [[0, "rgba(0,0,0,0)"], [1, "rgba(0,0,0,0)"]],
-        "showscale": False,
-        "hoverongaps": True,
-        "meta": HOVER_ONLY,
-    }
-    if cells > HOVER_TOKENS:
-        return {**trace, "hovertemplate": "row %{y:d}, column %{x:d}<br>%{z:.6g}<extra></extra>"}
+def _hover(drawn: Drawn, field: Field) -> Hover:
+    """What a cell says: where it is, the value, the likeliest tokens."""
+    values = np.where(field.allowed, field.values, np.nan)
+    if values.size > HOVER_TOKENS:
+        return Hover(values, "row %{y:d}, column %{x:d}<br>%{z:.6g}", gaps=True)
     names = [printed.token_label(string, 24) for string in drawn.column_strings]
-    text = [
+    said = [
         [
             "<br>".join([
                 f"layer {printed.markup(label)}, after {printed.markup(names[column])}",
@@ -254,7 +227,7 @@ def _hover(drawn: Drawn, field: Field, xref: str, yref: str) -> dict[str, Any]:
         ]
         for place, (row, label) in enumerate(zip(drawn.rows, drawn.row_labels, strict=True))
     ]  # fmt: skip
-    return {**trace, "text": text, "hovertemplate": "%{text}<extra></extra>"}
+    return Hover(values, "%{text}", said, gaps=True)
 
 
 def _said(field: Field, row: int, column: int) -> str:

@@ -1,15 +1,14 @@
 """A prompt on paper as the model expected it: a bar for each token, or the likeliest tokens at one position.
 
-Takes `data`, gives a plotly figure. Knows nothing of models, torch or the screen.
+Takes `data`, gives a sheet; the still picture of a saved notebook has the tokens in colour above the likeliest next
+ones. Knows nothing of models, torch or the page.
 """
 
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -21,36 +20,42 @@ from mi_widgets.data.tokens import NO_TOKEN
 from mi_widgets.errors import DataError
 from mi_widgets.figures import labels as printed
 from mi_widgets.figures.amounts import amount, even_ticks
-from mi_widgets.figures.headline import title_lines
 from mi_widgets.figures.labels import TokenAxis
-from mi_widgets.figures.plotly_legend import NO_VALUE
-from mi_widgets.figures.plotly_sheet import Box, Sheet
-from mi_widgets.figures.style import LABEL_PT, MIN_PT, MONO, TITLE_PT, TOKEN_PT, height_in_px, inks, pt, px, width_in_mm
-
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
+from mi_widgets.figures.legend import NO_VALUE, Legend
+from mi_widgets.figures.marks import Axis, Bars, Box, Rectangles
+from mi_widgets.figures.page import ADVANCE, EDGE, LINE, Page, paper, still
+from mi_widgets.figures.scale import PAPER, ColorScale
+from mi_widgets.figures.sheet import Sheet, as_png, as_svg, plotted, screen_height
+from mi_widgets.figures.style import HAIRLINE_PT, LABEL_PT, MIN_PT, TOKEN_PT, ink_on, inks, pt, px
 
 Expected: TypeAlias = NextTokens | NextTokensComparison
 
 #: What the bars show: of each token its surprisal (bits) or probability; the entropy (bits) of what may follow it;
 #: for two prompts the surprisal of A − B; or the likeliest tokens after one position.
 KINDS = ("surprisal", "probability", "entropy", "difference", "candidates")
-UNITS = {"surprisal": "surprisal (bits)", "probability": "probability", "entropy": "entropy (bits)"}
+#: What the numbers of each token are, for axes and legends.
+UNITS = {"surprisal": "surprisal (bits)", "probability": "probability", "entropy": "entropy (bits)", "rank": "rank"}
+#: What may colour the tokens of the still picture.
+COLORS = (*UNITS, "none")
 #: Long prompts are broken into up to so many rows of bars; beyond, one row with labels here and there.
 MOST_ROWS = 12
+#: The still picture counts the tokens below so many lines and lists so many candidates.
+MOST_LINES, STILL_CANDIDATES = 14, 8
+#: Why the first token has no colour.
+FIRST = f"{NO_VALUE}: nothing stands before it"
 
-EDGE = px(0.8)
-LINE = 1.35
 #: Colours of A and of B; of negative and of positive differences (rows of the diverging palette).
 SIDES = color.CATEGORICAL[:2]
 _SIGNS = (44, 211)
 #: Height of the mark that stands where there is no number, as a share of the axis.
 _STUB = 0.07
-_SWATCH = pt(MIN_PT) * 0.8
-#: Average advance of the sans face, in ems.
-_ADVANCE = 0.52
+#: Height and pitch of the still picture's tokens, and the room beside their letters.
+_TALL, _PITCH, _ROOM = px(3.6), px(4.7), px(1.4)
+#: Below a plot: its tick labels and the name of its axis.
+_BELOW = pt(2.5) + pt(MIN_PT) * LINE + pt(LABEL_PT) * LINE
 
 
+@plotted
 def next_tokens_figure(
     data: Expected,
     *,
@@ -61,7 +66,7 @@ def next_tokens_figure(
     width_mm: float | str = 83,
     height_mm: float | None = None,
     theme: str = "light",
-) -> go.Figure:
+) -> Sheet:
     """How a model expected a prompt, as a plotly figure of exact size, ready for `save_figure`.
 
     Tokens stand below their bars, in as many rows as they need to be legible. A token without a number (the first:
@@ -87,12 +92,66 @@ def next_tokens_figure(
     if kind == "difference" and not isinstance(data, NextTokensComparison):
         raise DataError("a difference needs two prompts.", "Give a NextTokensComparison, or another kind.")
     inks(theme)
-    width = px(width_in_mm(width_mm))
-    height = height_in_px(height_mm)
-    page = _Page(width, height, [printed.markup(line) for line in title_lines(title, width, data)], theme)
+    key = [] if isinstance(data, NextTokens) else list(zip(SIDES, "AB", strict=True))
     if kind == "candidates":
-        return _candidates(data, position, top, page)
-    return _bars(data, kind, page)
+        return _candidates(
+            data, position, top, paper(data, title, width_mm, height_mm, theme, _after(data, position), key)
+        )
+    strings, series = columns_of(data, kind)
+    key = key if len(series) == 2 else []
+    if any(bool(np.isnan(values).any()) for values in series):
+        key.append((color.MISSING[theme], NO_VALUE))
+    return _bars(kind, strings, series, paper(data, title, width_mm, height_mm, theme, summary(data), key))
+
+
+def next_tokens_preview(
+    data: Expected, position: int = -1, *, by: str = "surprisal", title: str = "", theme: str = "light"
+) -> Sheet:
+    """`data` for a notebook that is read without JavaScript, 760 pixels wide: the prompt's tokens coloured, the
+    likeliest next tokens below.
+
+    Args:
+        data: one prompt, or two compared.
+        position: whose next tokens are shown; negative counts from the end.
+        by: what the colour says: `"surprisal"`, `"probability"` or `"rank"` of each token given those before it,
+            `"entropy"` after it, or `"none"`.
+        title: text of the first line; the model's name if empty.
+        theme: `"light"` or `"dark"`.
+
+    Raises:
+        DataError: an unknown option, or a position that the prompt lacks.
+    """
+    check_kind_of(data)
+    by = word("by", by, COLORS)
+    inks(theme)
+    first = data if isinstance(data, NextTokens) else data.a
+    sides = [values_of(one, by) for one, _ in candidate_places(data, position)]
+    gaps = [np.flatnonzero(np.isnan(values)).tolist() for values in sides if by != "none"]
+    why = FIRST if all(gap in ([], [0]) for gap in gaps) else NO_VALUE
+    key = [(color.MISSING[theme], why)] if any(gaps) else []
+    page = still(data, title or first.model or "The prompt as the model sees it", (), theme, summary(data), key)
+    sheet = page.sheet(page.top, f"Prompt: {summary(data)}")
+    scale, bottom = _scale(sides, by, theme, first.d_vocab), page.top
+    for index, ((one, place), values) in enumerate(zip(candidate_places(data, position), sides, strict=True)):
+        left = EDGE
+        if len(sides) == 2:
+            sheet.text(EDGE, bottom + _TALL / 2, "AB"[index], pt(LABEL_PT), SIDES[index])
+            left += pt(LABEL_PT) * 1.4
+        codes = np.full(len(values), PAPER) if by == "none" else scale.codes(values)
+        bottom = _strip(sheet, one, [scale.hex(code) for code in codes.tolist()], place, left, bottom) + px(1)
+    sheet.text(EDGE, bottom + pt(LABEL_PT) * LINE / 2, _after(data, position), pt(LABEL_PT), inks(theme).quiet)
+    bottom += pt(LABEL_PT) * LINE + px(1)
+    rows = candidate_rows(data, position, STILL_CANDIDATES)
+    legend = Legend(scale, UNITS.get(by, ""), (False, False), False, False)
+    picture, right = _pitch(len(sides)) * len(rows[0]), page.width - legend.width()
+    _draw_candidates(sheet, rows, bottom, right, _pitch(len(sides)))
+    if by != "none":
+        legend.draw(sheet, right, bottom, picture)
+    sheet.height = screen_height(bottom + picture + _BELOW + EDGE)
+    return sheet
+
+
+next_tokens_preview_svg, next_tokens_preview_png = as_svg(next_tokens_preview), as_png(next_tokens_preview)
 
 
 def check_kind_of(data: Any) -> None:
@@ -120,21 +179,24 @@ def summary(data: Expected) -> str:
     )
 
 
+def values_of(one: NextTokens, kind: str) -> np.ndarray:
+    """float32 `[position]`: a number of each token, as of `UNITS`; NaN where there is none."""
+    if kind == "entropy":
+        return one.entropy / np.float32(BIT)
+    if kind == "rank":
+        return np.where(one.rank < 0, np.nan, one.rank).astype(np.float32)
+    return np.exp(one.log_prob) if kind == "probability" else one.surprisal
+
+
 def columns_of(data: Expected, kind: str) -> tuple[Sequence[str], list[np.ndarray]]:
     """Token strings of the columns and the numbers of each series: of A and B, or one."""
-
-    def values(one: NextTokens) -> np.ndarray:
-        if kind == "entropy":
-            return one.entropy / np.float32(BIT)
-        return np.exp(one.log_prob) if kind == "probability" else one.surprisal
-
     if isinstance(data, NextTokens):
-        return data.tokens.strings, [values(data)]
+        return data.tokens.strings, [values_of(data, kind)]
     if kind == "difference":
         return data.tokens.strings, [data.difference]
     sides = []
     for pick, one in enumerate((data.a, data.b)):
-        held = values(one)
+        held = values_of(one, kind)
         places = [pair[pick] for pair in data.alignment.pairs]
         sides.append(np.array([np.nan if place is None else held[place] for place in places], np.float32))
     return data.tokens.strings, sides
@@ -189,70 +251,18 @@ def candidate_places(data: Expected, position: int) -> list[tuple[NextTokens, in
     raise DataError(f"position {position} of A has no counterpart in B.", "Give one that has, or -1 for both ends.")
 
 
-@dataclass(frozen=True)
-class _Page:
-    """The paper: lengths in pixels."""
-
-    width: float
-    height: float | None
-    headline: list[str]
-    theme: str
-
-    caption: str = ""
-    #: Colours and what they stand for, right of the caption or, where there is no room, below it.
-    key: tuple[tuple[str, str], ...] = ()
-
-    @property
-    def _lines(self) -> list[list[str]]:
-        """The caption, broken where the paper is narrow; the key's place is its last line."""
-        most = max(12, int((self.width - 2 * EDGE) / (_ADVANCE * pt(LABEL_PT))))
-        lines = [[line] for line in textwrap.wrap(self.caption, most, break_on_hyphens=False)]
-        if self.key and len(lines[-1][0]) * _ADVANCE * pt(LABEL_PT) + self._key_width > self.width - 2 * EDGE:
-            lines.append([""])
-        return lines
-
-    @property
-    def _key_width(self) -> float:
-        return sum(_SWATCH + px(2.2) + len(name) * _ADVANCE * pt(LABEL_PT) for _, name in self.key)
-
-    @property
-    def top(self) -> float:
-        """Where the picture may begin: below title, caption and key."""
-        title = len(self.headline) * pt(TITLE_PT) * LINE + (px(0.8) if self.headline else 0)
-        return EDGE + title + len(self._lines) * pt(LABEL_PT) * LINE + px(1.2)
-
-    def sheet(self, height: float) -> Sheet:
-        """A sheet with title, caption and key."""
-        sheet = Sheet(self.width, height, self.theme)
-        ink = inks(self.theme)
-        for line, text in enumerate(self.headline):
-            sheet.text(EDGE, EDGE + (line + 0.5) * pt(TITLE_PT) * LINE, text, pt(TITLE_PT))
-        lines = self._lines
-        first = self.top - px(1.2) - len(lines) * pt(LABEL_PT) * LINE
-        for line, (text,) in enumerate(lines):
-            if text:
-                sheet.text(
-                    EDGE,
-                    first + (line + 0.5) * pt(LABEL_PT) * LINE,
-                    printed.markup(text),
-                    pt(LABEL_PT),
-                    color=ink.quiet,
-                )
-        middle = first + (len(lines) - 0.5) * pt(LABEL_PT) * LINE
-        left = self.width - EDGE - self._key_width
-        for fill, name in self.key:
-            sheet.rectangle(Box(left, middle - _SWATCH / 2, _SWATCH, _SWATCH), fill, fill, 0)
-            sheet.text(left + _SWATCH + px(0.7), middle, name, pt(LABEL_PT))
-            left += _SWATCH + px(2.2) + len(name) * _ADVANCE * pt(LABEL_PT)
-        return sheet
+def _range(series: list[np.ndarray]) -> tuple[float, float]:
+    finite = np.concatenate([values[np.isfinite(values)] for values in series])
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
+    low, high = min(0.0, low), max(0.0, high)
+    if low == high:
+        high = 1.0
+    room = 0.04 * (high - low)
+    return low - room if low < 0 else 0.0, high + room if high > 0 else 0.0
 
 
-def _bars(data: Expected, kind: str, page: _Page) -> go.Figure:
-    strings, series = columns_of(data, kind)
+def _bars(kind: str, strings: Sequence[str], series: list[np.ndarray], page: Page) -> Sheet:
     count = len(strings)
-    gaps = any(bool(np.isnan(values).any()) for values in series)
-    sides = tuple(zip(SIDES, "AB", strict=True)) if len(series) == 2 else ()
-    page = replace(page, caption=summary(data), key=sides + (((color.MISSING[page.theme], NO_VALUE),) if gaps else ()))
     sizes = (pt(TOKEN_PT), pt(MIN_PT))
     left = EDGE + pt(LABEL_PT) * 1.4 + pt(MIN_PT) * 2.6
     across = page.width - left - EDGE
@@ -268,193 +278,159 @@ def _bars(data: Expected, kind: str, page: _Page) -> go.Figure:
         for part in parts
     ]
     size = min(axis.size for axis in axes)
-    room = max(axis.room for axis in axes)
-    below = pt(2.5) + room + px(1.6)
-    if page.height is None:
-        tall = px(26) if rows == 1 else px(17)
-    else:
+    below = pt(2.5) + max(axis.room for axis in axes) + px(1.6)
+    tall = px(26) if rows == 1 else px(17)
+    if page.height is not None:
         tall = (page.height - page.top - EDGE) / rows - below
         if tall < px(6):
             raise DataError(
                 f"{rows} rows of bars leave {max(tall, 0) * 25.4 / 96:.0f} mm each.", "Give more height_mm."
             )
-    height = page.height if page.height is not None else page.top + rows * (tall + below) + EDGE
-    sheet = page.sheet(height)
+    sheet = page.sheet(page.top + rows * (tall + below) + EDGE, f"Prompt: {kind} of each token")
     low, high = _range(series)
     ticks = even_ticks(low, high, 4)
+    unit = "A − B (bits)" if kind == "difference" else UNITS[kind]
     ink = inks(page.theme)
     for row, (part, axis) in enumerate(zip(parts, axes, strict=True)):
-        box = Box(left, page.top + row * (tall + below), pitch * len(part), tall)
-        xref, yref = sheet.add_axes(
-            box,
-            {
-                "range": [part.start - 0.5, part.stop - 0.5],
-                "tickmode": "array",
-                "tickvals": [part.start + place for place in axis.positions],
-                "ticktext": [printed.markup(text) for text in axis.labels],
-                "tickangle": -90,
-                "tickfont": {"family": MONO, "size": size},
-                "ticks": "",
-                "mirror": False,
-            },
-            {
-                "range": [low, high],
-                "tickmode": "array",
-                "tickvals": ticks,
-                "ticktext": [digits(value) for value in ticks],
-                "tickfont": {"size": pt(MIN_PT)},
-                "mirror": False,
-                "zeroline": low < 0,
-                "zerolinecolor": ink.line,
-                "zerolinewidth": pt(0.4),
-            },
-        )
-        _missing_marks(sheet, series, part, xref, yref, _STUB * (high - low))
-        for index, values in enumerate(series):
-            sheet.traces.append(_trace(values, part, strings, index, len(series), kind, page.theme, xref, yref))
-        unit = "A − B (bits)" if kind == "difference" else UNITS[kind]
-        smaller = pt(LABEL_PT if len(unit) * 0.56 * pt(LABEL_PT) < tall else MIN_PT)
-        sheet.text(
-            EDGE + pt(LABEL_PT) * 0.6, box.top + tall / 2, unit, smaller, xanchor="center", textangle=-90,
-            color=ink.quiet,
+        places = [part.start + place for place in axis.positions]
+        plot = sheet.plot(
+            Box(left, page.top + row * (tall + below), pitch * len(part), tall),
+            Axis(
+                part.start - 0.5, part.stop - 0.5, places, axis.labels, size, mono=True, turned=True, strokes=False,
+                line="side",
+            ),
+            Axis(
+                high, low, ticks, [digits(value) for value in ticks], pt(MIN_PT), line="side",
+                zero=ink.line if low < 0 else "",
+            ),
         )  # fmt: skip
-    return sheet.figure()
+        for index, values in enumerate(series):
+            plot.add(*_series(values, part, strings, index, len(series), kind, page.theme, _STUB * (high - low)))
+        smaller = pt(LABEL_PT if len(unit) * ADVANCE * pt(LABEL_PT) < tall else MIN_PT)
+        sheet.text(EDGE + pt(LABEL_PT) * 0.6, plot.box.middle, unit, smaller, ink.quiet, anchor="middle", turned=True)
+    return sheet
 
 
-def _trace(
-    values: np.ndarray, part: range, strings: Sequence[str], index: int, count: int, kind: str, theme: str, xref: str,
-    yref: str,
-) -> dict[str, Any]:  # fmt: skip
-    """The bars of one series in one row."""
+def _series(
+    values: np.ndarray, part: range, strings: Sequence[str], index: int, count: int, kind: str, theme: str, stub: float
+) -> tuple[Rectangles, Bars]:
+    """The bars of one series in one row; low marks in the colour of missing values where there is none: no number is
+    not zero."""
     held = values[part.start : part.stop]
-    fill: Any = SIDES[index]
+    wide = 0.8 / count
+    offset = -0.4 + index * wide
+    lost = [Box(part.start + place + offset, 0.0, wide, stub) for place in np.flatnonzero(np.isnan(held)).tolist()]
+    fills: Any = SIDES[index]
     if kind == "difference":
         table = color.hex_colors(color.DIVERGING if theme == "light" else f"{color.DIVERGING}_dark")
-        fill = [table[_SIGNS[1] if value > 0 else _SIGNS[0]] for value in held.tolist()]
-    wide = 0.8 / count
+        fills = [table[_SIGNS[1] if value > 0 else _SIGNS[0]] for value in held.tolist()]
     side = f"{'AB'[index]} · " if count == 2 else ""
-    return {
-        "type": "bar",
-        "x": list(part),
-        "y": [None if math.isnan(value) else value for value in held.tolist()],
-        "width": wide,
-        "offset": -0.4 + index * wide,
-        "marker": {"color": fill, "line": {"width": 0}},
-        "hovertext": [printed.markup(printed.token_label(strings[place], 40)) for place in part],
-        "hovertemplate": f"{side}%{{hovertext}}<br>position %{{x:d}}<br>{kind} %{{y:.5g}}<extra></extra>",
-        "xaxis": xref,
-        "yaxis": yref,
-    }
+    return Rectangles(lost, color.MISSING[theme], below=True), Bars(
+        part,
+        [0.0] * len(part),
+        held.tolist(),
+        fills,
+        wide,
+        offset,
+        [printed.markup(printed.token_label(strings[place], 40)) for place in part],
+        f"{side}%{{hovertext}}<br>position %{{x:d}}<br>{kind} %{{y:.5g}}",
+    )
 
 
-def _missing_marks(sheet: Sheet, series: list[np.ndarray], part: range, xref: str, yref: str, height: float) -> None:
-    """Low marks in the colour of missing values where there is no bar: no number is not zero."""
-    wide = 0.8 / len(series)
-    for index, values in enumerate(series):
-        for place in part:
-            if math.isnan(values[place]):
-                left = place - 0.4 + index * wide
-                sheet.shapes.append(
-                    {
-                        "type": "rect",
-                        "xref": xref,
-                        "yref": yref,
-                        "layer": "below",
-                        "x0": left,
-                        "x1": left + wide,
-                        "y0": 0,
-                        "y1": height,
-                        "fillcolor": color.MISSING[sheet.theme],
-                        "line": {"width": 0},
-                    }
-                )
-
-
-def _range(series: list[np.ndarray]) -> tuple[float, float]:
-    finite = np.concatenate([values[np.isfinite(values)] for values in series])
-    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
-    low, high = min(0.0, low), max(0.0, high)
-    if low == high:
-        high = 1.0
-    room = 0.04 * (high - low)
-    return low - room if low < 0 else 0.0, high + room if high > 0 else 0.0
-
-
-def _candidates(data: Expected, position: int, top: int, page: _Page) -> go.Figure:
+def _candidates(data: Expected, position: int, top: int, page: Page) -> Sheet:
     top = integer("top", top)
     if top < 1:
         raise DataError(f"top={top!r}.", "Draw at least one candidate.")
-    names, probabilities, bounds = candidate_rows(data, position, top)
-    count, sides = len(names), len(probabilities)
-    first = data if isinstance(data, NextTokens) else data.a
-    place = first.position(position)
-    after = printed.token_label(first.tokens.strings[place], 20)
-    page = replace(
-        page,
-        caption=f"next token after “{after}” (position {place})",
-        key=tuple(zip(SIDES, "AB", strict=True)) if sides == 2 else (),
-    )
-    most = max(4, int(0.3 * page.width / (printed.ADVANCE * pt(TOKEN_PT))))
-    shown = [printed.token_label(name, most) for name in names]
-    left = EDGE + printed.widest(shown, pt(TOKEN_PT)) + pt(4)
-    right = px(11)
-    below = pt(2.5) + pt(MIN_PT) * LINE + pt(LABEL_PT) * LINE
-    pitch = pt(TOKEN_PT) * (1.5 if sides == 1 else 2.1)
+    rows = candidate_rows(data, position, top)
+    sides, count = rows[1].shape
+    pitch = _pitch(sides)
     if page.height is not None:
-        pitch = (page.height - page.top - below - EDGE) / count
+        pitch = (page.height - page.top - _BELOW - EDGE) / count
         if pitch < pt(MIN_PT):
             raise DataError(f"{count} candidates do not fit {page.height * 25.4 / 96:.0f} mm.", "Give more height_mm.")
-    height = page.height if page.height is not None else page.top + pitch * count + below + EDGE
-    sheet = page.sheet(height)
+    sheet = page.sheet(page.top + pitch * count + _BELOW + EDGE, f"Prompt: {_after(data, position)}")
+    _draw_candidates(sheet, rows, page.top, page.width, pitch)
+    return sheet
+
+
+def _pitch(sides: int) -> float:
+    """Height of a candidate's row."""
+    return pt(TOKEN_PT) * (1.5 if sides == 1 else 2.1)
+
+
+def _after(data: Expected, position: int) -> str:
+    """What the candidates are."""
+    return "next token after " + " and ".join(
+        f"“{printed.token_label(one.tokens.strings[place], 20)}” (position {place})"
+        for one, place in candidate_places(data, position)
+    )
+
+
+def _draw_candidates(
+    sheet: Sheet, rows: tuple[list[str], np.ndarray, list[float]], top: float, right: float, pitch: float
+) -> None:
+    """A bar for each candidate of each side, with its number, from the left edge to `right`."""
+    names, probabilities, bounds = rows
+    count, ink = len(names), inks(sheet.theme)
+    most = max(4, int(0.3 * right / (printed.ADVANCE * pt(TOKEN_PT))))
+    shown = [printed.token_label(name, most) for name in names]
+    left = EDGE + printed.widest(shown, pt(TOKEN_PT)) + pt(4)
     high = float(np.fmax.reduce(probabilities, axis=None, initial=0.0))
     high = high if 0 < high <= 0.75 else 1.0
-    box = Box(left, page.top, page.width - left - right, pitch * count)
     ticks = even_ticks(0, high, 4)
-    xref, yref = sheet.add_axes(
-        box,
-        {
-            "range": [0, high],
-            "tickmode": "array",
-            "tickvals": ticks,
-            "ticktext": [digits(value) for value in ticks],
-            "tickfont": {"size": pt(MIN_PT)},
-            "mirror": False,
-        },
-        {
-            "range": [count - 0.5, -0.5],
-            "tickmode": "array",
-            "tickvals": list(range(count)),
-            "ticktext": [printed.markup(name) for name in shown],
-            "tickfont": {"family": MONO, "size": pt(TOKEN_PT)},
-            "ticks": "",
-            "mirror": False,
-        },
+    plot = sheet.plot(
+        Box(left, top, right - px(11) - left, pitch * count),
+        Axis(0, high, ticks, [digits(value) for value in ticks], pt(MIN_PT), line="side"),
+        Axis(-0.5, count - 0.5, range(count), shown, pt(TOKEN_PT), mono=True, strokes=False, line="side"),
     )
-    wide = 0.76 / sides
-    ink = inks(page.theme)
-    for index, row in enumerate(probabilities):
-        sheet.traces.append(
-            {
-                "type": "bar",
-                "orientation": "h",
-                "y": list(range(count)),
-                "x": [None if math.isnan(value) else value for value in row.tolist()],
-                "width": wide,
-                "offset": -0.38 + index * wide,
-                "marker": {"color": SIDES[index], "line": {"width": 0}},
-                "hovertext": [printed.markup(printed.token_label(name, 40)) for name in names],
-                "hovertemplate": "%{hovertext}<br>probability %{x:.5g}<extra></extra>",
-                "xaxis": xref,
-                "yaxis": yref,
-            }
+    wide = 0.76 / len(probabilities)
+    said = [printed.markup(printed.token_label(name, 40)) for name in names]
+    for side, values in enumerate(probabilities):
+        offset = -0.38 + side * wide
+        template = "%{hovertext}<br>probability %{x:.5g}"
+        plot.add(
+            Bars(range(count), [0.0] * count, values.tolist(), SIDES[side], wide, offset, said, template, flat=True)
         )
-        for place, value in enumerate(row.tolist()):
-            middle = box.top + (place + 0.5 - 0.38 + (index + 0.5) * wide) * pitch
-            end = box.left + (0 if math.isnan(value) else value / high) * box.width
-            if math.isnan(bounds[index]):
-                end = sheet.missing(box.left, middle, wide * pitch)
-            text = candidate_text(value, bounds[index])
-            sheet.text(end + px(0.8), middle, text, pt(MIN_PT), color=ink.quiet)
-    under = box.bottom + pt(2.5) + pt(MIN_PT) * LINE + pt(LABEL_PT) * 0.6
-    sheet.text(box.left + box.width / 2, under, "probability", pt(LABEL_PT), xanchor="center", color=ink.quiet)
-    return sheet.figure()
+        for place, value in enumerate(values.tolist()):
+            middle = plot.down(place + offset + wide / 2)
+            end = plot.across(0.0 if math.isnan(value) else value)
+            if math.isnan(bounds[side]):
+                end = sheet.missing(plot.box.left, middle, wide * pitch)
+            sheet.text(end + px(0.8), middle, candidate_text(value, bounds[side]), pt(MIN_PT), ink.quiet)
+    under = plot.box.bottom + pt(2.5) + pt(MIN_PT) * LINE + pt(LABEL_PT) * 0.6
+    sheet.text(plot.box.centre, under, "probability", pt(LABEL_PT), ink.quiet, anchor="middle")
+
+
+def _scale(sides: list[np.ndarray], by: str, theme: str, d_vocab: int) -> ColorScale:
+    """The page's colours of the still picture's tokens."""
+    values = np.concatenate(sides)
+    high = float(np.fmax.reduce(values[np.isfinite(values)], initial=0.0))
+    if by == "probability":
+        high = 1.0
+    elif by != "rank" and d_vocab > 1:
+        high = max(high if by == "none" else 0.0, math.log2(d_vocab))  # as on the page: a blind guess
+    return ColorScale(0.0, high, "log" if by == "rank" else "linear", "blue", theme, False, inks(theme).paper)
+
+
+def _strip(sheet: Sheet, one: NextTokens, fills: Sequence[str], chosen: int, left: float, top: float) -> float:
+    """The tokens of one prompt as coloured boxes that wrap; returns the bottom edge."""
+    ink, size = inks(sheet.theme), pt(TOKEN_PT)
+    across, line, framed = left, 0, None
+    for position, (string, fill) in enumerate(zip(one.tokens.strings, fills, strict=True)):
+        label = printed.token_label(string, 40)
+        wide = printed.columns(label) * size * printed.ADVANCE + _ROOM
+        if across + wide > sheet.width - EDGE and across > left:
+            across, line = left, line + 1
+        if line >= MOST_LINES:
+            rest = len(one.tokens) - position
+            middle = top + line * _PITCH + _TALL / 2
+            sheet.text(left, middle, f"… {rest:,} more token{'' if rest == 1 else 's'}", pt(LABEL_PT), ink.quiet)
+            break
+        box = Box(across, top + line * _PITCH, wide, _TALL)
+        sheet.rectangle(box, fill, ink.line, pt(HAIRLINE_PT))
+        sheet.text(across + _ROOM / 2, box.middle, label, size, ink_on(fill), mono=True)
+        framed = box if position == chosen else framed
+        across += wide + pt(1)
+    if framed is not None:
+        sheet.rectangle(framed, line=color.ACCENT[sheet.theme], width=pt(1.2))
+    return top + (line + 1) * _PITCH

@@ -153,7 +153,7 @@ class _Page:
             [box] = mark.boxes
             corners = {"x0": box.left, "x1": box.right, "y0": box.top, "y1": box.bottom}
             self.shapes.append({"type": "rect", **corners, **refs, **_look(mark)})
-        else:
+        elif mark.boxes:
             path = _path((box.left, box.top, box.right, box.bottom) for box in mark.boxes)
             self.shapes.append({"type": "path", "path": path, **refs, **_look(mark)})
 

@@ -57,10 +57,3 @@ def chunk(name: bytes, data: bytes) -> bytes:
 def data_uri(image: bytes) -> str:
     """`image` (PNG) as a data URI."""
     return "data:image/png;base64," + base64.b64encode(image).decode("ascii")
-
-
-def with_resolution(image: bytes, dpi: float) -> bytes:
-    """`image` (PNG) with its resolution stated, so that it is placed at its true size in millimetres."""
-    per_metre = round(dpi / 0.0254)
-    header_end = 8 + 12 + 13
-    return image[:header_end] + chunk(b"pHYs", struct.pack(">IIB", per_metre, per_metre, 1)) + image[header_end:]

@@ -1,7 +1,7 @@
 """An svg as a page of PDF or as a PNG, by typst: no browser, no network, the same bytes for the same svg and fonts.
 
-Knows nothing of figures. The page has the size that the svg states. Text stays text in PDF, in subset fonts, right-to-left runs included. What an svg may hold to
-look the same here, in a browser and in a viewer of PDF:
+Knows nothing of figures. The page has the size that the svg states. Text stays text in PDF, in subset fonts,
+right-to-left runs included. What an svg may hold to look the same here, in a browser and in a viewer of PDF:
 
 - rect, path, line, circle, g with transform, clipPath, pattern (hatching), text with `text-anchor`, `transform`,
   `xml:space="preserve"` and tspan. No foreignObject, no `dominant-baseline` (give the baseline: it lies about 0.35 em

@@ -78,10 +78,11 @@ class Sheet:
         self.rectangle(mark, color.MISSING[self.theme])
         return mark.right
 
-    def svg(self) -> str:
-        """The sheet as a self-contained SVG: paper in millimetres, a still picture in pixels. Well-formed whatever the
-        tokens hold, and the same for the same sheet."""
-        size = (f"{mm(self.width):.6g}mm", f"{mm(self.height):.6g}mm")
+    def svg(self, width_mm: float | None = None) -> str:
+        """The sheet as a self-contained SVG: paper in millimetres, scaled as a whole to `width_mm` if given; a still
+        picture in pixels. Well-formed whatever the tokens hold, and the same for the same sheet."""
+        across = mm(self.width) if width_mm is None else width_mm
+        size = (f"{across:.6g}mm", f"{across * self.height / self.width:.6g}mm")
         if self.screen:
             size = (f"{self.width * ZOOM:.6g}", f"{self.height * ZOOM:.6g}")
         pixels = 0 if self.screen else IMAGE_PIXELS  # on screen a cell has one pixel, or is a vector

@@ -141,7 +141,7 @@ def _labels(plot: Plot, ink: Inks) -> Iterable[str]:
 def _mark(mark: Any, plot: Plot, vectors: dict[int, bool], pixels: int) -> Iterable[str]:
     if isinstance(mark, Cells):
         yield from _cells(mark, plot, vectors[id(mark)], pixels)
-    elif isinstance(mark, Rectangles):
+    elif isinstance(mark, Rectangles) and mark.boxes:
         yield _boxes(map(plot.on_sheet, mark.boxes), mark)
     elif isinstance(mark, Line):
         points = [(plot.across(x), plot.down(y)) for x, y in (mark.start, mark.end)]

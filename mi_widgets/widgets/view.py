@@ -228,8 +228,8 @@ class View(anywidget.AnyWidget):
 
         Raises:
             DataError: another suffix.
-            ExportError: a figure without a browser to draw it, parquet without pyarrow, or a file that cannot be
-                written; what stood there before stands as it was.
+            ExportError: parquet without pyarrow, or a file that cannot be written; what stood there before stands as it
+                was.
         """
         path = writable_path(path)
         suffix = path.suffix.lower()

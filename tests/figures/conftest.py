@@ -1,4 +1,4 @@
-"""Attention results with known numbers, and Chromium for tests that look at pixels."""
+"""Attention results with known numbers, and readers of pictures."""
 
 import base64
 import re
@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from mi_widgets.data import attention_mask, patterns_from_arrays
+from mi_widgets.figures.press import png_of
 
 
 @pytest.fixture
@@ -74,13 +75,9 @@ def hostile():
     ]
 
 
-@pytest.fixture(scope="module")
-def printer(chromium):
-    """One browser for every `save_figure` of a file of tests."""
-    from mi_widgets.figures import open_browser
-
-    with open_browser():
-        yield
+@pytest.fixture
+def printer():
+    """Printing needs nothing."""
 
 
 @pytest.fixture(scope="module")
@@ -90,38 +87,20 @@ def page(browser):
 
 
 @pytest.fixture
-def colors_at(page):
-    """`colors_at(image, points)`: `#rrggbb` at each (x, y), as shares of width and height, as a browser shows it."""
+def colors_at(decode_png):
+    """`colors_at(image, points)`: `#rrggbb` of a PNG or SVG at each (x, y), as shares of width and height."""
 
     def read(image: bytes, points):
-        kind = "svg+xml" if image.lstrip().startswith(b"<svg") else "png"
-        return page.evaluate(
-            """async ([source, points]) => {
-                const image = new Image();
-                image.src = source;
-                await image.decode();
-                const canvas = document.createElement("canvas");
-                const zoom = Math.max(1, 1200 / image.naturalWidth);
-                canvas.width = image.naturalWidth * zoom;
-                canvas.height = image.naturalHeight * zoom;
-                const context = canvas.getContext("2d");
-                context.imageSmoothingEnabled = false;
-                context.drawImage(image, 0, 0, canvas.width, canvas.height);
-                return points.map(([x, y]) => {
-                    const at = [Math.floor(x * canvas.width), Math.floor(y * canvas.height)];
-                    const [red, green, blue] = context.getImageData(...at, 1, 1).data;
-                    return "#" + [red, green, blue].map((part) => part.toString(16).padStart(2, "0")).join("");
-                });
-            }""",
-            [f"data:image/{kind};base64,{base64.b64encode(image).decode()}", points],
-        )
+        pixels = decode_png(png_of(image.decode()) if image.lstrip().startswith(b"<svg") else image)
+        height, width, _ = pixels.shape
+        return ["#" + bytes(pixels[int(y * height), int(x * width)].tolist()).hex() for x, y in points]
 
     return read
 
 
 @pytest.fixture
 def decode_png():
-    """`decode_png(bytes)`: uint8 `[row, column, 3]`, by the PNG specification; opaque, 8 bits."""
+    """`decode_png(bytes)`: uint8 `[row, column, 3]`, by the PNG specification; opaque, eight bits to a channel."""
 
     def decode(image: bytes) -> np.ndarray:
         assert image[:8] == b"\x89PNG\r\n\x1a\n"
@@ -137,11 +116,7 @@ def decode_png():
         assert depth == 8
         channels = {2: 3, 3: 1, 6: 4}[kind]
         lines = np.frombuffer(zlib.decompress(chunks[b"IDAT"]), np.uint8).reshape(height, 1 + width * channels)
-        above, rows = np.zeros((width, channels), int), []
-        for line in lines:
-            above = unfiltered(int(line[0]), line[1:].reshape(width, channels).astype(int), above)
-            rows.append(above)
-        pixels = np.stack(rows).astype(np.uint8)
+        pixels = _unfiltered(lines[:, 0], lines[:, 1:].reshape(height, width, channels))
         if kind == 3:
             return np.frombuffer(chunks[b"PLTE"], np.uint8).reshape(-1, 3)[pixels[:, :, 0]]
         assert kind == 2 or (pixels[:, :, 3] == 255).all()
@@ -150,24 +125,28 @@ def decode_png():
     return decode
 
 
-def unfiltered(kind: int, line: np.ndarray, above: np.ndarray) -> np.ndarray:
-    """A row of pixels before the filter that PNG packed it with."""
-    if kind in (0, 2):
-        return (line + (above if kind else 0)) % 256
-    if kind == 1:
-        return line.cumsum(axis=0) % 256
-    out, left, corner = line.copy(), np.zeros(line.shape[1], int), np.zeros(line.shape[1], int)
-    for place in range(len(line)):
-        up = above[place]
-        if kind == 3:
-            guess = (left + up) // 2
-        else:
-            whole = left + up - corner
-            ways = np.stack([left, up, corner])
-            guess = ways[np.abs(ways - whole).argmin(axis=0), np.arange(len(whole))]
-        left, corner = (line[place] + guess) % 256, up
-        out[place] = left
-    return out
+def _unfiltered(filters: np.ndarray, lines: np.ndarray) -> np.ndarray:
+    """The bytes of a PNG whose rows were stored as differences: from the left, above, their mean, or Paeth's choice."""
+    height, width, channels = lines.shape
+    if set(filters.tolist()) <= {0, 2}:
+        rows = []
+        for kind, line in zip(filters, lines, strict=True):
+            rows.append(line + (rows[-1] if kind == 2 else np.uint8(0)))
+        return np.stack(rows)
+    out = np.zeros((height + 1, width + 1, channels), np.int16)
+    # Along a diagonal no byte depends on another.
+    for step in range(height + width - 1):
+        row = np.arange(max(0, step - width + 1), min(height, step + 1))
+        column = step - row
+        left, above, corner = out[row + 1, column], out[row, column + 1], out[row, column]
+        near = [abs(above - corner), abs(left - corner), abs(left + above - 2 * corner)]
+        chosen = np.where(
+            (near[0] <= near[1]) & (near[0] <= near[2]), left, np.where(near[1] <= near[2], above, corner)
+        )
+        kinds = [filters[row, None] == kind for kind in (1, 2, 3, 4)]
+        guess = np.select(kinds, [left, above, (left + above) // 2, chosen], 0)
+        out[row + 1, column + 1] = (lines[row, column] + guess) & 255
+    return out[1:, 1:].astype(np.uint8)
 
 
 @pytest.fixture
@@ -178,3 +157,40 @@ def embedded_png():
         return [base64.b64decode(found) for found in re.findall(r"data:image/png;base64,([A-Za-z0-9+/=]+)", text)]
 
     return find
+
+
+@pytest.fixture
+def pdf_text():
+    """`pdf_text(document)`: what a reader of a PDF selects and copies, by its fonts' own tables, in order of drawing."""
+
+    def read(document: bytes) -> str:
+        objects = {int(found[1]): found[2] for found in re.finditer(rb"(?s)(\d+) 0 obj\n(.*?)\nendobj", document)}
+        streams = {
+            number: zlib.decompress(body.partition(b"stream\n")[2])
+            for number, body in objects.items()
+            if b"/FlateDecode" in body
+        }
+        letters = {}
+        for name, font in re.findall(rb"/(f\d+) (\d+) 0 R", b"".join(objects.values())):
+            table = streams[int(re.search(rb"/ToUnicode (\d+)", objects[int(font)])[1])]
+            pairs = re.findall(rb"<([0-9A-F]{4})> <([0-9A-F]+)>\n", table.partition(b"beginbfchar")[2])
+            letters[name] = {int(code, 16): bytes.fromhex(text.decode()).decode("utf-16-be") for code, text in pairs}
+        (page,) = (body for body in objects.values() if b"/MediaBox" in body)
+        drawn, font = [], b""
+        for found in re.finditer(
+            rb"(?s)/(f\d+) [\d.]+ Tf|\(((?:[^\\()]|\\.)*)\)Tj", streams[int(re.search(rb"/Contents (\d+)", page)[1])]
+        ):
+            font = found[1] or font
+            if found[2] is not None:
+                codes = re.sub(rb"(?s)\\([0-7]{3}|.)", _escaped, found[2])
+                drawn += [letters[font].get(code, "") for code in struct.unpack(f">{len(codes) // 2}H", codes)]
+        return "".join(drawn)
+
+    return read
+
+
+def _escaped(found: re.Match[bytes]) -> bytes:
+    """The byte that a backslash in a string of PDF stands before."""
+    if len(found[1]) == 3:
+        return bytes([int(found[1], 8)])
+    return {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"b": b"\b", b"f": b"\f"}.get(found[1], found[1])

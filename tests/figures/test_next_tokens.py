@@ -201,8 +201,7 @@ def test_another_result_is_refused():
         next_tokens_figure(np.zeros(3))
 
 
-@pytest.mark.browser
-def test_bars_on_paper_have_their_height(tmp_path, printer, colors_at):
+def test_bars_on_paper_have_their_height(tmp_path, colors_at):
     data = made(ids=[0, 1, 2, 3])
     figure = next_tokens_figure(data)
     x, y = figure.layout.xaxis.domain, figure.layout.yaxis.domain
@@ -213,7 +212,7 @@ def test_bars_on_paper_have_their_height(tmp_path, printer, colors_at):
         for height in (0.9, 1.1):
             share = (float(data.surprisal[place]) * height - low) / (high - low)
             points.append([across, 1 - (y[0] + (y[1] - y[0]) * min(share, 1.02))])
-    seen = colors_at(save_figure(figure, tmp_path / "x.png").read_bytes(), points)
+    seen = colors_at(save_figure(figure, tmp_path / "x.png", dpi=150).read_bytes(), points)
     assert seen[::2] == [color.CATEGORICAL[0].lower()] * 3
     assert color.CATEGORICAL[0].lower() not in seen[1::2]
 
@@ -243,8 +242,8 @@ class TestPreview:
     def test_colours_are_those_of_the_page(self):
         data = made(ids=[0, 1, 2, 3])
         rows = color.hex_colors("blue")
-        svg = next_tokens_preview_svg(data)
-        fills = re.findall(r'fill="(#[0-9a-f]{6})" stroke="#6b6b6b" stroke-width="0.4"', svg)
+        boxes = re.findall(r'fill="(#[0-9a-f]{6})" stroke="#6b6b6b"', next_tokens_preview_svg(data))
+        fills = boxes[:4]
         assert fills[0] == color.MISSING["light"].lower()
         high = np.log2(len(WORDS))
         want = [rows[int(min(255, max(0, value) / high * 256))] for value in data.surprisal[1:].tolist()]
@@ -267,11 +266,11 @@ class TestPreview:
             np.random.default_rng(0).normal(size=(len(hostile), len(hostile))), range(len(hostile)), vocabulary=hostile
         )
         root = ElementTree.fromstring(next_tokens_preview_svg(data, title=hostile[1]).encode("utf-8"))
-        assert {node.tag.removeprefix(SVG) for node in root.iter()} == {"svg", "title", "rect", "text", "image", "path"}
+        assert {node.tag.removeprefix(SVG) for node in root.iter()} == {"svg", "title", "rect", "text", "path"}
         next_tokens_preview_png(data)
 
     def test_a_wrong_option_is_refused(self):
-        with pytest.raises(DataError, match="by="):
+        with pytest.raises(DataError, match="by"):
             next_tokens_preview_svg(made(), by="colour")
         with pytest.raises(DataError, match="position"):
             next_tokens_preview_png(made(), 70)
