@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import os
 import time
 import warnings
@@ -54,7 +55,18 @@ def page_source(name: str) -> tuple[Any, Any]:
     files = STATIC / f"{name}.js", STATIC / f"{name}.css"
     if os.environ.get("ANYWIDGET_HMR") == "1":
         return files
-    return files[0].read_text(encoding="utf-8"), files[1].read_text(encoding="utf-8")
+    return built(files[0].name), built(files[1].name)
+
+
+def built(name: str) -> str:
+    """What `npm run build` wrote into a file; in place of a page side that is not built yet, one that says so."""
+    path = STATIC / name
+    if path.exists():
+        return path.read_text(encoding="utf-8")
+    if path.suffix == ".css":
+        return ""
+    said = f"{path.stem}: the page side is not built. In the checkout: cd js && npm ci && npm run build"
+    return f"export default {{ render({{ el }}) {{ el.textContent = {json.dumps(said)}; }} }};"
 
 
 def _selection_to_wire(selection: Selection, view: View) -> SelectionValue:
