@@ -15,7 +15,8 @@ from mi_widgets.data.files import writable_path
 from mi_widgets.data.integers import integer, text
 from mi_widgets.errors import DataError, choose
 from mi_widgets.export import FrozenView, offline_page, readable_size, write_page
-from mi_widgets.widgets.view import View, built
+from mi_widgets.widgets.built import built
+from mi_widgets.widgets.view import View
 
 
 class Dashboard(ipywidgets.GridBox):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import json
 import os
 import time
 import warnings
@@ -26,9 +25,9 @@ from mi_widgets.errors import DataError, ExportError, MiWidgetsError
 from mi_widgets.session import Answered, Need, Progress, Session, explain
 from mi_widgets.session.aside import aside, at_once, in_turns
 from mi_widgets.session.traits import SelectionTrait, WholeNumber, refusing
+from mi_widgets.widgets.built import STATIC, built
 from mi_widgets.wire.messages import Answer, AnswerError, SelectionValue, StatusValue
 
-STATIC = Path(__file__).parent / "static"
 #: A render that does not answer a roll call within this long has left, and how often there is one.
 ANSWER_SECONDS, ROLL_SECONDS = 10.0, 10.0
 #: After this long without a new selection, the saved state catches up with the screen.
@@ -56,17 +55,6 @@ def page_source(name: str) -> tuple[Any, Any]:
     if os.environ.get("ANYWIDGET_HMR") == "1":
         return files
     return built(files[0].name), built(files[1].name)
-
-
-def built(name: str) -> str:
-    """What `npm run build` wrote into a file; in place of a page side that is not built yet, one that says so."""
-    path = STATIC / name
-    if path.exists():
-        return path.read_text(encoding="utf-8")
-    if path.suffix == ".css":
-        return ""
-    said = f"{path.stem}: the page side is not built. In the checkout: cd js && npm ci && npm run build"
-    return f"export default {{ render({{ el }}) {{ el.textContent = {json.dumps(said)}; }} }};"
 
 
 def _selection_to_wire(selection: Selection, view: View) -> SelectionValue:
