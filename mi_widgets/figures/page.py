@@ -96,7 +96,8 @@ class Page:
             about: what the picture is, for who cannot see it.
         """
         height = bottom if self.height is None else self.height
-        sheet = Sheet(self.width, screen_height(height) if self.screen else height, self.theme, about, self.screen)
+        height = screen_height(height) if self.screen else height
+        sheet = Sheet(self.width, height, self.theme, printed.prose(about, 400), self.screen)
         ink, at = inks(self.theme), EDGE
         for words in self.headline:
             at += pt(TITLE_PT) * LINE

@@ -12,6 +12,7 @@ import os
 import time
 import warnings
 from collections.abc import Generator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -238,7 +239,9 @@ class View(anywidget.AnyWidget):
             from mi_widgets.figures.sheet import on_paper
 
             sizes = {} if width_mm is None else {"width_mm": width_mm}
-            with on_paper():
+            # A figure() of the user's own may go on with what plotly made.
+            ours = type(self).figure.__module__.startswith("mi_widgets.")
+            with on_paper() if ours else nullcontext():
                 figure = self.figure(**sizes, **options)
             return Path(save_figure(figure, path, **sizes))
         if width_mm is not None:
