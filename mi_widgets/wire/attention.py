@@ -67,8 +67,9 @@ def score_columns(scores: pd.DataFrame, patterns: AttentionPatterns) -> list[Sco
     return columns
 
 
-def checks(*sides: AttentionPatterns) -> list[CheckValue]:
-    """The self-checks that stand on the face of the view; the worst of the prompts shown."""
+def checks(*sides: Any) -> list[CheckValue]:
+    """The self-checks that stand on the face of the view, of patterns or of what is made of them: the worst of the
+    prompts shown."""
     found = finite_checks(*(side.not_finite for side in sides))
     error = worst(side.row_sum_error for side in sides)
     if error is not None:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from mi_widgets.data import LogitLens, LogitLensComparison
+from mi_widgets.data.logit_lens import CELLS
 from mi_widgets.errors import DataError
 from mi_widgets.wire.attention import token_table
 from mi_widgets.wire.blocks import Block, pack
@@ -179,22 +180,24 @@ def _names(known: dict[int, str], ids: Iterable[int]) -> list[TokenName]:
 
 
 def _side_blocks(side: str, lens: LogitLens, kept: int | None) -> list[Block]:
-    cell, tops, pins = ("row", "position"), ("row", "position", "k"), ("row", "position", "target")
+    tops, pins = ("row", "position", "k"), ("row", "position", "target")
     read = slice(None) if lens.read is None else lens.is_read
     blocks = [
         # Ids stay below 2²⁴, so that float32 holds them exactly.
         Block(f"{side}/top_ids", lens.top_ids[:, read, :kept].astype(np.float32), tops),
         Block(f"{side}/top_probs", lens.top_probs[:, read, :kept], tops, "f16"),
-        Block(f"{side}/entropy", lens.entropy[:, read], cell, "f16"),
-        Block(f"{side}/kl", lens.kl[:, read], cell, "f16"),
-        Block(f"{side}/change", lens.change[:, read], cell, "f16"),
-        Block(f"{side}/next_prob", lens.next_prob[:, read], cell, "f16"),
-        Block(f"{side}/final_rank", lens.final_rank[:, read].astype(np.float32), cell),
-        Block(f"{side}/next_rank", lens.next_rank[:, read].astype(np.float32), cell),
+        *(_cells(f"{side}/{name}", getattr(lens, name)[:, read], ("row", "position")) for name in CELLS),
     ]
     if lens.target_probs is not None and lens.target_ranks is not None and lens.target_ids.size:
         blocks += [
-            Block(f"{side}/target_probs", lens.target_probs[:, read], pins, "f16"),
-            Block(f"{side}/target_ranks", lens.target_ranks[:, read].astype(np.float32), pins),
+            _cells(f"{side}/target_probs", lens.target_probs[:, read], pins),
+            _cells(f"{side}/target_ranks", lens.target_ranks[:, read], pins),
         ]
     return blocks
+
+
+def _cells(name: str, values: np.ndarray, axes: tuple[str, ...]) -> Block:
+    """Whole numbers cross exactly, all others in half precision."""
+    if np.issubdtype(values.dtype, np.integer):
+        return Block(name, values.astype(np.float32), axes)
+    return Block(name, values, axes, "f16")

@@ -26,6 +26,11 @@ export function faint(...children: (Node | string)[]): HTMLElement {
   return h("span", { class: "miw-faint" }, ...children);
 }
 
+/** Text that explains itself. */
+export function tipped(text: string, tip: string, kind: string | null = null): HTMLElement {
+  return h("span", { class: kind, "data-tip": tip }, text);
+}
+
 /** A token, or part of a text, as code in its own reading direction. */
 export function code(text: string): HTMLElement {
   return h("code", {}, h("bdi", {}, text));

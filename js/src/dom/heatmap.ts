@@ -39,7 +39,7 @@ export abstract class Heatmap extends CellGrid {
   /** Zoom 1 shows everything; left and top in cells. */
   readonly view = new Signal({ zoom: 1, left: 0, top: 0 });
   #image: (Offscreen & { grid: Grid; mapping: Mapping; merged: number }) | null = null;
-  readonly #identity = computed(() => this.content.value?.identity);
+  #identity: string | null = null;
   /** The width of the longest label, in pixels. */
   readonly #longest = computed(() => {
     const labels = this.#labels.value;
@@ -53,7 +53,9 @@ export abstract class Heatmap extends CellGrid {
   protected override begin(): void {
     super.begin();
     this.scope.effect(() => {
-      if (this.#identity.value !== undefined) this.reset();
+      const identity = this.content.value?.identity ?? this.#identity;
+      if (identity !== this.#identity) this.reset();
+      this.#identity = identity;
     });
   }
 

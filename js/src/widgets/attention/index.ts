@@ -35,7 +35,7 @@ export default framed<AttentionState>("attention", (frame) => {
     body: [wall.element, focus],
     popovers: [help.popover, prompts.popover],
   });
-  handleKeys({ explorer, prompts, toolbar, help, wall, matrix, reading, tooltip, root, announcer });
+  handleKeys({ scope, explorer, prompts, toolbar, help, wall, matrix, reading, tooltip, root, announcer });
   scope.effect(() => (root.dataset["panel"] = explorer.options.value.panel));
   fitPanels(frame, explorer, focus, { wall, matrix, reading });
   frame.announce(explorer, loader.complete, wall.drawn);

@@ -6,7 +6,7 @@ import { nameOfHead } from "../../core/interventions";
 import { ATTENTION } from "../../core/options.gen";
 import { computed, Signal, type Readable } from "../../core/signal";
 import { ablatedBadge } from "../../dom/ablated";
-import { faint, h } from "../../dom/element";
+import { faint, h, tipped } from "../../dom/element";
 import { type Mark, type Place, type Spot, type Tone } from "../../dom/grid";
 import { Heatmap } from "../../dom/heatmap";
 import { Legend } from "../../dom/legend";
@@ -18,6 +18,8 @@ import type { Explorer, Head } from "./explorer";
 import type { Picture } from "./picture";
 
 const TABLE_ROWS = 200;
+const GROUP_TIP = "Query heads of one group read keys and values of the same KV head (grouped-query attention)";
+const HALF_TIP = "Sent in half precision: values are rounded to about three digits";
 
 export class Matrix extends Heatmap {
   readonly #title = h("div", { class: "miw-panel-title" });
@@ -172,44 +174,25 @@ export class Matrix extends Heatmap {
   #showTitle(): void {
     const explorer = this.#explorer;
     const head = explorer.focused.value;
-    const picture = this.#explorer.picture.value;
-    const grid = this.#explorer.grid.value;
-    const previewed = this.#explorer.hoverHead.value !== null;
-    if (!head || !picture) {
-      this.#title.replaceChildren();
-      return;
-    }
-    const { manifest } = picture;
-    const parts: (HTMLElement | string)[] = [h("strong", {}, nameOfHead(head))];
+    const picture = explorer.picture.value;
+    const grid = explorer.grid.value;
+    const previewed = explorer.hoverHead.value !== null;
+    if (!head || !picture) return this.#title.replaceChildren();
+    const { kv_heads, heads, windows } = picture.manifest;
+    const parts: HTMLElement[] = [h("strong", {}, nameOfHead(head))];
     if (explorer.ablatedShown.value.has(nameOfHead(head))) parts.push(ablatedBadge());
-    const { kv_heads, heads } = manifest;
     const row = picture.rowOf(head.layer);
-    if (kv_heads && kv_heads < heads) {
-      parts.push(
-        h(
-          "span",
-          { "data-tip": "Query heads of one group read keys and values of the same KV head (grouped-query attention)" },
-          `KV ${Math.floor(head.head / (heads / kv_heads))}`,
-        ),
-      );
-    }
-    const window = manifest.windows[row];
-    if (window)
-      parts.push(
-        h("span", { "data-tip": `A query of this layer reads only the last ${window} positions, itself included` }, `window ${window}`),
-      );
-    const column = this.#explorer.sortColumn.value;
+    if (kv_heads && kv_heads < heads) parts.push(tipped(`KV ${Math.floor(head.head / (heads / kv_heads))}`, GROUP_TIP));
+    const window = windows[row];
+    if (window) parts.push(tipped(`window ${window}`, `A query of this layer reads only the last ${window} positions, itself included`));
+    const column = explorer.sortColumn.value;
     const score = column?.values[row * heads + head.head];
     if (column && score !== undefined) {
-      parts.push(h("span", { "data-tip": column.description }, `${column.label} ${score === null ? "–" : score.toPrecision(3)}`));
+      parts.push(tipped(`${column.label} ${score === null ? "–" : score.toPrecision(3)}`, column.description));
     }
-    if (grid?.precision === "reduced") {
-      parts.push(h("span", { class: "miw-reduced", "data-tip": reducedTip(explorer.source.liveness.value === "live") }, "≈ reduced"));
-    } else if (grid?.precision === "half") {
-      parts.push(
-        h("span", { class: "miw-reduced", "data-tip": "Sent in half precision: values are rounded to about three digits" }, "≈ f16"),
-      );
-    }
+    const live = explorer.source.liveness.value === "live";
+    if (grid?.precision === "reduced") parts.push(tipped("≈ reduced", reducedTip(live), "miw-reduced"));
+    else if (grid?.precision === "half") parts.push(tipped("≈ f16", HALF_TIP, "miw-reduced"));
     if (previewed) parts.push(faint("preview"));
     this.#title.replaceChildren(...parts);
   }

@@ -40,7 +40,7 @@ export default framed<AttributionState>("logit_attribution", (frame) => {
     popovers: [help.popover, prompts.popover, question.answer.list, question.foil.list],
   });
   scope.effect(() => (question.element.hidden = !attribution.picture.value));
-  handleKeys({ attribution, prompts, toolbar, help, question, parts, map, sources, tooltip, root, announcer });
+  handleKeys({ scope, attribution, prompts, toolbar, help, question, parts, map, sources, tooltip, root, announcer });
   fitPanels(frame, attribution, where, { question, parts, map, sources });
   frame.announce(
     attribution,

@@ -10,7 +10,7 @@ import { thinned } from "../../core/thin";
 import { visible } from "../../core/tokens";
 import { faint, h } from "../../dom/element";
 import { OptionControl } from "../../dom/options";
-import { HiddenTable } from "../../dom/table";
+import { HiddenTable, listLater, type Listed } from "../../dom/table";
 import type { Tooltip } from "../../dom/tooltip";
 import { cellName, token, whyUnread } from "./details";
 import { rankMarks, rankPlace, rankText } from "./field";
@@ -93,7 +93,6 @@ export class CurvesPanel {
   #lens: Lens;
   #tooltip: Tooltip;
   #rows: { x: (row: number) => number; count: number } = { x: () => 0, count: 0 };
-  #tableTimer = 0;
 
   constructor(lens: Lens, tooltip: Tooltip) {
     this.#lens = lens;
@@ -119,7 +118,7 @@ export class CurvesPanel {
       const row = this.#rowAt(event);
       if (row !== null) lens.lock({ row, column: null });
     });
-    scope.add(() => window.clearTimeout(this.#tableTimer));
+    listLater(scope, this.#table, () => this.#listed());
   }
 
   get plot(): HTMLElement {
@@ -175,21 +174,19 @@ export class CurvesPanel {
     }
     for (const curve of curves) drawing.append(...drawn(curve, x, y, step, preview));
     this.#plot.replaceChildren(drawing);
-    this.#list(picture, curves, reading.column);
   }
 
-  /** The same numbers for screen readers; nobody reads them while the pointer still moves. */
-  #list(picture: LensPicture, curves: Curve[], column: number): void {
-    window.clearTimeout(this.#tableTimer);
-    this.#tableTimer = window.setTimeout(() => {
-      const names = curves.map(({ string, side }) => `${visible(string)}${this.#lens.sides.peek().length > 1 ? ` (${side})` : ""}`);
-      const rows = picture.rows.map((row, at) => [row.label, ...curves.map(({ values }) => this.#say(values[at]!))]);
-      this.#table.show(
-        `${this.#lens.options.peek().chart} of tokens over layers, ${cellName(this.#lens, { row: null, column })}`,
-        ["layer", ...names],
-        rows,
-      );
-    }, 250);
+  /** The same numbers for screen readers. */
+  #listed(): (() => Listed) | null {
+    const lens = this.#lens;
+    const picture = lens.picture.value;
+    const column = lens.reading.value?.column;
+    if (!picture || column === undefined) return null;
+    const { curves } = curvesAt(lens, picture, column);
+    const caption = `${lens.options.value.chart} of tokens over layers, ${cellName(lens, { row: null, column })}`;
+    const names = curves.map(({ string, side }) => `${visible(string)}${lens.sides.value.length > 1 ? ` (${side})` : ""}`);
+    const line = (row: number): string[] => curves.map(({ values }) => this.#say(values[row]!));
+    return () => [caption, ["layer", ...names], picture.rows.map(({ label }, row) => [label, ...line(row)])];
   }
 
   #say(value: number): string {
@@ -203,9 +200,7 @@ export class CurvesPanel {
     const { x, count } = this.#rows;
     if (!count) return null;
     const at = event.clientX - this.#plot.getBoundingClientRect().left;
-    let nearest = 0;
-    for (let row = 1; row < count; row++) if (Math.abs(x(row) - at) < Math.abs(x(nearest) - at)) nearest = row;
-    return nearest;
+    return Math.max(0, Math.min(count - 1, Math.round((at - x(0)) / (x(1) - x(0) || 1))));
   }
 
   #point(event: PointerEvent): void {

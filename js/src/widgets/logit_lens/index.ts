@@ -58,7 +58,7 @@ export default framed<LensState>(
       body: [h("div", { class: "miw-lens-main" }, table.element, legend.element), panel],
       popovers: [help.popover, prompts.popover],
     });
-    handleKeys({ lens, prompts, toolbar, help, table, pins, tooltip, root, announcer });
+    handleKeys({ scope, lens, prompts, toolbar, help, table, pins, tooltip, root, announcer });
     scope.effect(() => {
       const field = lens.field.value;
       if (!field) return;

@@ -26,7 +26,7 @@ export default framed<PromptState>("prompt", (frame) => {
     body: [text.element, next.element],
     popovers: [help.popover, prompts.popover],
   });
-  handleKeys({ view, prompts, toolbar, help, text, next, tooltip, root, announcer });
+  handleKeys({ scope, view, prompts, toolbar, help, text, next, tooltip, root, announcer });
   frame.fit(
     view,
     () => void view.show.value,

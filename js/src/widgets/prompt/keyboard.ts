@@ -1,10 +1,9 @@
 /** What keys do in the prompt view: one table for the help panel, and the handler. */
 import { PROMPT } from "../../core/options.gen";
-import { PROMPT_KEYS, type KeyHelp, type KeyRow } from "../../dom/keys";
+import { PROMPT_KEYS, type KeyRow } from "../../dom/keys";
 import { optionKeys } from "../../dom/options";
 import type { Prompts } from "../../dom/prompts";
-import type { Tooltip } from "../../dom/tooltip";
-import { followWays } from "../../dom/walk";
+import { followWays, type Keyed } from "../../dom/walk";
 import type { PromptView } from "./model";
 import type { NextPanel } from "./next";
 import type { TextPanel } from "./text";
@@ -21,16 +20,11 @@ export const KEYS: KeyRow[] = [
   ["?", "this list"],
 ];
 
-interface Parts {
+interface Parts extends Keyed {
   view: PromptView;
-  prompts: Prompts;
   toolbar: Toolbar;
-  help: KeyHelp;
   text: TextPanel;
   next: NextPanel;
-  tooltip: Tooltip;
-  root: HTMLElement;
-  announcer: HTMLElement;
 }
 
 export function handleKeys(parts: Parts): void {
@@ -44,23 +38,18 @@ export function handleKeys(parts: Parts): void {
     view.lock(column);
     return parts.text.describe(column);
   };
-  followWays({
-    ...parts,
-    scope: view.scope,
-    walks: [],
-    keys: {
-      ...toolbar.controls.keys(),
-      ArrowLeft: walk((at) => at - 1),
-      ArrowRight: walk((at) => at + 1),
-      Home: walk(() => 0),
-      End: walk((_, last) => last),
-      ArrowUp: () => next.step(-1),
-      ArrowDown: () => next.step(1),
-      Enter: () => next.appendChosen(),
-      w: () => (view.write() ? `the model writes ${view.options.peek().length} tokens` : "the model cannot write now"),
-      u: () => undoWritten(view, prompts),
-      Escape: () => release(parts),
-    },
+  followWays(parts, [], {
+    ...toolbar.controls.keys(),
+    ArrowLeft: walk((at) => at - 1),
+    ArrowRight: walk((at) => at + 1),
+    Home: walk(() => 0),
+    End: walk((_, last) => last),
+    ArrowUp: () => next.step(-1),
+    ArrowDown: () => next.step(1),
+    Enter: () => next.appendChosen(),
+    w: () => (view.write() ? `the model writes ${view.options.peek().length} tokens` : "the model cannot write now"),
+    u: () => undoWritten(view, prompts),
+    Escape: () => release(parts),
   });
 }
 
@@ -70,8 +59,7 @@ export function undoWritten(view: PromptView, prompts: Prompts): void {
 }
 
 /** Escape lets go of the last thing held: what is pointed at, then the candidate, then the token. */
-function release({ view, tooltip }: Parts): void {
-  tooltip.hide();
+function release({ view }: Parts): void {
   if (view.hover.peek()) view.point(null);
   else if (view.cursor.peek() !== null) view.cursor.value = null;
   else if (view.locked.peek() !== null) view.lock(null);
