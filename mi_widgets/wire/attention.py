@@ -6,6 +6,7 @@ Takes `data`, gives blocks and values. Knows nothing of widgets or models.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pandas as pd
 
