@@ -40,7 +40,10 @@ LOGIT_ATTRIBUTION = Described(
             "rows", _SOME, 40, key="r", said="rows shown", group="counts", usual=numbers(10, 20, 40, 80, 160),
             tip="How many parts have a row of their own, the largest; all others stand together in one",
         ),
-        Option("position", Number(whole=True, none=True), None, computed=True, control="own"),
+        Option(
+            "position", Number(whole=True, none=True), None, computed=True, control="own",
+            tip="The position whose next token is asked for; None: the last; negative counts from the end",
+        ),
     ),
     measures=(Measure("contribution", "contribution", "logits", signed=True),),
 )

@@ -9,6 +9,13 @@ from mi_widgets.described.option import Choice, Number, OneOf, Option, TokenList
 from mi_widgets.described.view import Described
 
 # fmt: off
+STREAM_NAMES = {
+    "resid_pre": "residual stream before the block",
+    "attn_out": "what the block's attention adds",
+    "resid_mid": "residual stream after the block's attention",
+    "mlp_out": "what the block's MLP adds",
+    "resid_post": "residual stream after the block",
+}
 #: What a cell can be coloured by. The name is that of `data.logit_lens_comparison.cell_values`.
 MEASURES = (
     Measure(
@@ -63,7 +70,8 @@ LOGIT_LENS = Described(
     height=560,
     options=(
         Option(
-            "stream", words(*STREAMS), "resid_post", key="s", group="read", computed=True,
+            "stream", OneOf(tuple(Choice(stream, tip=STREAM_NAMES[stream]) for stream in STREAMS)), "resid_post",
+            key="s", group="read", computed=True,
             tip="What is read out at each layer: the residual stream before the block, after its attention, or after "
             "the block; or what attention or MLP alone add to it.",
         ),
@@ -109,11 +117,15 @@ LOGIT_LENS = Described(
             tip="Which positions are computed: first and last, empty for the ends, negative counts from the end. Long "
             "prompts on large models are read faster in part",
         ),
-        Option("last", Number(whole=True, none=True), None, label="last position", computed=True, control="own"),
+        Option(
+            "last", Number(whole=True, none=True), None, label="last position", computed=True, control="own",
+            tip="The last position that is computed; see `first`",
+        ),
         palette_option("differences of probabilities"),
         Option(
             "targets", TokenList(MOST_TARGETS), [], key="i", said="type a token to pin", group="pins", computed=True,
             control="own",
+            tip=f"Pinned tokens, as text or ids, at most {MOST_TARGETS}",
         ),
         Option(
             "chart", words("probability", "rank"), "probability", label="curves", key="r",

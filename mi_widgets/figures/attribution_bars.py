@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from mi_widgets import color
 from mi_widgets.data import AttributionRow, LogitAttribution
 from mi_widgets.data.logit_attribution import RESIDUE
 from mi_widgets.errors import DataError
@@ -18,16 +17,13 @@ from mi_widgets.figures import labels as printed
 from mi_widgets.figures.amounts import amount, amounts, even_ticks
 from mi_widgets.figures.legend import NO_VALUE
 from mi_widgets.figures.marks import Axis, Bars, Box, Line
-from mi_widgets.figures.page import ADVANCE, LINE
+from mi_widgets.figures.page import ADVANCE, below, name_axes
+from mi_widgets.figures.scale import sign_inks
 from mi_widgets.figures.sheet import Sheet
-from mi_widgets.figures.style import HAIRLINE_PT, LABEL_GAP, LABEL_PT, MIN_PT, TOKEN_PT, inks, pt, px
+from mi_widgets.figures.style import HAIRLINE_PT, LABEL_PT, MIN_PT, TOKEN_PT, inks, pt, px
 
-#: Rows of the diverging palette for parts against and for the answer.
-SIGNS = (44, 211)
 #: Height of a row, and the share of it that its bar takes.
 _PITCH, _BAR = pt(LABEL_PT) * 1.5, 0.72
-#: Below the bars: numbers of the axis, and its name.
-_BELOW = LABEL_GAP + pt(MIN_PT) * LINE + pt(LABEL_PT) * LINE
 
 
 @dataclass(frozen=True)
@@ -58,12 +54,6 @@ def waterfall(data: LogitAttribution, rows: Sequence[AttributionRow]) -> list[Ba
         bars.append(Bar(row.label, at, at + row.contribution))
         at = at if bars[-1].missing else bars[-1].end
     return [*bars, Bar(data.quantity, 0.0, data.difference, whole=True)]
-
-
-def sign_inks(theme: str) -> tuple[str, str]:
-    """Colours of negative and positive contributions."""
-    table = color.hex_colors(color.DIVERGING if theme == "light" else f"{color.DIVERGING}_dark")
-    return table[SIGNS[0]], table[SIGNS[1]]
 
 
 @dataclass(frozen=True)
@@ -101,7 +91,7 @@ class BarRows:
         size, advance = (pt(TOKEN_PT), printed.ADVANCE) if mono else (pt(LABEL_PT), ADVANCE)
         labels = [printed.prose(bar.label, max(6, int(0.42 * width / (advance * size)))) for bar in bars]
         left = edge + max(map(printed.columns, labels)) * advance * size + pt(4)
-        pitch = _PITCH if bottom is None else (bottom - top - _BELOW) / len(bars)
+        pitch = _PITCH if bottom is None else (bottom - top - below()) / len(bars)
         if pitch < pt(MIN_PT):
             tall = ((bottom or 0) - top) * 25.4 / 96
             raise DataError(f"{len(bars)} rows do not fit {tall:.0f} mm.", "Give more height_mm, or less top.")
@@ -110,7 +100,7 @@ class BarRows:
     @property
     def bottom(self) -> float:
         """Lower edge, the axis and its name included."""
-        return self.box.bottom + _BELOW
+        return self.box.bottom + below()
 
     def draw(self, sheet: Sheet, unit: str, steps: bool = False) -> None:
         """The bars over an axis named `unit`; with `steps` they are joined to a waterfall."""
@@ -160,8 +150,7 @@ class BarRows:
             end += px(0.7) if rightwards else -px(0.7)
             tone = ink.text if bar.whole else ink.quiet
             sheet.text(end, middle, words, pt(MIN_PT), tone, anchor="start" if rightwards else "end")
-        under = box.bottom + LABEL_GAP + pt(MIN_PT) * LINE + pt(LABEL_PT) * 0.6
-        sheet.text(box.centre, under, unit, pt(LABEL_PT), ink.quiet, anchor="middle")
+        name_axes(sheet, box, 0.0, unit)
 
 
 def _numbers(bars: Sequence[Bar]) -> list[str]:

@@ -16,14 +16,13 @@ from mi_widgets.errors import DataError
 from mi_widgets.figures import labels as printed
 from mi_widgets.figures.legend import Legend
 from mi_widgets.figures.marks import Axis, Box, Cells, Hover, Plot, Rectangles
-from mi_widgets.figures.page import LINE
+from mi_widgets.figures.page import NUMBERS, below, left_of, name_axes
 from mi_widgets.figures.scale import ColorScale
 from mi_widgets.figures.sheet import Sheet
-from mi_widgets.figures.style import LABEL_GAP, LABEL_PT, MIN_PT, inks, pt, px
+from mi_widgets.figures.style import LABEL_GAP, MIN_PT, inks, pt, px
 
 #: Between the heads and the MLPs, in cells.
 GAP = 0.5
-_BELOW = LABEL_GAP + pt(MIN_PT) * LINE + pt(LABEL_PT) * 1.5
 
 
 def contribution_scale(data: LogitAttribution, theme: str) -> tuple[ColorScale, tuple[bool, bool]]:
@@ -87,11 +86,11 @@ class HeadMap:
         missing = any(bool(np.isnan(values).any()) for values in (heads, mlps) if values is not None)
         legend = Legend(colors, LOGIT_ATTRIBUTION.measure("contribution").legend(), clipped, False, missing)
         layers, columns = heads.shape[0], heads.shape[1] + (0 if mlps is None else GAP + 1)
-        left = edge + pt(LABEL_PT) * 1.4 + LABEL_GAP + len(str(layers - 1)) * 0.6 * pt(MIN_PT)
+        left = edge + left_of([str(layers - 1)])
         pitch = min((edge + width - left - legend.width()) / columns, px(6 if still else 9))
         tall = max(px(0.5 if still else 1.2), min(pitch, px(105 if still else 235) / layers))
         if bottom is not None:
-            tall = (bottom - top - _BELOW) / layers
+            tall = (bottom - top - below()) / layers
         if min(pitch, tall) < px(0.6) and not still:
             raise DataError(
                 f"{layers} layers × {heads.shape[1]} heads leave cells of {min(pitch, tall) * 25.4 / 96:.1f} mm.",
@@ -102,11 +101,11 @@ class HeadMap:
     @property
     def bottom(self) -> float:
         """Lower edge, labels included."""
-        return self.box.bottom + _BELOW
+        return self.box.bottom + below()
 
     def draw(self, sheet: Sheet, outlined: tuple[int, int] | None) -> None:
         """The map; `outlined`, a head, is marked in the accent colour."""
-        box, ink, (layers, heads) = self.box, inks(sheet.theme), self.heads.shape
+        box, (layers, heads) = self.box, self.heads.shape
         pitch = box.width / heads
         rows = printed.every(layers, box.height / layers, pt(MIN_PT) * 1.2)
         places = printed.every(heads, pitch, (len(str(heads)) + 1) * 0.6 * pt(MIN_PT))
@@ -115,17 +114,14 @@ class HeadMap:
         if outlined is not None:
             cell = Box(outlined[1] - 0.5, outlined[0] - 0.5, 1, 1)
             plot.add(Rectangles([cell], line=color.ACCENT[sheet.theme], width=pt(1.2)))
-        middle = box.bottom + LABEL_GAP + pt(MIN_PT) * LINE + pt(LABEL_PT) * 0.6
-        sheet.text(box.centre, middle, "head", pt(LABEL_PT), ink.quiet, anchor="middle")
-        beside = self.edge + pt(LABEL_PT) * 0.6
-        sheet.text(beside, box.middle, "layer", pt(LABEL_PT), ink.quiet, anchor="middle", turned=True)
+        name_axes(sheet, box, self.edge, "head", "layer")
         right = box.right
         if self.mlps is not None:
             strip = Box(box.right + GAP * pitch, box.top, pitch, box.height)
             right = strip.right
             self._cells(sheet.plot(strip, _axis(1, []), _axis(layers, [])), self.mlps[:, None], "layer %{y:d}, MLP")
-            under = strip.bottom + LABEL_GAP + pt(MIN_PT) * LINE / 2
-            sheet.text(strip.centre, under, "MLP", pt(MIN_PT), ink.quiet, anchor="middle")
+            under, quiet = strip.bottom + LABEL_GAP + NUMBERS / 2, inks(sheet.theme).quiet
+            sheet.text(strip.centre, under, "MLP", pt(MIN_PT), quiet, anchor="middle")
         self.legend.draw(sheet, right, box.top, max(box.height, px(12)))
 
     def _cells(self, plot: Plot, values: np.ndarray, where: str) -> None:

@@ -16,9 +16,10 @@ from mi_widgets.data.integers import integer, place, word
 from mi_widgets.errors import DataError
 from mi_widgets.figures import labels as printed
 from mi_widgets.figures.amounts import amount
-from mi_widgets.figures.attribution_bars import Bar, BarRows, sign_inks, waterfall
+from mi_widgets.figures.attribution_bars import Bar, BarRows, waterfall
 from mi_widgets.figures.attribution_map import HeadMap
 from mi_widgets.figures.page import EDGE, Page, paper, still
+from mi_widgets.figures.scale import sign_inks
 from mi_widgets.figures.sheet import Sheet, as_png, as_svg, plotted
 from mi_widgets.figures.style import LABEL_PT, inks, pt, px
 

@@ -24,10 +24,10 @@ from mi_widgets.figures.amounts import amount, even_ticks
 from mi_widgets.figures.labels import TokenAxis
 from mi_widgets.figures.legend import NO_VALUE, Legend
 from mi_widgets.figures.marks import Axis, Bars, Box, Rectangles
-from mi_widgets.figures.page import ADVANCE, EDGE, LINE, Page, paper, still
-from mi_widgets.figures.scale import PAPER, ColorScale
+from mi_widgets.figures.page import EDGE, LINE, Page, below, name_axes, paper, still
+from mi_widgets.figures.scale import PAPER, ColorScale, sign_inks
 from mi_widgets.figures.sheet import Sheet, as_png, as_svg, plotted, screen_height
-from mi_widgets.figures.style import HAIRLINE_PT, LABEL_PT, MIN_PT, TOKEN_PT, ink_on, inks, pt, px
+from mi_widgets.figures.style import HAIRLINE_PT, LABEL_GAP, LABEL_PT, MIN_PT, TOKEN_PT, ink_on, inks, pt, px
 
 Expected: TypeAlias = NextTokens | NextTokensComparison
 
@@ -41,15 +41,12 @@ MOST_LINES, STILL_CANDIDATES = 14, 8
 #: Why the first token has no colour.
 FIRST = f"{NO_VALUE}: nothing stands before it"
 
-#: Colours of A and of B; of negative and of positive differences (rows of the diverging palette).
+#: Colours of A and of B.
 SIDES = color.CATEGORICAL[:2]
-_SIGNS = (44, 211)
 #: Height of the mark that stands where there is no number, as a share of the axis.
 _STUB = 0.07
 #: Height and pitch of the still picture's tokens, and the room beside their letters.
 _TALL, _PITCH, _ROOM = px(3.6), px(4.7), px(1.4)
-#: Below a plot: its tick labels and the name of its axis.
-_BELOW = pt(2.5) + pt(MIN_PT) * LINE + pt(LABEL_PT) * LINE
 
 
 @plotted
@@ -145,7 +142,7 @@ def next_tokens_still(
     _draw_candidates(sheet, rows, bottom, right, _pitch(len(sides)))
     if by != "none":
         legend.draw(sheet, right, bottom, picture)
-    sheet.height = screen_height(bottom + picture + _BELOW + EDGE)
+    sheet.height = screen_height(bottom + picture + below() + EDGE)
     return sheet
 
 
@@ -276,15 +273,15 @@ def _bars(kind: str, strings: Sequence[str], series: list[np.ndarray], page: Pag
         for part in parts
     ]
     size = min(axis.size for axis in axes)
-    below = pt(2.5) + max(axis.room for axis in axes) + px(1.6)
+    under = LABEL_GAP + max(axis.room for axis in axes) + px(1.6)
     tall = px(26) if rows == 1 else px(17)
     if page.height is not None:
-        tall = (page.height - page.top - EDGE) / rows - below
+        tall = (page.height - page.top - EDGE) / rows - under
         if tall < px(6):
             raise DataError(
                 f"{rows} rows of bars leave {max(tall, 0) * 25.4 / 96:.0f} mm each.", "Give more height_mm."
             )
-    sheet = page.sheet(page.top + rows * (tall + below) + EDGE, f"Prompt: {kind} of each token")
+    sheet = page.sheet(page.top + rows * (tall + under) + EDGE, f"Prompt: {kind} of each token")
     low, high = _range(series)
     ticks = even_ticks(low, high, 4)
     unit = (PROMPT.difference("surprisal") if kind == "difference" else PROMPT.measure(kind)).legend()
@@ -292,7 +289,7 @@ def _bars(kind: str, strings: Sequence[str], series: list[np.ndarray], page: Pag
     for row, (part, axis) in enumerate(zip(parts, axes, strict=True)):
         places = [part.start + place for place in axis.positions]
         plot = sheet.plot(
-            Box(left, page.top + row * (tall + below), pitch * len(part), tall),
+            Box(left, page.top + row * (tall + under), pitch * len(part), tall),
             Axis(
                 part.start - 0.5, part.stop - 0.5, places, axis.labels, size, mono=True, turned=True, strokes=False,
                 line="side",
@@ -304,8 +301,7 @@ def _bars(kind: str, strings: Sequence[str], series: list[np.ndarray], page: Pag
         )  # fmt: skip
         for index, values in enumerate(series):
             plot.add(*_series(values, part, strings, index, len(series), kind, page.theme, _STUB * (high - low)))
-        smaller = pt(LABEL_PT if len(unit) * ADVANCE * pt(LABEL_PT) < tall else MIN_PT)
-        sheet.text(EDGE + pt(LABEL_PT) * 0.6, plot.box.middle, unit, smaller, ink.quiet, anchor="middle", turned=True)
+        name_axes(sheet, plot.box, EDGE, "", unit)
     return sheet
 
 
@@ -320,8 +316,7 @@ def _series(
     lost = [Box(part.start + place + offset, 0.0, wide, stub) for place in np.flatnonzero(np.isnan(held)).tolist()]
     fills: Any = SIDES[index]
     if kind == "difference":
-        table = color.hex_colors(color.DIVERGING if theme == "light" else f"{color.DIVERGING}_dark")
-        fills = [table[_SIGNS[1] if value > 0 else _SIGNS[0]] for value in held.tolist()]
+        fills = [sign_inks(theme)[value > 0] for value in held.tolist()]
     side = f"{'AB'[index]} · " if count == 2 else ""
     return Rectangles(lost, color.MISSING[theme], below=True), Bars(
         part,
@@ -343,10 +338,10 @@ def _candidates(data: Expected, position: int, top: int, page: Page) -> Sheet:
     sides, count = rows[1].shape
     pitch = _pitch(sides)
     if page.height is not None:
-        pitch = (page.height - page.top - _BELOW - EDGE) / count
+        pitch = (page.height - page.top - below() - EDGE) / count
         if pitch < pt(MIN_PT):
             raise DataError(f"{count} candidates do not fit {page.height * 25.4 / 96:.0f} mm.", "Give more height_mm.")
-    sheet = page.sheet(page.top + pitch * count + _BELOW + EDGE, f"Prompt: {_after(data, position)}")
+    sheet = page.sheet(page.top + pitch * count + below() + EDGE, f"Prompt: {_after(data, position)}")
     _draw_candidates(sheet, rows, page.top, page.width, pitch)
     return sheet
 
@@ -395,8 +390,7 @@ def _draw_candidates(
             if math.isnan(bounds[side]):
                 end = sheet.missing(plot.box.left, middle, wide * pitch)
             sheet.text(end + px(0.8), middle, candidate_text(value, bounds[side]), pt(MIN_PT), ink.quiet)
-    under = plot.box.bottom + pt(2.5) + pt(MIN_PT) * LINE + pt(LABEL_PT) * 0.6
-    sheet.text(plot.box.centre, under, "probability", pt(LABEL_PT), ink.quiet, anchor="middle")
+    name_axes(sheet, plot.box, EDGE, "probability")
 
 
 def _scale(sides: list[np.ndarray], by: str, theme: str, d_vocab: int) -> ColorScale:

@@ -26,6 +26,12 @@ LOG_FLOOR = 1e-4
 MASKED, MISSING, PAPER = 256, 257, 258
 
 
+def sign_inks(theme: str) -> tuple[str, str]:
+    """Colours of negative and positive amounts: two rows of the diverging palette."""
+    table = color.hex_colors(color.DIVERGING if theme == "light" else f"{color.DIVERGING}_dark")
+    return table[44], table[211]
+
+
 def low_and_high(zrange: Any) -> tuple[float, float]:
     """A range of colours that the user gave, as floats.
 

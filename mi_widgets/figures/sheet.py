@@ -16,7 +16,9 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ParamSpec
 
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 P = ParamSpec("P")
+_ON_PAPER: ContextVar[bool] = ContextVar("on_paper", default=False)
 
 #: On screen a sheet is shown enlarged: 7 points of type are then 11.7 pixels, as the page's.
 ZOOM = 1.25
@@ -119,12 +122,23 @@ def screen_height(height: float) -> float:
     return math.ceil(height * ZOOM) / ZOOM
 
 
+@contextmanager
+def on_paper() -> Iterator[None]:
+    """Within it, figures are given as the sheets they are drawn on: a file needs no plotly."""
+    before = _ON_PAPER.set(True)
+    try:
+        yield
+    finally:
+        _ON_PAPER.reset(before)
+
+
 def plotted(draw: Callable[P, Sheet]) -> Callable[P, go.Figure]:
-    """`draw`, giving its sheet as a plotly figure."""
+    """`draw`, giving its sheet as a plotly figure; the sheet itself `on_paper`."""
 
     @functools.wraps(draw)
-    def figure(*args: P.args, **options: P.kwargs) -> go.Figure:
-        return draw(*args, **options).figure()
+    def figure(*args: P.args, **options: P.kwargs) -> Any:
+        sheet = draw(*args, **options)
+        return sheet if _ON_PAPER.get() else sheet.figure()
 
     return figure
 

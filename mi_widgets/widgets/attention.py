@@ -42,10 +42,7 @@ class Attention(ComparedView[AttentionPatterns, AttentionComparison]):
         layers: only these layers; all if None.
         prepend_bos: for a model and a text prompt; None means what `model.to_tokens(prompt)` does.
         height: on the page, in pixels.
-        options: how it is shown: `weighting` ("pattern", "scores", "value", "output"), `scale` ("linear", "sqrt",
-            "log"), `palette` ("blue", "amber", "grey"), `shared_range`, `show` ("A", "B", "difference"), `sort` and
-            `filter` (names of score columns or None), `descending`, `filter_min`, `direction` ("reads", "read_by"),
-            `panel` ("both", "matrix", "text").
+        options: how it is shown; listed below.
 
     Raises:
         ModelError, DataError: a wrong model, option or layer. A prompt that cannot be run is no error here: the

@@ -6,6 +6,7 @@ figure prints it. Knows nothing of any particular view.
 
 from __future__ import annotations
 
+import inspect
 import time
 import warnings
 from collections.abc import Callable, Generator
@@ -60,12 +61,18 @@ class LiveView(View, Generic[Result]):
         options: how it is shown; set single ones, `view.options = {"color": "entropy"}`, the others stay.
     """
 
+    #: What is described of the view; its options stand at the end of its documentation.
     OPTIONS: ClassVar[Described]
     #: The results that the view shows, and its pictures of them.
     RECORD: ClassVar[type]
     PICTURE: ClassVar[type[Picture[Any, Any]]]
     #: What a picture of a session owes to chance, for its recipe.
     DRAWN_BY: ClassVar[str] = ""
+
+    def __init_subclass__(cls, **settings: Any) -> None:
+        super().__init_subclass__(**settings)
+        if cls.__doc__ and "OPTIONS" in vars(cls):
+            cls.__doc__ = f"{inspect.cleandoc(cls.__doc__)}\n\nOptions:\n{cls.OPTIONS.manual}\n"
 
     prompt: Any = Checked(None).tag(**PROMPT_TRAIT)
     history = traitlets.List().tag(sync=True)

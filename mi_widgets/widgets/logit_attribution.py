@@ -42,8 +42,7 @@ class LogitAttribution(LiveView[Attribution]):
         foil: the token it is compared with, likewise; the model's second choice where neither is given.
         prepend_bos: for a model and a text prompt; None means what `model.to_tokens(prompt)` does.
         height: on the page, in pixels.
-        options: `by` ("component", "layer", "head", "neuron"), `position` (None: the last), `top` (neurons listed),
-            `sort` ("model", "size"), `rows` (parts listed), `chart` ("waterfall", "bars").
+        options: how it is shown; listed below.
 
     Raises:
         ModelError, DataError: a wrong model or option. A prompt that cannot be run, or an answer that is no single

@@ -46,12 +46,7 @@ class LogitLens(ComparedView[Lens, LogitLensComparison]):
         jacobian: a fitted `transformer_lens.tools.analysis.JacobianLens`.
         prepend_bos: for a model and a text prompt; None means what `model.to_tokens(prompt)` does.
         height: on the page, in pixels.
-        options: `stream` ("resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out"), `lens` ("logit", "tuned",
-            "jacobian"), `versus` (a second lens, or None), `targets` (up to eight pinned tokens, text or ids),
-            `stride` (every so many layers, counted from the last), `first` and `last` (positions shown), `color`
-            ("probability", "entropy", "final_rank", "next_rank", "kl", "change", "target_probability",
-            "target_rank"), `target` (which pinned token is coloured), `show` ("A", "B", "difference"), `palette`,
-            `chart` ("probability", "rank").
+        options: how it is shown; listed below.
 
     Raises:
         ModelError, DataError: a wrong model, option or lens. A prompt that cannot be run is no error here: the view

@@ -38,9 +38,7 @@ class Prompt(ComparedView[NextTokens, NextTokensComparison]):
         top_k: candidates kept for each position, 1 to 50.
         prepend_bos: for a model and a text prompt; None means what `model.to_tokens(prompt)` does.
         height: on the page, in pixels.
-        options: `color` ("surprisal", "probability", "entropy", "rank", "none"), `show` ("A", "B", "difference"),
-            `ids` (token ids beside the tokens), and how the model writes: `temperature` (0 is greedy), `top_p`,
-            `seed`, `length` (tokens at a time).
+        options: how it is shown; listed below.
 
     `written` is how many of the prompt's last tokens the model wrote itself.
 

@@ -12,6 +12,7 @@ import os
 import time
 import warnings
 from collections.abc import Generator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -25,7 +26,8 @@ from mi_widgets.errors import DataError, ExportError, MiWidgetsError
 from mi_widgets.session import Answered, Need, Progress, Session, explain
 from mi_widgets.session.aside import aside, at_once, in_turns
 from mi_widgets.session.traits import SelectionTrait, WholeNumber, refusing
-from mi_widgets.widgets.offline import STATIC, page_of
+from mi_widgets.widgets.built import STATIC, built
+from mi_widgets.widgets.offline import page_of
 from mi_widgets.wire.messages import Answer, AnswerError, SelectionValue, StatusValue
 
 #: A render that does not answer a roll call within this long has left, and how often there is one.
@@ -54,7 +56,7 @@ def page_source(name: str) -> tuple[Any, Any]:
     files = STATIC / f"{name}.js", STATIC / f"{name}.css"
     if os.environ.get("ANYWIDGET_HMR") == "1":
         return files
-    return files[0].read_text(encoding="utf-8"), files[1].read_text(encoding="utf-8")
+    return built(files[0].name), built(files[1].name)
 
 
 def _selection_to_wire(selection: Selection, view: View) -> SelectionValue:
@@ -235,9 +237,14 @@ class View(anywidget.AnyWidget):
         suffix = path.suffix.lower()
         if suffix in FIGURES:
             from mi_widgets.figures import save_figure
+            from mi_widgets.figures.sheet import on_paper
 
             sizes = {} if width_mm is None else {"width_mm": width_mm}
-            return Path(save_figure(self.figure(**sizes, **options), path, **sizes))
+            # A figure() of the user's own may go on with what plotly made.
+            ours = type(self).figure.__module__.startswith("mi_widgets.")
+            with on_paper() if ours else nullcontext():
+                figure = self.figure(**sizes, **options)
+            return Path(save_figure(figure, path, **sizes))
         if width_mm is not None:
             raise DataError(f"width_mm is for figures, not for {suffix}.", f"Use one of {', '.join(sorted(FIGURES))}.")
         if suffix == ".html":

@@ -5,6 +5,7 @@ Takes `data` once, gives manifest, thumbnails and single heads as they are asked
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Any
@@ -13,9 +14,11 @@ import numpy as np
 import pandas as pd
 
 from mi_widgets.data import AttentionComparison, AttentionPatterns
+from mi_widgets.data.attention import UNITS
 from mi_widgets.wire import attention as wire
 from mi_widgets.wire.blocks import Block, pack
-from mi_widgets.wire.messages import AttentionManifest
+from mi_widgets.wire.interventions import ablated_heads, interventions_of
+from mi_widgets.wire.messages import AttentionManifest, CheckValue, CompareTable
 from mi_widgets.wire.picture import Picture
 
 #: Bytes of single heads kept in the saved state, beside the thumbnails.
@@ -72,16 +75,44 @@ class AttentionPicture(Picture[AttentionPatterns, AttentionComparison]):
         return self._difference if show == "difference" else wire.atlas_block(self.sides[show], show)  # type: ignore[arg-type]
 
     def manifest(self, live: bool | None = None) -> AttentionManifest:
-        """What the picture means."""
-        return wire.manifest(
-            self.data,
-            run=self.run,
-            comparison=self.comparison,
-            scores=self.score_table,
-            notes=[*self.notes, *self.more_notes],
-            live=self.live if live is None else live,
-            difference_high=None if self.comparison is None else self._difference.high,
-        )
+        """What the picture means. A and B share one range."""
+        data, sides, both = self.data, list(self.sides.values()), self.comparison
+        head_high = data.head_high if both is None else np.fmax(both.a.head_high, both.b.head_high)
+        high = float(np.nanmax(head_high)) if np.isfinite(head_high).any() else 0.0
+        low = data.low if data.weighting == "scores" else min(0.0, data.low)
+        compare: CompareTable | None = None
+        if both is not None:
+            low = min(low, both.b.low)
+            compare = {"tokens": wire.token_table(both.b.tokens), "pairs": self.pairs(both.alignment.pairs)}
+        return {
+            **self.of_any_view(live),
+            "kind": "attention",
+            "ablated": ablated_heads(interventions_of(data)),
+            "other": self.other(),
+            "tokens": wire.token_table(data.tokens),
+            "layers": list(data.layers),
+            "heads": data.n_heads,
+            "kv_heads": data.kv_heads,
+            "weighting": data.weighting,  # type: ignore[typeddict-item]
+            "unit": UNITS[data.weighting],
+            # On the page one mask serves both sides, so it may only hide what neither of them reads.
+            "causal": all(side.causal for side in sides),
+            "windows": [
+                one[0] if len(set(one)) == 1 else None for one in zip(*(side.windows for side in sides), strict=True)
+            ],
+            "low": low,
+            "high": high,
+            "difference_high": None if both is None else self._difference.high,
+            "head_high": [0.0 if math.isnan(value) else value for value in head_high.ravel().tolist()],
+            "compare": compare,
+            "scores": [] if self.score_table is None else wire.score_columns(self.score_table, data),
+        }
+
+    def _checks(self) -> list[CheckValue]:
+        return wire.checks(*self.sides.values())
+
+    def _own_notes(self) -> Sequence[str]:
+        return self.more_notes
 
     def parcel(self, show: str) -> bytes:
         """Manifest and the thumbnails on screen."""

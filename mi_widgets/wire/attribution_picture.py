@@ -12,7 +12,7 @@ from mi_widgets.data import LogitAttribution
 from mi_widgets.wire.attention import token_table
 from mi_widgets.wire.blocks import Block, pack
 from mi_widgets.wire.checks import output_check
-from mi_widgets.wire.interventions import ablated_heads, interventions_of, labels
+from mi_widgets.wire.interventions import ablated_heads, interventions_of
 from mi_widgets.wire.messages import CheckValue, TokenName
 from mi_widgets.wire.picture import Picture
 from mi_widgets.wire.view_messages import AttributionManifest, Candidate
@@ -52,9 +52,9 @@ class AttributionPicture(Picture[LogitAttribution, None]):
             blocks.append(Block("heads", shown.heads, ("layer", "head")))
         if shown.sources is not None:
             blocks.append(Block("sources", shown.sources, ("layer", "head", "position"), "f16"))
-        return pack(blocks, self.manifest(self.live if live is None else live))
+        return pack(blocks, self.manifest(live))
 
-    def manifest(self, live: bool) -> AttributionManifest:
+    def manifest(self, live: bool | None = None) -> AttributionManifest:
         """What the picture means."""
         shown = self.data
         candidates: list[Candidate] = [
@@ -62,10 +62,8 @@ class AttributionPicture(Picture[LogitAttribution, None]):
             for token, string, probability in self.candidates
         ]
         return {
+            **self.of_any_view(live),
             "kind": "logit_attribution",
-            "run": self.run,
-            "model": shown.model,
-            "interventions": labels(interventions_of(shown)),
             "ablated": ablated_heads(interventions_of(shown)),
             "tokens": token_table(shown.tokens),
             "position": shown.position,
@@ -86,9 +84,6 @@ class AttributionPicture(Picture[LogitAttribution, None]):
             "why_no_heads": shown.why_no_heads,
             "has_sources": shown.sources is not None,
             "why_no_sources": shown.why_no_sources,
-            "checks": self._checks(),
-            "notes": list(self.notes),
-            "live": live,
         }
 
     def _checks(self) -> list[CheckValue]:

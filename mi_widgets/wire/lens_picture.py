@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from mi_widgets.data import LogitLens, LogitLensComparison
+from mi_widgets.data.logit_lens import CELLS
 from mi_widgets.errors import DataError
 from mi_widgets.wire.attention import token_table
 from mi_widgets.wire.blocks import Block, pack
 from mi_widgets.wire.checks import finite_checks, output_check
-from mi_widgets.wire.interventions import interventions_of, labels, other_run
 from mi_widgets.wire.messages import CheckValue, TokenName
 from mi_widgets.wire.picture import Picture
 from mi_widgets.wire.view_messages import LensCompare, LensManifest, LensRead, LensRows
@@ -90,7 +90,7 @@ class LensPicture(Picture[LogitLens, LogitLensComparison]):
         if self.comparison is not None:
             kl = self.comparison.kl[:, self.comparison.is_read]
             blocks.append(Block("difference/kl", kl, ("row", "column"), "f16"))
-        return pack(blocks, self.manifest(whole, self.live if live is None else live))
+        return pack(blocks, self.manifest(whole, live))
 
     def rows(self, rows: Iterable[int], sides: Iterable[str]) -> bytes:
         """The top k of single rows, with the names of their tokens.
@@ -116,7 +116,7 @@ class LensPicture(Picture[LogitLens, LogitLensComparison]):
         manifest: LensRows = {"names": _names(known, ids)}
         return pack(blocks, manifest)
 
-    def manifest(self, whole: bool, live: bool) -> LensManifest:
+    def manifest(self, whole: bool, live: bool | None = None) -> LensManifest:
         """What the picture means."""
         lens = self.data
         ids: set[int] = set(lens.target_ids.tolist())
@@ -124,11 +124,9 @@ class LensPicture(Picture[LogitLens, LogitLensComparison]):
             ids |= set(side.top_ids[:, side.is_read, : None if whole else 1].ravel().tolist())
         known = {token: name for side in self.sides.values() for token, name in side.names.items()}
         return {
+            **self.of_any_view(live),
             "kind": "logit_lens",
-            "run": self.run,
-            "model": lens.model,
-            "interventions": labels(interventions_of(lens)),
-            "other": None if self.comparison is None else other_run(lens, self.comparison.b),
+            "other": self.other(),
             "tokens": token_table(lens.tokens),
             "positions": list(lens.positions),
             "read": self._read(),
@@ -144,9 +142,6 @@ class LensPicture(Picture[LogitLens, LogitLensComparison]):
             "names": _names(known, ids),
             "targets": _names(known, lens.target_ids.tolist()),
             "compare": self._compare(),
-            "checks": self._checks(),
-            "notes": list(self.notes),
-            "live": live,
         }
 
     def _read(self) -> LensRead | None:
@@ -159,14 +154,13 @@ class LensPicture(Picture[LogitLens, LogitLensComparison]):
         if self.comparison is None:
             return None
         other = self.comparison.b
-        pairs = [[-1 if place is None else place for place in pair] for pair in self.comparison.pairs]
         same = other.tokens == self.data.tokens and other.lens != self.data.lens
         return {
             "what": "lens" if same else "prompt",
             "lens": other.lens,  # type: ignore[typeddict-item]
             "tokens": token_table(other.tokens),
             "positions": list(other.positions),
-            "pairs": pairs,
+            "pairs": self.pairs(self.comparison.pairs),
         }
 
     def _checks(self) -> list[CheckValue]:
@@ -186,22 +180,24 @@ def _names(known: dict[int, str], ids: Iterable[int]) -> list[TokenName]:
 
 
 def _side_blocks(side: str, lens: LogitLens, kept: int | None) -> list[Block]:
-    cell, tops, pins = ("row", "position"), ("row", "position", "k"), ("row", "position", "target")
+    tops, pins = ("row", "position", "k"), ("row", "position", "target")
     read = slice(None) if lens.read is None else lens.is_read
     blocks = [
         # Ids stay below 2²⁴, so that float32 holds them exactly.
         Block(f"{side}/top_ids", lens.top_ids[:, read, :kept].astype(np.float32), tops),
         Block(f"{side}/top_probs", lens.top_probs[:, read, :kept], tops, "f16"),
-        Block(f"{side}/entropy", lens.entropy[:, read], cell, "f16"),
-        Block(f"{side}/kl", lens.kl[:, read], cell, "f16"),
-        Block(f"{side}/change", lens.change[:, read], cell, "f16"),
-        Block(f"{side}/next_prob", lens.next_prob[:, read], cell, "f16"),
-        Block(f"{side}/final_rank", lens.final_rank[:, read].astype(np.float32), cell),
-        Block(f"{side}/next_rank", lens.next_rank[:, read].astype(np.float32), cell),
+        *(_cells(f"{side}/{name}", getattr(lens, name)[:, read], ("row", "position")) for name in CELLS),
     ]
     if lens.target_probs is not None and lens.target_ranks is not None and lens.target_ids.size:
         blocks += [
-            Block(f"{side}/target_probs", lens.target_probs[:, read], pins, "f16"),
-            Block(f"{side}/target_ranks", lens.target_ranks[:, read].astype(np.float32), pins),
+            _cells(f"{side}/target_probs", lens.target_probs[:, read], pins),
+            _cells(f"{side}/target_ranks", lens.target_ranks[:, read], pins),
         ]
     return blocks
+
+
+def _cells(name: str, values: np.ndarray, axes: tuple[str, ...]) -> Block:
+    """Whole numbers cross exactly, all others in half precision."""
+    if np.issubdtype(values.dtype, np.integer):
+        return Block(name, values.astype(np.float32), axes)
+    return Block(name, values, axes, "f16")

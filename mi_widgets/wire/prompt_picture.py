@@ -14,7 +14,6 @@ from mi_widgets.data.next_tokens import BIT
 from mi_widgets.wire.attention import token_table
 from mi_widgets.wire.blocks import Block, pack
 from mi_widgets.wire.checks import finite_checks, worst
-from mi_widgets.wire.interventions import interventions_of, labels, other_run
 from mi_widgets.wire.messages import CheckValue, TokenName
 from mi_widgets.wire.picture import Picture
 from mi_widgets.wire.view_messages import PromptManifest, PromptSide
@@ -46,28 +45,20 @@ class PromptPicture(Picture[NextTokens, NextTokensComparison]):
                 Block(f"{name}/top_ids", top_ids.astype(np.float32), ("position", "k")),
                 Block(f"{name}/top_probs", top_probs, ("position", "k")),
             ]
-        return pack(blocks, self.manifest(self.live if live is None else live))
+        return pack(blocks, self.manifest(live))
 
-    def manifest(self, live: bool) -> PromptManifest:
+    def manifest(self, live: bool | None = None) -> PromptManifest:
         """What the picture means."""
-        pairs = None
-        if self.comparison is not None:
-            pairs = [[-1 if place is None else place for place in pair] for pair in self.comparison.alignment.pairs]
         return {
+            **self.of_any_view(live),
             "kind": "prompt",
-            "run": self.run,
-            "model": self.data.model,
-            "interventions": labels(interventions_of(self.data)),
-            "other": None if self.comparison is None else other_run(self.data, self.comparison.b),
+            "other": self.other(),
             "sides": [_side(side) for side in self.sides.values()],
-            "pairs": pairs,
+            "pairs": None if self.comparison is None else self.pairs(self.comparison.alignment.pairs),
             "names": self._names(),
             "top_k": self.top_k,
             "d_vocab": self.data.d_vocab,
             "prepended": prepended(self.data),
-            "checks": self._checks(),
-            "notes": [*self.notes, *self._own_notes()],
-            "live": live,
         }
 
     def _names(self) -> list[TokenName]:

@@ -65,8 +65,7 @@ def test_no_key_works_two_things(view):
 @each_view
 def test_every_control_teaches_its_term(view):
     for option in view.options:
-        if option.control != "own":
-            assert option.tip or all(choice.tip for choice in option.choices), option.name
+        assert option.tip or (option.choices and all(choice.tip for choice in option.choices)), option.name
 
 
 @each_view
@@ -89,6 +88,13 @@ def test_views_have_the_options_that_are_described():
     shells = {Attention: ATTENTION, LogitLens: LOGIT_LENS, LogitAttribution: LOGIT_ATTRIBUTION, Prompt: PROMPT}
     for shell, described in shells.items():
         assert shell.OPTIONS is described
+
+
+def test_the_manual_of_a_view_names_every_option():
+    for shell in (Attention, LogitLens, LogitAttribution, Prompt):
+        for option in shell.OPTIONS.options:
+            assert f"`{option.name}` = {option.default!r}" in shell.__doc__, (shell.__name__, option.name)
+    assert "'linear' | 'sqrt' | 'log'" in Attention.__doc__
 
 
 def test_figures_of_the_lens_print_the_words_of_the_page():

@@ -75,11 +75,6 @@ def hostile():
     ]
 
 
-@pytest.fixture
-def printer():
-    """Printing needs nothing."""
-
-
 @pytest.fixture(scope="module")
 def page(browser):
     """A blank page of a real browser."""

@@ -186,9 +186,8 @@ def test_the_map_has_a_cell_for_each_head_and_the_mlps_apart():
     assert len(map_axes(bare)) == 1
 
 
-@pytest.mark.browser
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_cells_of_the_map_have_the_diverging_colours_symmetric_about_zero(theme, tmp_path, printer, colors_at):
+def test_cells_of_the_map_have_the_diverging_colours_symmetric_about_zero(theme, tmp_path, colors_at):
     data = attribution()
     figure = logit_attribution_figure(data, kind="map", theme=theme)
     path = save_figure(figure, tmp_path / "map.png")
@@ -252,9 +251,8 @@ def test_height_is_kept_where_it_is_asked_for(kind):
     assert logit_attribution_figure(attribution(), kind=kind, height_mm=90).layout.height == pytest.approx(px(90))
 
 
-@pytest.mark.browser
 @pytest.mark.parametrize("kind", ["waterfall", "bars", "map", "sources"])
-def test_every_kind_is_written_as_vectors(kind, tmp_path, printer):
+def test_every_kind_is_written_as_vectors(kind, tmp_path):
     path = save_figure(logit_attribution_figure(attribution(), kind=kind), tmp_path / "figure.svg")
     text = path.read_text(encoding="utf-8")
     assert "<image" not in text

@@ -456,7 +456,7 @@ def test_a_comparison_can_be_previewed(comparison):
 
 
 def test_the_preview_is_well_formed_whatever_the_tokens_hold(make_lens, hostile, decode_png):
-    lens = make_lens(hostile, names=dict(enumerate(hostile * 40)))
+    lens = make_lens(hostile, names=dict(enumerate(hostile * 40)), model="<\x00\ud800>")
     svg = lens_preview_svg(lens, title=hostile[1])
     ElementTree.fromstring(svg.encode("utf-8"))
     assert re.search(r"(?:href|src)=\"(?!data:image/png)", svg) is None

@@ -10,7 +10,7 @@ import { OptionControls, type Now, type Offered } from "../../dom/options";
 import { measuresOf, possible } from "./field";
 import { SLIDER } from "./layout";
 import type { Lens } from "./lens";
-import { STREAM_NAMES, type Stream } from "./picture";
+import { streamName, type Stream } from "./picture";
 import type { LensTable } from "./table";
 
 type LensName = LensOptions["lens"];
@@ -56,7 +56,7 @@ export class Toolbar {
       const why = this.#whyNot(choice.value);
       return why ? { ...choice, label: `${choice.label} (${why})`, disabled: true } : choice;
     });
-    const tip = `${OPTIONS.stream.tip} Now: ${STREAM_NAMES[this.#lens.options.value.stream].long}.`;
+    const tip = `${OPTIONS.stream.tip} Now: ${streamName(this.#lens.options.value.stream)}.`;
     return { choices, tip, ...this.#off() };
   }
 
