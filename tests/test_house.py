@@ -1,14 +1,19 @@
-"""The plan of the house holds: imports go down, one file runs the model, files are small and public names described."""
+"""The plan of the house holds, in Python and on the page: imports go down and in no circles, one file runs the model,
+files are small and public names described."""
 
 from __future__ import annotations
 
 import ast
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1] / "mi_widgets"
 FILES = sorted(path for path in ROOT.rglob("*.py") if "__pycache__" not in path.parts)
+PAGE = ROOT.parent / "js" / "src"
+PAGE_FILES = sorted(PAGE.rglob("*.ts"))
 
 #: From the ground up; a room imports only from rooms before it (and from itself).
 ROOMS = [
@@ -49,6 +54,16 @@ MAY_NOT = {
     "widgets": {"torch", "transformers", "plotly"},
 }
 
+#: Files of one room that import each other: to be taken apart, and none to join them.
+CIRCLES = {
+    frozenset({"figures/attribution_map.py", "figures/logit_attribution.py"}),
+    frozenset({"figures/lens_curves.py", "figures/logit_lens.py"}),
+    frozenset({"widgets/page.py", "widgets/view.py"}),
+}
+#: On the page: what a room may import beside itself. A widget is a room of its own; offline pages' host stands alone.
+PAGE_ROOMS = {"core": set(), "dom": {"core"}, "standalone": set()}
+OF_WIDGETS = {"core", "dom"}
+
 #: Files over 500 lines, each known by name so that no other joins them unseen.
 LARGE = {"demo/grammar.py": 700}
 
@@ -76,6 +91,58 @@ def imports_of(path: Path) -> set[str]:
     return found
 
 
+def nodes_run(tree: ast.AST) -> Iterator[ast.AST]:
+    """All that is run: not what stands there for the type checker alone."""
+    for node in ast.iter_child_nodes(tree):
+        if not (isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING")):
+            yield node
+            yield from nodes_run(node)
+
+
+def files_imported(path: Path) -> set[str]:
+    """The files of the package that this one imports when it runs, wherever in it."""
+    found: set[Path] = set()
+    for node in nodes_run(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            above = path.parents[node.level - 1] if node.level else ROOT.parent
+            stem = above.joinpath(*(node.module or "").split("."))
+            for name in node.names:  # a name from a package is a file of it, or stands in its `__init__`
+                file = stem / f"{name.name}.py"
+                found |= {file} if file in FILES else {stem.with_suffix(".py"), stem / "__init__.py"}
+        elif isinstance(node, ast.Import):
+            stems = [ROOT.parent.joinpath(*name.name.split(".")) for name in node.names]
+            found |= {file for stem in stems for file in (stem.with_suffix(".py"), stem / "__init__.py")}
+    return {str(other.relative_to(ROOT)) for other in found & set(FILES) - {path}}
+
+
+def circles(imports: Mapping[str, set[str]]) -> set[frozenset[str]]:
+    """The largest groups of files each of which reaches all others of its group by imports."""
+    reached = {}
+    for start in imports:
+        seen, ahead = set(), [start]
+        while ahead:
+            new = imports.get(ahead.pop(), set()) - seen
+            seen |= new
+            ahead += new
+        reached[start] = seen
+    return {
+        frozenset(other for other in reached[start] if start in reached.get(other, ()))
+        for start in imports
+        if start in reached[start]
+    }
+
+
+def page_imports(path: Path) -> set[str]:
+    """The files that this one of the page imports, types too."""
+    text = path.read_text(encoding="utf-8")
+    found = re.findall(r'^(?:import|export)\b[^;]*?"(\.[^"]+)";', text, flags=re.M)
+    return {str((path.parent / f"{name}.ts").resolve().relative_to(PAGE)) for name in found}
+
+
+def page_room(file: str) -> str:
+    return "/".join(file.split("/")[: 2 if file.startswith("widgets/") else 1])
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_imports_go_down(path):
     room = room_of(path)
@@ -90,6 +157,42 @@ def test_imports_go_down(path):
             assert parts[1] in below, f"{path.name} of {room} imports {module}, which is above it"
         else:
             assert parts[0] not in MAY_NOT.get(room, set()), f"{path.name} of {room} imports {parts[0]}"
+
+
+def test_no_file_of_a_room_imports_what_imports_it():
+    found = {
+        circle
+        for circle in circles({str(path.relative_to(ROOT)): files_imported(path) for path in FILES})
+        if len({file.split("/")[0] for file in circle}) == 1  # between rooms the plan itself is proven above
+    }
+    assert found - CIRCLES == set(), "a new circle"
+    assert CIRCLES - found == set(), "a circle is gone: take it out of the list"
+
+
+@pytest.mark.parametrize("path", PAGE_FILES, ids=lambda path: str(path.relative_to(PAGE)))
+def test_imports_of_the_page_go_down(path):
+    room = page_room(str(path.relative_to(PAGE)))
+    may = {room} | PAGE_ROOMS.get(room, OF_WIDGETS)
+    for file in page_imports(path):
+        assert (PAGE / file).exists()
+        assert page_room(file) in may, f"{path.name} of {room} imports {file}"
+
+
+def test_no_file_of_the_page_imports_what_imports_it():
+    assert circles({str(path.relative_to(PAGE)): page_imports(path) for path in PAGE_FILES}) == set()
+
+
+@pytest.mark.parametrize("path", PAGE_FILES, ids=lambda path: str(path.relative_to(PAGE)))
+def test_files_of_the_page_are_small(path):
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert len(lines) <= 500 or path.name.endswith(".gen.ts")
+
+
+def test_a_circle_is_seen_and_what_merely_leads_to_it_is_no_part_of_it():
+    imports = {"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"e"}, "e": set()}
+    assert circles(imports) == {frozenset("bc")}
+    assert page_imports(PAGE / "dom" / "tooltip.ts") == {"core/signal.ts", "dom/element.ts"}  # a type too
+    assert "compute/forward.py" in files_imported(ROOT / "session" / "passes.py")  # inside a function
 
 
 def test_nothing_but_load_demo_and_the_doors_reaches_into_the_demo():

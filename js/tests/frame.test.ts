@@ -71,7 +71,7 @@ test("a view that compares nothing has no second prompt", async () => {
 test("a view of plain data has a caption where others have their prompt", async () => {
   const root = show(state({ prompt: null }));
   const caption = root.querySelector<HTMLElement>(".miw-caption")!;
-  expect([caption.hidden, caption.textContent]).toEqual([false, "plain data"]);
+  expect([caption.hidden, caption.textContent]).toEqual([false, "synthetic: plain data"]);
   expect(root.querySelector<HTMLElement>(".miw-prompt-row")!.hidden).toBe(true);
 });
 

@@ -4,9 +4,9 @@ import { openParcel } from "../src/core/blocks";
 import type { LensOptions } from "../src/core/wire.gen";
 import { roundUp } from "../src/widgets/logit_lens/curves";
 import { fieldOf, possible, rankMarks, sayValue } from "../src/widgets/logit_lens/field";
+import { fittingCell, layOut, textIn, TEXT_CELL } from "../src/widgets/logit_lens/layout";
 import { kindOf } from "../src/core/described";
 import { LENS } from "../src/core/options.gen";
-import { fittingCell, layOut, textIn, TEXT_CELL } from "../src/widgets/logit_lens/layout";
 import { LensPicture } from "../src/widgets/logit_lens/picture";
 import { lensPicture, lensRows, type LensGiven } from "./lens_state";
 

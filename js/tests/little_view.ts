@@ -45,7 +45,7 @@ export class Little extends Linked<LittleState, LittleOptions, LittlePicture> {
 
 export default framed<LittleState>("little", (frame) => {
   const little = new Little(frame.source, frame.scope);
-  const prompts = new Prompts(little, { compare: false, width: frame.width, caption: () => "plain data" });
+  const prompts = new Prompts(little, { compare: false, width: frame.width, size: () => "plain data" });
   const help = new KeyHelp(frame.scope, [...PROMPT_KEYS, ["l", "loud or not"]]);
   const word = h("p", { class: "miw-word", tabindex: 0 });
   frame.hold(little, { above: [prompts.element, help.button], body: [word], popovers: [help.popover, prompts.popover] });

@@ -1,5 +1,9 @@
 /** Values become colours as the legend says. */
+import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
+import type { Scale } from "../src/core/wire.gen";
+import { rankMarks } from "../src/widgets/logit_lens/field";
+import { goldenPath } from "./golden";
 import { paintGrid, paintThumbnail } from "../src/core/paint";
 import { attentionMask } from "../src/core/grid";
 import { brief, exact, shown } from "../src/core/format";
@@ -39,10 +43,25 @@ test("ticks keep both ends, never crowd and name the floor of a logarithm", () =
     expect(marks.at(-1)!.unit).toBe(1);
     for (let at = 1; at < marks.length; at++) expect(marks[at]!.unit - marks[at - 1]!.unit).toBeGreaterThan(0.1);
   }
-  expect(ticks(made({ scale: "log" }))[0]!.value).toBeCloseTo(LOG_FLOOR);
-  expect(ticks(made({ scale: "log", high: 0.5 })).map((tick) => tick.value)).toEqual(
-    [0.5 * LOG_FLOOR, 0.001, 0.01, 0.1, 0.5].map((value) => expect.closeTo(value, 9)),
-  );
+  expect(ticks(made({ scale: "log" }))[0]!.text).toBe("≤0.0001");
+  expect(ticks(made({ scale: "log", high: 0.5 })).map((tick) => tick.text)).toEqual(["≤5e−5", "0.001", "0.01", "0.1", "0.5"]);
+});
+
+interface Golden {
+  ranges: { low: number; high: number; scale: Scale; diverging: boolean; count: number; ticks: [number, string][] }[];
+  ranks: { largest: number; ticks: [number, string][] }[];
+}
+
+const golden = JSON.parse(readFileSync(goldenPath("ticks.json"), "utf8")) as Golden;
+const near = (marks: [number, string][]): object[] => marks.map(([unit, text]) => ({ unit: expect.closeTo(unit, 9) as number, text }));
+
+test("ticks are those that paper prints", () => {
+  for (const { count, ticks: wanted, ...range } of golden.ranges)
+    expect(ticks(made(range), count), JSON.stringify(range)).toEqual(near(wanted));
+});
+
+test("ranks are those that paper prints", () => {
+  for (const { largest, ticks: wanted } of golden.ranks) expect(rankMarks(largest)).toEqual(near(wanted));
 });
 
 test("painting a grid gives the colours of its cells, nothing where masked", () => {
@@ -77,6 +96,29 @@ test("palettes have 256 colours, and ink that can be read on them", () => {
   expect(inkOn(colors[0]!)).toBe("#000");
   expect(inkOn(colors[255]!)).toBe("#fff");
   expect(paletteColors("blue", "dark")[0]).not.toBe(colors[0]);
+});
+
+// First, middle and last colour of each, as Python has them: an error on the way would reach the last.
+const PYTHON = {
+  blue: ["f7fbfc", "418fce", "171e58"],
+  amber: ["fbfaf6", "c47134", "441410"],
+  grey: ["fafafa", "7e7e7e", "161616"],
+  blue_dark: ["14171e", "2f7fb9", "c4fafd"],
+  amber_dark: ["1c1513", "ab6530", "fdefba"],
+  grey_dark: ["171717", "7a7a7a", "f2f2f2"],
+  blue_orange: ["11316f", "f9f9fa", "58230f"],
+  blue_orange_dark: ["bef1ff", "171818", "fee5b3"],
+};
+
+test("palettes are unpacked to Python's colours", () => {
+  for (const [name, colours] of Object.entries(PYTHON)) {
+    const found = paletteColors(name.replace("_dark", ""), name.endsWith("_dark") ? "dark" : "light");
+    const bytes = new Uint8Array(found.buffer);
+    const shown = [0, 127, 255].map((step) =>
+      [...bytes.subarray(4 * step, 4 * step + 3)].map((byte) => byte.toString(16).padStart(2, "0")).join(""),
+    );
+    expect([name, shown]).toEqual([name, colours]);
+  }
 });
 
 test("exact values have six digits, rounded ones say so", () => {

@@ -172,33 +172,16 @@ class AttentionPatterns(Record):
         Raises:
             DataError: no such layer or head, or more than 20 million rows; choose layers or heads.
         """
-        chosen_layers, chosen_heads = _chosen(self, layers, heads)
-        masked = truth("masked", masked)
-        masks = {layer: np.ones(self.shape[2:], bool) if masked else self.allowed(layer) for layer in chosen_layers}
-        count = sum(int(mask.sum()) for mask in masks.values()) * len(chosen_heads)
-        if count > MAX_ROWS:
-            raise DataError(f"the table would have {count:,} rows.", "Choose layers=[…] or heads=[…].")
-        labels = np.array(self.tokens.strings, dtype=object)
-        parts = []
-        for layer in chosen_layers:
-            query, key = np.nonzero(masks[layer])
-            for head in chosen_heads:
-                parts.append(
-                    pd.DataFrame(
-                        {
-                            "layer": layer,
-                            "head": head,
-                            "query": query,
-                            "key": key,
-                            "query_token": labels[query],
-                            "key_token": labels[key],
-                            "value": self.head(layer, head)[query, key],
-                        }
-                    )
-                )
-        if not parts:
-            raise DataError("no layer or no head chosen.", "Name at least one of each.")
-        return pd.concat(parts, ignore_index=True)
+        masked, labels = truth("masked", masked), np.array(self.tokens.strings, dtype=object)
+
+        def cells(layer: int) -> np.ndarray:
+            return np.ones(self.shape[2:], bool) if masked else self.allowed(layer)
+
+        def columns(layer: int, head: int, query: np.ndarray, key: np.ndarray) -> dict[str, np.ndarray]:
+            tokens = {"query_token": labels[query], "key_token": labels[key]}
+            return {"query": query, "key": key, **tokens, "value": self.head(layer, head)[query, key]}
+
+        return _table(self, layers, heads, cells, columns)
 
 
 @record
@@ -228,41 +211,23 @@ class AttentionComparison(Comparison):
     def to_pandas(self, layers: Iterable[int] | None = None, heads: Iterable[int] | None = None) -> pd.DataFrame:
         """Long form, one row per aligned cell: layer, head, query, key (columns of the alignment), the tokens
         of A and of B, `value_a`, `value_b` and `value` = A − B."""
-        frames: list[pd.DataFrame] = []
-        pairs = [(in_a, in_b) for in_a, in_b in self.alignment.pairs if in_a is not None and in_b is not None]
-        column_of = {pair: column for column, pair in enumerate(self.alignment.pairs)}
-        rows_a, rows_b = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
-        columns = np.array([column_of[pair] for pair in pairs], dtype=int)
-        labels_a, labels_b = np.array(self.a.tokens.strings, object), np.array(self.b.tokens.strings, object)
-        chosen_layers, chosen_heads = _chosen(self.a, layers, heads)
-        if len(pairs) ** 2 * len(chosen_heads) * len(chosen_layers) > 2 * MAX_ROWS:
-            raise DataError("the table would have over 20 million rows.", "Choose layers=[…] or heads=[…].")
-        for layer in chosen_layers:
-            allowed = self.a.allowed(layer)[np.ix_(rows_a, rows_a)] & self.b.allowed(layer)[np.ix_(rows_b, rows_b)]
-            query, key = np.nonzero(allowed)
-            for head in chosen_heads:
-                value_a = self.a.head(layer, head)[np.ix_(rows_a, rows_a)][query, key]
-                value_b = self.b.head(layer, head)[np.ix_(rows_b, rows_b)][query, key]
-                frames.append(
-                    pd.DataFrame(
-                        {
-                            "layer": layer,
-                            "head": head,
-                            "query": columns[query],
-                            "key": columns[key],
-                            "query_token": labels_a[rows_a][query],
-                            "key_token": labels_a[rows_a][key],
-                            "query_token_b": labels_b[rows_b][query],
-                            "key_token_b": labels_b[rows_b][key],
-                            "value_a": value_a,
-                            "value_b": value_b,
-                            "value": value_a - value_b,
-                        }
-                    )
-                )
-        if not frames:
-            raise DataError("no layer or no head chosen.", "Name at least one of each.")
-        return pd.concat(frames, ignore_index=True)
+        column, in_a, in_b = self.alignment.shared
+        labels_a, labels_b = (
+            np.array(side.tokens.strings, object)[at] for side, at in ((self.a, in_a), (self.b, in_b))
+        )
+
+        def cells(layer: int) -> np.ndarray:
+            return self.a.allowed(layer)[np.ix_(in_a, in_a)] & self.b.allowed(layer)[np.ix_(in_b, in_b)]
+
+        def columns(layer: int, head: int, query: np.ndarray, key: np.ndarray) -> dict[str, np.ndarray]:
+            value_a = self.a.head(layer, head)[in_a[query], in_a[key]]
+            value_b = self.b.head(layer, head)[in_b[query], in_b[key]]
+            tokens_a = {"query_token": labels_a[query], "key_token": labels_a[key]}
+            tokens_b = {"query_token_b": labels_b[query], "key_token_b": labels_b[key]}
+            values = {"value_a": value_a, "value_b": value_b, "value": value_a - value_b}
+            return {"query": column[query], "key": column[key], **tokens_a, **tokens_b, **values}
+
+        return _table(self.a, layers, heads, cells, columns)
 
 
 def attention_mask(positions: int, causal: bool, window: int | None) -> np.ndarray:
@@ -280,17 +245,28 @@ def reads_outside(layer: np.ndarray, causal: bool, window: int | None) -> bool:
     return bool((held.any(axis=0) & forbidden).any())
 
 
-def _windows(windows: Any) -> tuple[int | None, ...]:
-    """One window or None for each layer, as plain ints."""
-    return tuple(None if window is None else integer("windows", window) for window in several("windows", windows))
-
-
-def _chosen(patterns: AttentionPatterns, layers: Any, heads: Any) -> tuple[list[int], list[int]]:
-    """The layers and heads of a table; all of them for None."""
-    return (
-        list(patterns.layers) if layers is None else integers("layers", layers),
-        list(range(patterns.n_heads)) if heads is None else integers("heads", heads),
-    )
+def _table(
+    patterns: AttentionPatterns,
+    layers: Iterable[int] | None,
+    heads: Iterable[int] | None,
+    cells: Callable[[int], np.ndarray],
+    columns: Callable[[int, int, np.ndarray, np.ndarray], dict[str, np.ndarray]],
+) -> pd.DataFrame:
+    """One row per cell of the chosen layers and heads, all of them for None: `cells` says which cells of a layer there
+    are, bool `[query, key]`, and `columns` what the table has of the cells of a layer and head."""
+    layers = list(patterns.layers) if layers is None else integers("layers", layers)
+    heads = list(range(patterns.n_heads)) if heads is None else integers("heads", heads)
+    if not layers or not heads:
+        raise DataError("no layer or no head chosen.", "Name at least one of each.")
+    held = {layer: cells(layer) for layer in layers}
+    count = sum(int(held[layer].sum()) for layer in layers) * len(heads)
+    if count > MAX_ROWS:
+        raise DataError(f"the table would have {count:,} rows.", "Choose layers=[…] or heads=[…].")
+    frames = []
+    for layer in layers:
+        query, key = np.nonzero(held[layer])
+        frames += [pd.DataFrame({"layer": layer, "head": head, **columns(layer, head, query, key)}) for head in heads]
+    return pd.concat(frames, ignore_index=True)
 
 
 def patterns_from_arrays(
@@ -349,7 +325,8 @@ def patterns_from_arrays(
         causal = queries > 1 and not reads_later
     elif truth("causal", causal) and reads_later:
         raise DataError("patterns read later positions (key > query), so they are not causal.", "Leave causal= out.")
-    per_layer = _windows((windows,) * count if windows is None or is_integer(windows) else windows)
+    per_layer = (windows,) * count if windows is None or is_integer(windows) else several("windows", windows)  # type: ignore[arg-type]
+    per_layer = tuple(None if window is None else integer("windows", window) for window in per_layer)
     for row, window in enumerate(per_layer[:count]):
         if window is not None and (window < 1 or reads_outside(array[row], causal, window)):
             raise DataError(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated
+from typing import Annotated, Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -23,7 +23,7 @@ SPLITS = ("component", "layer", "head", "neuron")
 #: What a part can be. `"rest"` holds the neurons of a layer that are not shown by themselves; `"output transform"` is
 #: what a soft-cap of the logits changes, which acts on the sum only; `"intervention"` is what interventions added in a
 #: layer to the residual stream itself, or in place of what the heads or neurons that are listed gave.
-PART_KINDS = (
+PartKind = Literal[
     "embedding",
     "position embedding",
     "layer",
@@ -38,7 +38,8 @@ PART_KINDS = (
     "output transform",
     "rest",
     "intervention",
-)
+]
+PART_KINDS: tuple[PartKind, ...] = get_args(PartKind)
 #: Orders of the parts: as the model computes them, or the largest magnitude first.
 SORTS = ("model", "size")
 #: The label of the last row of a summary.

@@ -49,9 +49,8 @@ def allowed_cells(data: AttentionPatterns | AttentionComparison, layer: int) -> 
     count = len(data.alignment)
     both_causal = data.a.causal and data.b.causal
     allowed = np.tri(count, dtype=bool) if both_causal else np.ones((count, count), bool)
-    pairs = [(column, *pair) for column, pair in enumerate(data.alignment.pairs) if None not in pair]
-    if pairs:
-        paired, in_a, in_b = np.array(pairs, dtype=np.intp).T
+    paired, in_a, in_b = data.alignment.shared
+    if len(paired):
         shared = data.a.allowed(layer)[np.ix_(in_a, in_a)] & data.b.allowed(layer)[np.ix_(in_b, in_b)]
         allowed[np.ix_(paired, paired)] = shared
     return allowed

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from mi_widgets.data.attention import UNITS
 from mi_widgets.described.common import palette_option, show_option
-from mi_widgets.described.measure import Measure
-from mi_widgets.described.option import Choice, Column, Flag, Number, OneOf, Option
+from mi_widgets.described.measure import Measure, measured
+from mi_widgets.described.option import Choice, Column, Flag, Number, OneOf, Option, words
 from mi_widgets.described.view import Described
 
+# fmt: off
 LABELS = {
-    "pattern": "pattern",
-    "scores": "pre-softmax scores",
-    "value": "value-weighted",
-    "output": "output-weighted",
+    "pattern": "pattern", "scores": "pre-softmax scores", "value": "value-weighted", "output": "output-weighted",
 }
 #: What a cell is, by weighting.
 MEASURES = tuple(
@@ -24,94 +22,49 @@ ATTENTION = Described(
     height=620,
     options=(
         Option(
-            "weighting",
-            OneOf(tuple(measure.choice for measure in MEASURES)),
-            "pattern",
-            label="weighting",
-            tip="What a cell holds. Pattern: the weight after the softmax, rows sum to 1. Scores: the numbers that the "
-            "softmax saw. Value-weighted: weight × length of the value vector. Output-weighted: length of what the "
-            "read writes through W_O.",
-            key="w",
+            "weighting", measured(MEASURES), "pattern", key="w",
             computed=True,
+            tip="What a cell holds. Pattern: the weight after the softmax, rows sum to 1. Scores: the numbers that the"
+            " softmax saw. Value-weighted: weight × length of the value vector. Output-weighted: length of what "
+            "the read writes through W_O.",
         ),
         show_option("Prompt A, prompt B, or the signed difference A − B on aligned tokens"),
         Option(
-            "scale",
-            OneOf((Choice("linear"), Choice("sqrt", "√ root"), Choice("log"))),
-            "sqrt",
-            label="scale",
+            "scale", OneOf((Choice("linear"), Choice("sqrt", "√ root"), Choice("log"))), "sqrt",
+            key="s", group="colours",
             tip="How values become colour. Square root and log lift small weights into sight; the legend follows",
-            key="s",
-            group="colours",
         ),
         Option(
-            "shared_range",
-            Flag("shared", "per head"),
-            True,
-            label="range",
-            tip="Shared: one colour means one value on every head. Per head: each head uses the whole palette, colours "
-            "do not compare",
-            key="g",
-            group="colours",
+            "shared_range", Flag("shared", "per head"), True, label="range", key="g", group="colours",
+            tip="Shared: one colour means one value on every head. Per head: each head uses the whole palette, colours"
+            " do not compare",
         ),
         palette_option("differences"),
         Option(
-            "sort",
-            Column("layer × head"),
-            None,
-            label="sort",
+            "sort", Column("layer × head"), None, key="o", said="sort by", group="wall",
             tip="Order of the wall: by layer and head, or by how strongly a head shows a known behaviour",
-            key="o",
-            said="sort by",
-            group="wall",
         ),
         Option(
-            "descending",
-            Flag("↓", "↑"),
-            True,
-            label="order",
+            "descending", Flag("↓", "↑"), True, label="order", key="i", group="wall", pair=True, control="button",
             tip="Largest or smallest score first",
-            key="i",
-            group="wall",
-            pair=True,
-            control="button",
         ),
         Option(
-            "filter",
-            Column("none"),
-            None,
-            label="filter",
+            "filter", Column("none"), None, key="f", said="filter by a score", group="wall",
             tip="Dims heads whose score is below the slider",
-            key="f",
-            said="filter by a score",
-            group="wall",
         ),
         Option(
-            "filter_min",
-            Number(),
-            0.0,
-            label="filter: least score",
+            "filter_min", Number(), 0.0, label="filter: least score", pair=True, control="own",
             tip="Heads below this score are dimmed",
-            pair=True,
-            control="own",
         ),
         Option(
-            "direction",
-            OneOf((Choice("reads", "reads from"), Choice("read_by", "read by"))),
-            "reads",
-            label="token",
+            "direction", OneOf((Choice("reads", "reads from"), Choice("read_by", "read by"))), "reads", label="token",
+            key="r", said="text: reads from, or read by",
             tip="For the token pointed at in the text: what it reads from (its row), or who reads it (its column)",
-            key="r",
-            said="text: reads from, or read by",
         ),
         Option(
-            "panel",
-            OneOf((Choice("both"), Choice("matrix"), Choice("text"))),
-            "both",
-            label="panel",
-            tip="The large panel: the focused head as a matrix, the prompt as text, or both",
-            key="v",
+            "panel", words("both", "matrix", "text"), "both", key="v",
             said="panel: matrix, text, both",
+            tip="The large panel: the focused head as a matrix, the prompt as text, or both",
         ),
     ),
     measures=MEASURES,

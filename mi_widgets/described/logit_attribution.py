@@ -6,6 +6,7 @@ from mi_widgets.described.measure import Measure
 from mi_widgets.described.option import Number, Option, numbers, words
 from mi_widgets.described.view import Described
 
+# fmt: off
 _SOME = Number(1, 500, "Give a whole number from 1 to 500.", whole=True)
 
 LOGIT_ATTRIBUTION = Described(
@@ -13,62 +14,36 @@ LOGIT_ATTRIBUTION = Described(
     height=560,
     options=(
         Option(
-            "by",
-            words("component", "layer", "head", "neuron"),
-            "component",
-            label="by",
+            "by", words("component", "layer", "head", "neuron"), "component", key="b",
+            said="split by component, layer, head, neuron", computed=True,
             tip="How the last residual stream is split. Component: the embedding, each layer's attention and MLP, the "
-            "biases. Layer: attention and MLP together. Head: every attention head by itself. Neuron: the largest MLP "
-            "neurons by themselves",
-            key="b",
-            said="split by component, layer, head, neuron",
-            computed=True,
+            "biases. Layer: attention and MLP together. Head: every attention head by itself. Neuron: the largest "
+            "MLP neurons by themselves",
         ),
         Option(
-            "top",
-            _SOME,
-            30,
-            label="neurons",
+            "top", _SOME, 30, label="neurons", key="n", said="neurons by themselves", group="counts", computed=True,
+            usual=numbers(10, 30, 100, 300),
             tip="How many neurons stand by themselves, the largest of all layers; the others of each layer are one "
             "part",
-            key="n",
-            said="neurons by themselves",
-            group="counts",
-            computed=True,
-            usual=numbers(10, 30, 100, 300),
         ),
         Option(
-            "sort",
-            words("model", "size"),
-            "model",
-            label="sort",
+            "sort", words("model", "size"), "model", key="s", group="chart",
             tip="Order of the parts: as the model computes them, from the embedding to the output; or the largest "
             "first",
-            key="s",
-            group="chart",
         ),
         Option(
-            "chart",
-            words("waterfall", "bars"),
-            "waterfall",
-            label="chart",
+            "chart", words("waterfall", "bars"), "waterfall", key="c", group="chart",
             tip="Waterfall: each bar starts where the one before it ends, from 0 to the difference. Bars: every bar "
             "starts at 0",
-            key="c",
-            group="chart",
         ),
         Option(
-            "rows",
-            _SOME,
-            40,
-            label="rows",
+            "rows", _SOME, 40, key="r", said="rows shown", group="counts", usual=numbers(10, 20, 40, 80, 160),
             tip="How many parts have a row of their own, the largest; all others stand together in one",
-            key="r",
-            said="rows shown",
-            group="counts",
-            usual=numbers(10, 20, 40, 80, 160),
         ),
-        Option("position", Number(whole=True, none=True), None, computed=True, control="own"),
+        Option(
+            "position", Number(whole=True, none=True), None, computed=True, control="own",
+            tip="The position whose next token is asked for; None: the last; negative counts from the end",
+        ),
     ),
     measures=(Measure("contribution", "contribution", "logits", signed=True),),
 )

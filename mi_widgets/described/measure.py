@@ -5,10 +5,11 @@ Knows nothing of how it is computed or drawn.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from mi_widgets.described.option import Choice
+from mi_widgets.described.option import Choice, OneOf
 
 #: How values lie between the ends of a colour bar, in words. Ranks lie on log₁₀(1 + rank).
 SCALES = {
@@ -68,3 +69,8 @@ class Measure:
     def legend(self, token: str = "") -> str:
         """Title and unit, as legends and axes print them: `"entropy, nats"`."""
         return ", ".join(filter(None, [self.title.replace("{token}", token), self.unit]))
+
+
+def measured(measures: Iterable[Measure], *others: Choice) -> OneOf:
+    """Which of several measures, or one of `others`."""
+    return OneOf((*(measure.choice for measure in measures), *others))

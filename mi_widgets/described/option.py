@@ -161,7 +161,7 @@ class Option:
         name: in Python, in the saved state and on the page.
         kind: the values that it may have.
         default: where nothing is chosen.
-        label: of its control.
+        label: of its control; the name where it is empty.
         tip: what the control teaches.
         key: works the control.
         said: what the key does, in the list of keys; the label where it is empty.

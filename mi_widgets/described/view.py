@@ -5,6 +5,7 @@ Knows nothing of any particular view.
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -46,6 +47,18 @@ class Described:
     def computed(self) -> frozenset[str]:
         """The options that the kernel computes anew for."""
         return frozenset(option.name for option in self.options if option.computed)
+
+    @property
+    def manual(self) -> str:
+        """Every option in a line or two, as Python's `help` of the view shows them."""
+        lines = []
+        for option in self.options:
+            values = " | ".join(repr(choice.value) for choice in option.choices if not option.usual)
+            said = f"`{option.name}` = {option.default!r}" + (f" of {values}" if "|" in values else "")
+            tips = "; ".join(f"{choice.value!r}: {choice.tip}" for choice in option.choices)
+            told = f"{said}: {option.tip or tips}".rstrip(": .")
+            lines.append(textwrap.fill(told + ".", 112, initial_indent="    ", subsequent_indent="        "))
+        return "\n".join(lines)
 
     def values(self, name: str) -> tuple[Any, ...]:
         """What can be chosen of the option `name`, in the order of its menu."""

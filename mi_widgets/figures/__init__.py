@@ -11,16 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mi_widgets.figures.attention import attention_figure, preview_png, preview_svg
-    from mi_widgets.figures.attribution_preview import attribution_preview_png, attribution_preview_svg
     from mi_widgets.figures.export import save_figure
-    from mi_widgets.figures.logit_attribution import logit_attribution_figure
+    from mi_widgets.figures.logit_attribution import (
+        attribution_preview_png,
+        attribution_preview_svg,
+        logit_attribution_figure,
+    )
     from mi_widgets.figures.logit_lens import lens_preview_png, lens_preview_svg, logit_lens_figure
     from mi_widgets.figures.next_tokens import next_tokens_figure, next_tokens_preview_png, next_tokens_preview_svg
 
 _HOMES = {
     "attention_figure": "attention",
-    "attribution_preview_png": "attribution_preview",
-    "attribution_preview_svg": "attribution_preview",
+    "attribution_preview_png": "logit_attribution",
+    "attribution_preview_svg": "logit_attribution",
     "lens_preview_png": "logit_lens",
     "lens_preview_svg": "logit_lens",
     "logit_attribution_figure": "logit_attribution",

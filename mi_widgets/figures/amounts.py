@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from decimal import ROUND_HALF_UP, Context, Decimal
 
 
 def amount(value: float, plus: bool = False) -> str:
-    """Three significant digits; "–" for what is no number.
+    """Three significant digits, two beside an exponent, halves rounded up, as on the page; "–" for what is no number.
 
     Args:
         value: any float.
@@ -18,11 +19,17 @@ def amount(value: float, plus: bool = False) -> str:
     """
     if not math.isfinite(value):
         return "–"
-    text = f"{value:.3g}" if value else "0"
+    digits = 3 if 1e-4 <= abs(value) < 1e5 else 2
+    text = f"{significant(value, digits):.{digits}g}" if value else "0"
     if "e" in text:
-        digits, exponent = text.split("e")
-        text = f"{digits}e{int(exponent)}"
+        mantissa, exponent = text.split("e")
+        text = f"{mantissa}e{int(exponent)}"
     return ("+" if plus and value > 0 else "") + text.replace("-", "−")
+
+
+def significant(value: float, digits: int) -> float:
+    """`value` rounded to so many significant digits, halves away from zero."""
+    return float(Context(prec=digits, rounding=ROUND_HALF_UP).create_decimal(Decimal(float(value))))
 
 
 def amounts(values: Sequence[float]) -> list[str]:

@@ -51,7 +51,8 @@ MOST_CELLS = 64
 WALL_CELLS, HEAD_CELLS = 90_000, 160
 
 
-def attention_sheet(
+@plotted
+def attention_figure(
     data: Attention,
     *,
     layer: int | None = None,
@@ -122,9 +123,6 @@ def attention_sheet(
     return _matrices(data, chosen, colors, clipped, page)
 
 
-attention_figure = plotted(attention_sheet)
-
-
 def _about(data: Attention) -> str:
     """How much there is: layers, heads, tokens."""
     patterns = patterns_of(data)
@@ -133,8 +131,8 @@ def _about(data: Attention) -> str:
 
 
 def _legend(data: Attention, colors: ColorScale, clipped: tuple[bool, bool], codes: Sequence[np.ndarray]) -> Legend:
-    looks = [any(bool((grid == code).any()) for grid in codes) for code in (MASKED, MISSING)]
-    return Legend(colors, unit_of(data), clipped, *looks)
+    masked, missing = (any(bool((grid == code).any()) for grid in codes) for code in (MASKED, MISSING))
+    return Legend(colors, unit_of(data), clipped, masked, missing)
 
 
 def _matrices(data: Attention, chosen: Ranked, colors: ColorScale, clipped: tuple[bool, bool], page: Page) -> Sheet:
@@ -244,7 +242,7 @@ def attention_still(
     tiles, allowed = _reduced(data, side, atlas)
     colors, clipped = color_scale(data, _bounds(data, tiles), scale=scale, palette=palette, theme=theme)
     codes = colors.codes(tiles, allowed[:, None])
-    chosen = [(*pair, None) for pair in every_head(data)]
+    chosen: Ranked = [(*pair, None) for pair in every_head(data)]
     focus = None if focused is None or values is None else _focus(data, focused, values, colors)
     legend = _legend(data, colors, clipped, [codes if focus is None else focus.codes])
     if focus is None:

@@ -1,27 +1,25 @@
 """The layer × head map of an attribution on paper: every head's contribution, and the MLPs' beside them.
 
-Takes `data`, gives a plotly figure. Knows nothing of models, torch or the screen.
+Takes `data`, draws on a sheet. Knows nothing of models, torch or the screen.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
 
 import numpy as np
 
 from mi_widgets import color
 from mi_widgets.data import LogitAttribution
+from mi_widgets.described.logit_attribution import LOGIT_ATTRIBUTION
 from mi_widgets.errors import DataError
 from mi_widgets.figures import labels as printed
-from mi_widgets.figures.logit_attribution import EDGE, LINE, Page
-from mi_widgets.figures.plotly_cells import VECTOR_CELLS, cell_image, cell_shapes
-from mi_widgets.figures.plotly_legend import Legend
-from mi_widgets.figures.plotly_sheet import HOVER_ONLY, Box, Sheet
-from mi_widgets.figures.scale import MISSING, ColorScale
-from mi_widgets.figures.style import HAIRLINE_PT, LABEL_PT, MIN_PT, inks, pt, px
-
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
+from mi_widgets.figures.legend import Legend
+from mi_widgets.figures.marks import Axis, Box, Cells, Hover, Plot, Rectangles
+from mi_widgets.figures.page import NUMBERS, below, left_of, name_axes
+from mi_widgets.figures.scale import ColorScale
+from mi_widgets.figures.sheet import Sheet
+from mi_widgets.figures.style import LABEL_GAP, MIN_PT, inks, pt, px
 
 #: Between the heads and the MLPs, in cells.
 GAP = 0.5
@@ -43,105 +41,95 @@ def contribution_scale(data: LogitAttribution, theme: str) -> tuple[ColorScale, 
     return ColorScale(-most, most, "linear", color.DIVERGING, theme, True, inks(theme).paper), clipped
 
 
-def map_figure(page: Page, outlined: tuple[int, int] | None) -> go.Figure:
+@dataclass(frozen=True, eq=False)
+class HeadMap:
     """Layers as rows, the first at the top; heads as columns, the MLP of each layer in a column apart.
 
-    Args:
-        page: the paper.
-        outlined: a head to mark in the accent colour, or None.
+    Attributes:
+        heads: logits `[layer, head]`.
+        mlps: logits `[layer]`, or None where none is known.
+        colors: how they become colours.
+        legend: its colour bar.
+        box: of the heads' cells, in pixels.
+        edge: where the labels' room begins.
     """
-    data, ink = page.data, inks(page.theme)
-    colors, clipped = contribution_scale(data, page.theme)
-    assert data.heads is not None
-    layers, heads = data.heads.shape
-    with_mlps = bool(np.isfinite(data.mlps).any())
-    columns = heads + (GAP + 1 if with_mlps else 0)
-    codes = colors.codes(data.heads)
-    missing = bool((codes == MISSING).any()) or (with_mlps and bool(np.isnan(data.mlps).any()))
-    legend = Legend(colors, "contribution (logits)", clipped, False, missing)
-    left = EDGE + pt(LABEL_PT) * 1.4 + pt(2.5) + len(str(layers - 1)) * 0.6 * pt(MIN_PT)
-    below = pt(2.5) + pt(MIN_PT) * LINE + pt(LABEL_PT) * 1.5 + EDGE
-    pitch = min((page.width - left - legend.width()) / columns, px(9))
-    tall = max(px(1.2), min(pitch, px(235) / layers))
-    if page.height is not None:
-        tall = (page.height - page.top - below) / layers
-    if pitch < px(0.6) or tall < px(0.6):
-        raise DataError(
-            f"{layers} layers × {heads} heads leave cells of {min(pitch, tall) * 25.4 / 96:.1f} mm.",
-            "Give a larger width_mm or height_mm.",
+
+    heads: np.ndarray
+    mlps: np.ndarray | None
+    colors: ColorScale
+    legend: Legend
+    box: Box
+    edge: float
+
+    @classmethod
+    def fit(
+        cls,
+        data: LogitAttribution,
+        theme: str,
+        edge: float,
+        top: float,
+        width: float,
+        bottom: float | None = None,
+        *,
+        still: bool = False,
+    ) -> HeadMap:
+        """The map with its labels and colour bar in `width` from `edge` on, no lower than `bottom`; for a `still`
+        picture cells may be however small.
+
+        Raises:
+            DataError: heads are not known, or cells would be smaller than 0.6 mm.
+        """
+        colors, clipped = contribution_scale(data, theme)
+        heads = data.heads
+        assert heads is not None
+        mlps = data.mlps if np.isfinite(data.mlps).any() else None
+        missing = any(bool(np.isnan(values).any()) for values in (heads, mlps) if values is not None)
+        legend = Legend(colors, LOGIT_ATTRIBUTION.measure("contribution").legend(), clipped, False, missing)
+        layers, columns = heads.shape[0], heads.shape[1] + (0 if mlps is None else GAP + 1)
+        left = edge + left_of([str(layers - 1)])
+        pitch = min((edge + width - left - legend.width()) / columns, px(6 if still else 9))
+        tall = max(px(0.5 if still else 1.2), min(pitch, px(105 if still else 235) / layers))
+        if bottom is not None:
+            tall = (bottom - top - below()) / layers
+        if min(pitch, tall) < px(0.6) and not still:
+            raise DataError(
+                f"{layers} layers × {heads.shape[1]} heads leave cells of {min(pitch, tall) * 25.4 / 96:.1f} mm.",
+                "Give a larger width_mm or height_mm.",
+            )
+        return cls(heads, mlps, colors, legend, Box(left, top, heads.shape[1] * pitch, layers * tall), edge)
+
+    @property
+    def bottom(self) -> float:
+        """Lower edge, labels included."""
+        return self.box.bottom + below()
+
+    def draw(self, sheet: Sheet, outlined: tuple[int, int] | None) -> None:
+        """The map; `outlined`, a head, is marked in the accent colour."""
+        box, (layers, heads) = self.box, self.heads.shape
+        pitch = box.width / heads
+        rows = printed.every(layers, box.height / layers, pt(MIN_PT) * 1.2)
+        places = printed.every(heads, pitch, (len(str(heads)) + 1) * 0.6 * pt(MIN_PT))
+        plot = sheet.plot(box, _axis(heads, places), _axis(layers, rows))
+        self._cells(plot, self.heads, "layer %{y:d}, head %{x:d}")
+        if outlined is not None:
+            cell = Box(outlined[1] - 0.5, outlined[0] - 0.5, 1, 1)
+            plot.add(Rectangles([cell], line=color.ACCENT[sheet.theme], width=pt(1.2)))
+        name_axes(sheet, box, self.edge, "head", "layer")
+        right = box.right
+        if self.mlps is not None:
+            strip = Box(box.right + GAP * pitch, box.top, pitch, box.height)
+            right = strip.right
+            self._cells(sheet.plot(strip, _axis(1, []), _axis(layers, [])), self.mlps[:, None], "layer %{y:d}, MLP")
+            under, quiet = strip.bottom + LABEL_GAP + NUMBERS / 2, inks(sheet.theme).quiet
+            sheet.text(strip.centre, under, "MLP", pt(MIN_PT), quiet, anchor="middle")
+        self.legend.draw(sheet, right, box.top, max(box.height, px(12)))
+
+    def _cells(self, plot: Plot, values: np.ndarray, where: str) -> None:
+        plot.add(
+            Cells(self.colors.codes(values), self.colors.table),
+            Hover(values.astype(np.float32), f"{where}<br>%{{z:.4g}} logits"),
         )
-    box = Box(left, page.top, heads * pitch, layers * tall)
-    sheet = page.sheet(box.bottom + below if page.height is None else page.height)
-    rows = printed.every(layers, tall, pt(MIN_PT) * 1.2)
-    places = printed.every(heads, pitch, (len(str(heads)) + 1) * 0.6 * pt(MIN_PT))
-    refs = sheet.add_axes(box, _axis(heads, places), _axis(layers, rows, downwards=True))
-    _cells(sheet, codes, colors, refs)
-    sheet.traces.append(_hover(data.heads, "layer %{y:d}, head %{x:d}", refs))
-    if outlined is not None:
-        sheet.shapes.append(
-            {
-                "type": "rect",
-                "xref": refs[0],
-                "yref": refs[1],
-                "x0": outlined[1] - 0.5,
-                "x1": outlined[1] + 0.5,
-                "y0": outlined[0] - 0.5,
-                "y1": outlined[0] + 0.5,
-                "line": {"color": color.ACCENT[page.theme], "width": pt(1.2)},
-            }
-        )
-    middle = box.bottom + pt(2.5) + pt(MIN_PT) * LINE + pt(LABEL_PT) * 0.6
-    sheet.text(box.left + box.width / 2, middle, "head", pt(LABEL_PT), xanchor="center", color=ink.quiet)
-    sheet.text(
-        EDGE + pt(LABEL_PT) * 0.6, box.top + box.height / 2, "layer", pt(LABEL_PT), xanchor="center", textangle=-90,
-        color=ink.quiet,
-    )  # fmt: skip
-    right = box.right
-    if with_mlps:
-        strip = Box(box.right + GAP * pitch, box.top, pitch, box.height)
-        right = strip.right
-        refs = sheet.add_axes(strip, _axis(1, []), _axis(layers, [], downwards=True))
-        _cells(sheet, colors.codes(data.mlps[:, None]), colors, refs)
-        sheet.traces.append(_hover(data.mlps[:, None], "layer %{y:d}, MLP", refs))
-        label = strip.bottom + pt(2.5) + pt(MIN_PT) * LINE / 2
-        sheet.text(strip.left + pitch / 2, label, "MLP", pt(MIN_PT), xanchor="center", color=ink.quiet)
-    legend.draw(sheet, right, box.top, max(box.height, px(12)))
-    return sheet.figure()
 
 
-def _axis(count: int, ticks: list[int], downwards: bool = False) -> dict[str, Any]:
-    span = [-0.5, count - 0.5]
-    return {
-        "range": span[::-1] if downwards else span,
-        "tickmode": "array",
-        "tickvals": ticks,
-        "ticktext": [str(tick) for tick in ticks],
-        "tickangle": 0,
-        "ticks": "",
-        "tickfont": {"size": pt(MIN_PT)},
-        "linewidth": pt(HAIRLINE_PT),
-    }
-
-
-def _cells(sheet: Sheet, codes: np.ndarray, colors: ColorScale, refs: tuple[str, str]) -> None:
-    """The cells, as vectors where they are few."""
-    if codes.size <= VECTOR_CELLS:
-        sheet.shapes += cell_shapes(codes, colors.table, *refs)
-    else:
-        whole = (-0.5, -0.5, float(codes.shape[1]), float(codes.shape[0]))
-        sheet.images.append(cell_image(codes, colors.table, *refs, whole))
-
-
-def _hover(values: np.ndarray, where: str, refs: tuple[str, str]) -> dict[str, Any]:
-    """A transparent heat map that only answers to the pointer."""
-    return {
-        "type": "heatmap",
-        "z": values.astype(np.float32),
-        "xaxis": refs[0],
-        "yaxis": refs[1],
-        "colorscale": [[0, "rgba(0,0,0,0)"], [1, "rgba(0,0,0,0)"]],
-        "showscale": False,
-        "hoverongaps": False,
-        "meta": HOVER_ONLY,
-        "hovertemplate": f"{where}<br>%{{z:.4g}} logits<extra></extra>",
-    }
+def _axis(count: int, ticks: list[int]) -> Axis:
+    return Axis(-0.5, count - 0.5, ticks, list(map(str, ticks)), pt(MIN_PT), strokes=False)

@@ -17,7 +17,7 @@ from mi_widgets.figures.marks import Cells
 
 #: Sheets of at most this many cells in all are drawn as vectors; a colour bar always is.
 VECTOR_CELLS, FEW_CELLS = 4096, 256
-#: Pictures are enlarged to at least this many pixels on the longer side.
+#: Pictures are enlarged by a whole factor to about this many pixels on the longer side.
 IMAGE_PIXELS = 1200
 #: A stroke of each colour's own, in pixels: viewers that smooth edges would show the paper between cells.
 SEAM = 0.3
@@ -71,9 +71,9 @@ def rectangles(codes: np.ndarray) -> list[tuple[int, int, int, int, int]]:
 
 
 def picture(grid: Cells, upwards: bool, pixels: int = IMAGE_PIXELS) -> str:
-    """The cells as a data URI of a PNG, each a whole number of pixels, at least `pixels` on the longer side; row 0 is
+    """The cells as a data URI of a PNG, each a whole number of pixels, about `pixels` on the longer side; row 0 is
     at the bottom where values run `upwards`."""
-    image = png(grid.codes[::-1] if upwards else grid.codes, grid.table, max(1, -(-pixels // max(grid.codes.shape))))
+    image = png(grid.codes[::-1] if upwards else grid.codes, grid.table, max(1, round(pixels / max(grid.codes.shape))))
     return "data:image/png;base64," + base64.b64encode(image).decode("ascii")
 
 

@@ -13,9 +13,9 @@ import pandas as pd
 
 from mi_widgets import color
 from mi_widgets.data import AttentionComparison, AttentionPatterns, Tokens, prompt_scores
-from mi_widgets.data.attention import UNITS
 from mi_widgets.data.integers import integer, place, word
 from mi_widgets.data.scores import checked_scores
+from mi_widgets.described.attention import ATTENTION
 from mi_widgets.errors import DataError, choose
 from mi_widgets.figures.scale import ColorScale, low_and_high
 from mi_widgets.figures.style import inks
@@ -47,8 +47,8 @@ def tokens_of(data: Attention) -> Tokens:
 
 def unit_of(data: Attention) -> str:
     """What the values are, for the legend."""
-    unit = UNITS[patterns_of(data).weighting]
-    return f"difference A − B, {unit}" if isinstance(data, AttentionComparison) else unit
+    measured = ATTENTION.difference if isinstance(data, AttentionComparison) else ATTENTION.measure
+    return measured(patterns_of(data).weighting).legend()
 
 
 def every_head(data: Attention) -> list[tuple[int, int]]:

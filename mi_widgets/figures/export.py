@@ -27,7 +27,8 @@ def save_figure(
 ) -> Path:
     """Write `figure` to `path`; the suffix says how. Works inside a running event loop (a notebook cell).
 
-    Text stays text in pdf and svg. The same figure and fonts give the same bytes.
+    Text stays text in pdf and svg. The same figure and fonts give the same bytes. Letters that no font of this machine
+    has are open boxes in pdf and png: install one that has them (Noto Sans has most scripts).
 
     Args:
         figure: of `mi_widgets.figures` or of a view. Any other plotly figure, and one that was edited since it was

@@ -20,7 +20,7 @@ from mi_widgets.figures.amounts import amount, even_ticks
 from mi_widgets.figures.legend import NO_VALUE, SWATCH
 from mi_widgets.figures.lens_field import Drawn, brief, rank_place
 from mi_widgets.figures.marks import Axis, Box, Curve, Rectangles
-from mi_widgets.figures.page import EDGE, LINE, Page
+from mi_widgets.figures.page import EDGE, LINE, Page, below, left_of, name_axes
 from mi_widgets.figures.sheet import Sheet
 from mi_widgets.figures.style import HAIRLINE_PT, LABEL_PT, MIN_PT, TOKEN_PT, inks, pt, px
 
@@ -61,14 +61,13 @@ def curves_sheet(drawn: Drawn, chart: str, position: int, page: Page) -> Sheet:
     names = [printed.token_label(token.name, LEGEND_LETTERS) + (f" ({token.side})" if both else "") for token in tokens]
     beside = px(7) + printed.widest([*names, NO_VALUE] if lost else names, pt(TOKEN_PT)) + EDGE
     ticks = _rank_ticks(high) if rank else [(value, amount(value)) for value in even_ticks(0.0, high, 5)]
-    left = EDGE + pt(LABEL_PT) * 1.4 + pt(2.5) + max(len(label) for _, label in ticks) * 0.64 * pt(MIN_PT)
-    below = pt(2.5) + pt(MIN_PT) * LINE + pt(LABEL_PT) * 1.5 + EDGE
+    left = EDGE + left_of([label for _, label in ticks])
     wide = width - left - beside
-    tall = min(0.62 * wide, px(60)) if height is None else height - top - below
+    tall = min(0.62 * wide, px(60)) if height is None else height - top - below() - EDGE
     if wide < px(12) or tall < px(8):
         raise DataError("the curves have no room.", "Give a larger width_mm or height_mm.")
     box = Box(left, top, wide, tall)
-    sheet = page.sheet(box.bottom + below, f"Logit lens: {chart} after {after}")
+    sheet = page.sheet(box.bottom + below() + EDGE, f"Logit lens: {chart} after {after}")
     sheet.text(box.left, box.top - pt(LABEL_PT) * LINE / 2, f"after {after}", pt(LABEL_PT), ink.quiet)
     rows = len(drawn.rows)
     labels = drawn.row_labels
@@ -76,11 +75,12 @@ def curves_sheet(drawn: Drawn, chart: str, position: int, page: Page) -> Sheet:
     # Thinned from the last row on, which is the model's output and always named.
     shown = [rows - 1 - row for row in printed.every(rows, wide / rows, longest)]
     end = rank_place(high) if rank else high
+    places, words = zip(*ticks, strict=True)
     first, last = (-0.04 * end, 1.04 * end) if rank else (1.04 * end, -0.02 * end)
     plot = sheet.plot(
         box,
         Axis(-0.5, rows - 0.5, shown, [labels[row] for row in shown], pt(MIN_PT)),
-        Axis(first, last, *zip(*ticks, strict=True), pt(MIN_PT), grid=color.MASKED[theme]),
+        Axis(first, last, places, words, pt(MIN_PT), grid=color.MASKED[theme]),
     )
     # A band over each row without numbers: a gap alone says that a token is not kept.
     bands = [Box(row - 0.5, min(first, last), 1.0, abs(last - first)) for row in lost]
@@ -94,9 +94,7 @@ def curves_sheet(drawn: Drawn, chart: str, position: int, page: Page) -> Sheet:
         swatch = Box(box.right + px(1.2), under, SWATCH, SWATCH)
         sheet.rectangle(swatch, color.MISSING[theme], ink.line, pt(HAIRLINE_PT))
         sheet.text(swatch.right + px(0.8), swatch.middle, NO_VALUE, pt(MIN_PT))
-    sheet.text(EDGE + pt(LABEL_PT) * 0.6, box.middle, chart, pt(LABEL_PT), ink.quiet, anchor="middle", turned=True)
-    under = box.bottom + below - EDGE - pt(LABEL_PT) * 0.6
-    sheet.text(box.centre, under, drawn.row_title, pt(LABEL_PT), ink.quiet, anchor="middle")
+    name_axes(sheet, box, EDGE, drawn.row_title, chart)
     return sheet
 
 

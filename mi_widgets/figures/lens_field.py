@@ -18,27 +18,14 @@ from mi_widgets.data import LogitLens, LogitLensComparison
 from mi_widgets.data.integers import integers, place, word
 from mi_widgets.data.logit_lens_comparison import cell_values
 from mi_widgets.data.tokens import NO_TOKEN
+from mi_widgets.described.logit_lens import LOGIT_LENS
 from mi_widgets.errors import DataError
 from mi_widgets.figures import labels as printed
-from mi_widgets.figures.scale import PAPER, ColorScale, low_and_high
+from mi_widgets.figures.amounts import significant
+from mi_widgets.figures.scale import PAPER, ColorScale, clearance, low_and_high
 from mi_widgets.figures.style import inks
 
 Lens: TypeAlias = LogitLens | LogitLensComparison
-
-#: What a cell can be coloured by, and what the legend calls it.
-UNITS = {
-    "probability": "top probability",
-    "entropy": "entropy (nats)",
-    "final_rank": "rank of the model's choice",
-    "next_rank": "rank of the token that follows",
-    "kl": "KL(model ‖ row) (nats)",
-    "change": "KL(row ‖ row before) (nats)",
-    "target_probability": "probability of",
-    "target_rank": "rank of",
-}
-RANKS = ("final_rank", "next_rank", "target_rank")
-#: What cells are called that have no such number at all.
-NONE = {"change": "no row before", "next_rank": "nothing follows"}
 
 
 class RankScale(ColorScale):
@@ -46,7 +33,7 @@ class RankScale(ColorScale):
 
     def ticks(self, count: int = 5, clipped: tuple[bool, bool] = (False, False)) -> list[tuple[float, str]]:
         """`(position in 0…1, label)`, smallest rank first."""
-        clear = 1 / (count + 1)
+        clear = clearance(count)
         largest = round(10**self.high - 1)
         ticks = [(0.0, "0"), (1.0, ("≥" if clipped[1] else "") + brief(largest))]
         rank = 1
@@ -65,7 +52,7 @@ def rank_place(rank: float) -> float:
 
 def brief(rank: int) -> str:
     """12, 999, 1.2k, 50k."""
-    return str(rank) if rank < 1000 else f"{float(f'{rank / 1000:.2g}'):g}k"
+    return str(rank) if rank < 1000 else f"{significant(rank / 1000, 2):g}k"
 
 
 @dataclass(frozen=True)
@@ -200,8 +187,8 @@ def field_of(
 
     Args:
         drawn: rows and columns.
-        by: a key of `UNITS`. A comparison is coloured by KL(A‖B), or with `"target_…"` by the difference of the pinned
-            token's probability.
+        by: the name of a measure of `described.logit_lens`. A comparison is coloured by KL(A‖B), or with `"target_…"`
+            by the difference of the pinned token's probability.
         target: which pinned token: its place, or its string.
         palette: `"blue"`, `"amber"` or `"grey"`.
         theme: `"light"` or `"dark"`.
@@ -210,7 +197,7 @@ def field_of(
     Raises:
         DataError: an unknown option, or a token that is not pinned.
     """
-    by = word("color", by, UNITS)
+    by = word("color", by, LOGIT_LENS.values("color"))
     pinned = by.startswith("target_")
     index = _index(drawn.lens, target) if pinned else None
     name = printed.token_label(drawn.lens.name(drawn.lens.target_ids[index]), 20) if index is not None else ""
@@ -218,36 +205,37 @@ def field_of(
     paper = inks(theme).paper
     if isinstance(drawn.data, LogitLensComparison):
         values = drawn.data.difference("target_probability", index) if pinned else drawn.data.kl
+        measure = LOGIT_LENS.difference("target_probability" if pinned else "kl")
         high = _largest([values]) or (0.01 if pinned else 1.0)
-        unit = f"p({name}): A − B" if pinned else "KL(A ‖ B) (nats)"
         alone = np.array([None in pair for pair in drawn.data.pairs])
         allowed = np.broadcast_to(~alone, values.shape)[pick]
-        none, rank, transform = "no counterpart", False, "linear" if pinned else "sqrt"
     else:
-        rank = by in RANKS
+        measure = LOGIT_LENS.measure(by)
         values = cell_values(drawn.lens, by, index).astype(np.float64)
         allowed = np.ones(values.shape, bool)
-        if by == "change":
+        if measure.lacking == "first row":
             allowed[0] = False
-        if by == "next_rank":  # elsewhere -1 says that the model gave no numbers
+        if measure.lacking == "last position":  # elsewhere -1 says that the model gave no numbers
             allowed[:, np.array(drawn.lens.positions) == len(drawn.lens.tokens) - 1] = False
-        if rank:
+        if measure.rank:
             values = np.log10(1 + np.where(values < 0, np.nan, values))
-        high = 1.0 if by == "probability" else _largest([values])
-        high = max(high, rank_place(1) if rank else 1e-6)
-        unit = f"{UNITS[by]} {name}" if pinned else UNITS[by]
-        allowed, none, transform = allowed[pick], NONE.get(by, ""), "sqrt" if by in ("kl", "change") else "linear"
-    signed = pinned and isinstance(drawn.data, LogitLensComparison)
+        high = measure.high or max(_largest([values]), rank_place(1) if measure.rank else 1e-6)
+        allowed = allowed[pick]
+    rank, signed = measure.rank, measure.signed
     low = -high if signed else 0.0
     if zrange is not None:
         low, high = _range(zrange, signed, rank)
     kind = RankScale if rank else ColorScale
-    scale = kind(low, high, transform, color.DIVERGING if signed else palette, theme, signed, paper)
+    scale = kind(
+        low, high, "linear" if rank else measure.scale, color.DIVERGING if signed else palette, theme, signed, paper
+    )
     shown = np.asarray(values, np.float64)[pick]
     finite = shown[np.isfinite(shown) & allowed]
     spare = 1e-6 * max(abs(low), abs(high))
     clipped = (bool((finite < low - spare).any()), bool((finite > high + spare).any()))
-    return Field(shown, allowed, scale, clipped, unit, none, rank, drawn.data.is_read[drawn.columns])
+    return Field(
+        shown, allowed, scale, clipped, measure.legend(name), measure.none, rank, drawn.data.is_read[drawn.columns]
+    )
 
 
 def _top(lens: LogitLens, row: int, place: int | None) -> str:

@@ -18,7 +18,7 @@ from mi_widgets.figures.labels import TokenAxis
 from mi_widgets.figures.legend import Legend
 from mi_widgets.figures.lens_field import Drawn, Field, Lens, field_of
 from mi_widgets.figures.marks import Axis, Box, Cells, Hover, Plot, Rectangles, Words
-from mi_widgets.figures.page import EDGE, LINE, Page, paper, still
+from mi_widgets.figures.page import EDGE, LINE, Page, below, left_of, name_axes, paper, still
 from mi_widgets.figures.scale import MASKED, MISSING
 from mi_widgets.figures.sheet import Sheet, as_png, as_svg, plotted
 from mi_widgets.figures.style import LABEL_PT, MIN_PT, TOKEN_PT, ink_on, inks, pt, px
@@ -97,7 +97,7 @@ def logit_lens_figure(
     return _table(drawn, field, page, truth("text", text))
 
 
-def lens_preview(
+def lens_still(
     data: Lens,
     color: str = "probability",
     target: int | str = 0,
@@ -124,7 +124,7 @@ def lens_preview(
     return _table(drawn, field, still(data, title, drawn.lens.tokens.strings, theme, _summary(drawn)))
 
 
-lens_preview_svg, lens_preview_png = as_svg(lens_preview), as_png(lens_preview)
+lens_preview_svg, lens_preview_png = as_svg(lens_still), as_png(lens_still)
 
 
 def _summary(drawn: Drawn) -> str:
@@ -143,13 +143,17 @@ def _table(drawn: Drawn, field: Field, page: Page, text: bool = True) -> Sheet:
     rows, columns = codes.shape
     top, width, height = page.top + px(0.8), page.width, page.height
     labels = drawn.row_labels
-    left = EDGE + pt(LABEL_PT) * 1.4 + pt(2.5) + max(map(len, labels)) * 0.64 * pt(MIN_PT)
+    left = EDGE + left_of(labels)
     wide = min((width - left - legend.width()) / columns, _WIDEST)
     strings = drawn.column_strings
     names = TokenAxis.fit(strings, wide * columns, 0.25 * width, (pt(TOKEN_PT), pt(MIN_PT)))
     flat = names.room <= 0.92 * wide and len(names.positions) == columns
-    below = pt(2.5) + (names.size * LINE if flat else names.room) + pt(LABEL_PT) * 1.5 + EDGE
-    tall = min(_TALLEST, max(px(3), wide), px(220) / rows) if height is None else (height - top - below) / rows
+    room = names.size * LINE if flat else names.room
+    tall = (
+        min(_TALLEST, max(px(3), wide), px(220) / rows)
+        if height is None
+        else (height - top - below(room) - EDGE) / rows
+    )
     if not page.screen and (wide < px(0.1) or tall < min(_LOWEST, px(220) / rows)):
         raise DataError(
             f"{rows} rows × {columns} positions leave cells of {max(wide, 0) * 25.4 / 96:.2f} × "
@@ -157,7 +161,7 @@ def _table(drawn: Drawn, field: Field, page: Page, text: bool = True) -> Sheet:
             "Give a larger width_mm or height_mm, or fewer layers or positions.",
         )
     box = Box(left, top, columns * wide, rows * tall)
-    sheet = page.sheet(box.bottom + below, f"Logit lens: {_summary(drawn)}")
+    sheet = page.sheet(box.bottom + below(room) + EDGE, f"Logit lens: {_summary(drawn)}")
     # Thinned from the last row on, which is the model's output and always named.
     shown = [rows - 1 - row for row in printed.every(rows, tall, pt(MIN_PT) * 1.2)]
     plot = sheet.plot(
@@ -171,12 +175,7 @@ def _table(drawn: Drawn, field: Field, page: Page, text: bool = True) -> Sheet:
         plot.add(*_written(drawn, codes, field, wide, tall))
     if field.values.size <= HOVER_CELLS:
         plot.add(_hover(drawn, field))
-    quiet = inks(sheet.theme).quiet
-    sheet.text(
-        EDGE + pt(LABEL_PT) * 0.6, box.middle, drawn.row_title, pt(LABEL_PT), quiet, anchor="middle", turned=True
-    )
-    under = box.bottom + below - EDGE - pt(LABEL_PT) * 0.6
-    sheet.text(box.centre, under, "position", pt(LABEL_PT), quiet, anchor="middle")
+    name_axes(sheet, box, EDGE, "position", drawn.row_title, room)
     legend.draw(sheet, box.right, box.top, max(box.height, px(14)))
     return sheet
 
@@ -207,7 +206,11 @@ def _written(drawn: Drawn, codes: np.ndarray, field: Field, wide: float, tall: f
         if field.read[column]:
             ink = ink_on(field.scale.hex(int(codes[row, column])))
             by_ink.setdefault(ink, []).append((column, row, texts[row][column]))
-    return [Words(*zip(*cells, strict=True), size, ink) for ink, cells in sorted(by_ink.items())]
+    marks = []
+    for ink, cells in sorted(by_ink.items()):
+        x, y, words = zip(*cells, strict=True)
+        marks.append(Words(x, y, words, size, ink))
+    return marks
 
 
 def _hover(drawn: Drawn, field: Field) -> Hover:

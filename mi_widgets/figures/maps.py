@@ -15,14 +15,14 @@ from mi_widgets.errors import DataError
 from mi_widgets.figures import labels as printed
 from mi_widgets.figures.labels import TokenAxis
 from mi_widgets.figures.marks import Axis, Box, Cells, Hover
-from mi_widgets.figures.page import LINE
+from mi_widgets.figures.page import LINE, NAME, below, name_axes
 from mi_widgets.figures.scale import ColorScale
 from mi_widgets.figures.sheet import Sheet
-from mi_widgets.figures.style import LABEL_GAP, LABEL_PT, MIN_PT, TOKEN_PT, inks, pt, px
+from mi_widgets.figures.style import LABEL_GAP, LABEL_PT, MIN_PT, TOKEN_PT, pt, px
 
 _GAP, _ROW_GAP = px(2.5), pt(LABEL_PT) * LINE + px(2.2)
-#: Left of the labels, for the name of the axis; and above a map, for its title.
-_NAME, TITLE = pt(LABEL_PT) * 1.4 + LABEL_GAP, pt(LABEL_PT) * LINE + px(0.7)
+#: Above a map, for its title.
+TITLE = pt(LABEL_PT) * LINE + px(0.7)
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,14 +75,13 @@ class Maps:
 
         def fitted(room: float) -> tuple[int, int, float, TokenAxis]:
             """Columns, rows, side of a map and its labels, with `room` kept for the labels' width."""
-            available = width - _NAME - room
+            available = width - NAME - LABEL_GAP - room
             columns = max(1, min(maps, int((available + _GAP) / (px(24) + _GAP))))
             rows = math.ceil(maps / columns)
             columns = math.ceil(maps / rows)
             side = min((available - (columns - 1) * _GAP) / columns, max(px(22), count * px(9)))
             if bottom is not None:
-                below = LABEL_GAP + room + pt(LABEL_PT) * 1.5
-                side = min(side, (bottom - top - below - (rows - 1) * _ROW_GAP) / rows)
+                side = min(side, (bottom - top - below(room) - (rows - 1) * _ROW_GAP) / rows)
             if side < px(6):
                 raise DataError(
                     f"{maps} heads leave {max(side, 0) * 25.4 / 96:.0f} mm for each map.",
@@ -100,7 +99,8 @@ class Maps:
         keys = queries
         if keys.room <= 0.92 * side / count and len(keys.positions) == count:
             keys = TokenAxis(keys.positions, keys.labels, keys.size, keys.size * LINE)
-        return cls(edge + _NAME + min(room, queries.room), top, side, columns, rows, keys, queries, count, edge)
+        left = edge + NAME + LABEL_GAP + min(room, queries.room)
+        return cls(left, top, side, columns, rows, keys, queries, count, edge)
 
     @property
     def right(self) -> float:
@@ -115,11 +115,11 @@ class Maps:
     @property
     def bottom(self) -> float:
         """Lower edge, labels included."""
-        return self.top + self.height + LABEL_GAP + self.keys.room + pt(LABEL_PT) * 1.5
+        return self.top + self.height + below(self.keys.room)
 
     def draw(self, sheet: Sheet, maps: Sequence[Map], colors: ColorScale) -> None:
         """The maps in reading order; the outer ones carry the labels."""
-        quiet, flat = inks(sheet.theme).quiet, self.keys.room <= self.keys.size * LINE
+        flat = self.keys.room <= self.keys.size * LINE
         for place, one in enumerate(maps):
             row, column = divmod(place, self.columns)
             lowest = place + self.columns >= len(maps)
@@ -131,12 +131,8 @@ class Maps:
             if one.hover is not None:
                 plot.add(one.hover)
             sheet.text(box.left, box.top - px(0.7), one.title, pt(LABEL_PT), over=True)
-            if lowest:
-                under = box.bottom + LABEL_GAP + self.keys.room + pt(LABEL_PT) * 0.75
-                sheet.text(box.centre, under, "key", pt(LABEL_PT), quiet, anchor="middle")
-            if column == 0:
-                beside = self.edge + pt(LABEL_PT) * 0.6
-                sheet.text(beside, box.middle, "query", pt(LABEL_PT), quiet, anchor="middle", turned=True)
+            names = "key" if lowest else "", "query" if column == 0 else ""
+            name_axes(sheet, box, self.edge, *names, room=self.keys.room)
 
     def _axis(self, axis: TokenAxis, labelled: bool, turned: bool = False) -> Axis:
         labels = axis.labels if labelled else ()

@@ -14,29 +14,26 @@ import numpy as np
 
 from mi_widgets import color
 from mi_widgets.data import NextTokens, NextTokensComparison
-from mi_widgets.data.integers import integer, word
+from mi_widgets.data.integers import integer, text, word
 from mi_widgets.data.next_tokens import BIT
 from mi_widgets.data.tokens import NO_TOKEN
+from mi_widgets.described.prompt import PROMPT
 from mi_widgets.errors import DataError
 from mi_widgets.figures import labels as printed
 from mi_widgets.figures.amounts import amount, even_ticks
 from mi_widgets.figures.labels import TokenAxis
 from mi_widgets.figures.legend import NO_VALUE, Legend
 from mi_widgets.figures.marks import Axis, Bars, Box, Rectangles
-from mi_widgets.figures.page import ADVANCE, EDGE, LINE, Page, paper, still
-from mi_widgets.figures.scale import PAPER, ColorScale
+from mi_widgets.figures.page import EDGE, LINE, Page, below, name_axes, paper, still
+from mi_widgets.figures.scale import PAPER, ColorScale, sign_inks
 from mi_widgets.figures.sheet import Sheet, as_png, as_svg, plotted, screen_height
-from mi_widgets.figures.style import HAIRLINE_PT, LABEL_PT, MIN_PT, TOKEN_PT, ink_on, inks, pt, px
+from mi_widgets.figures.style import HAIRLINE_PT, LABEL_GAP, LABEL_PT, MIN_PT, TOKEN_PT, ink_on, inks, pt, px
 
 Expected: TypeAlias = NextTokens | NextTokensComparison
 
 #: What the bars show: of each token its surprisal (bits) or probability; the entropy (bits) of what may follow it;
 #: for two prompts the surprisal of A − B; or the likeliest tokens after one position.
 KINDS = ("surprisal", "probability", "entropy", "difference", "candidates")
-#: What the numbers of each token are, for axes and legends.
-UNITS = {"surprisal": "surprisal (bits)", "probability": "probability", "entropy": "entropy (bits)", "rank": "rank"}
-#: What may colour the tokens of the still picture.
-COLORS = (*UNITS, "none")
 #: Long prompts are broken into up to so many rows of bars; beyond, one row with labels here and there.
 MOST_ROWS = 12
 #: The still picture counts the tokens below so many lines and lists so many candidates.
@@ -44,15 +41,12 @@ MOST_LINES, STILL_CANDIDATES = 14, 8
 #: Why the first token has no colour.
 FIRST = f"{NO_VALUE}: nothing stands before it"
 
-#: Colours of A and of B; of negative and of positive differences (rows of the diverging palette).
+#: Colours of A and of B.
 SIDES = color.CATEGORICAL[:2]
-_SIGNS = (44, 211)
 #: Height of the mark that stands where there is no number, as a share of the axis.
 _STUB = 0.07
 #: Height and pitch of the still picture's tokens, and the room beside their letters.
 _TALL, _PITCH, _ROOM = px(3.6), px(4.7), px(1.4)
-#: Below a plot: its tick labels and the name of its axis.
-_BELOW = pt(2.5) + pt(MIN_PT) * LINE + pt(LABEL_PT) * LINE
 
 
 @plotted
@@ -92,7 +86,7 @@ def next_tokens_figure(
     if kind == "difference" and not isinstance(data, NextTokensComparison):
         raise DataError("a difference needs two prompts.", "Give a NextTokensComparison, or another kind.")
     inks(theme)
-    key = [] if isinstance(data, NextTokens) else list(zip(SIDES, "AB", strict=True))
+    key: list[tuple[str, str]] = [] if isinstance(data, NextTokens) else list(zip(SIDES, "AB", strict=True))
     if kind == "candidates":
         return _candidates(
             data, position, top, paper(data, title, width_mm, height_mm, theme, _after(data, position), key)
@@ -104,7 +98,7 @@ def next_tokens_figure(
     return _bars(kind, strings, series, paper(data, title, width_mm, height_mm, theme, summary(data), key))
 
 
-def next_tokens_preview(
+def next_tokens_still(
     data: Expected, position: int = -1, *, by: str = "surprisal", title: str = "", theme: str = "light"
 ) -> Sheet:
     """`data` for a notebook that is read without JavaScript, 760 pixels wide: the prompt's tokens coloured, the
@@ -122,14 +116,15 @@ def next_tokens_preview(
         DataError: an unknown option, or a position that the prompt lacks.
     """
     check_kind_of(data)
-    by = word("by", by, COLORS)
+    by = word("by", by, PROMPT.values("color"))
     inks(theme)
     first = data if isinstance(data, NextTokens) else data.a
     sides = [values_of(one, by) for one, _ in candidate_places(data, position)]
     gaps = [np.flatnonzero(np.isnan(values)).tolist() for values in sides if by != "none"]
     why = FIRST if all(gap in ([], [0]) for gap in gaps) else NO_VALUE
     key = [(color.MISSING[theme], why)] if any(gaps) else []
-    page = still(data, title or first.model or "The prompt as the model sees it", (), theme, summary(data), key)
+    heading = text("title", title) or first.model or "The prompt as the model sees it"
+    page = still(data, heading, (), theme, summary(data), key)
     sheet = page.sheet(page.top, f"Prompt: {summary(data)}")
     scale, bottom = _scale(sides, by, theme, first.d_vocab), page.top
     for index, ((one, place), values) in enumerate(zip(candidate_places(data, position), sides, strict=True)):
@@ -142,16 +137,16 @@ def next_tokens_preview(
     sheet.text(EDGE, bottom + pt(LABEL_PT) * LINE / 2, _after(data, position), pt(LABEL_PT), inks(theme).quiet)
     bottom += pt(LABEL_PT) * LINE + px(1)
     rows = candidate_rows(data, position, STILL_CANDIDATES)
-    legend = Legend(scale, UNITS.get(by, ""), (False, False), False, False)
+    legend = Legend(scale, "" if by == "none" else PROMPT.measure(by).legend(), (False, False), False, False)
     picture, right = _pitch(len(sides)) * len(rows[0]), page.width - legend.width()
     _draw_candidates(sheet, rows, bottom, right, _pitch(len(sides)))
     if by != "none":
         legend.draw(sheet, right, bottom, picture)
-    sheet.height = screen_height(bottom + picture + _BELOW + EDGE)
+    sheet.height = screen_height(bottom + picture + below() + EDGE)
     return sheet
 
 
-next_tokens_preview_svg, next_tokens_preview_png = as_svg(next_tokens_preview), as_png(next_tokens_preview)
+next_tokens_preview_svg, next_tokens_preview_png = as_svg(next_tokens_still), as_png(next_tokens_still)
 
 
 def check_kind_of(data: Any) -> None:
@@ -180,7 +175,7 @@ def summary(data: Expected) -> str:
 
 
 def values_of(one: NextTokens, kind: str) -> np.ndarray:
-    """float32 `[position]`: a number of each token, as of `UNITS`; NaN where there is none."""
+    """float32 `[position]`: a number of each token, as the prompt view's measures; NaN where there is none."""
     if kind == "entropy":
         return one.entropy / np.float32(BIT)
     if kind == "rank":
@@ -278,23 +273,23 @@ def _bars(kind: str, strings: Sequence[str], series: list[np.ndarray], page: Pag
         for part in parts
     ]
     size = min(axis.size for axis in axes)
-    below = pt(2.5) + max(axis.room for axis in axes) + px(1.6)
+    under = LABEL_GAP + max(axis.room for axis in axes) + px(1.6)
     tall = px(26) if rows == 1 else px(17)
     if page.height is not None:
-        tall = (page.height - page.top - EDGE) / rows - below
+        tall = (page.height - page.top - EDGE) / rows - under
         if tall < px(6):
             raise DataError(
                 f"{rows} rows of bars leave {max(tall, 0) * 25.4 / 96:.0f} mm each.", "Give more height_mm."
             )
-    sheet = page.sheet(page.top + rows * (tall + below) + EDGE, f"Prompt: {kind} of each token")
+    sheet = page.sheet(page.top + rows * (tall + under) + EDGE, f"Prompt: {kind} of each token")
     low, high = _range(series)
     ticks = even_ticks(low, high, 4)
-    unit = "A − B (bits)" if kind == "difference" else UNITS[kind]
+    unit = (PROMPT.difference("surprisal") if kind == "difference" else PROMPT.measure(kind)).legend()
     ink = inks(page.theme)
     for row, (part, axis) in enumerate(zip(parts, axes, strict=True)):
         places = [part.start + place for place in axis.positions]
         plot = sheet.plot(
-            Box(left, page.top + row * (tall + below), pitch * len(part), tall),
+            Box(left, page.top + row * (tall + under), pitch * len(part), tall),
             Axis(
                 part.start - 0.5, part.stop - 0.5, places, axis.labels, size, mono=True, turned=True, strokes=False,
                 line="side",
@@ -306,8 +301,7 @@ def _bars(kind: str, strings: Sequence[str], series: list[np.ndarray], page: Pag
         )  # fmt: skip
         for index, values in enumerate(series):
             plot.add(*_series(values, part, strings, index, len(series), kind, page.theme, _STUB * (high - low)))
-        smaller = pt(LABEL_PT if len(unit) * ADVANCE * pt(LABEL_PT) < tall else MIN_PT)
-        sheet.text(EDGE + pt(LABEL_PT) * 0.6, plot.box.middle, unit, smaller, ink.quiet, anchor="middle", turned=True)
+        name_axes(sheet, plot.box, EDGE, "", unit)
     return sheet
 
 
@@ -322,8 +316,7 @@ def _series(
     lost = [Box(part.start + place + offset, 0.0, wide, stub) for place in np.flatnonzero(np.isnan(held)).tolist()]
     fills: Any = SIDES[index]
     if kind == "difference":
-        table = color.hex_colors(color.DIVERGING if theme == "light" else f"{color.DIVERGING}_dark")
-        fills = [table[_SIGNS[1] if value > 0 else _SIGNS[0]] for value in held.tolist()]
+        fills = [sign_inks(theme)[value > 0] for value in held.tolist()]
     side = f"{'AB'[index]} · " if count == 2 else ""
     return Rectangles(lost, color.MISSING[theme], below=True), Bars(
         part,
@@ -345,10 +338,10 @@ def _candidates(data: Expected, position: int, top: int, page: Page) -> Sheet:
     sides, count = rows[1].shape
     pitch = _pitch(sides)
     if page.height is not None:
-        pitch = (page.height - page.top - _BELOW - EDGE) / count
+        pitch = (page.height - page.top - below() - EDGE) / count
         if pitch < pt(MIN_PT):
             raise DataError(f"{count} candidates do not fit {page.height * 25.4 / 96:.0f} mm.", "Give more height_mm.")
-    sheet = page.sheet(page.top + pitch * count + _BELOW + EDGE, f"Prompt: {_after(data, position)}")
+    sheet = page.sheet(page.top + pitch * count + below() + EDGE, f"Prompt: {_after(data, position)}")
     _draw_candidates(sheet, rows, page.top, page.width, pitch)
     return sheet
 
@@ -397,8 +390,7 @@ def _draw_candidates(
             if math.isnan(bounds[side]):
                 end = sheet.missing(plot.box.left, middle, wide * pitch)
             sheet.text(end + px(0.8), middle, candidate_text(value, bounds[side]), pt(MIN_PT), ink.quiet)
-    under = plot.box.bottom + pt(2.5) + pt(MIN_PT) * LINE + pt(LABEL_PT) * 0.6
-    sheet.text(plot.box.centre, under, "probability", pt(LABEL_PT), ink.quiet, anchor="middle")
+    name_axes(sheet, plot.box, EDGE, "probability")
 
 
 def _scale(sides: list[np.ndarray], by: str, theme: str, d_vocab: int) -> ColorScale:

@@ -16,15 +16,37 @@ from mi_widgets.figures import labels as printed
 from mi_widgets.figures.headline import title_lines, with_changes
 from mi_widgets.figures.marks import Box
 from mi_widgets.figures.sheet import SCREEN_WIDTH, ZOOM, Sheet, screen_height
-from mi_widgets.figures.style import LABEL_PT, MIN_PT, TITLE_PT, height_in_px, inks, pt, px, width_in_mm
+from mi_widgets.figures.style import LABEL_GAP, LABEL_PT, MIN_PT, TITLE_PT, height_in_px, inks, pt, px, width_in_mm
 
 EDGE = px(0.8)
 #: Height of a line of text, in font sizes, and average advance of the sans face, in ems, for reserving room.
 LINE, ADVANCE = 1.35, 0.55
+#: Below a plot, beside its labels: the name of an axis. And the labels of numbers.
+NAME, NUMBERS = pt(LABEL_PT) * 1.5, pt(MIN_PT) * LINE
 _SWATCH, _APART = pt(MIN_PT) * 0.8, px(2.2)
 
 #: Colours, and what each stands for.
 Key = Sequence[tuple[str, str]]
+
+
+def left_of(labels: Sequence[str]) -> float:
+    """Room left of a plot whose rows have short `labels`: for them, and for the name of the axis."""
+    return NAME + LABEL_GAP + max(map(len, labels)) * 0.64 * pt(MIN_PT)
+
+
+def below(room: float = NUMBERS) -> float:
+    """Room below a plot: for labels that take `room`, and for the name of the axis."""
+    return LABEL_GAP + room + NAME
+
+
+def name_axes(sheet: Sheet, box: Box, edge: float, across: str, down: str = "", room: float = NUMBERS) -> None:
+    """The names of a plot's axes: `across` below labels that take `room`, `down` at the left `edge`."""
+    quiet, size = inks(sheet.theme).quiet, pt(LABEL_PT)
+    if across:
+        sheet.text(box.centre, box.bottom + LABEL_GAP + room + 0.7 * size, across, size, quiet, anchor="middle")
+    if down:
+        small = size if printed.columns(down) * ADVANCE * size < box.height else pt(MIN_PT)
+        sheet.text(edge + 0.6 * size, box.middle, down, small, quiet, anchor="middle", turned=True)
 
 
 @dataclass(frozen=True)
@@ -74,7 +96,8 @@ class Page:
             about: what the picture is, for who cannot see it.
         """
         height = bottom if self.height is None else self.height
-        sheet = Sheet(self.width, screen_height(height) if self.screen else height, self.theme, about, self.screen)
+        height = screen_height(height) if self.screen else height
+        sheet = Sheet(self.width, height, self.theme, printed.prose(about, 400), self.screen)
         ink, at = inks(self.theme), EDGE
         for words in self.headline:
             at += pt(TITLE_PT) * LINE

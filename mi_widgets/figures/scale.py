@@ -1,8 +1,8 @@
 """From a value to a step of a palette, and back to the ticks of a colour bar.
 
-The arithmetic is the page's (`js/src/core/scale.ts`): unit = (value − low) / (high − low) in 0…1, then linear, square
-root, or logarithm with a floor at 1e-4 of the range, then row ⌊256 · unit⌋ of the palette. Ranges that reach below
-zero are always linear. Knows nothing of plotly or attention.
+The arithmetic, that of the ticks too, is the page's (`js/src/core/scale.ts`; `tests/golden` holds both to it): unit =
+(value − low) / (high − low) in 0…1, then linear, square root, or logarithm with a floor at 1e-4 of the range, then row
+⌊256 · unit⌋ of the palette. Ranges that reach below zero are always linear. Knows nothing of plotly or attention.
 """
 
 from __future__ import annotations
@@ -24,6 +24,12 @@ SCALES = ("linear", "sqrt", "log")
 LOG_FLOOR = 1e-4
 #: Codes behind the 256 palette rows: forbidden by the mask, not a number, paper.
 MASKED, MISSING, PAPER = 256, 257, 258
+
+
+def sign_inks(theme: str) -> tuple[str, str]:
+    """Colours of negative and positive amounts: two rows of the diverging palette."""
+    table = color.hex_colors(color.DIVERGING if theme == "light" else f"{color.DIVERGING}_dark")
+    return table[44], table[211]
 
 
 def low_and_high(zrange: Any) -> tuple[float, float]:
@@ -117,7 +123,7 @@ class ColorScale:
         """
         if self.high == self.low:
             return [(0.5 if self.signed else 0.0, amount(self.low))]
-        clear = 1 / (count + 1)
+        clear = clearance(count)
         bottom = self.low + (LOG_FLOOR * (self.high - self.low) if self.transform == "log" else 0.0)
         # The ends always stand; zero, then round values, fill in where they keep clear of those before.
         chosen = [self.high, bottom]
@@ -148,9 +154,14 @@ class ColorScale:
         return float(self.unit(np.array(value)))
 
 
+def clearance(count: int) -> float:
+    """The least distance of two ticks on a colour bar with room for about `count`; rounding decides nothing."""
+    return 1 / (count + 1) - 1e-9
+
+
 def _round_sizes(span: float, log: bool) -> list[float]:
     """1-2-5 numbers (powers of ten if `log`) up to `span`, coarse first, over the decades a colour bar can resolve."""
     top = math.floor(math.log10(span))
     digits = (1,) if log else (5, 2, 1)
-    sizes = [digit * 10.0**decade for decade in range(top, top - 5, -1) for digit in digits]
+    sizes = [float(f"{digit}e{decade}") for decade in range(top, top - 5, -1) for digit in digits]
     return [size for size in sizes if size <= span]

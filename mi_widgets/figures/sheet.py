@@ -16,7 +16,9 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ParamSpec
 
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 P = ParamSpec("P")
+_ON_PAPER: ContextVar[bool] = ContextVar("on_paper", default=False)
 
 #: On screen a sheet is shown enlarged: 7 points of type are then 11.7 pixels, as the page's.
 ZOOM = 1.25
@@ -88,6 +91,12 @@ class Sheet:
         pixels = 0 if self.screen else IMAGE_PIXELS  # on screen a cell has one pixel, or is a vector
         return svg_of(self.items, self.width, self.height, inks(self.theme), self.title, size, pixels)
 
+    def png(self, dpi: float = 96) -> bytes:
+        """The SVG as a PNG; at 96 pixels per inch a still picture has those of the screen."""
+        from mi_widgets.figures.press import png_of
+
+        return png_of(self.svg(), dpi)
+
     def figure(self) -> go.Figure:
         """The sheet as a plotly figure of its exact size; `sheet_of` finds the way back."""
         figure = self._figure()
@@ -113,12 +122,23 @@ def screen_height(height: float) -> float:
     return math.ceil(height * ZOOM) / ZOOM
 
 
+@contextmanager
+def on_paper() -> Iterator[None]:
+    """Within it, figures are given as the sheets they are drawn on: a file needs no plotly."""
+    before = _ON_PAPER.set(True)
+    try:
+        yield
+    finally:
+        _ON_PAPER.reset(before)
+
+
 def plotted(draw: Callable[P, Sheet]) -> Callable[P, go.Figure]:
-    """`draw`, giving its sheet as a plotly figure."""
+    """`draw`, giving its sheet as a plotly figure; the sheet itself `on_paper`."""
 
     @functools.wraps(draw)
-    def figure(*args: P.args, **options: P.kwargs) -> go.Figure:
-        return draw(*args, **options).figure()
+    def figure(*args: P.args, **options: P.kwargs) -> Any:
+        sheet = draw(*args, **options)
+        return sheet if _ON_PAPER.get() else sheet.figure()
 
     return figure
 
@@ -138,8 +158,6 @@ def as_png(draw: Callable[P, Sheet]) -> Callable[P, bytes]:
 
     @functools.wraps(draw)
     def png(*args: P.args, **options: P.kwargs) -> bytes:
-        from mi_widgets.figures.press import png_of
-
-        return png_of(draw(*args, **options).svg())
+        return draw(*args, **options).png()
 
     return png

@@ -30,7 +30,7 @@ def svg_of(
         ink: paper and lines.
         title: what a screen reader says.
         size: `width` and `height` as the document states them, e.g. `("83mm", "60mm")`.
-        pixels: pictures of cells have at least so many on the longer side; 0 gives one pixel to each cell.
+        pixels: pictures of cells have about so many on the longer side; 0 gives one pixel to each cell.
     """
     grids = [mark for item in items if isinstance(item, Plot) for mark in item.marks if isinstance(mark, Cells)]
     vectors = {id(grid): vector for grid, vector in zip(grids, as_vectors(grids), strict=True)}

@@ -16,15 +16,10 @@ from mi_widgets.errors import DataError
 from mi_widgets.figures import labels as printed
 from mi_widgets.figures.choice import Ranked, score_text
 from mi_widgets.figures.marks import Axis, Box, Cells, Hover, Rectangles
-from mi_widgets.figures.page import LINE
+from mi_widgets.figures.page import NUMBERS, below, left_of, name_axes
 from mi_widgets.figures.scale import PAPER, ColorScale
 from mi_widgets.figures.sheet import Sheet
-from mi_widgets.figures.style import HAIRLINE_PT, LABEL_GAP, LABEL_PT, MIN_PT, inks, pt, px
-
-#: Left of the numbers of layers, for the name of the axis.
-_NAME = pt(LABEL_PT) * 1.4 + LABEL_GAP
-#: Below a wall of layers × heads: numbers of heads, and the name of the axis.
-_BELOW = LABEL_GAP + pt(MIN_PT) * LINE + pt(LABEL_PT) * 1.5
+from mi_widgets.figures.style import HAIRLINE_PT, MIN_PT, inks, pt, px
 
 
 @dataclass(frozen=True)
@@ -79,10 +74,10 @@ class Wall:
         """
         tallest, lowest, smallest = (px(97), px(1.3), 0.0) if still else (px(235), px(3), px(1.2))
         if regular:
-            left = edge + _NAME + len(str(max(layers))) * 0.6 * pt(MIN_PT)
-            columns, rows, caption, below = heads, len(layers), 0.0, _BELOW
+            left = edge + left_of([str(max(layers))])
+            columns, rows, caption, under = heads, len(layers), 0.0, below()
         else:
-            left, caption, below = edge, pt(MIN_PT) * LINE, 0.0
+            left, caption, under = edge, NUMBERS, 0.0
             # Wide enough for "11.11 0.92" where there are few heads, for "11.11" where there are many.
             columns = max(1, min(heads, int((edge + width - left) / px(13.5 if heads <= 60 else 8.5))))
             rows = math.ceil(heads / columns)
@@ -90,7 +85,7 @@ class Wall:
         if bottom is None:
             pitch = min(pitch, max(lowest, tallest / rows))
         else:
-            pitch = min(pitch, (bottom - top - below) / rows - caption)
+            pitch = min(pitch, (bottom - top - under) / rows - caption)
         if pitch < smallest:
             count = columns * rows if regular else heads
             raise DataError(
@@ -103,7 +98,7 @@ class Wall:
     @property
     def bottom(self) -> float:
         """Lower edge, labels included."""
-        return self.box.bottom + (_BELOW if self.layers else 0.0)
+        return self.box.bottom + (below() if self.layers else 0.0)
 
     def draw(
         self,
@@ -157,10 +152,7 @@ class Wall:
         if hover is not None:
             plot.add(self._hover(chosen, hover))
         if self.layers:
-            low = box.bottom + LABEL_GAP + pt(MIN_PT) * LINE + pt(LABEL_PT) * 0.6
-            sheet.text(box.centre, low, "head", pt(LABEL_PT), ink.quiet, anchor="middle")
-            beside = self.edge + pt(LABEL_PT) * 0.6
-            sheet.text(beside, box.middle, "layer", pt(LABEL_PT), ink.quiet, anchor="middle", turned=True)
+            name_axes(sheet, box, self.edge, "head", "layer")
 
     def _axes(self) -> tuple[Axis, Axis]:
         heads = layers = []

@@ -6,7 +6,7 @@ A shell: the numbers come from `compute.attention`, the bytes from `wire.attenti
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import Any, ClassVar
 
 import pandas as pd
@@ -19,19 +19,18 @@ from mi_widgets.errors import DataError
 from mi_widgets.session import Answered, Need, Progress, aside
 from mi_widgets.session.aside import at_once
 from mi_widgets.session.runner import LAST, Job
-from mi_widgets.widgets.attention_answers import answer
 from mi_widgets.widgets.attention_page import frozen_parcels, heads_kept
-from mi_widgets.widgets.attention_source import resolved
-from mi_widgets.widgets.live import ComparedView
-from mi_widgets.widgets.recipe import attention_recipe
+from mi_widgets.widgets.compared import ComparedView
+from mi_widgets.widgets.recipe import Name
 from mi_widgets.widgets.view import page_source, status_value
 from mi_widgets.wire.attention_picture import AttentionPicture
+from mi_widgets.wire.blocks import pack
 
 #: Head scores are measured before the first picture if that takes less than this, else after it.
 QUICK_SECONDS = 0.5
 
 
-class Attention(ComparedView):
+class Attention(ComparedView[AttentionPatterns, AttentionComparison]):
     """Attention of every head on one prompt.
 
     Args:
@@ -43,10 +42,7 @@ class Attention(ComparedView):
         layers: only these layers; all if None.
         prepend_bos: for a model and a text prompt; None means what `model.to_tokens(prompt)` does.
         height: on the page, in pixels.
-        options: how it is shown: `weighting` ("pattern", "scores", "value", "output"), `scale` ("linear", "sqrt",
-            "log"), `palette` ("blue", "amber", "grey"), `shared_range`, `show` ("A", "B", "difference"), `sort` and
-            `filter` (names of score columns or None), `descending`, `filter_min`, `direction` ("reads", "read_by"),
-            `panel` ("both", "matrix", "text").
+        options: how it is shown; listed below.
 
     Raises:
         ModelError, DataError: a wrong model, option or layer. A prompt that cannot be run is no error here: the
@@ -55,7 +51,9 @@ class Attention(ComparedView):
 
     kind: ClassVar[str] = "attention"
     OPTIONS = OPTIONS
+    RECORD, COMPARISON, PICTURE = AttentionPatterns, AttentionComparison, AttentionPicture
     PAGE_OPTIONS = ("heads",)
+    DRAWN_BY = "head scores with seed 0"
     _esm, _css = page_source("attention")
 
     def __init__(
@@ -70,34 +68,20 @@ class Attention(ComparedView):
         height: int = OPTIONS.height,
         **options: Any,
     ) -> None:
-        chosen = OPTIONS.changed({}, options)
-        session, self._data, self._comparison = resolved(source, prompt, prepend_bos)
-        if session is None and (compare is not None or layers is not None):
-            raise DataError(
-                "layers= and compare= belong to the data here.", "Give them to Attention.from_data or from_cache."
-            )
-        if self._data is not None and chosen["weighting"] != self._data.weighting:
-            if "weighting" in options:
-                raise DataError(
-                    f"weighting={chosen['weighting']!r}, but the patterns given hold {self._data.weighting!r}."
-                )
-            chosen["weighting"] = self._data.weighting
-        if (compare is not None and session is not None) or self._comparison is not None:
-            chosen["show"] = options.get("show", "difference")
+        session, chosen = self._opened(source, prompt, prepend_bos, options, compare)
+        if session is None and layers is not None:
+            raise DataError("layers= belongs to the data here.", "Give it to Attention.from_data or from_cache.")
+        weighting = options.get("weighting", chosen["weighting"])
+        if weighting != chosen["weighting"]:
+            raise DataError(f"weighting={weighting!r}, but the patterns given hold {chosen['weighting']!r}.")
         self._scores = checked_scores(scores)
         self._layers: tuple[int, ...] | None = None
-        self._notes: list[str] = []
-        self._picture: AttentionPicture | None = None
-        self._saved_show = "A"
         if session is not None:
             from mi_widgets.compute.attention import check_layers
 
             self._layers = check_layers(session.model, layers)
         super().__init__(session, height=height, options=chosen, compare=compare)
-        if session is not None:
-            session.join(self)
-        elif self._data is not None:
-            self._show(*at_once(self._drawing(self._data, self._comparison, 0, [])))
+        self._begin()
 
     # --- from what the user already has --------------------------------------------------------------
 
@@ -135,23 +119,14 @@ class Attention(ComparedView):
             DataError: wrong shapes; the message names the axis.
         """
         how = {"layers": layers, "causal": causal, "windows": windows, "kv_heads": kv_heads, "weighting": weighting}
-        if isinstance(patterns, (AttentionPatterns, AttentionComparison)):
-            first: Any = patterns
-            given = {**how, "tokens": tokens, "weighting": None}
-            said = [name for name, value in given.items() if value is not None]
-            if said:
-                raise DataError(f"{', '.join(said)}: a result of mi_widgets knows its own.", "Leave it out.")
-            if isinstance(first, AttentionComparison) and compare is not None:
-                raise DataError("this result is a comparison already.", "Leave compare= out.")
-        else:
-            first = patterns_from_arrays(patterns, tokens, **how)  # type: ignore[arg-type]
-        if compare is not None and isinstance(first, AttentionPatterns):
-            second = compare
-            if not isinstance(second, AttentionPatterns):
-                names = tokens if compare_tokens is None else compare_tokens
-                second = patterns_from_arrays(compare, names, **how)  # type: ignore[arg-type]
-            first = AttentionComparison(first, second)
-        return cls(first, **view)
+        given = {**how, "tokens": tokens, "weighting": None}
+
+        def made(numbers: Any, second: bool) -> AttentionPatterns:
+            names = compare_tokens if second and compare_tokens is not None else tokens
+            return patterns_from_arrays(numbers, names, **how)  # type: ignore[arg-type]
+
+        known = [name for name, value in given.items() if value is not None]
+        return cls._of_results(patterns, compare, made, known, **view)
 
     @classmethod
     def from_cache(
@@ -175,35 +150,10 @@ class Attention(ComparedView):
     # --- results -------------------------------------------------------------------------------------
 
     @property
-    def data(self) -> AttentionPatterns:
-        """The patterns of the first prompt; pending work is done first.
-
-        After a failed or stopped run they are those of the last good picture, with a warning; `wait()` raises.
-        Raises the error if there is no picture yet.
-        """
-        self._current()
-        assert self._data is not None
-        return self._data
-
-    @property
-    def comparison(self) -> AttentionComparison | None:
-        """Both prompts' patterns and their difference, or None without a second prompt."""
-        self._current()
-        return self._comparison
-
-    @property
     def head_scores(self) -> pd.DataFrame | None:
         """The table by which the wall can be sorted: layer, head, score columns."""
         self._flush(priority=None)
         return None if self._picture is None else self._picture.score_table
-
-    def to_pandas(self, **options: Any) -> pd.DataFrame:
-        """Long form, one row per cell that the mask allows: of the comparison if there is one, else of the patterns.
-
-        Args:
-            options: `layers=`, `heads=` and, for one prompt, `masked=`.
-        """
-        return self._result().to_pandas(**options)
 
     def figure(self, **options: Any) -> Any:
         """The picture on screen as a plotly Figure: the selected head, or the whole wall with `kind="wall"`.
@@ -224,7 +174,7 @@ class Attention(ComparedView):
             shown |= sort if self.options["sort"] in self.head_scores else {}
             shown["scores"] = self.head_scores
         if self._comparison is not None and self.options["show"] != "difference" and self.options["shared_range"]:
-            assert self._picture is not None  # A and B share one range, as on the screen
+            # A and B share one range, as on the screen.
             manifest = self._picture.manifest()
             if manifest["low"] < manifest["high"]:
                 shown["zrange"] = (manifest["low"], manifest["high"])
@@ -233,36 +183,21 @@ class Attention(ComparedView):
             del shown["layer"], shown["head"]
         return attention_figure(self._shown(), **{**shown, **options})
 
-    def recipe(self) -> str:
-        """Python that makes this picture again: versions, model, prompt, options, selection."""
-        if self.session is not None:
-            self._flush()
-        # Of the picture that is there: a prompt or weighting that failed since has none.
-        weighting = self.options["weighting"] if self._data is None else self._data.weighting
-        return attention_recipe(
-            session=self.session,
-            options={**self.options, "weighting": weighting},
-            drawn=self._drawn,
-            compared=self._comparison is not None,
-            layers=self._layers,
-            scored=self._scores is not None,
-            selection=self.selection,
-        )
+    def _recipe_words(self) -> dict[str, Any]:
+        words = super()._recipe_words()
+        if self.session is None:
+            return words
+        scores = Name("scores", "a DataFrame of your own, with columns layer and head")
+        own = {} if self._scores is None else {"scores": scores}
+        return {**own, **({} if self._layers is None else {"layers": list(self._layers)}), **words}
 
-    def frozen_state(  # pyright: ignore[reportIncompatibleMethodOverride]
-        self, *, heads: str | Iterable[tuple[int, int]] = "all"
+    def _offline(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, picture: AttentionPicture, *, heads: str | Iterable[tuple[int, int]] = "all"
     ) -> dict[str, Any]:
-        """The state for an offline page, with the full patterns of the heads kept.
-
-        Args:
-            heads: `"all"`, `"shown"` (those on screen), or `(layer, head)` pairs. Heads left out keep their
-                thumbnail.
-        """
-        self._flush()
-        assert self._picture is not None
-        kept = heads_kept(self._picture.patterns, heads, self._focused())
-        options = {**self.options, "weighting": self._picture.patterns.weighting}
-        return self._frozen(self._picture.run, **frozen_parcels(self._picture, kept), options=options)
+        """With the full patterns of `heads`: `"all"`, `"shown"` (those on screen), or `(layer, head)` pairs. Heads left
+        out keep their thumbnail."""
+        parcels = frozen_parcels(picture, heads_kept(picture.data, heads, self._focused()))
+        return {**parcels, "options": {**self.options, "weighting": picture.data.weighting}}
 
     # --- computing -----------------------------------------------------------------------------------
 
@@ -273,34 +208,36 @@ class Attention(ComparedView):
         weighting = self.options["weighting"]
         return [
             Need(name, run, SITES[weighting], lambda: readers_for(weighting), self._layers, called)
-            for name, (run, called) in self._asking(weighting=weighting).items()
+            for name, (run, called) in self._wanted(weighting=weighting).items()
         ]
 
     def session_draws(self, progress: Progress, answers: dict[str, Answered]) -> Generator[Any, None, None]:
         """See `session.SessionView`."""
+        yield from super().session_draws(progress, answers)
         assert self.session is not None
-        session, asked = self.session, self._asked  # options may have changed since; then a newer run is on its way
+        if not self.session.head_scores.measured:
+            self.session.head_scores.measure(self)
+
+    def _drawing(
+        self, progress: Progress, answers: dict[str, Answered], subject: dict[str, Any]
+    ) -> Generator[Any, None, AttentionPicture]:
+        assert self.session is not None
         sides, large = {}, progress.large
         for name, found in answers.items():
-            sides[name] = yield from self._assembled(found, asked["weighting"], large)
+            sides[name] = yield from self._assembled(found, subject["weighting"], large)
         comparison = None
         if "B" in sides:
             comparison = yield from aside(lambda: AttentionComparison(sides["A"], sides["B"]), large)
-        if session.head_scores.seconds() <= QUICK_SECONDS:
-            yield from session.head_scores.steps()
-        notes = list(progress.notes)
-        drawn = yield from self._drawing(sides["A"], comparison, progress.run, notes, large)
-        self._data, self._comparison, self._large = sides["A"], comparison, large
-        self._drawn, self._notes, self.last_error = asked, notes, None
-        self._show(*drawn)
-        if not session.head_scores.measured:
-            session.head_scores.measure(self)
+        scores = self.session.head_scores
+        if scores.seconds() <= QUICK_SECONDS:
+            yield from scores.steps()
+        return (yield from aside(self._picture_of(sides["A"], comparison, progress.run, progress.notes), large))
 
     def scores_wait(self, done: int, total: int, seconds: float | None) -> None:
         """See `session.head_scores.ScoresListener`. The picture stands meanwhile."""
         about = "measuring head scores" + ("" if seconds is None else f", about {max(seconds, 1):.0f} s left")
         if self._picture is not None and self.status["run"] == self._picture.run:
-            self._tell(self._picture.run, done, total, about)
+            self._say_progress(self._picture.run, done, total, about)
 
     def scores_end(self, stopped: bool) -> None:
         """See `session.head_scores.ScoresListener`."""
@@ -317,13 +254,15 @@ class Attention(ComparedView):
 
     def _with_scores(self) -> Generator[Any, None, None]:
         """Draw again what is on screen, now with the head scores."""
-        picture = self._picture
-        assert picture is not None
-        drawn = yield from self._drawing(picture.patterns, picture.comparison, picture.run, self._notes, self._large)
+        before = self._picture
+        make = self._picture_of(before.data, before.comparison, before.run, before.notes)
+        picture = yield from aside(make, self._large)
+        parcels = yield from aside(self._parcels(picture), self._large)
         status = self.status
-        if self._picture is picture:  # else a newer one has them
+        if self._picture is before:  # else a newer one has them
             with self.hold_sync():
-                self._show(*drawn, self._elapsed_ms)
+                self._on_page = self._picture = picture
+                self._put(picture.run, *parcels, self._elapsed_ms)
                 if status["run"] != picture.run:  # a prompt that failed since: what is said of it stays
                     self.status = status
 
@@ -340,34 +279,30 @@ class Attention(ComparedView):
 
         return (yield from found.once_aside(("attention", weighting), make, large))
 
-    def _drawing(
-        self,
-        data: AttentionPatterns,
-        comparison: AttentionComparison | None,
-        run: int,
-        notes: Sequence[str],
-        large: bool = False,
-    ) -> Generator[Any, None, tuple[AttentionPicture, str, bytes, bytes]]:
-        """The picture, and what of it crosses at once: the side in its parcel, that, and the heads on screen."""
+    def _alone(self) -> AttentionPicture:
+        return self._picture_of(self._data, self._comparison)()
+
+    def _picture_of(
+        self, data: AttentionPatterns, comparison: AttentionComparison | None, run: int = 0, notes: Sequence[str] = ()
+    ) -> Callable[[], AttentionPicture]:
+        """What makes the picture, with the head scores that are known by now."""
         measured, why = (None, "") if self.session is None else self.session.head_scores.known()
-        said = [*notes, *([f"No head scores of the model: {why}"] if why else [])]
-        options, given, focused, live = self.options, self._scores, self._focused(data), self.session is not None
+        options, given, live = self.options, self._scores, self.session is not None
 
-        def make() -> tuple[AttentionPicture, str, bytes, bytes]:
+        def make() -> AttentionPicture:
             scores = scores_of_prompt(data, given) if measured is None else joined(measured, given)
-            picture = AttentionPicture(data, comparison, run=run, scores=scores, notes=said, live=live)
-            picture.notes += unknown_columns(picture.score_table, options["sort"], options["filter"])
-            show = picture.side(options["show"])
-            return picture, show, picture.parcel(show), picture.kept(focused)
+            picture = AttentionPicture(data, comparison, run=run, scores=scores, notes=notes, live=live)
+            unknown = unknown_columns(picture.score_table, options["sort"], options["filter"])
+            picture.more_notes = [*([f"No head scores of the model: {why}"] if why else []), *unknown]
+            return picture
 
-        return (yield from aside(make, large))
+        return make
 
-    def _show(
-        self, picture: AttentionPicture, show: str, parcel: bytes, focus: bytes, elapsed_ms: float | None = None
-    ) -> None:
-        """Everything the picture needs, in one message."""
-        self._picture, self._saved_show = picture, show
-        self._put(picture.run, parcel, focus, elapsed_ms)
+    def _parcels(self, picture: AttentionPicture) -> Callable[[], tuple[bytes, bytes]]:
+        """The side on screen, and the heads on screen."""
+        show, focused = picture.side(self.options["show"]), self._focused(picture.data)
+        picture.saved = show
+        return lambda: (picture.parcel(show), picture.kept(focused))
 
     def _focused(self, data: AttentionPatterns | None = None) -> list[tuple[int, int]]:
         """Heads on screen: the selected one (or the first), then those laid over each other; of those in `data`."""
@@ -389,7 +324,7 @@ class Attention(ComparedView):
         if picture is None:
             return
         focused, show = self._focused(), picture.side(self.options["show"])
-        again = show != self._saved_show
+        again = show != picture.saved
 
         def make() -> tuple[bytes, bytes]:
             return picture.kept(focused), picture.parcel(show) if again else b""
@@ -401,25 +336,31 @@ class Attention(ComparedView):
             if focus != self.focus:
                 self.focus = focus
             if again:
-                self._saved_show, self.picture = show, parcel
+                picture.saved, self.picture = show, parcel
 
-    def _answer(self, request: dict[str, Any]) -> bytes:
-        return answer(self._picture, request)
+    def _asked_for(self, picture: AttentionPicture, request: dict[str, Any]) -> bytes | None:
+        if request.get("want") == "heads":
+            heads = [(int(layer), int(head)) for layer, head in request.get("heads", [])]
+            return pack(picture.heads(heads, request.get("sides") or ["A"]))
+        if request.get("want") == "atlas":
+            show = word("show", request.get("show"), OPTIONS.values("show"))
+            if show != picture.side(show):
+                raise DataError("There is no second prompt to compare with.", "Add one with “compare”.")
+            return pack([picture.atlas(show)])
+        return None
 
-    def _shown(self) -> AttentionPatterns | AttentionComparison:
-        assert self._picture is not None
-        return self._picture.shown(self.options["show"])
+    def _draw_still(self) -> Any:
+        from mi_widgets.figures.attention import attention_still
 
-    def _draw_still(self, form: str) -> str | bytes:
-        from mi_widgets.figures import preview_png, preview_svg
-
-        layer, head = self._focused()[0]
-        draw = preview_svg if form == "svg" else preview_png
-        return draw(self._shown(), layer=layer, head=head, scale=self.options["scale"], palette=self.options["palette"])
+        scale, palette = self.options["scale"], self.options["palette"]
+        return attention_still(self._shown(), *self._focused()[0], scale, palette)
 
     # --- edits ---------------------------------------------------------------------------------------
 
+    def _said_by(self, data: AttentionPatterns) -> dict[str, Any]:
+        return {"weighting": data.weighting}
+
     def _options_edited(self, change: Any) -> None:
         super()._options_edited(change)
-        if self.session is None and self._data is not None and change["new"]["weighting"] != self._data.weighting:
-            self.options = {"weighting": self._data.weighting}
+        if self.session is None and change["new"]["weighting"] != self._data.weighting:
+            self.options = self._said_by(self._data)

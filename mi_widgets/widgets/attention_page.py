@@ -41,12 +41,12 @@ def heads_kept(
 
 def frozen_parcels(picture: AttentionPicture, kept: list[tuple[int, int]]) -> dict[str, bytes]:
     """The traits `picture` and `store` of a frozen view: all thumbnails, and the full patterns kept (float16)."""
-    cells = picture.patterns.shape[2] ** 2 // (2 if picture.patterns.causal else 1)
+    cells = picture.data.shape[2] ** 2 // (2 if picture.data.causal else 1)
     nbytes = 2 * cells * len(kept) * len(picture.sides)
     if nbytes > LARGE_PAGE:
         warnings.warn(
             f'the page keeps {len(kept)} heads, about {nbytes / 1e6:.0f} MB; heads="shown" keeps those on screen.',
-            stacklevel=5,
+            stacklevel=7,
         )
     shows = ("A", "B", "difference") if picture.comparison is not None else ("A",)
     return {

@@ -1,28 +1,35 @@
-"""A view of one prompt that a session keeps current: the prompt and its options, the picture and what it is of.
+"""A view of one prompt that a session keeps current, or of a result that is there already: what all such views share.
 
-What the numbers are, and how they cross, each view says itself. Knows nothing of any particular view.
+A view's shell says its kind, options and records, what it needs, how its picture is made of the answers, and which
+figure prints it. Knows nothing of any particular view.
 """
 
 from __future__ import annotations
 
+import inspect
 import time
 import warnings
-from collections.abc import Generator
-from typing import Any, ClassVar
+from collections.abc import Callable, Generator
+from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 import traitlets
 
 from mi_widgets.data.interventions import Run
 from mi_widgets.described.view import Described
-from mi_widgets.errors import DataError, StaleWarning
-from mi_widgets.session import Progress, Session, explain
+from mi_widgets.errors import AnswerError, DataError, StaleWarning
+from mi_widgets.session import Answered, Progress, Session, aside, explain
 from mi_widgets.session.prompts import from_wire, given, history_to_wire, plain, to_wire
 from mi_widgets.session.runner import BEHIND, PICTURE
 from mi_widgets.session.traits import Checked, Options, refusing
 from mi_widgets.widgets.options import options_from_wire
-from mi_widgets.widgets.run_page import ORDERS, interventions_after, run_from_wire, run_to_wire
-from mi_widgets.widgets.view import View, status_value
+from mi_widgets.widgets.recipe import recipe
+from mi_widgets.widgets.run_page import ORDERS, interventions_after
+from mi_widgets.widgets.view import RequestError, View, status_value
 from mi_widgets.wire.interventions import intervention_values, interventions_of
+from mi_widgets.wire.messages import RefusedToken
+from mi_widgets.wire.picture import Picture
+
+Result = TypeVar("Result")
 
 #: A first picture that takes longer than this is not waited for when the view is displayed.
 STILL_SECONDS = 2.0
@@ -37,14 +44,15 @@ PROMPT_TRAIT: dict[str, Any] = {
     "to_json": lambda prompt, _view: to_wire(prompt),
     "from_json": lambda value, _view: from_wire(value),
 }
-#: How a trait that holds what is compared with crosses.
-COMPARE_TRAIT: dict[str, Any] = {**PROMPT_TRAIT, "to_json": run_to_wire, "from_json": run_from_wire}
 
 
-class LiveView(View):
+class LiveView(View, Generic[Result]):
     """Base of views of a prompt.
 
-    A subclass says its `OPTIONS`, keeps its result in `_data`, and sets `_drawn` when its picture is drawn.
+    Args:
+        session: or None over a result, as `_opened` says.
+        options: every option.
+        traits: what the view has of its own.
 
     Attributes:
         prompt: the session's prompt; None over plain data.
@@ -53,24 +61,40 @@ class LiveView(View):
         options: how it is shown; set single ones, `view.options = {"color": "entropy"}`, the others stay.
     """
 
+    #: What is described of the view; its options stand at the end of its documentation.
     OPTIONS: ClassVar[Described]
+    #: The results that the view shows, and its pictures of them.
+    RECORD: ClassVar[type]
+    PICTURE: ClassVar[type[Picture[Any, Any]]]
+    #: What a picture of a session owes to chance, for its recipe.
+    DRAWN_BY: ClassVar[str] = ""
+
+    def __init_subclass__(cls, **settings: Any) -> None:
+        super().__init_subclass__(**settings)
+        if cls.__doc__ and "OPTIONS" in vars(cls):
+            cls.__doc__ = f"{inspect.cleandoc(cls.__doc__)}\n\nOptions:\n{cls.OPTIONS.manual}\n"
 
     prompt: Any = Checked(None).tag(**PROMPT_TRAIT)
     history = traitlets.List().tag(sync=True)
     interventions = traitlets.List(help="What the page knows of the interventions made.").tag(sync=True)
     options: Any = Options().tag(sync=True, from_page=True, from_json=options_from_wire)
 
-    #: The result of the picture, kept by the subclass.
+    #: The result of the last whole picture, and that picture.
     _data: Any = None
+    _picture: Any = None
+    #: What stands on the page: `_picture`, or a part of the one that is being made.
+    _on_page: Any = None
+    #: Both results and what tells them apart; None where nothing is compared.
+    _comparison: Any = None
     _elapsed_ms = 0.0
     #: When the page last heard how far a run is.
-    _told_at = 0.0
+    _said_at = 0.0
 
     def __init__(self, session: Session | None, *, options: dict[str, Any], **traits: Any) -> None:
         self._started = time.perf_counter()
-        #: What the picture on screen, and the one being made, are of.
-        self._drawn: dict[str, Any] = {}
-        self._asked: dict[str, Any] = {}
+        #: What the picture on screen, and the one being made, are of: runs, and the view's own choices.
+        self._subject: dict[str, Any] = {}
+        self._next_subject: dict[str, Any] = {}
         #: The interventions of now, and those before their last change.
         self._made = self._made_before = interventions_of(self._data if session is None else session)
         super().__init__(
@@ -84,6 +108,128 @@ class LiveView(View):
         self.observe(self._prompt_edited, "prompt")
         self.observe(self._options_edited, "options")
 
+    def _opened(
+        self, source: Any, prompt: Any, prepend_bos: bool | None, options: dict[str, Any]
+    ) -> tuple[Session | None, dict[str, Any]]:
+        """What the view is made from: a session, made here of a model and a prompt, or None and a result, which is
+        kept. And every option, as the user gave it or as the result says.
+
+        Raises:
+            DataError: `source` is neither, or arguments that do not go together.
+        """
+        chosen = self.OPTIONS.changed({}, options)
+        if isinstance(source, self.RECORD):
+            self._data = source
+        if self._data is not None:
+            return None, {**chosen, **self._said_by(self._data)}
+        return _session_of(source, prompt, prepend_bos, type(self).__name__), chosen
+
+    def _begin(self) -> None:
+        """Have the first picture made; the last thing that a view's construction does."""
+        if self.session is not None:
+            self.session.join(self)
+            return
+        self._on_page = self._picture = picture = self._alone()
+        self._put(0, *self._parcels(picture)())
+
+    # --- what a view says ----------------------------------------------------------------------------
+
+    def _said_by(self, data: Result) -> dict[str, Any]:  # noqa: ARG002
+        """The options that a result which is there already leaves no choice of."""
+        return {}
+
+    def _alone(self) -> Picture[Any, Any]:
+        """The picture of a result that is there already."""
+        return self.PICTURE(self._data, self._comparison, live=False)
+
+    def _drawing(
+        self,
+        progress: Progress,  # noqa: ARG002
+        answers: dict[str, Answered],  # noqa: ARG002
+        subject: dict[str, Any],  # noqa: ARG002
+    ) -> Generator[Any, None, Picture[Any, Any]]:
+        """The picture of `subject`, made of the answers; yields between long pieces."""
+        raise TypeError(f"{type(self).__name__} draws nothing")
+
+    def _parcels(self, picture: Any) -> Callable[[], tuple[bytes, bytes]]:
+        """What makes the bytes of the picture, and of what of it is in focus. It is called beside the loop, so what it
+        needs of traits is looked up before."""
+        return lambda: (picture.parcel(), b"")
+
+    def _becomes(self, picture: Any, subject: dict[str, Any]) -> None:
+        """Set what else the page is to know of a picture that is about to stand there, in the same message."""
+
+    def _asked_for(self, picture: Any, request: dict[str, Any]) -> bytes | None:  # noqa: ARG002
+        """The parcel that the page asks for; None for a kind of request that is not known, DataError for something
+        that is not there."""
+        return None
+
+    def _offline(self, picture: Any) -> dict[str, Any]:
+        """What an offline page has of the picture, and of the view's own traits; takes what `PAGE_OPTIONS` names."""
+        return {"picture": picture.parcel(live=False)}
+
+    def _recipe_words(self) -> dict[str, Any]:
+        """Arguments of the view that a recipe gives: of the picture that is there, for an edit that failed since has
+        none. Of a result what is computed is in its file."""
+        computed = self.OPTIONS.computed
+        drawn = {name: self._subject[name] for name in computed if name in self._subject}
+        words = self.OPTIONS.words({**self.options, **drawn})
+        if self._comparison is not None:
+            words["show"] = self.options["show"]  # its default follows from whether there are two
+        return {name: value for name, value in words.items() if self.session is not None or name not in computed}
+
+    # --- results -------------------------------------------------------------------------------------
+
+    @property
+    def data(self) -> Result:
+        """The result on screen, of two that are compared the first; pending work is done before, also what is still
+        missing of a picture that is partial.
+
+        After a failed or stopped run it is that of the last good picture, with a warning; `wait()` raises. Raises the
+        error if there is no picture yet.
+        """
+        self._current()
+        return self._data
+
+    def recipe(self) -> str:
+        """Python that makes this picture again: versions, model, prompt, options, selection."""
+        if self.session is not None:
+            self._flush()
+        about = self.session, self._subject, self._recipe_words(), self.selection
+        return recipe(type(self).__name__, self.kind, *about, drawn_by=self.DRAWN_BY)
+
+    def frozen_state(self, **options: Any) -> dict[str, Any]:
+        """The state for an offline page; takes what `PAGE_OPTIONS` names."""
+        self._flush()
+        picture = self._picture
+        return {
+            "session_id": self.session_id,
+            "prompt": to_wire(self._subject.get("prompt")),
+            "history": [],
+            "interventions": intervention_values(interventions_of(self._data)),
+            "selection": {**self.selection.to_dict(), "stamp": self._stamp},
+            "options": self.options,
+            "status": status_value("frozen", picture.run),
+            "focus": b"",
+            "store": b"",
+            "height": self.height,
+            **self._offline(picture, **options),
+        }
+
+    def _answer(self, request: dict[str, Any]) -> bytes:
+        picture = self._on_page
+        if picture is None:
+            raise RequestError("stale", "There is no picture yet.")
+        if request.get("run") != picture.run:
+            raise RequestError("stale", "A newer picture has been computed.")
+        try:
+            parcel = self._asked_for(picture, request)
+        except DataError as reason:
+            raise RequestError("unknown", reason.message, reason.hint) from reason
+        if parcel is None:
+            raise RequestError("unknown", f"{type(self).__name__} has no {request.get('want')!r}.")
+        return parcel
+
     # --- what the session says -----------------------------------------------------------------------
 
     def session_waits(self, progress: Progress) -> None:
@@ -91,6 +237,18 @@ class LiveView(View):
         if progress.total == 0:
             self._started = time.perf_counter()
         super().session_waits(progress)
+
+    def session_draws(self, progress: Progress, answers: dict[str, Answered]) -> Generator[Any, None, None]:
+        """See `session.SessionView`."""
+        subject, self._large = self._next_subject, progress.large  # a newer one may come while this is drawn
+        picture = yield from self._drawing(progress, answers, subject)
+        parcels = yield from aside(self._parcels(picture), progress.large)
+        self._data, self._comparison = picture.data, picture.comparison
+        self._on_page = self._picture = picture
+        self._subject, self.last_error = subject, None
+        with self.hold_sync():
+            self._becomes(picture, subject)
+            self._put(progress.run, *parcels)
 
     def session_changed(self, name: str) -> None:
         """See `session.SessionView`."""
@@ -110,15 +268,11 @@ class LiveView(View):
         assert self.session is not None
         return {"A": (self.session.filled(), "")}
 
-    def _asking(self, **own: Any) -> dict[str, tuple[Run, str]]:
-        """`_runs`; from now on these, and the view's `own` choices, are what the next picture is of (`_asked`)."""
+    def _wanted(self, **own: Any) -> dict[str, tuple[Run, str]]:
+        """`_runs`; from now on these, and the view's `own` choices, are what the next picture is of."""
         runs = self._runs()
         first = runs["A"][0]
-        self._asked = {
-            "prompt": first.prompt,
-            "interventions": first.interventions,
-            **own,
-        }
+        self._next_subject = {"prompt": first.prompt, "interventions": first.interventions, **own}
         return runs
 
     def _put(
@@ -138,27 +292,27 @@ class LiveView(View):
             self.focus = focus
             self.status = status_value(state, run, elapsed_ms=round(self._elapsed_ms, 1), **status)
 
-    def _told(self, steps: Generator[Any, None, Any], run: int, about: str) -> Generator[Any, None, Any]:
+    def _with_progress(self, steps: Generator[Any, None, Any], run: int, about: str) -> Generator[Any, None, Any]:
         """`steps`, with the page told how far they are where they take long; returns what they return."""
-        self._told_at = time.perf_counter()
+        self._said_at = time.perf_counter()
         while True:
             try:
                 step = next(steps)
             except StopIteration as finished:
                 return finished.value
             if step is not None:
-                self._tell(run, step.done, step.total, about)
+                self._say_progress(run, step.done, step.total, about)
             yield step
 
-    def _tell(self, run: int, done: int, total: int, about: str) -> None:
+    def _say_progress(self, run: int, done: int, total: int, about: str) -> None:
         """Tell the page how far the run is, not too often."""
-        if self._may_tell():
+        if self._may_say():
             self.status = status_value("computing", run, done=done, total=total, estimate=about)
 
-    def _may_tell(self) -> bool:
+    def _may_say(self) -> bool:
         """Whether the page has not heard for a while; from now on it has."""
-        late = time.perf_counter() - self._told_at > TELL_SECONDS
-        self._told_at = time.perf_counter() if late else self._told_at
+        late = time.perf_counter() - self._said_at > TELL_SECONDS
+        self._said_at = time.perf_counter() if late else self._said_at
         return late
 
     def _compute(self) -> None:
@@ -186,26 +340,9 @@ class LiveView(View):
         """`current` with `changes`; DataError for what this view cannot show."""
         return self.OPTIONS.changed(current, changes)
 
-    def _frozen(self, run: int, picture: bytes, store: bytes = b"", **own: Any) -> dict[str, Any]:
-        """The state of an offline page: what every view has, and the view's `own` traits."""
-        return {
-            "session_id": self.session_id,
-            "prompt": to_wire(self._drawn.get("prompt")),
-            "history": [],
-            "interventions": intervention_values(interventions_of(self._data)),
-            "selection": {**self.selection.to_dict(), "stamp": self._stamp},
-            "options": self.options,
-            "status": status_value("frozen", run),
-            "picture": picture,
-            "focus": b"",
-            "store": store,
-            "height": self.height,
-            **own,
-        }
-
-    def _draw_still(self, form: str) -> str | bytes:  # noqa: ARG002
-        """The picture drawn without a browser; see `View._still`."""
-        return ""
+    def _draw_still(self) -> Any:
+        """The sheet (`figures.sheet.Sheet`) of the still picture; None where there is none."""
+        return None
 
     def _still(self, form: str) -> str | bytes:
         session = self.session
@@ -217,7 +354,8 @@ class LiveView(View):
         except Exception:
             return ""  # the live view shows the error; a still picture of nothing helps nobody
         self._settle()
-        return self._draw_still(form)
+        sheet = self._draw_still()
+        return "" if sheet is None else sheet.svg() if form == "svg" else sheet.png()
 
     # --- edits ---------------------------------------------------------------------------------------
 
@@ -249,51 +387,25 @@ class LiveView(View):
         self._settle_soon()
 
 
-class ComparedView(LiveView):
-    """Base of views that can set a second run beside the first.
+def _session_of(source: Any, prompt: Any, prepend_bos: bool | None, name: str) -> Session:
+    """The session behind `source`, made here where a model and a prompt are given; `name` is the view's class."""
+    if isinstance(source, Session):
+        if prompt is not None or prepend_bos is not None:
+            raise DataError("a session has its own prompt.", "Set session.prompt, or give a model and a prompt.")
+        return source
+    if source is None or prompt is None:
+        raise DataError(
+            f"{name} needs a session, or a model and a prompt.",
+            f'mw.{name}(session), mw.{name}(model, "prompt") or mw.{name}.from_data(result).',
+        )
+    return Session(source, prompt, prepend_bos=prepend_bos)
 
-    Attributes:
-        compare: a second prompt, run as the session's is (its model, its interventions); or a `Run`, whose parts that
-            are left out are the session's, also when that changes; or None.
-    """
 
-    compare = traitlets.Any(None, allow_none=True).tag(**COMPARE_TRAIT)
-
-    #: Both results and what tells them apart, kept by the subclass; None where nothing is compared.
-    _comparison: Any = None
-
-    def __init__(self, session: Session | None, *, compare: Any = None, **traits: Any) -> None:
-        super().__init__(session, compare=session.compared(compare) if session is not None else None, **traits)
-        self.observe(self._compare_edited, "compare")
-
-    def _runs(self) -> dict[str, tuple[Run, str]]:
-        assert self.session is not None
-        if self.compare is None:
-            return super()._runs()
-        return {"A": (self.session.filled(), "Prompt A"), "B": (self.session.filled(self.compare), "Prompt B")}
-
-    def _asking(self, **own: Any) -> dict[str, tuple[Run, str]]:
-        return super()._asking(compare=self.compare, **own)
-
-    def _result(self) -> Any:
-        self._current()
-        return self._data if self._comparison is None else self._comparison
-
-    def _frozen(self, run: int, picture: bytes, store: bytes = b"", **own: Any) -> dict[str, Any]:
-        return super()._frozen(run, picture, store, compare=run_to_wire(self._drawn.get("compare"), self), **own)
-
-    @traitlets.validate("compare")
-    @refusing
-    def _checked_compare(self, proposal: Any) -> Any:
-        given = proposal["value"]
-        return plain(given) if self.session is None else self.session.compared(given)
-
-    def _compare_edited(self, change: Any) -> None:
-        if self.session is None:
-            return
-        # A first second prompt is there to be compared with; without one, only A is left to show.
-        if change["new"] is None:
-            self.options = {"show": "A"}  # the comparison itself stays until its successor is drawn
-        elif change["old"] is None and self.options["show"] == "A":
-            self.options = {"show": "difference"}
-        self._compute()
+def refused_token(role: Literal["answer", "foil", "target"], error: AnswerError) -> RefusedToken:
+    """A word that is no single token as the page shows it: its pieces, and single tokens to choose from."""
+    return {
+        "role": role,
+        "text": error.text,
+        "pieces": list(error.pieces),
+        "offers": [{"id": token, "string": string} for token, string in error.offers],
+    }

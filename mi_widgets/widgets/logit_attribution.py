@@ -10,7 +10,6 @@ from collections.abc import Generator, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
-import pandas as pd
 import traitlets
 
 from mi_widgets.data import LogitAttribution as Attribution
@@ -20,10 +19,7 @@ from mi_widgets.errors import AnswerError, DataError, UnreadError
 from mi_widgets.session import Answered, Need, Progress, aside
 from mi_widgets.session.prompts import plain_answer
 from mi_widgets.session.traits import refusing
-from mi_widgets.widgets.live import LiveView
-from mi_widgets.widgets.recipe import recipe_lines
-from mi_widgets.widgets.refused import refused_token
-from mi_widgets.widgets.source import session_of
+from mi_widgets.widgets.live import LiveView, refused_token
 from mi_widgets.widgets.view import page_source
 from mi_widgets.wire.attribution_picture import AttributionPicture
 
@@ -35,7 +31,7 @@ CANDIDATES = 10
 ANSWER_TRAIT: dict[str, Any] = {"sync": True, "from_page": True}
 
 
-class LogitAttribution(LiveView):
+class LogitAttribution(LiveView[Attribution]):
     """The logit difference of an answer and a foil at one position, split over the model's parts.
 
     Args:
@@ -46,8 +42,7 @@ class LogitAttribution(LiveView):
         foil: the token it is compared with, likewise; the model's second choice where neither is given.
         prepend_bos: for a model and a text prompt; None means what `model.to_tokens(prompt)` does.
         height: on the page, in pixels.
-        options: `by` ("component", "layer", "head", "neuron"), `position` (None: the last), `top` (neurons listed),
-            `sort` ("model", "size"), `rows` (parts listed), `chart` ("waterfall", "bars").
+        options: how it is shown; listed below.
 
     Raises:
         ModelError, DataError: a wrong model or option. A prompt that cannot be run, or an answer that is no single
@@ -56,6 +51,7 @@ class LogitAttribution(LiveView):
 
     kind: ClassVar[str] = "logit_attribution"
     OPTIONS = OPTIONS
+    RECORD, PICTURE = Attribution, AttributionPicture
     _esm, _css = page_source("logit_attribution")
 
     answer: Any = traitlets.Any(None, allow_none=True).tag(**ANSWER_TRAIT)
@@ -73,13 +69,8 @@ class LogitAttribution(LiveView):
         height: int = OPTIONS.height,
         **options: Any,
     ) -> None:
-        chosen = OPTIONS.changed({}, options)
-        self._picture: AttributionPicture | None = None
+        session, chosen = self._opened(source, prompt, prepend_bos, options)
         self._with_heads = True
-        if isinstance(source, Attribution):
-            session, self._data = None, source
-        else:
-            session = session_of(source, prompt, prepend_bos, "LogitAttribution")
         if session is not None:
             # The session holds them, so that other views ask for the same.
             if answer is not None:
@@ -87,16 +78,11 @@ class LogitAttribution(LiveView):
             if foil is not None:
                 session.foil = foil
             answer, foil = session.answer, session.foil
-        elif self._data is not None:
+        else:
             answer, foil = self._data.answer_string, self._data.foil_string
-            chosen["by"] = self._data.by
         super().__init__(session, height=height, options=chosen, answer=answer, foil=foil)
         self.observe(self._answer_edited, ["answer", "foil"])
-        if session is not None:
-            session.join(self)
-        elif self._data is not None:
-            self._picture = AttributionPicture(self._data, live=False)
-            self._put(0, self._picture.parcel())
+        self._begin()
 
     @classmethod
     def from_data(cls, attribution: Attribution, **view: Any) -> LogitAttribution:
@@ -117,19 +103,6 @@ class LogitAttribution(LiveView):
 
     # --- results -------------------------------------------------------------------------------------
 
-    @property
-    def data(self) -> Attribution:
-        """The attribution on screen, `by` as chosen; pending work is done first.
-
-        After a failed or stopped run it is that of the last good picture, with a warning; `wait()` raises.
-        """
-        self._current()
-        return self._data
-
-    def to_pandas(self, **options: Any) -> pd.DataFrame:
-        """Long form, one row per part; the column `contribution` sums to the logit difference (residue included)."""
-        return self.data.to_pandas(**options)
-
     def figure(self, **options: Any) -> Any:
         """The picture on screen as a plotly Figure.
 
@@ -147,27 +120,22 @@ class LogitAttribution(LiveView):
             options = {"sort": self.options["sort"], **options}
         return logit_attribution_figure(self.data, **options)
 
-    def recipe(self) -> str:
-        """Python that makes this picture again: versions, model, prompt, answer, options, selection."""
-        if self.session is not None:
-            self._flush()
-        words = OPTIONS.words(self.options)
-        drawn = self._drawn
-        if self.session is not None:
-            asked = {name: drawn.get(name) for name in ("answer", "foil") if drawn.get(name) is not None}
-            if not asked and self._data.interventions:  # the model's own choice may be that of another run
-                asked = {"answer": self._data.answer, "foil": self._data.foil}
-            words = {**asked, **words}
-        else:
-            words.pop("by", None)
-        return recipe_lines("LogitAttribution", "logit_attribution", self.session, drawn, words, self.selection)
+    def _recipe_words(self) -> dict[str, Any]:
+        asked = {name: self._subject.get(name) for name in ("answer", "foil")}
+        asked = {name: token for name, token in asked.items() if token is not None}
+        if self.session is not None and not asked and self._data.interventions:
+            # The model's own choice may be that of another run.
+            asked = {"answer": self._data.answer, "foil": self._data.foil}
+        return {**asked, **super()._recipe_words()}
 
-    def frozen_state(self) -> dict[str, Any]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """The state for an offline page."""
-        self._flush()
-        assert self._picture is not None
-        own = {"answer": self.answer, "foil": self.foil, "refused": None}
-        return self._frozen(self._picture.run, self._picture.parcel(live=False), **own)
+    def _said_by(self, data: Attribution) -> dict[str, Any]:
+        return {"by": data.by}
+
+    def _alone(self) -> AttributionPicture:
+        return AttributionPicture(self._data, live=False)
+
+    def _offline(self, picture: AttributionPicture) -> dict[str, Any]:
+        return {**super()._offline(picture), "answer": self.answer, "foil": self.foil, "refused": None}
 
     # --- computing -----------------------------------------------------------------------------------
 
@@ -179,7 +147,7 @@ class LogitAttribution(LiveView):
         session = self.session
         assert session is not None
         chosen = {name: self.options[name] for name in OPTIONS.computed}
-        run, _ = self._asking(answer=self.answer, foil=self.foil, **chosen)["A"]
+        run, _ = self._wanted(answer=self.answer, foil=self.foil, **chosen)["A"]
         count = len(session.tokenize(session.prompt))
         position, _ = _position(self.options["position"], count)
         sites = attribution_sites(
@@ -196,39 +164,39 @@ class LogitAttribution(LiveView):
             return
         super().session_fails(run, error)
 
-    def session_draws(self, progress: Progress, answers: dict[str, Answered]) -> Generator[Any, None, None]:
-        """See `session.SessionView`."""
+    def _drawing(
+        self, progress: Progress, answers: dict[str, Answered], subject: dict[str, Any]
+    ) -> Generator[Any, None, AttributionPicture]:
         from mi_widgets.compute.logit_attribution import attribute
         from mi_widgets.compute.next_tokens import likeliest
         from mi_widgets.models import in_half_precision
 
-        found, asked = answers["A"], self._asked
+        found, by, top = answers["A"], subject["by"], subject["top"]
         model, tokens, activations = found.run.model, found.tokens, found.activations
-        position, note = _position(asked["position"], len(tokens))
+        position, note = _position(subject["position"], len(tokens))
         candidates = yield from aside(
             lambda: likeliest(model, tokens, activations, position, CANDIDATES), progress.large
         )
-        answer, foil, automatic = self._tokens(found, position, candidates)
+        answer, foil, automatic = self._tokens(subject, found, position, candidates)
         yield None
 
-        def make() -> tuple[AttributionPicture, bytes]:
-            picture = AttributionPicture(
-                attribute(model, tokens, activations, answer, foil, position, asked["by"], asked["top"]),
+        def make() -> AttributionPicture:
+            return AttributionPicture(
+                attribute(model, tokens, activations, answer, foil, position, by, top),
                 run=progress.run,
                 candidates=candidates,
                 automatic=automatic,
                 half=in_half_precision(model),
                 notes=[*progress.notes, *note],
             )
-            return picture, picture.parcel()
 
-        picture, parcel = yield from aside(make, progress.large)
-        self._data, self._picture, self._large = picture.attribution, picture, progress.large
-        self._drawn, self.last_error, self.refused = asked, None, None
-        self._put(progress.run, parcel)
+        return (yield from aside(make, progress.large))
+
+    def _becomes(self, picture: AttributionPicture, subject: dict[str, Any]) -> None:  # noqa: ARG002
+        self.refused = None
 
     def _tokens(
-        self, found: Answered, position: int, candidates: list[tuple[int, str, float]]
+        self, subject: dict[str, Any], found: Answered, position: int, candidates: list[tuple[int, str, float]]
     ) -> tuple[int, int | None, bool]:
         """Ids of answer and foil, and whether both are the model's own choice."""
         from mi_widgets.compute.answers import resolve
@@ -236,7 +204,7 @@ class LogitAttribution(LiveView):
         assert self.session is not None
         chosen: dict[str, int | None] = {}
         for role in ("answer", "foil"):
-            given = self._asked[role]
+            given = subject[role]
             try:
                 before = found.tokens.upto(position)
                 chosen[role] = None if given is None else resolve(self.session.model, before, given, role=role)
@@ -289,10 +257,10 @@ class LogitAttribution(LiveView):
             setattr(self.session, change["name"], change["new"])
         self._compute()
 
-    def _draw_still(self, form: str) -> str | bytes:
-        from mi_widgets.figures import attribution_preview_png, attribution_preview_svg
+    def _draw_still(self) -> Any:
+        from mi_widgets.figures.logit_attribution import attribution_still
 
-        return (attribution_preview_svg if form == "svg" else attribution_preview_png)(self._data)
+        return attribution_still(self._data)
 
 
 def _position(asked: int | None, count: int) -> tuple[int, list[str]]:

@@ -10,7 +10,6 @@ from collections.abc import Generator, Sequence
 from functools import partial
 from typing import Any, ClassVar
 
-import pandas as pd
 import traitlets
 
 from mi_widgets.data import LogitLens as Lens
@@ -21,13 +20,12 @@ from mi_widgets.errors import AnswerError, DataError
 from mi_widgets.session import Answered, Need, Progress
 from mi_widgets.session.aside import aside
 from mi_widgets.session.runner import BEHIND, PICTURE
+from mi_widgets.widgets.compared import ComparedView
 from mi_widgets.widgets.lens_options import chosen_layers, chosen_positions
-from mi_widgets.widgets.live import ComparedView
+from mi_widgets.widgets.live import refused_token
 from mi_widgets.widgets.partial import PartialPictures
-from mi_widgets.widgets.recipe import recipe_lines
-from mi_widgets.widgets.refused import refused_token
-from mi_widgets.widgets.source import session_of
-from mi_widgets.widgets.view import RequestError, page_source, status_value
+from mi_widgets.widgets.recipe import Name
+from mi_widgets.widgets.view import page_source, status_value
 from mi_widgets.wire.lens_picture import LensPicture
 
 #: Positions from which on a table is drawn two columns wide.
@@ -36,7 +34,7 @@ WIDE = 8
 TOP_K = 10
 
 
-class LogitLens(ComparedView):
+class LogitLens(ComparedView[Lens, LogitLensComparison]):
     """Top tokens of every layer at every position, read by a lens.
 
     Args:
@@ -48,12 +46,7 @@ class LogitLens(ComparedView):
         jacobian: a fitted `transformer_lens.tools.analysis.JacobianLens`.
         prepend_bos: for a model and a text prompt; None means what `model.to_tokens(prompt)` does.
         height: on the page, in pixels.
-        options: `stream` ("resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out"), `lens` ("logit", "tuned",
-            "jacobian"), `versus` (a second lens, or None), `targets` (up to eight pinned tokens, text or ids),
-            `stride` (every so many layers, counted from the last), `first` and `last` (positions shown), `color`
-            ("probability", "entropy", "final_rank", "next_rank", "kl", "change", "target_probability",
-            "target_rank"), `target` (which pinned token is coloured), `show` ("A", "B", "difference"), `palette`,
-            `chart` ("probability", "rank").
+        options: how it is shown; listed below.
 
     Raises:
         ModelError, DataError: a wrong model, option or lens. A prompt that cannot be run is no error here: the view
@@ -62,6 +55,7 @@ class LogitLens(ComparedView):
 
     kind: ClassVar[str] = "logit_lens"
     OPTIONS = OPTIONS
+    RECORD, COMPARISON, PICTURE = Lens, LogitLensComparison, LensPicture
     _esm, _css = page_source("logit_lens")
 
     refused = traitlets.Dict(default_value=None, allow_none=True).tag(sync=True)
@@ -78,38 +72,20 @@ class LogitLens(ComparedView):
         height: int = OPTIONS.height,
         **options: Any,
     ) -> None:
-        chosen = OPTIONS.changed({}, options)
-        self._comparison: LogitLensComparison | None = None
-        self._picture: LensPicture | None = None
         self._lenses: dict[str, Any] = {"logit": "logit"}
-        #: What stands on the page: `_picture`, or a fuller and fuller part of the one that is being read.
-        self._shown: LensPicture | None = None
         #: What the reader looks at of the reading that `_sighted` tells apart from others.
         self._sight: Any = None
         self._sighted: tuple[Any, ...] = ()
-        #: What `_data` was read from, so that another pinned token need not read everything again.
-        self._read: tuple[Any, ...] | None = None
         self._given_tuned = tuned is not None
-        if isinstance(source, (Lens, LogitLensComparison)):
-            session = None
-            if compare is not None or tuned is not None or jacobian is not None:
-                raise DataError("a result that is there already cannot be compared anew.", "Give a session.")
-            self._comparison = source if isinstance(source, LogitLensComparison) else None
-            self._data = source.a if isinstance(source, LogitLensComparison) else source
-            chosen |= {"lens": self._data.lens, "stream": self._data.streams[0]}
-        else:
-            session = session_of(source, prompt, prepend_bos, "LogitLens")
+        session, chosen = self._opened(source, prompt, prepend_bos, options, compare)
+        if session is not None:
             self._lenses |= _fitted(session.model, tuned, jacobian)
-        compared = compare is not None or chosen["versus"] is not None or self._comparison is not None
-        if compared and "show" not in options:
+        elif tuned is not None or jacobian is not None:
+            raise DataError("a result that is there already cannot be read anew.", "Give a session.")
+        if chosen["versus"] is not None and "show" not in options:
             chosen["show"] = "difference"
         super().__init__(session, height=height, options=chosen, compare=compare)
-        if session is not None:
-            session.join(self)
-        elif self._data is not None:
-            streams = [self._data.streams[0]]
-            self._shown = self._picture = LensPicture(self._data, self._comparison, streams=streams, live=False)
-            self._put(0, self._picture.parcel())
+        self._begin()
 
     @classmethod
     def from_data(cls, lens: Lens | LogitLensComparison, **view: Any) -> LogitLens:
@@ -128,26 +104,6 @@ class LogitLens(ComparedView):
 
     # --- results -------------------------------------------------------------------------------------
 
-    @property
-    def data(self) -> Lens:
-        """What the lens reads on the first prompt; pending work is done first, also what is not read yet of a picture
-        that is partial.
-
-        After a failed or stopped run it is that of the last good picture, with a warning; `wait()` raises.
-        """
-        self._current()
-        return self._data
-
-    @property
-    def comparison(self) -> LogitLensComparison | None:
-        """Both lenses or prompts and KL(A‖B), or None where nothing is compared."""
-        self._current()
-        return self._comparison
-
-    def to_pandas(self, **options: Any) -> pd.DataFrame:
-        """Long form: one row per cell and token, as `data.LogitLens.to_pandas` and its comparison say."""
-        return self._result().to_pandas(**options)
-
     def figure(self, **options: Any) -> Any:
         """The picture on screen as a plotly Figure.
 
@@ -159,35 +115,29 @@ class LogitLens(ComparedView):
         from mi_widgets.figures import logit_lens_figure
 
         self._current()
-        assert self._picture is not None
         shown: dict[str, Any] = {name: self.options[name] for name in ("color", "target", "palette")}
         if options.get("kind") == "curves":
             shown = {"chart": self.options["chart"], "position": self._focused()}
         elif len(self._data.positions) > WIDE:
             shown["width_mm"] = 174
-        return logit_lens_figure(self._picture.shown(self.options["show"]), **{**shown, **options})
+        return logit_lens_figure(self._shown(), **{**shown, **options})
 
-    def recipe(self) -> str:
-        """Python that makes this picture again: versions, model, prompt, options, selection."""
-        if self.session is not None:
-            self._flush()
-        words = OPTIONS.words(self.options)
-        if self._comparison is not None:
-            words["show"] = self.options["show"]  # its default follows from whether there are two
+    def _recipe_words(self) -> dict[str, Any]:
+        words = super()._recipe_words()
         if self.refused is not None and "targets" in words:
             words["targets"] = [target for target in words["targets"] if str(target) != self.refused["text"]]
-        if self.session is None:
-            words = {name: value for name, value in words.items() if name not in OPTIONS.computed}
-        lines = recipe_lines("LogitLens", self.kind, self.session, self._drawn, words, self.selection)
-        fitted = [name for name in ("tuned", "jacobian") if name in (self.options["lens"], self.options["versus"])]
-        missing = [name for name in fitted if self.session is not None and not self._shipped(name)]
-        return "".join(f"# {name}: the lens you fitted; give it as {name}=…\n" for name in missing) + lines
+        fitted = [name for name in ("tuned", "jacobian") if name in (words.get("lens"), words.get("versus"))]
+        missing = [name for name in fitted if not (name == "tuned" and not self._given_tuned)]
+        return {**{name: Name(name, "the lens you fitted") for name in missing}, **words}
 
-    def frozen_state(self) -> dict[str, Any]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """The state for an offline page, with every cell's top tokens."""
-        self._flush()
-        assert self._picture is not None
-        return self._frozen(self._picture.run, self._picture.parcel(whole=True, live=False), refused=None)
+    def _said_by(self, data: Lens) -> dict[str, Any]:
+        return {"lens": data.lens, "stream": data.streams[0]}
+
+    def _alone(self) -> LensPicture:
+        return LensPicture(self._data, self._comparison, streams=[self._data.streams[0]], live=False)
+
+    def _offline(self, picture: LensPicture) -> dict[str, Any]:
+        return {"picture": picture.parcel(whole=True, live=False), "refused": None}
 
     # --- computing -----------------------------------------------------------------------------------
 
@@ -200,7 +150,7 @@ class LogitLens(ComparedView):
         sites = lens_sites(asked["stream"])
         lenses = [self._lenses[name] for name in (asked["lens"], asked["versus"]) if name is not None]
         lens_rows(self.session.model, asked["stream"], None, lenses)  # says why, before anything is run
-        stream, runs = asked["stream"], self._asking(**asked)
+        stream, runs = asked["stream"], self._wanted(**asked)
         if any(run.model is not self.session.model for run, _ in runs.values()):
             if asked["lens"] != "logit":
                 raise DataError(
@@ -213,137 +163,112 @@ class LogitLens(ComparedView):
             for name, (run, called) in runs.items()
         ]
 
-    def session_draws(self, progress: Progress, answers: dict[str, Answered]) -> Generator[Any, None, None]:
-        """See `session.SessionView`."""
-        assert self.session is not None
-        asked, self._large = self._asked, progress.large
-        targets, refused = self._targets(answers["A"], asked["targets"])
-        pages = PartialPictures(lambda step, data: self._put_partial(progress, step, data, refused))
-        steps = pages.of(self._read_all(asked, answers, targets))
-        data, comparison, read = yield from self._told(steps, progress.run, "reading the layers")
-        picture = self._pictured(progress, data, comparison)
-        parcel = yield from aside(picture.parcel, progress.large)
-        self._data, self._comparison, self._read = data, comparison, read
-        self._drawn, self.last_error, self.refused = asked, None, refused
-        self._shown = self._picture = picture
-        self._put(progress.run, parcel)
+    def _drawing(
+        self, progress: Progress, answers: dict[str, Answered], subject: dict[str, Any]
+    ) -> Generator[Any, None, LensPicture]:
+        targets, refused = self._targets(answers["A"], subject["targets"])
+        parts = PartialPictures(lambda step, data: self._put_part(progress, step, data, refused))
+        steps = parts.of(self._readings(subject, answers, targets))
+        data = yield from self._with_progress(steps, progress.run, "reading the layers")
+        subject["refused"] = refused
+        return self._pictured(progress, data)
+
+    def _becomes(self, picture: LensPicture, subject: dict[str, Any]) -> None:  # noqa: ARG002
+        self.refused = subject["refused"]
 
     def session_stops(self, run: int, error: Exception) -> None:
         """See `session.SessionView`. A picture that is partial stays, and says so."""
         super().session_stops(run, error)
-        if self._shown is not None and self._shown.partial and self._shown.run == run:
-            read, count = self._shown.columns
+        if self._on_page is not None and self._on_page.partial and self._on_page.run == run:
+            read, count = self._on_page.columns
             self.status = status_value("idle", run, message=f"Stopped: {read} of {count} positions are read.")
 
-    def _pictured(self, progress: Progress, data: Lens, comparison: LogitLensComparison | None) -> LensPicture:
+    def _pictured(self, progress: Progress, data: Lens | LogitLensComparison) -> LensPicture:
+        from mi_widgets.compute.lens_rows import available_streams
         from mi_widgets.models import in_half_precision
 
         assert self.session is not None
+        a, both = (data.a, data) if isinstance(data, LogitLensComparison) else (data, None)
         return LensPicture(
-            data,
-            comparison,
+            a,
+            both,
             run=progress.run,
             lenses=tuple(self._lenses),
-            streams=_streams(self.session.model),
+            streams=available_streams(self.session.model),
             n_layers=self.session.info.n_layers,
             d_vocab=self.session.info.d_vocab,
             half=in_half_precision(self.session.model),
             notes=progress.notes,
         )
 
-    def _put_partial(
+    def _put_part(
         self, progress: Progress, step: Any, data: Lens | LogitLensComparison, refused: Any
     ) -> Generator[Any, None, None]:
         """Show what is read so far; `view.data` stays that of the last whole picture."""
-        compared = isinstance(data, LogitLensComparison)
-        picture = self._pictured(progress, data.a if compared else data, data if compared else None)
+        picture = self._pictured(progress, data)
         parcel = yield from aside(picture.parcel)
-        self._shown, self.refused = picture, refused
+        self._on_page, self.refused = picture, refused
         done, total = step.done, step.total
-        said = _reading(picture, done, total)
+        said = _progress_of(picture, done, total)
         self._put(progress.run, parcel, state="computing", done=done, total=total, message=said)
 
-    def _tell(self, run: int, done: int, total: int, about: str) -> None:
-        shown = self._shown
-        if shown is None or shown.run != run or not shown.partial:
-            super()._tell(run, done, total, about)
-        elif self._may_tell():
-            said = _reading(shown, done, total)
+    def _say_progress(self, run: int, done: int, total: int, about: str) -> None:
+        part = self._on_page
+        if part is None or part.run != run or not part.partial:
+            super()._say_progress(run, done, total, about)
+        elif self._may_say():
+            said = _progress_of(part, done, total)
             self.status = status_value("computing", run, done=done, total=total, message=said)
 
-    def _answer(self, request: dict[str, Any]) -> bytes:
-        picture = self._shown
-        if picture is None or request.get("run") != picture.run:
-            raise RequestError("stale", "A newer picture has been computed.")
+    def _asked_for(self, picture: LensPicture, request: dict[str, Any]) -> bytes | None:
         if request.get("want") != "rows":
-            raise RequestError("unknown", f"The logit lens has no {request.get('want')!r}.")
-        try:
-            return picture.rows([int(row) for row in request.get("rows") or []], request.get("sides") or ["A"])
-        except DataError as reason:
-            raise RequestError("unknown", reason.message, reason.hint) from reason
+            return None
+        return picture.rows([int(row) for row in request.get("rows") or []], request.get("sides") or ["A"])
 
     def _order(self, order: dict[str, Any]) -> None:
         if order.get("order") != "look":
             return super()._order(order)
         # What is read by now, or of another picture, needs no looking for.
-        if self._shown is not None and self._shown.partial and self._sight is not None:
+        if self._on_page is not None and self._on_page.partial and self._sight is not None:
             looked = integers("positions", order.get("positions") or ())
             side = "B" if order.get("side") == "B" else "A"
-            found = self._shown.between(looked[0], looked[-1], side) if looked else None
+            found = self._on_page.between(looked[0], looked[-1], side) if looked else None
             if found is not None:
                 self._sight.first, self._sight.last = found
         return None
 
-    def _read_all(
-        self, asked: dict[str, Any], answers: dict[str, Answered], targets: list[int]
-    ) -> Generator[Any, None, tuple[Lens, LogitLensComparison | None, tuple[Any, ...] | None]]:
-        """Read what was asked: side A, the comparison or None, and what it was read from (`_read`). Of an unchanged
+    def _readings(
+        self, subject: dict[str, Any], answers: dict[str, Answered], targets: list[int]
+    ) -> Generator[Any, None, Lens | LogitLensComparison]:
+        """Read what is wanted, side A or the comparison; of side A `subject` says what it is read from. Of an unchanged
         reading only new pinned tokens."""
         from mi_widgets.compute.lens_order import Sight
         from mi_widgets.compute.logit_lens import Side, comparison_steps, lens_steps, target_steps
 
         assert self.session is not None
         model, first = self.session.model, answers["A"]
-        layers = None if asked["stride"] == 1 else chosen_layers(self.session.info.n_layers, asked["stride"])
+        layers = None if subject["stride"] == 1 else chosen_layers(self.session.info.n_layers, subject["stride"])
         places = {
-            name: chosen_positions(len(answer.tokens), asked["first"], asked["last"])
+            name: chosen_positions(len(answer.tokens), subject["first"], subject["last"])
             for name, answer in answers.items()
         }
-        axis = tuple(answer.tokens.ids.tobytes() for answer in answers.values()), asked["first"], asked["last"]
+        axis = tuple(answer.tokens.ids.tobytes() for answer in answers.values()), subject["first"], subject["last"]
         if self._sight is None or self._sighted != axis:  # a pin or another lens moves nothing: the reader stays
             self._sight, self._sighted = Sight(), axis
-        lens = self._lenses[asked["lens"]]
-        other = self._lenses[asked["versus"]] if asked["versus"] is not None and "B" not in answers else None
-        if "B" in answers or other is not None:
+        lens, stream = self._lenses[subject["lens"]], subject["stream"]
+        if "B" in answers or subject["versus"] is not None:
             second = answers.get("B", first)
+            other = lens if "B" in answers else self._lenses[subject["versus"]]
             a = Side(first.tokens, first.activations, lens, places["A"])
-            b = Side(
-                second.tokens,
-                second.activations,
-                lens if other is None else other,
-                places.get("B", places["A"]),
-                second.run.model,
-            )
-            comparison = yield from comparison_steps(model, a, b, asked["stream"], TOP_K, targets, layers, self._sight)
-            return comparison.a, comparison, None
-        source = first.activations.arrays["hook_resid_post"]
-        read = (source, asked["stream"], asked["lens"], layers, places["A"])
-        if self._data is not None and self._read is not None and self._read[0] is source and self._read[1:] == read[1:]:
-            data = yield from target_steps(model, first.activations, self._data, targets, lens)
-        else:
-            data = yield from lens_steps(
-                model,
-                first.tokens,
-                first.activations,
-                asked["stream"],
-                lens,
-                TOP_K,
-                targets,
-                layers,
-                places["A"],
-                self._sight,
-            )
-        return data, None, read
+            b = Side(second.tokens, second.activations, other, places.get("B", places["A"]), second.run.model)
+            return (yield from comparison_steps(model, a, b, stream, TOP_K, targets, layers, self._sight))
+        activations, before = first.activations, self._subject.get("read_from")
+        source, *how = (activations.arrays["hook_resid_post"], stream, subject["lens"], layers, places["A"])
+        subject["read_from"] = (source, how)
+        if before is not None and before[0] is source and before[1] == how:
+            return (yield from target_steps(model, activations, self._data, targets, lens))
+        how = (stream, lens, TOP_K, targets, layers, places["A"], self._sight)
+        return (yield from lens_steps(model, first.tokens, activations, *how))
 
     def _targets(self, found: Answered, targets: Sequence[str | int]) -> tuple[list[int], Any]:
         """Ids of the pinned tokens, and the last that is no single token after this prompt, which is left out."""
@@ -363,28 +288,22 @@ class LogitLens(ComparedView):
         chosen = self.selection.position
         return chosen if chosen is not None and chosen in self._data.positions else self._data.positions[-1]
 
-    def _shipped(self, name: str) -> bool:
-        """Whether the lens came with the model, so that a recipe need not name it."""
-        return name == "tuned" and not self._given_tuned
-
     def _flush(self, priority: int | None = BEHIND) -> None:
         try:
             super()._flush(priority)
         except Exception:
             # For a still picture what is read so far is one.
-            if priority != PICTURE or self._shown is None:
+            if priority != PICTURE or self._on_page is None:
                 raise
 
-    def _draw_still(self, form: str) -> str | bytes:
-        from mi_widgets.figures import lens_preview_png, lens_preview_svg
+    def _draw_still(self) -> Any:
+        from mi_widgets.figures.logit_lens import lens_still
 
-        assert self._shown is not None
-        shown = self._shown.shown(self.options["show"])
+        shown = self._shown()
         color, target = str(self.options["color"]), int(self.options["target"])
-        if color.startswith("target") and target >= len(self._shown.lens.target_ids):
+        if color.startswith("target") and target >= len(self._on_page.data.target_ids):
             color = "probability"  # the coloured token is not pinned any more
-        draw = lens_preview_svg if form == "svg" else lens_preview_png
-        return draw(shown, color, target, str(self.options["palette"]))
+        return lens_still(shown, color, target, str(self.options["palette"]))
 
     # --- edits ---------------------------------------------------------------------------------------
 
@@ -410,7 +329,7 @@ class LogitLens(ComparedView):
         super()._options_edited(change)
 
 
-def _reading(picture: LensPicture, done: int, total: int) -> str:
+def _progress_of(picture: LensPicture, done: int, total: int) -> str:
     """What the status line says of a reading that is so far."""
     count = picture.columns[1]
     return f"reading {count * done // max(1, total)} of {count} positions"
@@ -431,9 +350,3 @@ def _fitted(model: Any, tuned: Any, jacobian: Any) -> dict[str, Any]:
         lens_rows(model, "resid_post", None, [lens])  # raises for a lens of another model
         found[name] = lens
     return found
-
-
-def _streams(model: Any) -> tuple[str, ...]:
-    from mi_widgets.compute.lens_rows import available_streams
-
-    return available_streams(model)

@@ -12,10 +12,9 @@ from typing import Any
 import ipywidgets
 
 from mi_widgets.data.files import writable_path
-from mi_widgets.data.integers import integer, text
-from mi_widgets.errors import DataError, choose
-from mi_widgets.export import FrozenView, offline_page, readable_size, write_page
-from mi_widgets.widgets.built import built
+from mi_widgets.data.integers import integer
+from mi_widgets.errors import DataError
+from mi_widgets.widgets.offline import page_of
 from mi_widgets.widgets.view import View
 
 
@@ -74,39 +73,8 @@ def save_html(path: str | Path, *views: View, columns: int = 1, title: str | Non
     Raises:
         DataError: no view knows an option.
     """
-    page_of(views, path, title=title, columns=columns, **options)
+    page_of(views, path, title=title, columns=_check(views, columns), **options)
     return Path(path)
-
-
-def page_of(views: Sequence[View], path: str | Path | None, *, title: str | None, columns: int, **options: Any) -> str:
-    """The HTML of an offline page with these views; written to `path` if given."""
-    columns = _check(views, columns)
-    known = list(dict.fromkeys(name for view in views for name in view.PAGE_OPTIONS))
-    for name in set(options) - set(known):
-        what = f"Pages of {'this view' if len(views) == 1 else 'these views'} have"
-        raise DataError(f"unknown option {name!r}.", choose(name, known, what) if known else f"{what} none.")
-    title = "mi_widgets" if title is None else text("title", title)
-    if path is not None:
-        path = writable_path(path)  # before the long work
-    kinds = dict.fromkeys(view.kind for view in views)
-    html = offline_page(
-        [FrozenView(view.kind, view.frozen_state(**_known(view, options))) for view in views],
-        title=title,
-        columns=columns,
-        css="\n".join(built(f"{kind}.css") for kind in kinds),
-        modules={kind: built(f"{kind}.js") for kind in kinds},
-        host=built("standalone.js"),
-        recipe="\n".join(view.recipe() for view in views),
-        picture=str(views[0]._still("svg")),
-    )
-    if path is not None:
-        written = write_page(path, html)
-        print(f"{written}: {readable_size(written.stat().st_size)}")
-    return html
-
-
-def _known(view: View, options: dict[str, Any]) -> dict[str, Any]:
-    return {name: option for name, option in options.items() if name in view.PAGE_OPTIONS}
 
 
 def _check(views: Sequence[Any], columns: Any) -> int:

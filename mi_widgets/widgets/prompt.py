@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from typing import Any, ClassVar
 
-import pandas as pd
 import traitlets
 
 from mi_widgets.data import Continuation, NextTokens, NextTokensComparison, Tokens, next_tokens_from_logits
@@ -19,10 +18,8 @@ from mi_widgets.described.prompt import PROMPT as OPTIONS
 from mi_widgets.errors import DataError
 from mi_widgets.session import Answered, Need, Progress, Session, aside
 from mi_widgets.session.prompts import plain
-from mi_widgets.widgets.live import ComparedView
+from mi_widgets.widgets.compared import ComparedView
 from mi_widgets.widgets.prompt_writing import Writing
-from mi_widgets.widgets.recipe import recipe_lines
-from mi_widgets.widgets.source import session_of
 from mi_widgets.widgets.view import page_source, status_value
 from mi_widgets.wire.prompt_picture import PromptPicture
 
@@ -30,7 +27,7 @@ from mi_widgets.wire.prompt_picture import PromptPicture
 TOP_K = 10
 
 
-class Prompt(ComparedView):
+class Prompt(ComparedView[NextTokens, NextTokensComparison]):
     """Every token of the prompt as run, its surprisal, and the likeliest tokens at each position.
 
     Args:
@@ -41,9 +38,7 @@ class Prompt(ComparedView):
         top_k: candidates kept for each position, 1 to 50.
         prepend_bos: for a model and a text prompt; None means what `model.to_tokens(prompt)` does.
         height: on the page, in pixels.
-        options: `color` ("surprisal", "probability", "entropy", "rank", "none"), `show` ("A", "B", "difference"),
-            `ids` (token ids beside the tokens), and how the model writes: `temperature` (0 is greedy), `top_p`,
-            `seed`, `length` (tokens at a time).
+        options: how it is shown; listed below.
 
     `written` is how many of the prompt's last tokens the model wrote itself.
 
@@ -54,6 +49,7 @@ class Prompt(ComparedView):
 
     kind: ClassVar[str] = "prompt"
     OPTIONS = OPTIONS
+    RECORD, COMPARISON, PICTURE = NextTokens, NextTokensComparison, PromptPicture
     _esm, _css = page_source("prompt")
 
     written = traitlets.Int(0).tag(sync=True)
@@ -72,31 +68,16 @@ class Prompt(ComparedView):
         height: int = OPTIONS.height,
         **options: Any,
     ) -> None:
-        chosen = OPTIONS.changed({}, options)
-        self._comparison: NextTokensComparison | None = None
-        self._picture: PromptPicture | None = None
         #: How many of the last tokens of a prompt the model wrote, by the prompt.
         self._authored: dict[str, int] = {}
         self._top_k = top_k
-        if isinstance(source, (NextTokens, NextTokensComparison)):
-            session = None
-            if compare is not None:
-                raise DataError("a result that is there already cannot be compared anew.", "Give it to from_data.")
-            self._comparison = source if isinstance(source, NextTokensComparison) else None
-            self._data = source.a if isinstance(source, NextTokensComparison) else source
-        else:
+        session, chosen = self._opened(source, prompt, prepend_bos, options, compare)
+        if session is not None:
             from mi_widgets.compute.next_tokens import check_top_k
 
-            session = session_of(source, prompt, prepend_bos, "Prompt")
             check_top_k(top_k)
-        if (compare is not None or self._comparison is not None) and "show" not in options:
-            chosen["show"] = "difference"
         super().__init__(session, height=height, options=chosen, compare=compare)
-        if session is not None:
-            session.join(self)
-        else:
-            self._picture = PromptPicture(self._data, self._comparison, live=False)
-            self._put(0, self._picture.parcel())
+        self._begin()
 
     @classmethod
     def from_data(
@@ -124,48 +105,18 @@ class Prompt(ComparedView):
         Raises:
             DataError: a wrong shape, or arguments that do not go together.
         """
-        known = (NextTokens, NextTokensComparison)
-        if isinstance(result, known) and (tokens is not None or vocabulary is not None):
-            raise DataError("tokens, vocabulary: a result of mi_widgets knows its own.", "Leave them out.")
-        if isinstance(result, NextTokensComparison) and compare is not None:
-            raise DataError("this result is a comparison already.", "Leave compare= out.")
 
-        def made(given: Any, ids: Any) -> Any:
-            if isinstance(given, known):
-                return given
+        def made(logits: Any, second: bool) -> NextTokens:
+            ids = compare_tokens if second and compare_tokens is not None else tokens
             if ids is None:
                 raise DataError("logits alone do not say which tokens were run.", "Give tokens=, one id per position.")
-            return next_tokens_from_logits(given, ids, vocabulary=vocabulary, top_k=top_k)
+            return next_tokens_from_logits(logits, ids, vocabulary=vocabulary, top_k=top_k)
 
-        first = made(result, tokens)
-        if compare is not None:
-            first = NextTokensComparison(first, made(compare, tokens if compare_tokens is None else compare_tokens))
-        return cls(first, **view)
+        given = {"tokens": tokens, "vocabulary": vocabulary}
+        known = [name for name, value in given.items() if value is not None]
+        return cls._of_results(result, compare, made, known, **view)
 
     # --- results -------------------------------------------------------------------------------------
-
-    @property
-    def data(self) -> NextTokens:
-        """The first prompt as the model expected it; pending work is done first.
-
-        After a failed or stopped run it is that of the last good picture, with a warning; `wait()` raises.
-        """
-        self._current()
-        return self._data
-
-    @property
-    def comparison(self) -> NextTokensComparison | None:
-        """Both prompts and the difference of their surprisal, or None without a second prompt."""
-        self._current()
-        return self._comparison
-
-    def to_pandas(self, **options: Any) -> pd.DataFrame:
-        """One row per token, of two prompts one per aligned column; see `data.NextTokens.to_pandas`.
-
-        Args:
-            options: `candidates=True`, for one prompt: one row per position and candidate.
-        """
-        return self._result().to_pandas(**options)
 
     def figure(self, **options: Any) -> Any:
         """The picture on screen as a plotly Figure.
@@ -183,22 +134,12 @@ class Prompt(ComparedView):
             shown, **{"kind": kind if kind in KINDS else "surprisal", "position": self._focused(), **options}
         )
 
-    def recipe(self) -> str:
-        """Python that makes this picture again: versions, model, prompt, options, selection."""
-        if self.session is not None:
-            self._flush()
-        words = OPTIONS.words(self.options)
-        if self._comparison is not None:
-            words["show"] = self.options["show"]
-        if self.session is not None:
-            words = {**({} if self._top_k == TOP_K else {"top_k": self._top_k}), **words}
-        return recipe_lines("Prompt", "prompt", self.session, self._drawn, words, self.selection)
+    def _recipe_words(self) -> dict[str, Any]:
+        own = {} if self.session is None or self._top_k == TOP_K else {"top_k": self._top_k}
+        return {**own, **super()._recipe_words()}
 
-    def frozen_state(self) -> dict[str, Any]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """The state for an offline page."""
-        self._flush()
-        assert self._picture is not None
-        return self._frozen(self._picture.run, self._picture.parcel(live=False), written=self.written)
+    def _offline(self, picture: PromptPicture) -> dict[str, Any]:
+        return {**super()._offline(picture), "written": self.written}
 
     # --- writing on ----------------------------------------------------------------------------------
 
@@ -316,29 +257,30 @@ class Prompt(ComparedView):
 
         return [
             Need(name, run, next_token_sites(), layers=(), called=called)
-            for name, (run, called) in self._asking().items()
+            for name, (run, called) in self._wanted().items()
         ]
 
-    def session_draws(self, progress: Progress, answers: dict[str, Answered]) -> Generator[Any, None, None]:
-        """See `session.SessionView`."""
-        sides, asked = {}, self._asked
+    def _drawing(
+        self,
+        progress: Progress,
+        answers: dict[str, Answered],
+        subject: dict[str, Any],  # noqa: ARG002
+    ) -> Generator[Any, None, PromptPicture]:
+        sides = {}
         for name, answer in answers.items():
-            sides[name] = yield from self._read(answer, progress.large)
+            sides[name] = yield from self._expected(answer, progress.large)
             yield None
 
-        def make() -> tuple[PromptPicture, bytes]:
+        def make() -> PromptPicture:
             comparison = NextTokensComparison(sides["A"], sides["B"]) if "B" in sides else None
-            picture = PromptPicture(sides["A"], comparison, run=progress.run, notes=progress.notes)
-            return picture, picture.parcel()
+            return PromptPicture(sides["A"], comparison, run=progress.run, notes=progress.notes)
 
-        picture, parcel = yield from aside(make, progress.large)
-        self._data, self._comparison, self._picture = picture.data, picture.comparison, picture
-        self._drawn, self.last_error, self._large = asked, None, progress.large
-        with self.hold_sync():
-            self.written = min(self._authored.get(repr(asked["prompt"]), 0), len(self._data.tokens))
-            self._put(progress.run, parcel)
+        return (yield from aside(make, progress.large))
 
-    def _read(self, answer: Answered, large: bool) -> Generator[Any, None, NextTokens]:
+    def _becomes(self, picture: PromptPicture, subject: dict[str, Any]) -> None:
+        self.written = min(self._authored.get(repr(subject["prompt"]), 0), len(picture.data.tokens))
+
+    def _expected(self, answer: Answered, large: bool) -> Generator[Any, None, NextTokens]:
         """The numbers in an answer; views that keep as many candidates share them."""
         from mi_widgets.compute.next_tokens import read_next_tokens
 
@@ -365,10 +307,6 @@ class Prompt(ComparedView):
 
     # --- what is on screen ---------------------------------------------------------------------------
 
-    def _shown(self) -> NextTokens | NextTokensComparison:
-        assert self._picture is not None
-        return self._picture.shown(self.options["show"])
-
     def _focused(self) -> int:
         """The position whose next tokens are shown: the selected one where what is shown has it, else the last."""
         from mi_widgets.figures.next_tokens import candidate_places
@@ -379,8 +317,7 @@ class Prompt(ComparedView):
             return -1
         return -1 if self.selection.position is None else self.selection.position
 
-    def _draw_still(self, form: str) -> str | bytes:
-        from mi_widgets.figures import next_tokens_preview_png, next_tokens_preview_svg
+    def _draw_still(self) -> Any:
+        from mi_widgets.figures.next_tokens import next_tokens_still
 
-        draw = next_tokens_preview_svg if form == "svg" else next_tokens_preview_png
-        return draw(self._shown(), self._focused(), by=self.options["color"])
+        return next_tokens_still(self._shown(), self._focused(), by=self.options["color"])

@@ -11,64 +11,18 @@ from typing import Any
 
 from mi_widgets.data import Selection
 from mi_widgets.data.interventions import Add, Change, Intervention, Run
-from mi_widgets.described.attention import ATTENTION
 from mi_widgets.session import Session
 from mi_widgets.version import __version__
 
 
-def attention_recipe(
-    *,
+def recipe(
+    view: str,
+    name: str,
     session: Session | None,
-    options: dict[str, Any],
-    drawn: dict[str, Any],
-    compared: bool,
-    layers: tuple[int, ...] | None,
-    scored: bool,
+    subject: dict[str, Any],
+    words: dict[str, Any],
     selection: Selection,
-) -> str:
-    """The recipe of one attention picture.
-
-    Args:
-        session: of the view, or None for plain data.
-        options: as on screen.
-        drawn: what the picture is of: prompt, interventions, and what it compares with.
-        compared: two runs are on screen.
-        layers: chosen, or None for all.
-        scored: the user gave a table of scores.
-        selection: what is pointed at.
-    """
-    changed = ATTENTION.words(options)
-    if compared:
-        changed["show"] = options["show"]
-    if session is None:
-        changed.pop("weighting", None)  # the file says it
-    words = "".join(f", {name}={value!r}" for name, value in changed.items())
-    measured = ", head scores with seed 0" if session is not None else ""
-    lines = [f"# {versions(session is not None)}{measured}", "import mi_widgets as mw", ""]
-    if session is None:
-        lines += [
-            '# first: view.save("attention.npz")',
-            f'view = mw.Attention.from_data(mw.data.load("attention.npz"){words})',
-        ]
-    else:
-        named = _Named(session)
-        start = _session(session, drawn, named)
-        second = "" if drawn.get("compare") is None else f", compare={named.compared(drawn['compare'])}"
-        if scored:
-            named.said.append("# scores: a DataFrame of your own, with columns layer and head")
-            second += ", scores=scores"
-        chosen_layers = "" if layers is None else f", layers={list(layers)}"
-        lines[2:2] = named.said
-        lines += [
-            *start,
-            *named.made,
-            f"view = mw.Attention(session{second}{chosen_layers}{words})",
-        ]
-    return "\n".join([*lines, *_selected(selection), 'view.save("attention.pdf", width_mm=83)', ""])
-
-
-def recipe_lines(
-    view: str, name: str, session: Session | None, drawn: dict[str, Any], words: dict[str, Any], selection: Selection
+    drawn_by: str = "",
 ) -> str:
     """The recipe of a view's picture.
 
@@ -76,24 +30,45 @@ def recipe_lines(
         view: the class, e.g. `"LogitLens"`.
         name: of the files it writes, e.g. `"logit_lens"`.
         session: of the view, or None for plain data.
-        drawn: what the picture is of: prompt, interventions, and what it compares with.
+        subject: what the picture is of: prompt, interventions, and what it compares with.
         words: arguments of the view that are not at their defaults.
         selection: what is pointed at.
+        drawn_by: what a picture of a session owes to chance, e.g. a seed.
     """
-    arguments = "".join(f", {word}={value!r}" for word, value in words.items())
-    lines = [f"# {versions(session is not None)}", "import mi_widgets as mw", ""]
+    made_by = [versions(session is not None), *([drawn_by] if drawn_by and session is not None else [])]
+    lines = [f"# {', '.join(made_by)}", "import mi_widgets as mw", ""]
     if session is None:
-        lines += [
-            f'# first: view.save("{name}.npz")',
-            f'view = mw.{view}.from_data(mw.data.load("{name}.npz"){arguments})',
-        ]
+        first = f'mw.data.load("{name}.npz")'
+        lines += [f'# first: view.save("{name}.npz")', f"view = mw.{view}.from_data({_arguments(first, words)})"]
     else:
         named = _Named(session)
-        start = _session(session, drawn, named)
-        second = "" if drawn.get("compare") is None else f", compare={named.compared(drawn['compare'])}"
+        start = _session(session, subject, named)
+        second = {} if subject.get("compare") is None else {"compare": Name(named.compared(subject["compare"]))}
+        for word, value in words.items():
+            if isinstance(value, Name) and value.said:
+                named.said.append(f"# {word}: {value.said}")
         lines[2:2] = named.said
-        lines += [*start, *named.made, f"view = mw.{view}(session{second}{arguments})"]
-    return "\n".join([*lines, *_selected(selection), f'view.save("{name}.pdf")', ""])
+        lines += [*start, *named.made, f"view = mw.{view}({_arguments('session', {**second, **words})})"]
+    chosen = [] if selection == Selection() else [f"view.selection = mw.{selection!r}"]
+    return "\n".join([*lines, *chosen, f'view.save("{name}.pdf")', ""])
+
+
+class Name(str):
+    """Python as it stands, in place of a value: a name, and what the reader must give it where it says so."""
+
+    __slots__ = ("said",)
+
+    def __new__(cls, name: str, said: str = "") -> Name:
+        """`name`, of which a recipe says `said`."""
+        made = super().__new__(cls, name)
+        made.said = said
+        return made
+
+    __repr__ = str.__str__
+
+
+def _arguments(first: str, words: dict[str, Any]) -> str:
+    return ", ".join([first, *(f"{word}={value!r}" for word, value in words.items())])
 
 
 class _Named:
@@ -153,17 +128,13 @@ class _Named:
         return self._names[id(thing)]
 
 
-def _session(session: Session, drawn: dict[str, Any], named: _Named) -> list[str]:
+def _session(session: Session, subject: dict[str, Any], named: _Named) -> list[str]:
     bos = "" if session.prepend_bos is None else f", prepend_bos={session.prepend_bos}"
     beyond = ", beyond_context=True" if session.beyond_context else ""
-    made = f"session = mw.Session(model, {drawn.get('prompt')!r}{bos}{beyond})"
-    changes = drawn.get("interventions") or ()
+    made = f"session = mw.Session(model, {subject.get('prompt')!r}{bos}{beyond})"
+    changes = subject.get("interventions") or ()
     changed = [f"session.interventions = {named.changes(changes)}"] if changes else []
     return [f"model = {loader(session.info.name)}", made, *changed]
-
-
-def _selected(selection: Selection) -> list[str]:
-    return [] if selection == Selection() else [f"view.selection = mw.{selection!r}"]
 
 
 def loader(name: str) -> str:

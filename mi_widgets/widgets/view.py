@@ -12,6 +12,7 @@ import os
 import time
 import warnings
 from collections.abc import Generator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -25,7 +26,7 @@ from mi_widgets.errors import DataError, ExportError, MiWidgetsError
 from mi_widgets.session import Answered, Need, Progress, Session, explain
 from mi_widgets.session.aside import aside, at_once, in_turns
 from mi_widgets.session.traits import SelectionTrait, WholeNumber, refusing
-from mi_widgets.widgets.built import STATIC, built
+from mi_widgets.widgets.offline import STATIC, built, page_of
 from mi_widgets.wire.messages import Answer, AnswerError, SelectionValue, StatusValue
 
 #: A render that does not answer a roll call within this long has left, and how often there is one.
@@ -215,7 +216,7 @@ class View(anywidget.AnyWidget):
 
     def to_pandas(self, **options: Any) -> Any:
         """The picture's numbers in long form, one row per cell; options are those of `data.to_pandas`."""
-        return self.data.to_pandas(**options)
+        return self._result().to_pandas(**options)
 
     def save(self, path: str | Path, width_mm: float | None = None, **options: Any) -> Path:
         """Write the picture or its numbers, by suffix.
@@ -235,9 +236,14 @@ class View(anywidget.AnyWidget):
         suffix = path.suffix.lower()
         if suffix in FIGURES:
             from mi_widgets.figures import save_figure
+            from mi_widgets.figures.sheet import on_paper
 
             sizes = {} if width_mm is None else {"width_mm": width_mm}
-            return Path(save_figure(self.figure(**sizes, **options), path, **sizes))
+            # A figure() of the user's own may go on with what plotly made.
+            ours = type(self).figure.__module__.startswith("mi_widgets.")
+            with on_paper() if ours else nullcontext():
+                figure = self.figure(**sizes, **options)
+            return Path(save_figure(figure, path, **sizes))
         if width_mm is not None:
             raise DataError(f"width_mm is for figures, not for {suffix}.", f"Use one of {', '.join(sorted(FIGURES))}.")
         if suffix == ".html":
@@ -262,8 +268,6 @@ class View(anywidget.AnyWidget):
         Returns:
             The HTML text.
         """
-        from mi_widgets.widgets.page import page_of
-
         return page_of([self], path, title=title, columns=1, **options)
 
     def close(self) -> None:

@@ -1,32 +1,20 @@
-"""The attention picture as it crosses: manifest, thumbnails of all heads (the atlas) and single heads.
+"""What of attention crosses: thumbnails of all heads (the atlas), single heads, score columns and self-checks.
 
-Takes `data`, gives manifest and blocks. Knows nothing of widgets or models.
+Takes `data`, gives blocks and values. Knows nothing of widgets or models.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from mi_widgets.data import Alignment, AttentionComparison, AttentionPatterns, Tokens
-from mi_widgets.data.attention import UNITS
+from mi_widgets.data import AttentionComparison, AttentionPatterns, Tokens
 from mi_widgets.data.thumbnails import thumbnails
 from mi_widgets.wire.blocks import Block, value_range
 from mi_widgets.wire.checks import finite_checks, worst
-from mi_widgets.wire.interventions import ablated_heads, interventions_of, labels, other_run
-from mi_widgets.wire.messages import (
-    AttentionManifest,
-    CheckValue,
-    CompareTable,
-    ScoreColumn,
-    Show,
-    TokenTable,
-    Transform,
-)
+from mi_widgets.wire.messages import CheckValue, ScoreColumn, Show, TokenTable, Transform
 
 #: Thumbnails are at most this many cells on a side, and all of them together at most this many cells (bytes).
 THUMBNAIL, ATLAS_CELLS = 64, 400_000
@@ -39,73 +27,6 @@ ROW_SUM_TOLERANCE = 2e-2
 def token_table(tokens: Tokens) -> TokenTable:
     """`tokens` as plain JSON values."""
     return tokens.to_dict()  # type: ignore[return-value]
-
-
-def manifest(
-    patterns: AttentionPatterns,
-    *,
-    run: int,
-    comparison: AttentionComparison | None = None,
-    scores: pd.DataFrame | None = None,
-    notes: Sequence[str] = (),
-    live: bool = True,
-    difference_high: float | None = None,
-) -> AttentionManifest:
-    """What the picture of `patterns` (side A) means.
-
-    Args:
-        patterns: the first prompt.
-        run: the number of this computation; later runs have larger ones.
-        comparison: with a second prompt.
-        scores: columns `layer`, `head` and one numeric column per score; see `score_columns`.
-        notes: sentences for the status line.
-        live: a kernel stands behind the page.
-        difference_high: largest |A − B|, where compared.
-    """
-    sides = [patterns] if comparison is None else [patterns, comparison.b]
-    made = interventions_of(patterns)
-    head_high = patterns.head_high
-    low = patterns.low if patterns.weighting == "scores" else min(0.0, patterns.low)
-    high = float(np.nanmax(head_high)) if np.isfinite(head_high).any() else 0.0
-    compare: CompareTable | None = None
-    if comparison is not None:
-        other = comparison.b
-        low = min(low, other.low)
-        head_high = np.fmax(head_high, other.head_high)
-        high = float(np.nanmax(head_high)) if np.isfinite(head_high).any() else 0.0
-        compare = {"tokens": token_table(other.tokens), "pairs": _pairs(comparison.alignment)}
-    return {
-        "kind": "attention",
-        "run": run,
-        "model": patterns.model,
-        "interventions": labels(made),
-        "ablated": ablated_heads(made),
-        "other": None if comparison is None else other_run(patterns, comparison.b),
-        "tokens": token_table(patterns.tokens),
-        "layers": list(patterns.layers),
-        "heads": patterns.n_heads,
-        "kv_heads": patterns.kv_heads,
-        "weighting": patterns.weighting,  # type: ignore[typeddict-item]
-        "unit": UNITS[patterns.weighting],
-        # On the page one mask serves both sides, so it may only hide what neither of them reads.
-        "causal": all(side.causal for side in sides),
-        "windows": [
-            sizes[0] if len(set(sizes)) == 1 else None for sizes in zip(*(side.windows for side in sides), strict=True)
-        ],
-        "low": low,
-        "high": high,
-        "difference_high": difference_high,
-        "head_high": [0.0 if math.isnan(value) else value for value in head_high.ravel().tolist()],
-        "compare": compare,
-        "scores": score_columns(scores, patterns) if scores is not None else [],
-        "checks": checks(*sides),
-        "notes": list(notes),
-        "live": live,
-    }
-
-
-def _pairs(alignment: Alignment) -> list[list[int]]:
-    return [[-1 if side is None else side for side in pair] for pair in alignment.pairs]
 
 
 SCORE_TEXT = {

@@ -5,60 +5,50 @@ Takes `data` once, gives manifest, thumbnails and single heads as they are asked
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from mi_widgets.data import AttentionComparison, AttentionPatterns
+from mi_widgets.data.attention import UNITS
 from mi_widgets.wire import attention as wire
 from mi_widgets.wire.blocks import Block, pack
-from mi_widgets.wire.messages import AttentionManifest
+from mi_widgets.wire.interventions import ablated_heads, interventions_of
+from mi_widgets.wire.messages import AttentionManifest, CheckValue, CompareTable
+from mi_widgets.wire.picture import Picture
 
 #: Bytes of single heads kept in the saved state, beside the thumbnails.
 FOCUS_BYTES = 1_500_000
 
 
-class AttentionPicture:
-    """What one run shows.
+class AttentionPicture(Picture[AttentionPatterns, AttentionComparison]):
+    """What one run shows, as `Picture`.
 
     Args:
-        patterns: of the first prompt, side A.
-        comparison: with a second prompt, side B, or None.
-        run: the number of the run.
+        data: see `Picture`, as the others.
         scores: table of score columns, or None.
-        notes: sentences for the status line.
-        live: a kernel stands behind the page.
+
+    Attributes:
+        more_notes: sentences beside those of the run.
+        saved: the side whose thumbnails are on the page.
     """
 
     def __init__(
         self,
-        patterns: AttentionPatterns,
+        data: AttentionPatterns,
         comparison: AttentionComparison | None = None,
         *,
-        run: int = 0,
         scores: pd.DataFrame | None = None,
-        notes: Sequence[str] = (),
-        live: bool = True,
+        **how: Any,
     ) -> None:
-        self.patterns, self.comparison = patterns, comparison
-        self.run, self.scores, self.notes, self.live = run, scores, tuple(notes), live
-
-    @property
-    def sides(self) -> dict[str, AttentionPatterns]:
-        """The prompts' patterns by side."""
-        return {"A": self.patterns} | ({} if self.comparison is None else {"B": self.comparison.b})
-
-    def side(self, show: str) -> str:
-        """`show`, as far as there is a second prompt to show."""
-        return show if self.comparison is not None else "A"
-
-    def shown(self, show: str) -> AttentionPatterns | AttentionComparison:
-        """The data behind `show`: one prompt's patterns, or the comparison."""
-        if self.comparison is not None and show == "difference":
-            return self.comparison
-        return self.sides[self.side(show)]
+        super().__init__(data, comparison, **how)
+        self.scores = scores
+        self.more_notes: Sequence[str] = ()
+        self.saved = "A"
 
     @cached_property
     def _difference(self) -> Block:
@@ -70,7 +60,7 @@ class AttentionPicture:
         """The scores to sort heads by; with two prompts also how much each head differs between them."""
         if self.comparison is None:
             return self.scores
-        heads = [(layer, head) for layer in self.patterns.layers for head in range(self.patterns.n_heads)]
+        heads = [(layer, head) for layer in self.data.layers for head in range(self.data.n_heads)]
         table = pd.DataFrame(heads, columns=["layer", "head"])
         table["difference"] = np.fmax.reduce(np.abs(self._difference.values), axis=(2, 3)).ravel()
         if self.scores is None or "difference" in self.scores:
@@ -85,16 +75,44 @@ class AttentionPicture:
         return self._difference if show == "difference" else wire.atlas_block(self.sides[show], show)  # type: ignore[arg-type]
 
     def manifest(self, live: bool | None = None) -> AttentionManifest:
-        """What the picture means."""
-        return wire.manifest(
-            self.patterns,
-            run=self.run,
-            comparison=self.comparison,
-            scores=self.score_table,
-            notes=self.notes,
-            live=self.live if live is None else live,
-            difference_high=None if self.comparison is None else self._difference.high,
-        )
+        """What the picture means. A and B share one range."""
+        data, sides, both = self.data, list(self.sides.values()), self.comparison
+        head_high = data.head_high if both is None else np.fmax(both.a.head_high, both.b.head_high)
+        high = float(np.nanmax(head_high)) if np.isfinite(head_high).any() else 0.0
+        low = data.low if data.weighting == "scores" else min(0.0, data.low)
+        compare: CompareTable | None = None
+        if both is not None:
+            low = min(low, both.b.low)
+            compare = {"tokens": wire.token_table(both.b.tokens), "pairs": self.pairs(both.alignment.pairs)}
+        return {
+            **self.of_any_view(live),
+            "kind": "attention",
+            "ablated": ablated_heads(interventions_of(data)),
+            "other": self.other(),
+            "tokens": wire.token_table(data.tokens),
+            "layers": list(data.layers),
+            "heads": data.n_heads,
+            "kv_heads": data.kv_heads,
+            "weighting": data.weighting,  # type: ignore[typeddict-item]
+            "unit": UNITS[data.weighting],
+            # On the page one mask serves both sides, so it may only hide what neither of them reads.
+            "causal": all(side.causal for side in sides),
+            "windows": [
+                one[0] if len(set(one)) == 1 else None for one in zip(*(side.windows for side in sides), strict=True)
+            ],
+            "low": low,
+            "high": high,
+            "difference_high": None if both is None else self._difference.high,
+            "head_high": [0.0 if math.isnan(value) else value for value in head_high.ravel().tolist()],
+            "compare": compare,
+            "scores": [] if self.score_table is None else wire.score_columns(self.score_table, data),
+        }
+
+    def _checks(self) -> list[CheckValue]:
+        return wire.checks(*self.sides.values())
+
+    def _own_notes(self) -> Sequence[str]:
+        return self.more_notes
 
     def parcel(self, show: str) -> bytes:
         """Manifest and the thumbnails on screen."""
@@ -114,6 +132,6 @@ class AttentionPicture:
 
     def kept(self, heads: Sequence[tuple[int, int]]) -> bytes:
         """The heads on screen as far as they fit the saved state; the page asks for the rest."""
-        count = self.patterns.shape[2]
-        each = count * count * (4 if count <= wire.EXACT_POSITIONS else 2) // (2 if self.patterns.causal else 1)
+        count = self.data.shape[2]
+        each = count * count * (4 if count <= wire.EXACT_POSITIONS else 2) // (2 if self.data.causal else 1)
         return pack(self.heads(heads[: FOCUS_BYTES // (each * len(self.sides))]))

@@ -6,46 +6,44 @@ Takes `data` once. Knows nothing of widgets or models.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from mi_widgets.data import LogitAttribution
 from mi_widgets.wire.attention import token_table
 from mi_widgets.wire.blocks import Block, pack
 from mi_widgets.wire.checks import output_check
-from mi_widgets.wire.interventions import ablated_heads, interventions_of, labels
+from mi_widgets.wire.interventions import ablated_heads, interventions_of
 from mi_widgets.wire.messages import CheckValue, TokenName
+from mi_widgets.wire.picture import Picture
 from mi_widgets.wire.view_messages import AttributionManifest, Candidate
 
 
-class AttributionPicture:
-    """What one run shows.
+class AttributionPicture(Picture[LogitAttribution, None]):
+    """What one run shows, as `Picture`.
 
     Args:
-        attribution: what is shown.
-        run: the number of the run.
+        data: what is shown.
         candidates: likely next tokens at the position: id, string, probability.
         automatic: answer and foil are the model's own choices.
         half: the model computes in half precision.
-        notes: sentences for the status line.
-        live: a kernel stands behind the page.
+        how: see `Picture`.
     """
 
     def __init__(
         self,
-        attribution: LogitAttribution,
+        data: LogitAttribution,
         *,
-        run: int = 0,
         candidates: Sequence[tuple[int, str, float]] = (),
         automatic: bool = False,
         half: bool = False,
-        notes: Sequence[str] = (),
-        live: bool = True,
+        **how: Any,
     ) -> None:
-        self.attribution, self.run, self.automatic, self.half = attribution, run, automatic, half
-        self.candidates, self.notes, self.live = tuple(candidates), tuple(notes), live
+        super().__init__(data, **how)
+        self.candidates, self.automatic, self.half = tuple(candidates), automatic, half
 
     def parcel(self, live: bool | None = None) -> bytes:
         """The whole picture."""
-        shown = self.attribution
+        shown = self.data
         blocks = [
             Block("contribution", shown.contribution, ("part",)),
             Block("mlps", shown.mlps, ("layer",)),
@@ -54,20 +52,18 @@ class AttributionPicture:
             blocks.append(Block("heads", shown.heads, ("layer", "head")))
         if shown.sources is not None:
             blocks.append(Block("sources", shown.sources, ("layer", "head", "position"), "f16"))
-        return pack(blocks, self.manifest(self.live if live is None else live))
+        return pack(blocks, self.manifest(live))
 
-    def manifest(self, live: bool) -> AttributionManifest:
+    def manifest(self, live: bool | None = None) -> AttributionManifest:
         """What the picture means."""
-        shown = self.attribution
+        shown = self.data
         candidates: list[Candidate] = [
             {"id": token, "string": string, "probability": probability}
             for token, string, probability in self.candidates
         ]
         return {
+            **self.of_any_view(live),
             "kind": "logit_attribution",
-            "run": self.run,
-            "model": shown.model,
-            "interventions": labels(interventions_of(shown)),
             "ablated": ablated_heads(interventions_of(shown)),
             "tokens": token_table(shown.tokens),
             "position": shown.position,
@@ -88,13 +84,10 @@ class AttributionPicture:
             "why_no_heads": shown.why_no_heads,
             "has_sources": shown.sources is not None,
             "why_no_sources": shown.why_no_sources,
-            "checks": self._checks(),
-            "notes": list(self.notes),
-            "live": live,
         }
 
     def _checks(self) -> list[CheckValue]:
-        shown = self.attribution
+        shown = self.data
         checks: list[CheckValue] = [
             {
                 "label": f"the parts sum to the {shown.quantity}",

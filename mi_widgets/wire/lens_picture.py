@@ -7,72 +7,58 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
 from mi_widgets.data import LogitLens, LogitLensComparison
+from mi_widgets.data.logit_lens import CELLS
 from mi_widgets.errors import DataError
 from mi_widgets.wire.attention import token_table
 from mi_widgets.wire.blocks import Block, pack
 from mi_widgets.wire.checks import finite_checks, output_check
-from mi_widgets.wire.interventions import interventions_of, labels, other_run
 from mi_widgets.wire.messages import CheckValue, TokenName
+from mi_widgets.wire.picture import Picture
 from mi_widgets.wire.view_messages import LensCompare, LensManifest, LensRead, LensRows
 
 #: Numbers of [row, position, k] up to which the whole top k crosses with the picture.
 WHOLE = 120_000
 
 
-class LensPicture:
-    """What one run shows.
+class LensPicture(Picture[LogitLens, LogitLensComparison]):
+    """What one run shows, as `Picture`.
 
     Args:
-        lens: of the first prompt, side A.
-        comparison: with a second lens or prompt, side B, or None.
-        run: the number of the run.
+        data: see `Picture`, as the others.
+        comparison: with a second lens or prompt.
         lenses: the lenses that can be chosen.
         streams: the streams that this architecture has.
         n_layers: blocks of the model.
         d_vocab: size of the vocabulary.
         half: the model computes in half precision.
-        notes: sentences for the status line.
-        live: a kernel stands behind the page.
     """
 
     def __init__(
         self,
-        lens: LogitLens,
+        data: LogitLens,
         comparison: LogitLensComparison | None = None,
         *,
-        run: int = 0,
         lenses: Sequence[str] = ("logit",),
         streams: Sequence[str] = ("resid_post",),
         n_layers: int | None = None,
         d_vocab: int | None = None,
         half: bool = False,
-        notes: Sequence[str] = (),
-        live: bool = True,
+        **how: Any,
     ) -> None:
-        self.lens, self.comparison, self.run = lens, comparison, run
+        super().__init__(data, comparison, **how)
         self.lenses, self.streams, self.half = tuple(lenses), tuple(streams), half
-        self.n_layers = max(lens.layers) + 1 if n_layers is None else n_layers
-        self.d_vocab = int(max(lens.names, default=0)) + 1 if d_vocab is None else d_vocab
-        self.notes, self.live = tuple(notes), live
-
-    @property
-    def sides(self) -> dict[str, LogitLens]:
-        """The results by side."""
-        return {"A": self.lens} | ({} if self.comparison is None else {"B": self.comparison.b})
-
-    @property
-    def data(self) -> LogitLens | LogitLensComparison:
-        """The comparison, or the lens where nothing is compared."""
-        return self.lens if self.comparison is None else self.comparison
+        self.n_layers = max(data.layers) + 1 if n_layers is None else n_layers
+        self.d_vocab = int(max(data.names, default=0)) + 1 if d_vocab is None else d_vocab
 
     @property
     def columns(self) -> tuple[int, int]:
         """How many columns are read, and how many there are; of two prompts, aligned ones."""
-        read = self.data.is_read
+        read = (self.data if self.comparison is None else self.comparison).is_read
         return int(read.sum()), len(read)
 
     @property
@@ -83,7 +69,7 @@ class LensPicture:
 
     def between(self, first: int, last: int, side: str) -> tuple[int, int] | None:
         """The first and the last column that show positions `first` to `last` of one side's prompt; None for none."""
-        lens = self.sides.get(side, self.lens)
+        lens = self.sides.get(side, self.data)
         places = {place for place, position in enumerate(lens.positions) if first <= position <= last}
         if self.comparison is not None:
             pairs = self.comparison.pairs
@@ -96,12 +82,6 @@ class LensPicture:
         sides = self.sides.values()
         return all(side.read is None for side in sides) and sum(side.top_ids.size for side in sides) <= WHOLE
 
-    def shown(self, show: str) -> LogitLens | LogitLensComparison:
-        """The data behind `show`: one side, or the comparison."""
-        if self.comparison is not None and show == "difference":
-            return self.comparison
-        return self.sides.get(show, self.lens)
-
     def parcel(self, whole: bool | None = None, live: bool | None = None) -> bytes:
         """The picture; `whole` with every cell's top k whatever its size, as an offline page needs it."""
         whole = self.whole if whole is None else whole
@@ -110,7 +90,7 @@ class LensPicture:
         if self.comparison is not None:
             kl = self.comparison.kl[:, self.comparison.is_read]
             blocks.append(Block("difference/kl", kl, ("row", "column"), "f16"))
-        return pack(blocks, self.manifest(whole, self.live if live is None else live))
+        return pack(blocks, self.manifest(whole, live))
 
     def rows(self, rows: Iterable[int], sides: Iterable[str]) -> bytes:
         """The top k of single rows, with the names of their tokens.
@@ -136,19 +116,17 @@ class LensPicture:
         manifest: LensRows = {"names": _names(known, ids)}
         return pack(blocks, manifest)
 
-    def manifest(self, whole: bool, live: bool) -> LensManifest:
+    def manifest(self, whole: bool, live: bool | None = None) -> LensManifest:
         """What the picture means."""
-        lens = self.lens
+        lens = self.data
         ids: set[int] = set(lens.target_ids.tolist())
         for side in self.sides.values():
             ids |= set(side.top_ids[:, side.is_read, : None if whole else 1].ravel().tolist())
         known = {token: name for side in self.sides.values() for token, name in side.names.items()}
         return {
+            **self.of_any_view(live),
             "kind": "logit_lens",
-            "run": self.run,
-            "model": lens.model,
-            "interventions": labels(interventions_of(lens)),
-            "other": None if self.comparison is None else other_run(lens, self.comparison.b),
+            "other": self.other(),
             "tokens": token_table(lens.tokens),
             "positions": list(lens.positions),
             "read": self._read(),
@@ -164,9 +142,6 @@ class LensPicture:
             "names": _names(known, ids),
             "targets": _names(known, lens.target_ids.tolist()),
             "compare": self._compare(),
-            "checks": self._checks(),
-            "notes": list(self.notes),
-            "live": live,
         }
 
     def _read(self) -> LensRead | None:
@@ -179,14 +154,13 @@ class LensPicture:
         if self.comparison is None:
             return None
         other = self.comparison.b
-        pairs = [[-1 if place is None else place for place in pair] for pair in self.comparison.pairs]
-        same = other.tokens == self.lens.tokens and other.lens != self.lens.lens
+        same = other.tokens == self.data.tokens and other.lens != self.data.lens
         return {
             "what": "lens" if same else "prompt",
             "lens": other.lens,  # type: ignore[typeddict-item]
             "tokens": token_table(other.tokens),
             "positions": list(other.positions),
-            "pairs": pairs,
+            "pairs": self.pairs(self.comparison.pairs),
         }
 
     def _checks(self) -> list[CheckValue]:
@@ -206,22 +180,24 @@ def _names(known: dict[int, str], ids: Iterable[int]) -> list[TokenName]:
 
 
 def _side_blocks(side: str, lens: LogitLens, kept: int | None) -> list[Block]:
-    cell, tops, pins = ("row", "position"), ("row", "position", "k"), ("row", "position", "target")
+    tops, pins = ("row", "position", "k"), ("row", "position", "target")
     read = slice(None) if lens.read is None else lens.is_read
     blocks = [
         # Ids stay below 2²⁴, so that float32 holds them exactly.
         Block(f"{side}/top_ids", lens.top_ids[:, read, :kept].astype(np.float32), tops),
         Block(f"{side}/top_probs", lens.top_probs[:, read, :kept], tops, "f16"),
-        Block(f"{side}/entropy", lens.entropy[:, read], cell, "f16"),
-        Block(f"{side}/kl", lens.kl[:, read], cell, "f16"),
-        Block(f"{side}/change", lens.change[:, read], cell, "f16"),
-        Block(f"{side}/next_prob", lens.next_prob[:, read], cell, "f16"),
-        Block(f"{side}/final_rank", lens.final_rank[:, read].astype(np.float32), cell),
-        Block(f"{side}/next_rank", lens.next_rank[:, read].astype(np.float32), cell),
+        *(_cells(f"{side}/{name}", getattr(lens, name)[:, read], ("row", "position")) for name in CELLS),
     ]
     if lens.target_probs is not None and lens.target_ranks is not None and lens.target_ids.size:
         blocks += [
-            Block(f"{side}/target_probs", lens.target_probs[:, read], pins, "f16"),
-            Block(f"{side}/target_ranks", lens.target_ranks[:, read].astype(np.float32), pins),
+            _cells(f"{side}/target_probs", lens.target_probs[:, read], pins),
+            _cells(f"{side}/target_ranks", lens.target_ranks[:, read], pins),
         ]
     return blocks
+
+
+def _cells(name: str, values: np.ndarray, axes: tuple[str, ...]) -> Block:
+    """Whole numbers cross exactly, all others in half precision."""
+    if np.issubdtype(values.dtype, np.integer):
+        return Block(name, values.astype(np.float32), axes)
+    return Block(name, values, axes, "f16")

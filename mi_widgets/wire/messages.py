@@ -147,19 +147,56 @@ class CompareTable(TypedDict):
     pairs: list[list[int]]
 
 
-class AttentionManifest(TypedDict):
-    """What the attention picture means. Ranges are over every allowed, finite cell of the shown side.
+class ViewManifest(TypedDict):
+    """What every picture says of its run A: `interventions` are labels of those made in it."""
 
-    `interventions`: labels of those made in A, `ablated`: the [layer, head] that they ablate; `other`: the same of B,
-    null where nothing is compared.
-    """
-
-    kind: Literal["attention"]
     run: int
     model: str
     interventions: list[str]
-    ablated: list[list[int]]
+    checks: list[CheckValue]
+    notes: list[str]
+    live: bool
+
+
+class ComparedManifest(ViewManifest):
+    """What a picture that may have a side B says; `other` is null where nothing is compared."""
+
     other: OtherRun | None
+
+
+class ViewState(TypedDict):
+    """The synchronised state of every view; the names are the widget's traits.
+
+    `interventions`: those of the session; of data and of an offline page those of the picture. `picture`: parcel with
+    the view's manifest; `focus` and `store`: parcels of further blocks, on screen and in an offline page.
+    """
+
+    session_id: str
+    prompt: PromptValue | None
+    interventions: list[InterventionValue]
+    history: list[PromptValue]
+    selection: SelectionValue
+    status: StatusValue
+    picture: bytes
+    focus: bytes
+    store: bytes
+    height: int
+
+
+class ComparedState(ViewState):
+    """The state of a view that can set a second run beside the first."""
+
+    compare: PromptValue | RunValue | None
+
+
+class AttentionManifest(ComparedManifest):
+    """What the attention picture means. Ranges are over every allowed, finite cell of the shown side.
+
+    `ablated`: the [layer, head] that the interventions in A ablate.
+    """
+
+    kind: Literal["attention"]
+    ablated: list[list[int]]
     tokens: TokenTable
     layers: list[int]
     heads: int
@@ -174,9 +211,6 @@ class AttentionManifest(TypedDict):
     head_high: list[float]
     compare: CompareTable | None
     scores: list[ScoreColumn]
-    checks: list[CheckValue]
-    notes: list[str]
-    live: bool
 
 
 class _Request(TypedDict):
@@ -281,23 +315,8 @@ class Order(TypedDict, total=False):
     label: str
 
 
-class AttentionState(TypedDict):
-    """The synchronised state of the attention explorer; the names are the widget's traits.
+class AttentionState(ComparedState):
+    """The synchronised state of the attention explorer. `picture` has the block `atlas/<show>`, `focus` the blocks
+    `head/<side>/<layer>.<head>` on screen, and `store` the same for every head kept in an offline page."""
 
-    `interventions`: those of the session; of data and of an offline page those of the picture. `picture`: parcel with
-    an `AttentionManifest` and the block `atlas/<show>`. `focus`: parcel of the blocks `head/<side>/<layer>.<head>` on
-    screen. `store`: the same for every head kept in an offline page.
-    """
-
-    session_id: str
-    prompt: PromptValue | None
-    compare: PromptValue | RunValue | None
-    interventions: list[InterventionValue]
-    history: list[PromptValue]
-    selection: SelectionValue
     options: AttentionOptions
-    status: StatusValue
-    picture: bytes
-    focus: bytes
-    store: bytes
-    height: int

@@ -6,7 +6,6 @@ Takes `data` once. Knows nothing of widgets or models.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -15,8 +14,8 @@ from mi_widgets.data.next_tokens import BIT
 from mi_widgets.wire.attention import token_table
 from mi_widgets.wire.blocks import Block, pack
 from mi_widgets.wire.checks import finite_checks, worst
-from mi_widgets.wire.interventions import interventions_of, labels, other_run
 from mi_widgets.wire.messages import CheckValue, TokenName
+from mi_widgets.wire.picture import Picture
 from mi_widgets.wire.view_messages import PromptManifest, PromptSide
 
 #: Candidates of all positions together that cross; very long prompts show fewer of each.
@@ -25,45 +24,14 @@ CANDIDATES = 120_000
 TOLERANCE = 1e-5
 
 
-class PromptPicture:
-    """What one run shows.
-
-    Args:
-        data: of the first prompt, side A.
-        comparison: with a second prompt, side B, or None.
-        run: the number of the run.
-        notes: sentences for the status line.
-        live: a kernel stands behind the page.
-    """
-
-    def __init__(
-        self,
-        data: NextTokens,
-        comparison: NextTokensComparison | None = None,
-        *,
-        run: int = 0,
-        notes: Sequence[str] = (),
-        live: bool = True,
-    ) -> None:
-        self.data, self.comparison = data, comparison
-        self.run, self.notes, self.live = run, tuple(notes), live
-
-    @property
-    def sides(self) -> dict[str, NextTokens]:
-        """The prompts by side."""
-        return {"A": self.data} | ({} if self.comparison is None else {"B": self.comparison.b})
+class PromptPicture(Picture[NextTokens, NextTokensComparison]):
+    """What one run shows, as `Picture`."""
 
     @property
     def top_k(self) -> int:
         """Candidates of each position that cross."""
         positions = sum(len(side.tokens) for side in self.sides.values())
         return max(1, min(*(side.top_k for side in self.sides.values()), CANDIDATES // positions, 50))
-
-    def shown(self, show: str) -> NextTokens | NextTokensComparison:
-        """The data behind `show`: one prompt, or the comparison."""
-        if self.comparison is not None and show == "difference":
-            return self.comparison
-        return self.sides.get(show, self.data)
 
     def parcel(self, live: bool | None = None) -> bytes:
         """The whole picture."""
@@ -77,28 +45,20 @@ class PromptPicture:
                 Block(f"{name}/top_ids", top_ids.astype(np.float32), ("position", "k")),
                 Block(f"{name}/top_probs", top_probs, ("position", "k")),
             ]
-        return pack(blocks, self.manifest(self.live if live is None else live))
+        return pack(blocks, self.manifest(live))
 
-    def manifest(self, live: bool) -> PromptManifest:
+    def manifest(self, live: bool | None = None) -> PromptManifest:
         """What the picture means."""
-        pairs = None
-        if self.comparison is not None:
-            pairs = [[-1 if place is None else place for place in pair] for pair in self.comparison.alignment.pairs]
         return {
+            **self.of_any_view(live),
             "kind": "prompt",
-            "run": self.run,
-            "model": self.data.model,
-            "interventions": labels(interventions_of(self.data)),
-            "other": None if self.comparison is None else other_run(self.data, self.comparison.b),
+            "other": self.other(),
             "sides": [_side(side) for side in self.sides.values()],
-            "pairs": pairs,
+            "pairs": None if self.comparison is None else self.pairs(self.comparison.alignment.pairs),
             "names": self._names(),
             "top_k": self.top_k,
             "d_vocab": self.data.d_vocab,
             "prepended": prepended(self.data),
-            "checks": self._checks(),
-            "notes": [*self.notes, *self._own_notes()],
-            "live": live,
         }
 
     def _names(self) -> list[TokenName]:

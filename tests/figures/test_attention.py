@@ -33,13 +33,12 @@ def centres(figure, queries, keys, axis=""):
 
 
 def drawn(figure, tmp_path, colors_at, count, suffix="png", axis=""):
-    """Colour of each cell as written to a file and shown by a browser."""
+    """Colour of each cell as written to a file."""
     path = save_figure(figure, tmp_path / f"figure.{suffix}")
     places = centres(figure, count, count, axis)
     return dict(zip(places, colors_at(path.read_bytes(), list(places.values())), strict=True))
 
 
-@pytest.mark.browser
 @pytest.mark.parametrize("palette", ["blue", "amber"])
 @pytest.mark.parametrize(
     ("scale", "share_to_unit"),
@@ -50,7 +49,7 @@ def drawn(figure, tmp_path, colors_at, count, suffix="png", axis=""):
     ],
 )
 def test_cells_on_paper_have_the_colours_of_the_screen(
-    make_patterns, story, tmp_path, printer, colors_at, scale, share_to_unit, palette
+    make_patterns, story, tmp_path, colors_at, scale, share_to_unit, palette
 ):
     patterns = make_patterns(2, 2, story)
     high = float(patterns.base.max())
@@ -62,8 +61,7 @@ def test_cells_on_paper_have_the_colours_of_the_screen(
             assert found == hex_of(palette, share_to_unit(float(patterns.base[1, 0, query, key]) / high))
 
 
-@pytest.mark.browser
-def test_large_maps_have_the_same_colours_and_sharp_cells_in_svg(make_patterns, tmp_path, printer, colors_at):
+def test_large_maps_have_the_same_colours_and_sharp_cells_in_svg(make_patterns, tmp_path, colors_at):
     patterns = make_patterns(1, 1, [str(position) for position in range(100)])
     figure = attention_figure(patterns, scale="sqrt", width_mm="double")
     seen = drawn(figure, tmp_path, colors_at, 100, "svg")
@@ -74,8 +72,7 @@ def test_large_maps_have_the_same_colours_and_sharp_cells_in_svg(make_patterns, 
             )
 
 
-@pytest.mark.browser
-def test_dark_theme_takes_the_dark_palette_and_paper(make_patterns, story, tmp_path, printer, colors_at):
+def test_dark_theme_takes_the_dark_palette_and_paper(make_patterns, story, tmp_path, colors_at):
     patterns = make_patterns(1, 1, story)
     figure = attention_figure(patterns, theme="dark")
     seen = drawn(figure, tmp_path, colors_at, 15)
@@ -84,17 +81,15 @@ def test_dark_theme_takes_the_dark_palette_and_paper(make_patterns, story, tmp_p
     assert colors_at((tmp_path / "figure.png").read_bytes(), [[0.99, 0.99]]) == ["#181818"]
 
 
-@pytest.mark.browser
-def test_nan_has_its_own_look_and_its_own_line_in_the_legend(make_patterns, story, tmp_path, printer, colors_at):
+def test_nan_has_its_own_look_and_its_own_line_in_the_legend(make_patterns, story, tmp_path, colors_at):
     figure = attention_figure(with_cells(make_patterns(1, 1, story), (0, 0, 5, 2), np.nan))
     seen = drawn(figure, tmp_path, colors_at, 15)
     assert seen[5, 2] == color.MISSING["light"].lower()
     assert seen[5, 3] not in (color.MISSING["light"].lower(), color.MASKED["light"].lower())
-    assert {"masked", "no value"} <= {note.text for note in figure.layout.annotations}
+    assert {"masked", "not a number"} <= {note.text for note in figure.layout.annotations}
 
 
-@pytest.mark.browser
-def test_a_difference_is_symmetric_about_zero_on_aligned_tokens(make_patterns, story, tmp_path, printer, colors_at):
+def test_a_difference_is_symmetric_about_zero_on_aligned_tokens(make_patterns, story, tmp_path, colors_at):
     longer = [*story[:5], " and", " Tom", *story[5:]]
     comparison = AttentionComparison(make_patterns(2, 2, story), make_patterns(2, 2, longer, seed=1))
     figure = attention_figure(comparison, layer=1, head=0, scale="log")

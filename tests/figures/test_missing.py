@@ -106,7 +106,7 @@ FIGURES = {
 @pytest.mark.parametrize("make", FIGURES.values(), ids=FIGURES)
 def test_on_paper_they_have_their_colour_and_say_so(make):
     figure = make()
-    assert "no value" in {note.text for note in figure.layout.annotations}
+    assert "not a number" in {note.text for note in figure.layout.annotations}
     assert PINK in {str(shape.fillcolor).lower() for shape in figure.layout.shapes}
     for trace in figure.data:
         for axis in ("x", "y", "base"):
@@ -128,7 +128,7 @@ STILLS = {
 @pytest.mark.parametrize(("svg", "png", "make"), STILLS.values(), ids=STILLS)
 def test_in_still_pictures_too(svg, png, make, decode_png):
     data = make()
-    assert "no value" in svg(data)
+    assert "not a number" in svg(data)
     pink = np.frombuffer(bytes.fromhex(PINK[1:]), np.uint8)
     assert (decode_png(png(data)) == pink).all(-1).sum() > 50
 

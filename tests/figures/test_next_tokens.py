@@ -68,7 +68,7 @@ def test_bars_are_as_high_as_the_numbers(kind, values):
 def test_a_token_without_a_number_is_marked_and_named():
     figure = next_tokens_figure(made())
     assert marks(figure) == pytest.approx([0.0])
-    assert "no value" in [note.text for note in figure.layout.annotations]
+    assert "not a number" in [note.text for note in figure.layout.annotations]
     assert not marks(next_tokens_figure(made(), kind="entropy"))
 
 
@@ -227,7 +227,7 @@ class TestPreview:
             for node in ElementTree.fromstring(next_tokens_preview_svg(data)).iter(f"{SVG}text")
         ]
         assert texts[0] == "a model"
-        assert {"<s>", "·Tom", "·and", "·Sue", "surprisal (bits)"} <= set(texts)
+        assert {"<s>", "·Tom", "·and", "·Sue", "surprisal, bits"} <= set(texts)
         assert any(f"{data.total_surprisal():.3g} bits over 3 tokens" in text for text in texts)
         best = WORDS[data.top_ids[-1, 0]].replace(" ", "·").replace("\n", "↵")
         assert best in texts

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from xml.etree import ElementTree
 
 import numpy as np
@@ -12,7 +14,7 @@ from mi_widgets.figures.cells import VECTOR_CELLS
 from mi_widgets.figures.labels import token_label
 from mi_widgets.figures.marks import Axis, Bars, Box, Cells, Curve, Hover, Line, Rectangles, Words
 from mi_widgets.figures.scale import ColorScale
-from mi_widgets.figures.sheet import SCREEN_WIDTH, ZOOM, Sheet, as_svg, plotted, sheet_of
+from mi_widgets.figures.sheet import SCREEN_WIDTH, ZOOM, Sheet, as_svg, on_paper, plotted, sheet_of
 from mi_widgets.figures.style import px
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -200,3 +202,18 @@ def test_one_description_gives_figure_and_svg():
     assert plotted(draw)(80, theme="dark").layout.width == 80
     assert re.search(r'viewBox="0 0 80 50"', as_svg(draw)(80))
     assert as_svg(draw).__doc__ == "It draws."
+
+
+def test_a_figure_for_a_file_is_its_sheet_and_waits_for_no_plotly(tmp_path):
+    code = (
+        "import sys, numpy as np, mi_widgets as mw;"
+        "view = mw.Attention.from_data(np.ones((1, 1, 1, 1), np.float32), ['a']);"
+        f"view.save({str(tmp_path / 'figure.pdf')!r}); print('plotly' in sys.modules)"
+    )
+    found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert found.stdout.strip() == "False"
+    assert (tmp_path / "figure.pdf").read_bytes().startswith(b"%PDF")
+    draw = plotted(lambda: Sheet(80, 50))
+    with on_paper():
+        assert isinstance(draw(), Sheet)
+    assert draw().layout.width == 80

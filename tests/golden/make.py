@@ -1,5 +1,6 @@
 """Writes `parcel.bin` and `parcel.json`: bytes of every dtype, layout and transform that Python and TypeScript must
-read alike. Run `python tests/golden/make.py` when the format changes; both suites read the two files.
+read alike; and `ticks.json`: ticks of legends that both must print alike. Run `python tests/golden/make.py` when the
+format changes; both suites read the files.
 
 `parcel.json` holds the manifest and, by block name, the values as Python reads them back (nested lists, null for NaN).
 """
@@ -12,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from mi_widgets.figures.lens_field import RankScale, rank_place
+from mi_widgets.figures.scale import ColorScale
 from mi_widgets.wire.blocks import Block, pack, unpack
 
 FOLDER = Path(__file__).parent
@@ -60,6 +63,32 @@ def golden() -> tuple[bytes, str]:
     return parcel, json.dumps({"manifest": manifest, "arrays": values}, ensure_ascii=False, indent=1) + "\n"
 
 
+def ticks() -> str:
+    """Ranges of every scale with the ticks that paper prints, as JSON."""
+    ranges = []
+    highs = [1.0, 0.5, 0.3125, 0.9374, 0.0123, 1e-5, 2.5e-9, 3.0, 37.2, 1.125, 8.3e4, 1.234567e5, 1e6]
+    highs += np.random.default_rng(0).lognormal(0, 3, 12).tolist()
+    for high in highs:
+        for low, scale, signed in (
+            (0, "linear", False),
+            (0, "sqrt", False),
+            (0, "log", False),
+            (-high, "linear", True),
+        ):
+            for count in (3, 5, 7):
+                made = ColorScale(low, high, scale, signed=signed)
+                range_ = {"low": low, "high": high, "scale": scale, "diverging": signed, "count": count}
+                ranges.append({**range_, "ticks": made.ticks(count)})
+    scores = [{"low": low, "high": high, "scale": "linear", "diverging": False, "count": 7} for low, high in
+              ((-12.37, 8.25), (-0.002, 0.011), (2.5, 2.5), (-30.0, -1.0))]  # fmt: skip
+    ranges += [{**one, "ticks": ColorScale(one["low"], one["high"]).ticks(7)} for one in scores]
+    ranks = [
+        {"largest": rank, "ticks": RankScale(0.0, rank_place(rank)).ticks()}
+        for rank in (1, 2, 9, 63, 999, 1250, 50256, 151935)
+    ]
+    return json.dumps({"ranges": ranges, "ranks": ranks}, ensure_ascii=False, separators=(",", ":")) + "\n"
+
+
 def _nested(value: Any) -> Any:
     if isinstance(value, list):
         return [_nested(entry) for entry in value]
@@ -70,3 +99,4 @@ if __name__ == "__main__":
     parcel, text = golden()
     (FOLDER / "parcel.bin").write_bytes(parcel)
     (FOLDER / "parcel.json").write_text(text, encoding="utf-8", newline="\n")
+    (FOLDER / "ticks.json").write_text(ticks(), encoding="utf-8", newline="\n")

@@ -212,7 +212,7 @@ def test_stopped_as_its_picture_is_packed_a_lens_keeps_the_numbers_of_the_pictur
         await idle(session)
         with pytest.warns(UserWarning, match="not current"):
             shown = view.data
-        assert shown is view._picture.lens
-        assert view._drawn["prompt"] == PROMPT
+        assert shown is view._picture.data
+        assert view._subject["prompt"] == PROMPT
 
     in_loop(main)

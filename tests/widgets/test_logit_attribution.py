@@ -130,11 +130,13 @@ def test_from_data_needs_no_torch(tmp_path, view):
     assert out[1] == "False"
 
 
-def test_the_recipe_makes_the_same_numbers(demo_model):
+def test_the_recipe_makes_the_same_numbers(demo_model, tmp_path, monkeypatch):
     session = mw.Session(demo_model, "When Mary and John went to the store , John gave a drink to")
     view = mw.LogitAttribution(session, answer=" Mary", foil=" John", by="head")
     names: dict = {}
-    exec(view.recipe().rsplit("view.save", 1)[0], names)  # all but the figure, which needs a browser
+    monkeypatch.chdir(tmp_path)  # where the recipe writes its figure
+    exec(view.recipe(), names)
+    assert len(list(tmp_path.iterdir())) == 1
     assert names["view"].data.difference == view.data.difference
     assert names["view"].data.by == "head"
 

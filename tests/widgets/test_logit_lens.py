@@ -215,11 +215,13 @@ def test_from_data_needs_no_torch(compared, tmp_path, session):
     assert out.startswith(f"{view.data.top_ids.shape} False {compared} ")
 
 
-def test_the_recipe_makes_the_same_numbers(demo_model):
+def test_the_recipe_makes_the_same_numbers(demo_model, tmp_path, monkeypatch):
     session = mw.Session(demo_model, "When Mary and John went to the store , John gave a drink to")
     view = mw.LogitLens(session, targets=[" Mary"], stride=2, color="entropy")
     names: dict = {}
-    exec(view.recipe().rsplit("view.save", 1)[0], names)  # all but the figure, which needs a browser
+    monkeypatch.chdir(tmp_path)  # where the recipe writes its figure
+    exec(view.recipe(), names)
+    assert len(list(tmp_path.iterdir())) == 1
     assert np.array_equal(names["view"].data.top_ids, view.data.top_ids)
     assert np.array_equal(names["view"].data.target_ranks, view.data.target_ranks)
     assert names["view"].options == view.options
@@ -411,12 +413,14 @@ def test_a_reading_that_ends_soon_is_shown_whole(monkeypatch, session):
     assert [manifest["read"] for manifest, _, _ in seen] == [None]
 
 
-def test_a_recipe_of_two_lenses_says_what_is_shown_and_leaves_refused_pins_out(demo_model):
+def test_a_recipe_of_two_lenses_says_what_is_shown_and_leaves_refused_pins_out(demo_model, tmp_path, monkeypatch):
     session = mw.Session(demo_model, "When Mary and John went to the store , John gave a drink to")
     view = mw.LogitLens(session, versus="tuned", show="A", targets=[" Mary", " Mary Ann"])
     assert view.refused["text"] == " Mary Ann"
     names: dict = {}
-    exec(view.recipe().rsplit("view.save", 1)[0], names)  # all but the figure, which needs a browser
+    monkeypatch.chdir(tmp_path)  # where the recipe writes its figure
+    exec(view.recipe(), names)
+    assert len(list(tmp_path.iterdir())) == 1
     assert names["view"].options["show"] == "A"
     assert names["view"].refused is None
     assert names["view"].data.target_ids.tolist() == view.data.target_ids.tolist()

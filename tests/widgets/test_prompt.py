@@ -18,9 +18,10 @@ from on_screen import PROMPT, manifest_of
 import mi_widgets as mw
 from mi_widgets import compute
 from mi_widgets.data import Continuation, NextTokens, NextTokensComparison, load
+from mi_widgets.described.prompt import PROMPT as DESCRIBED
 from mi_widgets.errors import AnswerError, DataError, ModelError, PromptError
 from mi_widgets.wire.blocks import unpack
-from mi_widgets.wire.view_messages import PromptOptions, PromptState
+from mi_widgets.wire.view_messages import PromptState
 from mi_widgets.workers import under_way
 
 
@@ -60,7 +61,7 @@ class TestPicture:
 
     def test_the_state_is_what_the_contract_says(self, view):
         assert set(PromptState.__annotations__) <= set(view.keys)
-        assert set(view.options) == set(PromptOptions.__annotations__)
+        assert set(view.options) == set(DESCRIBED.defaults)
         assert set(view.frozen_state()) == set(PromptState.__annotations__)
 
     def test_one_edit_is_one_pass_with_every_other_view(self, session, view):
@@ -467,10 +468,10 @@ class TestLeaving:
     @pytest.mark.parametrize(
         ("options", "unit"),
         [
-            ({"color": "surprisal"}, "surprisal (bits)"),
+            ({"color": "surprisal"}, "surprisal, bits"),
             ({"color": "probability"}, "probability"),
-            ({"color": "entropy"}, "entropy (bits)"),
-            ({"color": "none"}, "surprisal (bits)"),
+            ({"color": "entropy"}, "entropy of the next token, bits"),
+            ({"color": "none"}, "surprisal, bits"),
         ],
     )
     def test_the_figure_is_of_what_is_on_screen(self, options, unit, view):
@@ -487,7 +488,7 @@ class TestLeaving:
 
     def test_the_figure_of_two_prompts_is_their_difference_until_one_is_chosen(self, view):
         view.compare = "w3 w6 w5"
-        assert "A − B (bits)" in [note.text for note in view.figure().layout.annotations]
+        assert "surprisal A − B, bits" in [note.text for note in view.figure().layout.annotations]
         view.options = {"show": "B"}
         assert len(view.figure().data[0].x) == 4
 

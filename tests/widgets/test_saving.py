@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import plotly.graph_objects as go
 import pytest
 from made_patterns import softmax
 
 import mi_widgets as mw
 from mi_widgets.data import load, save
 from mi_widgets.errors import ExportError
-from mi_widgets.figures import export
 
 #: Suffix, the function that writes such a file, and which of its arguments names the file.
 WRITERS = {
@@ -35,11 +35,7 @@ ERRORS = {
 
 
 @pytest.fixture
-def view(monkeypatch):
-    # No browser is needed to see what becomes of the file.
-    drawn = b'<svg class="main-svg" width="1" height="1">' + b" " * 1000 + b"</svg>"
-    monkeypatch.setattr(export, "_render", lambda *_: drawn)
-    monkeypatch.setattr(export, "exact_pdf", lambda document, *_: document)
+def view():
     return mw.Attention.from_data(softmax(), list("abcde"))
 
 
@@ -123,3 +119,20 @@ def test_where_no_file_can_stand_is_refused_with_the_path(view, tmp_path, suffix
     (tmp_path / f"a folder{suffix}").mkdir()
     with pytest.raises(ExportError, match=r"does not exist|is a directory"):
         view.save(tmp_path / f"{place}{suffix}")
+
+
+class Titled(mw.Attention):
+    """A view whose figure the user goes on with."""
+
+    def figure(self, **options):
+        return super().figure(**options).update_layout(title="mine")
+
+
+def test_a_figure_that_a_subclass_changes_is_plotlys_to_draw(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(go.Figure, "to_image", lambda figure, *_: drawn.append(figure.layout.title.text) or b"drawn")
+    view = Titled.from_data(softmax(), list("abcde"))
+    assert view.save(tmp_path / "a.pdf").read_bytes() == b"drawn"
+    assert drawn == ["mine"]
+    assert mw.Attention.from_data(softmax(), list("abcde")).save(tmp_path / "b.pdf").read_bytes().startswith(b"%PDF")
+    assert drawn == ["mine"]

@@ -13,6 +13,7 @@ from mi_widgets.data import AttentionComparison, AttentionPatterns, Tokens, patt
 from mi_widgets.data.scores import prompt_scores
 from mi_widgets.data.thumbnails import thumbnails
 from mi_widgets.wire import attention as wire
+from mi_widgets.wire.attention_picture import AttentionPicture
 from mi_widgets.wire.blocks import encode, pack, unpack
 
 HOSTILE = [
@@ -89,7 +90,7 @@ def test_the_atlas_stays_within_its_bytes_however_many_heads(heads, causal):
 
 
 def manifest_of(patterns, **options):
-    return wire.manifest(patterns, run=3, **options)
+    return AttentionPicture(patterns, run=3, **options).manifest()
 
 
 @pytest.mark.parametrize("weighting", ["pattern", "scores", "value", "output"])
@@ -189,7 +190,7 @@ def test_the_difference_atlas_is_the_difference(counts):
     lower = np.tril(np.ones(want.shape[-2:], bool))
     assert np.array_equal(np.isnan(found[block.name][..., lower]), np.isnan(want[..., lower]))
     assert np.nanmax(np.abs(found[block.name][..., lower] - want[..., lower])) <= 0.01 * high
-    assert manifest_of(a, comparison=comparison, difference_high=high)["compare"]["pairs"][0] == [0, 0]
+    assert manifest_of(a, comparison=comparison)["compare"]["pairs"][0] == [0, 0]
 
 
 def test_the_first_picture_of_144_heads_and_512_tokens_is_under_a_megabyte():

@@ -196,6 +196,12 @@ class TestGolden:
         assert parcel == (GOLDEN / "parcel.bin").read_bytes()
         assert text == (GOLDEN / "parcel.json").read_text(encoding="utf-8")
 
+    def test_python_prints_the_golden_ticks(self):
+        spec = importlib.util.spec_from_file_location("golden_make", GOLDEN / "make.py")
+        make = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(make)
+        assert make.ticks() == (GOLDEN / "ticks.json").read_text(encoding="utf-8")
+
 
 def test_generated_typescript_is_fresh():
     core = ROOT / "js" / "src" / "core"

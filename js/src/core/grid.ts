@@ -51,35 +51,28 @@ export function patchMask(count: number, side: number, causal: boolean, window: 
   return mask;
 }
 
+/** Calls `both` with every cell of aligned columns that both sides have, and with its place on either side. */
+function eachPair(pairs: number[][], sideA: number, sideB: number, both: (cell: number, a: number, b: number) => void): void {
+  pairs.forEach(([queryA = -1, queryB = -1], query) => {
+    if (queryA < 0 || queryB < 0) return;
+    for (let key = 0; key < pairs.length; key++) {
+      const [keyA = -1, keyB = -1] = pairs[key]!;
+      if (keyA >= 0 && keyB >= 0) both(query * pairs.length + key, queryA * sideA + keyA, queryB * sideB + keyB);
+    }
+  });
+}
+
 /** Both masks on aligned columns: `pairs` holds [position in A or -1, position in B or -1] per column. */
 export function pairedMask(pairs: number[][], a: Mask, sideA: number, b: Mask, sideB: number): Mask {
-  const side = pairs.length;
-  const mask = new Uint8Array(side * side);
-  for (let query = 0; query < side; query++) {
-    const [queryA = -1, queryB = -1] = pairs[query]!;
-    if (queryA < 0 || queryB < 0) continue;
-    for (let key = 0; key < side; key++) {
-      const [keyA = -1, keyB = -1] = pairs[key]!;
-      if (keyA < 0 || keyB < 0) continue;
-      mask[query * side + key] = a[queryA * sideA + keyA]! & b[queryB * sideB + keyB]!;
-    }
-  }
+  const mask = new Uint8Array(pairs.length ** 2);
+  eachPair(pairs, sideA, sideB, (cell, inA, inB) => (mask[cell] = a[inA]! & b[inB]!));
   return mask;
 }
 
 /** A − B on aligned columns; NaN where either side has no such position. */
 export function pairedDifference(pairs: number[][], a: Float32Array, sideA: number, b: Float32Array, sideB: number): Float32Array {
-  const side = pairs.length;
-  const out = new Float32Array(side * side).fill(NaN);
-  for (let query = 0; query < side; query++) {
-    const [queryA = -1, queryB = -1] = pairs[query]!;
-    if (queryA < 0 || queryB < 0) continue;
-    for (let key = 0; key < side; key++) {
-      const [keyA = -1, keyB = -1] = pairs[key]!;
-      if (keyA < 0 || keyB < 0) continue;
-      out[query * side + key] = a[queryA * sideA + keyA]! - b[queryB * sideB + keyB]!;
-    }
-  }
+  const out = new Float32Array(pairs.length ** 2).fill(NaN);
+  eachPair(pairs, sideA, sideB, (cell, inA, inB) => (out[cell] = a[inA]! - b[inB]!));
   return out;
 }
 

@@ -316,23 +316,28 @@ export const LENS: Described<LensOptions, LensMeasure, LensDifference> = {
       "choices": [
         {
           "value": "resid_pre",
-          "label": "resid_pre"
+          "label": "resid_pre",
+          "tip": "residual stream before the block"
         },
         {
           "value": "attn_out",
-          "label": "attn_out"
+          "label": "attn_out",
+          "tip": "what the block's attention adds"
         },
         {
           "value": "resid_mid",
-          "label": "resid_mid"
+          "label": "resid_mid",
+          "tip": "residual stream after the block's attention"
         },
         {
           "value": "mlp_out",
-          "label": "mlp_out"
+          "label": "mlp_out",
+          "tip": "what the block's MLP adds"
         },
         {
           "value": "resid_post",
-          "label": "resid_post"
+          "label": "resid_post",
+          "tip": "residual stream after the block"
         }
       ],
       "computed": true
@@ -530,7 +535,7 @@ export const LENS: Described<LensOptions, LensMeasure, LensDifference> = {
       "default": null,
       "control": "own",
       "label": "last position",
-      "tip": "",
+      "tip": "The last position that is computed; see `first`",
       "key": "",
       "said": "last position",
       "group": "last",
@@ -564,7 +569,7 @@ export const LENS: Described<LensOptions, LensMeasure, LensDifference> = {
       "default": [],
       "control": "own",
       "label": "targets",
-      "tip": "",
+      "tip": "Pinned tokens, as text or ids, at most 8",
       "key": "i",
       "said": "type a token to pin",
       "group": "pins",
@@ -813,9 +818,9 @@ export const ATTRIBUTION: Described<AttributionOptions, AttributionMeasure, Attr
       "default": null,
       "control": "own",
       "label": "position",
-      "tip": "",
+      "tip": "The position whose next token is asked for; None: the last; negative counts from the end",
       "key": "",
-      "said": "",
+      "said": "position",
       "group": "position",
       "computed": true,
       "whole": true

@@ -2,8 +2,8 @@
  * From a value to a colour: range, transform (linear, square root, logarithm) and 256-step palette. Masked and missing
  * cells have their own look. Knows nothing of canvases.
  */
-import { fromBase64 } from "./blocks";
 import { DIVERGING, MASKED, MISSING, PALETTES } from "./color.gen";
+import { rounded } from "./format";
 import type { Scale } from "./wire.gen";
 
 export type Theme = "light" | "dark";
@@ -30,7 +30,13 @@ export function paletteColors(name: string, theme: Theme): Uint32Array {
   const known = tables.get(twin);
   if (known) return known;
   const source = PALETTES[twin] ?? PALETTES[name] ?? PALETTES["blue"]!;
-  const bytes = fromBase64(source);
+  // The first colour as rrggbb, then what each channel changes by from step to step: two changes in a character.
+  const bytes = new Uint8Array(768);
+  for (let at = 0; at < 3; at++) bytes[at] = parseInt(source.slice(2 * at, 2 * at + 2), 16);
+  for (let at = 3; at < 768; at++) {
+    const pair = source.charCodeAt(6 + ((at - 3) >> 1)) - 48;
+    bytes[at] = bytes[at - 3]! + (at % 2 ? pair >> 3 : pair & 7) - 4;
+  }
   const colors = new Uint32Array(256);
   for (let step = 0; step < 256; step++) {
     colors[step] = rgba(bytes[3 * step]!, bytes[3 * step + 1]!, bytes[3 * step + 2]!);
@@ -92,38 +98,49 @@ export function inkOn(color: number): "#000" | "#fff" {
 }
 
 export interface Tick {
-  value: number;
   /** Where it stands on the legend, 0 … 1. */
   unit: number;
+  text: string;
 }
 
-/** Round values for the legend, at least `apart` (share of its length) from each other; the ends stay. */
-export function ticks(mapping: Mapping, apart = 0.12): Tick[] {
+/** The least distance of two ticks on a legend with room for about `count`; rounding decides nothing. */
+export function clearance(count: number): number {
+  return 1 / (count + 1) - 1e-9;
+}
+
+/** Ticks of a legend with room for about `count`, as paper prints them (`figures/scale.py`): the ends, 0, round values. */
+export function ticks(mapping: Mapping, count = 7): Tick[] {
   const { low, high, scale } = mapping;
-  if (!(high > low)) return [{ value: low, unit: mapping.diverging ? 0.5 : 0 }];
-  const candidates: number[] = [];
-  if (scale === "log") {
-    for (let power = Math.floor(Math.log10(high)); power >= Math.log10(high * LOG_FLOOR); power--) candidates.push(10 ** power);
-  } else {
-    const step = roundStep((high - low) / (scale === "sqrt" ? 10 : 4));
-    for (let value = Math.ceil(low / step) * step; value < high; value += step) candidates.push(Math.abs(value) < step / 1e6 ? 0 : value);
-    if (scale === "sqrt") for (const share of [0.01, 0.05]) candidates.push(roundStep(high * share));
+  if (!(high > low)) return [{ unit: mapping.diverging ? 0.5 : 0, text: rounded(low) }];
+  const clear = clearance(count);
+  const bottom = scale === "log" ? low + LOG_FLOOR * (high - low) : low;
+  const chosen = [high, bottom];
+  const away = (value: number, other: number): number => Math.abs(unitOf(value, mapping) - unitOf(other, mapping));
+  for (const value of [0, ...roundValues(mapping, clear)]) {
+    if (bottom < value && value < high && chosen.every((other) => away(value, other) >= clear)) chosen.push(value);
   }
-  const bottom: Tick = { value: scale === "log" ? high * LOG_FLOOR : low, unit: 0 };
-  const kept: Tick[] = [bottom, { value: high, unit: 1 }];
-  // The middle of a diverging palette is zero and must be said.
-  if (mapping.diverging) kept.push({ value: 0, unit: 0.5 });
-  for (const value of candidates) {
-    const unit = unitOf(value, mapping);
-    if (kept.every((tick) => Math.abs(tick.unit - unit) >= apart)) kept.push({ value, unit });
-  }
-  return kept.sort((left, right) => left.unit - right.unit);
+  chosen.sort((left, right) => left - right);
+  return chosen.map((value) => ({
+    unit: unitOf(value, mapping),
+    text: `${scale === "log" && value === bottom ? "≤" : ""}${rounded(value)}`,
+  }));
 }
 
-function roundStep(size: number): number {
-  const power = 10 ** Math.floor(Math.log10(size));
-  const lead = size / power;
-  return power * (lead < 1.5 ? 1 : lead < 3.5 ? 2 : lead < 7.5 ? 5 : 10);
+/** Candidates for ticks, the most wanted first: on an even scale even steps, the finest that leave room. */
+function roundValues({ low, high, scale }: Mapping, clear: number): number[] {
+  const sizes = roundSizes(high - low, scale === "log");
+  if (scale !== "linear") return sizes;
+  const size = sizes.filter((step) => step >= clear * (high - low)).at(-1) ?? sizes[0]!;
+  const [first, last] = [Math.ceil(low / size), Math.floor(high / size)];
+  return Array.from({ length: last - first + 1 }, (_, step) => (first + step) * size);
+}
+
+/** 1-2-5 numbers (powers of ten of a logarithm) up to `span`, coarse first, over the decades that a legend can resolve. */
+function roundSizes(span: number, log: boolean): number[] {
+  const top = Math.floor(Math.log10(span));
+  const digits = log ? [1] : [5, 2, 1];
+  const sizes = [0, 1, 2, 3, 4].flatMap((down) => digits.map((digit) => Number(`${digit}e${top - down}`)));
+  return sizes.filter((size) => size <= span);
 }
 
 function rgba(red: number, green: number, blue: number): number {

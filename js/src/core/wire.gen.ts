@@ -178,18 +178,81 @@ export interface CompareTable {
 }
 
 /**
- * What the attention picture means. Ranges are over every allowed, finite cell of the shown side.
- *
- * `interventions`: labels of those made in A, `ablated`: the [layer, head] that they ablate; `other`: the same of B,
- * null where nothing is compared.
+ * What every picture says of its run A: `interventions` are labels of those made in it.
  */
-export interface AttentionManifest {
-  kind: "attention";
+export interface ViewManifest {
   run: number;
   model: string;
   interventions: string[];
-  ablated: number[][];
+  checks: CheckValue[];
+  notes: string[];
+  live: boolean;
+}
+
+/**
+ * What a picture that may have a side B says; `other` is null where nothing is compared.
+ */
+export interface ComparedManifest {
+  run: number;
+  model: string;
+  interventions: string[];
+  checks: CheckValue[];
+  notes: string[];
+  live: boolean;
   other: OtherRun | null;
+}
+
+/**
+ * The synchronised state of every view; the names are the widget's traits.
+ *
+ * `interventions`: those of the session; of data and of an offline page those of the picture. `picture`: parcel with
+ * the view's manifest; `focus` and `store`: parcels of further blocks, on screen and in an offline page.
+ */
+export interface ViewState {
+  session_id: string;
+  prompt: PromptValue | null;
+  interventions: InterventionValue[];
+  history: PromptValue[];
+  selection: SelectionValue;
+  status: StatusValue;
+  picture: DataView;
+  focus: DataView;
+  store: DataView;
+  height: number;
+}
+
+/**
+ * The state of a view that can set a second run beside the first.
+ */
+export interface ComparedState {
+  session_id: string;
+  prompt: PromptValue | null;
+  interventions: InterventionValue[];
+  history: PromptValue[];
+  selection: SelectionValue;
+  status: StatusValue;
+  picture: DataView;
+  focus: DataView;
+  store: DataView;
+  height: number;
+  compare: PromptValue | RunValue | null;
+}
+
+/**
+ * What the attention picture means. Ranges are over every allowed, finite cell of the shown side.
+ *
+ * `ablated`: the [layer, head] that the interventions in A ablate.
+ */
+export interface AttentionManifest {
+  run: number;
+  model: string;
+  interventions: string[];
+  checks: CheckValue[];
+  notes: string[];
+  live: boolean;
+  other: OtherRun | null;
+  kind: "attention";
+  ablated: number[][];
   tokens: TokenTable;
   layers: number[];
   heads: number;
@@ -204,9 +267,6 @@ export interface AttentionManifest {
   head_high: number[];
   compare: CompareTable | null;
   scores: ScoreColumn[];
-  checks: CheckValue[];
-  notes: string[];
-  live: boolean;
 }
 
 /**
@@ -318,26 +378,25 @@ export interface Order {
 }
 
 /**
- * The synchronised state of the attention explorer; the names are the widget's traits.
- *
- * `interventions`: those of the session; of data and of an offline page those of the picture. `picture`: parcel with
- * an `AttentionManifest` and the block `atlas/<show>`. `focus`: parcel of the blocks `head/<side>/<layer>.<head>` on
- * screen. `store`: the same for every head kept in an offline page.
+ * The synchronised state of the attention explorer. `picture` has the block `atlas/<show>`, `focus` the blocks
+ * `head/<side>/<layer>.<head>` on screen, and `store` the same for every head kept in an offline page.
  */
 export interface AttentionState {
   session_id: string;
   prompt: PromptValue | null;
-  compare: PromptValue | RunValue | null;
   interventions: InterventionValue[];
   history: PromptValue[];
   selection: SelectionValue;
-  options: AttentionOptions;
   status: StatusValue;
   picture: DataView;
   focus: DataView;
   store: DataView;
   height: number;
+  compare: PromptValue | RunValue | null;
+  options: AttentionOptions;
 }
+
+export type PartKind = "embedding" | "position embedding" | "layer" | "attention" | "attention bias" | "head" | "mlp" | "mlp bias" | "neuron" | "norm bias" | "unembedding bias" | "output transform" | "rest" | "intervention";
 
 export type Stream = "resid_pre" | "attn_out" | "resid_mid" | "mlp_out" | "resid_post";
 
@@ -372,11 +431,14 @@ export interface LensOptions {
  * the same run follows.
  */
 export interface LensManifest {
-  kind: "logit_lens";
   run: number;
   model: string;
   interventions: string[];
+  checks: CheckValue[];
+  notes: string[];
+  live: boolean;
   other: OtherRun | null;
+  kind: "logit_lens";
   tokens: TokenTable;
   positions: number[];
   read: LensRead | null;
@@ -392,9 +454,6 @@ export interface LensManifest {
   names: TokenName[];
   targets: TokenName[];
   compare: LensCompare | null;
-  checks: CheckValue[];
-  notes: string[];
-  live: boolean;
 }
 
 /**
@@ -425,23 +484,23 @@ export interface LensRows {
 }
 
 /**
- * The synchronised state of the logit lens; the names are the widget's traits. `refused` is the last pinned word
+ * The synchronised state of the logit lens. `refused` is the last pinned word
  * that is no single token, or null.
  */
 export interface LensState {
   session_id: string;
   prompt: PromptValue | null;
-  compare: PromptValue | RunValue | null;
   interventions: InterventionValue[];
   history: PromptValue[];
   selection: SelectionValue;
-  options: LensOptions;
-  refused: RefusedToken | null;
   status: StatusValue;
   picture: DataView;
   focus: DataView;
   store: DataView;
   height: number;
+  compare: PromptValue | RunValue | null;
+  options: LensOptions;
+  refused: RefusedToken | null;
 }
 
 export type By = "component" | "layer" | "head" | "neuron";
@@ -455,8 +514,6 @@ export interface AttributionOptions {
   position: number | null;
 }
 
-export type PartKind = "embedding" | "position embedding" | "layer" | "attention" | "attention bias" | "head" | "mlp" | "mlp bias" | "neuron" | "norm bias" | "unembedding bias" | "output transform" | "rest" | "intervention";
-
 /**
  * What the attribution picture means; contributions are in logits and sum to `difference` up to `residue`.
  *
@@ -466,10 +523,13 @@ export type PartKind = "embedding" | "position embedding" | "layer" | "attention
  * from, absent where `has_sources` is false (`why_no_sources` says why).
  */
 export interface AttributionManifest {
-  kind: "logit_attribution";
   run: number;
   model: string;
   interventions: string[];
+  checks: CheckValue[];
+  notes: string[];
+  live: boolean;
+  kind: "logit_attribution";
   ablated: number[][];
   tokens: TokenTable;
   position: number;
@@ -490,9 +550,6 @@ export interface AttributionManifest {
   why_no_heads: string;
   has_sources: boolean;
   why_no_sources: string;
-  checks: CheckValue[];
-  notes: string[];
-  live: boolean;
 }
 
 /**
@@ -505,7 +562,7 @@ export interface Candidate {
 }
 
 /**
- * The synchronised state of the attribution view; the names are the widget's traits.
+ * The synchronised state of the attribution view.
  *
  * `answer` and `foil` are text or ids; both null: the model's own first and second choice; a null foil beside an
  * answer: that logit alone. `refused` is the last of them that is no single token.
@@ -516,15 +573,15 @@ export interface AttributionState {
   interventions: InterventionValue[];
   history: PromptValue[];
   selection: SelectionValue;
-  answer: string | number | null;
-  foil: string | number | null;
-  refused: RefusedToken | null;
-  options: AttributionOptions;
   status: StatusValue;
   picture: DataView;
   focus: DataView;
   store: DataView;
   height: number;
+  answer: string | number | null;
+  foil: string | number | null;
+  refused: RefusedToken | null;
+  options: AttributionOptions;
 }
 
 export interface PromptOptions {
@@ -555,40 +612,40 @@ export interface PromptSide {
  * [position] (f32); `A/top_ids` (f32, exact), `A/top_probs` [position, k].
  */
 export interface PromptManifest {
-  kind: "prompt";
   run: number;
   model: string;
   interventions: string[];
+  checks: CheckValue[];
+  notes: string[];
+  live: boolean;
   other: OtherRun | null;
+  kind: "prompt";
   sides: PromptSide[];
   pairs: number[][] | null;
   names: TokenName[];
   top_k: number;
   d_vocab: number;
   prepended: boolean;
-  checks: CheckValue[];
-  notes: string[];
-  live: boolean;
 }
 
 /**
- * The synchronised state of the prompt view; the names are the widget's traits. `written` is how many of the last
+ * The synchronised state of the prompt view. `written` is how many of the last
  * tokens the model itself wrote, by candidates or by sampling.
  */
 export interface PromptState {
   session_id: string;
   prompt: PromptValue | null;
-  compare: PromptValue | RunValue | null;
   interventions: InterventionValue[];
   history: PromptValue[];
   selection: SelectionValue;
-  options: PromptOptions;
-  written: number;
   status: StatusValue;
   picture: DataView;
   focus: DataView;
   store: DataView;
   height: number;
+  compare: PromptValue | RunValue | null;
+  options: PromptOptions;
+  written: number;
 }
 
 /** Where nothing is chosen. */

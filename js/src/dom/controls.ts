@@ -92,7 +92,7 @@ export interface Button {
 export function makeButton(scope: Scope, described: Described & { text: string }, pressed: () => void): Button {
   const element = h(
     "button",
-    { type: "button", class: "miw-button", "aria-label": described.label, "aria-description": described.tip, "data-tip": tipOf(described) },
+    { class: "miw-button", "aria-label": described.label, "aria-description": described.tip, "data-tip": tipOf(described) },
     described.text,
   );
   scope.listen(element, "click", () => element.getAttribute("aria-disabled") !== "true" && pressed());

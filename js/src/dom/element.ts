@@ -1,5 +1,6 @@
 /** Elements from names, attributes and children. Text is always text: nothing here ever parses HTML. */
-type Attributes = Record<string, string | number | boolean | null | undefined>;
+/** A function hears of the event of its name. */
+type Attributes = Record<string, string | number | boolean | null | undefined | (() => void)>;
 
 export function h<Name extends keyof HTMLElementTagNameMap>(
   name: Name,
@@ -7,16 +8,32 @@ export function h<Name extends keyof HTMLElementTagNameMap>(
   ...children: (Node | string | null)[]
 ): HTMLElementTagNameMap[Name] {
   const element = document.createElement(name);
-  setAttributes(element, attributes);
+  setAttributes(element, { type: name === "button" ? "button" : null, ...attributes });
   for (const child of children) if (child !== null) element.append(child);
   return element;
 }
 
 export function setAttributes(element: Element, attributes: Attributes): void {
   for (const [name, value] of Object.entries(attributes)) {
-    if (value === null || value === undefined || value === false) element.removeAttribute(name);
+    if (typeof value === "function") element.addEventListener(name, value);
+    else if (value === null || value === undefined || value === false) element.removeAttribute(name);
     else element.setAttribute(name, value === true ? "" : String(value));
   }
+}
+
+/** Text that stands back. */
+export function faint(...children: (Node | string)[]): HTMLElement {
+  return h("span", { class: "miw-faint" }, ...children);
+}
+
+/** Text that explains itself. */
+export function tipped(text: string, tip: string, kind: string | null = null): HTMLElement {
+  return h("span", { class: kind, "data-tip": tip }, text);
+}
+
+/** A token, or part of a text, as code in its own reading direction. */
+export function code(text: string): HTMLElement {
+  return h("code", {}, h("bdi", {}, text));
 }
 
 let named = 0;

@@ -10,6 +10,7 @@ import { h } from "./element";
 import { dots, hatch, prepare, sizeOf, type Size } from "./surface";
 import { HiddenTable } from "./table";
 import type { Ink } from "./theme";
+import type { Tooltip } from "./tooltip";
 import { STEPS, type Step } from "./walk";
 
 export interface Place {
@@ -92,6 +93,8 @@ export abstract class CellGrid {
   /** Grows with every picture drawn. */
   readonly drawn = new Signal(0);
   protected readonly scrolled = new Signal({ x: 0, y: 0 });
+  /** What rests under the pointer. */
+  #under: { spot: Spot; event: MouseEvent } | null = null;
   #patterns = new Map<string, CanvasPattern | string>();
 
   constructor(
@@ -99,6 +102,7 @@ export abstract class CellGrid {
     protected readonly ink: Readable<Ink>,
     name: string,
     label: string,
+    private readonly tooltip: Tooltip | null = null,
   ) {
     this.canvas = h("canvas", { class: `miw-${name}-canvas`, "aria-hidden": "true" });
     this.scroller = h("div", { class: "miw-grid-scroll" }, this.canvas, this.#spacer);
@@ -118,14 +122,16 @@ export abstract class CellGrid {
   protected abstract label(drawing: Drawing): void;
   protected abstract marks(): Mark[];
   /** Hears what lies under the pointer, or where keys went. */
-  protected abstract point(spot: Spot | null, event: MouseEvent | null): void;
+  protected abstract point(spot: Spot | null): void;
   protected abstract pick(spot: Spot, event: MouseEvent | null): void;
   /** The cell that is read; whether a first step only says which one it is, and whether Enter picks it. */
   protected abstract cursor(): { at: Place | null; fresh: boolean; held?: boolean };
   /** One cell in words. */
   abstract describe(place: Place): string;
-  /** Shows what the pointer would at the cell. */
-  protected tell(_place: Place): void {}
+  /** The lines of the tooltip there. */
+  protected tip(_spot: Spot): Node[] {
+    return [];
+  }
   protected has(_place: Place): boolean {
     return true;
   }
@@ -140,13 +146,26 @@ export abstract class CellGrid {
 
   protected listen(): void {
     const { element, scope } = this;
-    scope.listen(element, "pointermove", (event) => this.point(this.spotAt(event), event));
-    scope.listen(element, "pointerleave", (event) => this.point(null, event));
-    scope.listen(element, "focusout", () => this.point(null, null));
+    scope.listen(element, "pointermove", (event) => this.pointOver(this.spotAt(event), event));
+    scope.listen(element, "pointerleave", (event) => this.pointOver(null, event));
+    // What keys pointed at is let go of with the focus; the pointer stays where it is.
+    scope.listen(element, "focusout", () => this.point(this.#under?.spot ?? null));
     scope.listen(element, "click", (event) => {
       const spot = this.spotAt(event);
       if (spot) this.pick(spot, event);
     });
+  }
+
+  /** The pointer is over this now. */
+  protected pointOver(spot: Spot | null, event: MouseEvent): void {
+    this.#under = spot && { spot, event };
+    this.point(spot);
+    this.tooltip?.over(spot ? this.tip(spot) : [], event);
+  }
+
+  /** What is told of the cell under a pointer that rests may have changed. */
+  protected tellAgain(): void {
+    if (this.#under) this.tooltip?.over(this.tip(this.#under.spot), this.#under.event);
   }
 
   // ---- places ----------------------------------------------------------------------------------------------------
@@ -248,9 +267,10 @@ export abstract class CellGrid {
       return `${taken} ${this.describe(at)}`;
     }
     const next = this.#moved(at, fresh && Math.abs(step[0]) <= 1 ? [0, 0] : step);
-    this.point(next, null);
+    this.point(next);
     this.reveal(next);
-    this.tell(next);
+    const { x, y } = this.pointOf(next);
+    this.tooltip?.show(this.tip(next), x, y);
     return this.describe(next);
   }
 
@@ -392,6 +412,6 @@ function columnOf({ column, last }: Mark): number | null {
 function style({ context, ink }: Drawing, { size = LABEL, font = ink.font, strong }: Labels, index: number, marks: Mark[]): void {
   const tone = RANK[Math.max(-1, ...marks.map((mark) => RANK.indexOf(mark.tone)))];
   context.font = `${tone === "pointed" || tone === "locked" ? "600 " : ""}${size}px ${font}`;
-  const shown = tone === "pointed" || tone === "linked" || strong?.(index);
+  const shown = (tone ?? null) !== null || strong?.(index);
   context.fillStyle = tone === "locked" ? ink.accent : shown ? ink.ink : ink.faint;
 }

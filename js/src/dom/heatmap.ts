@@ -39,7 +39,7 @@ export abstract class Heatmap extends CellGrid {
   /** Zoom 1 shows everything; left and top in cells. */
   readonly view = new Signal({ zoom: 1, left: 0, top: 0 });
   #image: (Offscreen & { grid: Grid; mapping: Mapping; merged: number }) | null = null;
-  readonly #identity = computed(() => this.content.value?.identity);
+  #identity: string | null = null;
   /** The width of the longest label, in pixels. */
   readonly #longest = computed(() => {
     const labels = this.#labels.value;
@@ -53,7 +53,9 @@ export abstract class Heatmap extends CellGrid {
   protected override begin(): void {
     super.begin();
     this.scope.effect(() => {
-      if (this.#identity.value !== undefined) this.reset();
+      const identity = this.content.value?.identity ?? this.#identity;
+      if (identity !== this.#identity) this.reset();
+      this.#identity = identity;
     });
   }
 
@@ -171,7 +173,7 @@ export abstract class Heatmap extends CellGrid {
   protected override listen(): void {
     const { element, scope } = this;
     const cellAt = (event: MouseEvent): Place | null => cellOf(this.spotAt(event));
-    const pointAgain = scope.guard((event: WheelEvent) => this.point(cellAt(event), event));
+    const pointAgain = scope.guard((event: WheelEvent) => this.pointOver(cellAt(event), event));
     let drag: { x: number; y: number; left: number; top: number; moved: boolean } | null = null;
     scope.listen(element, "pointerdown", (event) => {
       const area = this.area.peek();
@@ -189,7 +191,7 @@ export abstract class Heatmap extends CellGrid {
         }
         if (drag.moved) return this.scrollTo(drag.left - across, drag.top - down);
       }
-      this.point(cellAt(event), event);
+      this.pointOver(cellAt(event), event);
     });
     scope.listen(element, "pointerup", (event) => {
       const before = drag;
@@ -204,7 +206,7 @@ export abstract class Heatmap extends CellGrid {
       if (cell) this.pick(cell, event);
     });
     scope.listen(element, "pointercancel", () => (drag = null));
-    scope.listen(element, "pointerleave", (event) => this.point(null, event));
+    scope.listen(element, "pointerleave", (event) => this.pointOver(null, event));
     scope.listen(element, "dblclick", () => this.reset());
     // Someone who scrolls the notebook must not be caught by a heat map that comes by under the pointer.
     let passing = -Infinity;

@@ -8,16 +8,9 @@ import { makeButton, Popover } from "./controls";
 import { h } from "./element";
 import { composes } from "./composition";
 import { keepFocus, pictureOf } from "./focus";
+import { isHosts } from "./hosts";
 import type { Prompts } from "./prompts";
 import { followTyping, isTextField } from "./text_undo";
-
-/** The step that an arrow key takes. */
-export const ARROWS: Record<string, [across: number, down: number]> = {
-  ArrowLeft: [-1, 0],
-  ArrowRight: [1, 0],
-  ArrowUp: [0, -1],
-  ArrowDown: [0, 1],
-};
 
 /** What stands in the panel: the keys, and what they do. */
 export type KeyRow = [keys: string, text: string];
@@ -28,24 +21,6 @@ export const PROMPT_KEYS: KeyRow[] = [
   ["k", "knock out (ablate) the head that is chosen: it writes nothing; again: restore it"],
   ["K", "restore all; again: put the interventions back"],
 ];
-
-/** Keys that move in a text or take from it, whatever is held with them. */
-const IN_TEXT = new Set([
-  "ArrowLeft",
-  "ArrowRight",
-  "ArrowUp",
-  "ArrowDown",
-  "Home",
-  "End",
-  "PageUp",
-  "PageDown",
-  "Backspace",
-  "Delete",
-  "Insert",
-]);
-
-/** JupyterLab forbids a field undo by menu, and new lines, for a moment after any key that it hears in it. */
-const MODIFIERS = new Set(["Control", "Meta", "Alt"]);
 
 /**
  * Gives `handle` the plain keys that are pressed outside of fields; it answers whether it knew the key, and what the key
@@ -59,9 +34,7 @@ export function followKeys(scope: Scope, root: HTMLElement, handle: (key: string
     const target = event.target instanceof HTMLElement ? event.target : root;
     const typing = target.matches("textarea, input, select");
     const modified = event.ctrlKey || event.metaKey || event.altKey;
-    // Plain keys would be commands on the notebook's cell; Ctrl-S and its like stay the host's, and so does Shift-Enter,
-    // except where it is a new line.
-    const hosts = modified ? !(isTextField(target) && editsText(event)) : !typing && event.shiftKey && event.key === "Enter";
+    const hosts = isHosts(event, { typing, inText: isTextField(target) });
     if (!hosts && event.key !== "Tab") event.stopPropagation();
     if (typing && event.key === "Escape" && !modified && !event.defaultPrevented && !composes(event))
       pictureOf(root).focus({ preventScroll: true });
@@ -97,13 +70,6 @@ function sayChanged(root: HTMLElement, before: Map<string, string>): void {
   const changes = [...controlTexts(root)].filter(([name, text]) => before.has(name) && before.get(name) !== text);
   const announcer = root.querySelector("[aria-live=polite]");
   if (announcer && changes.length) announcer.textContent = changes.map(([name, text]) => `${name}: ${clipped(text, 200)}`).join("; ");
-}
-
-/** Whether this edits the text in a field: undo, redo, select all, cut, copy, paste, move, delete. */
-function editsText({ key, ctrlKey, metaKey, altKey, shiftKey }: KeyboardEvent): boolean {
-  if (IN_TEXT.has(key) || MODIFIERS.has(key)) return true;
-  if (altKey || !(ctrlKey || metaKey)) return false;
-  return (shiftKey ? "zv" : "zyaxcv").includes(key.toLowerCase());
 }
 
 /** Does what the key does to the prompt, or to the interventions made; whether it is such a key. */

@@ -44,10 +44,8 @@ export class Legend {
       for (let step = 0; step < 256; step++) words[255 - step] = mapping.colors[step]!;
       context.putImageData(pixels, 0, 0);
     }
-    const own = (): { unit: number; text: string }[] =>
-      ticks(mapping).map(({ value, unit }) => ({ unit, text: `${mapping.scale === "log" && unit === 0 ? "≤ " : ""}${rounded(value)}` }));
     this.#ticks.replaceChildren(
-      ...(content.marks ?? own()).map(({ unit, text }) => {
+      ...(content.marks ?? ticks(mapping)).map(({ unit, text }) => {
         const tick = h("div", { class: "miw-legend-tick" }, text);
         tick.style.bottom = `${unit * 100}%`;
         return tick;

@@ -8,6 +8,7 @@ import { makeButton, makeSelect } from "./controls";
 import { h } from "./element";
 import type { KeyRow } from "./keys";
 import { makeNumber } from "./number";
+import type { Keys } from "./walk";
 
 /** What of a view its controls work on. */
 export interface HasOptions<Options> {
@@ -75,13 +76,11 @@ export class OptionControl<Options, Name extends keyof Options> {
     if (next && next.value !== value) this.choose(next.value);
   }
 
-  /** Takes the choice that has this key; whether there is one. */
-  take(key: string): boolean {
-    const place = this.option.choices?.findIndex((choice) => choice.key === key) ?? -1;
+  /** Takes the choice at a place of the menu, where that can be taken. */
+  take(place: number): void {
     const { choices, disabled, hidden } = this.#now();
     const choice = choices[place];
     if (choice && !disabled && !hidden && !choice.disabled) this.choose(choice.value);
-    return place >= 0;
   }
 
   #now(): Now<Options[Name]> & { value: Options[Name]; choices: Offered<Options[Name]>[]; tip: string } {
@@ -165,18 +164,15 @@ export class OptionControls<Options extends object> {
     return groups.map((group) => (group.length > 1 ? h("span", { class: "miw-control-pair" }, ...group) : group[0]!));
   }
 
-  /** Does what the key does to an option, or what `presses` says of it; whether it is the key of one. */
-  key(key: string, presses: { [Name in keyof Options]?: () => void } = {}): boolean {
+  /** What the keys of options do: go on to the next value, take a choice; or what `presses` says of an option. */
+  keys(presses: { [Name in keyof Options]?: () => string | void } = {}): Keys {
+    const keys: Keys = {};
     for (const control of this.#controls) {
-      if (control.option.key === key) {
-        const press = presses[control.name];
-        if (press) press();
-        else control.next();
-        return true;
-      }
-      if (control.take(key)) return true;
+      const { key, choices = [] } = control.option;
+      if (key) keys[key] = presses[control.name] ?? (() => control.next());
+      for (const [place, choice] of choices.entries()) if (choice.key) keys[choice.key] = () => control.take(place);
     }
-    return false;
+    return keys;
   }
 }
 

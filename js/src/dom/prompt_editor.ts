@@ -128,7 +128,7 @@ export class PromptEditor {
 
   #showChat(messages: ChatMessage[]): void {
     const rows = messages.map((message) => this.#chatRow(message));
-    const add = h("button", { type: "button", class: "miw-button miw-chat-add", "data-tip": "Add a message to the chat" }, "+ message");
+    const add = h("button", { class: "miw-button miw-chat-add", "data-tip": "Add a message to the chat" }, "+ message");
     add.addEventListener("click", () => {
       add.before(this.#chatRow({ role: "user", content: "" }));
       this.#areas().at(-1)?.focus();
@@ -146,7 +146,7 @@ export class PromptEditor {
       "data-tip": `Who speaks: ${ROLES.join(", ")}, or what the template knows`,
     });
     role.value = message.role;
-    const remove = h("button", { type: "button", class: "miw-button miw-button-bare", "aria-label": "remove this message" }, "×");
+    const remove = h("button", { class: "miw-button miw-button-bare", "aria-label": "remove this message" }, "×");
     const row = h("div", { class: "miw-chat-row" }, role, this.#area(message.content, `content, ${message.role}`), remove);
     remove.addEventListener("click", () => {
       row.remove();

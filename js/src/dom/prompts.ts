@@ -16,8 +16,8 @@ export interface PromptsGiven {
   compare: boolean;
   /** The view's width: editors grow with their text at that width. */
   width: Readable<number>;
-  /** What stands in the place of the prompt of a view of plain data. Follows what it reads. */
-  caption(): string;
+  /** What is said of the size of the picture in the place of the prompt of a view of plain data. Follows what it reads. */
+  size(): string;
 }
 
 export class Prompts {
@@ -150,9 +150,9 @@ export class Prompts {
       this.#showTravel();
     });
     scope.effect(() => {
-      const pictured = view.picture.value !== null;
-      caption.hidden = view.prompt.value !== null || !pictured;
-      if (pictured) caption.textContent = given.caption();
+      const picture = view.picture.value;
+      caption.hidden = view.prompt.value !== null || !picture;
+      if (picture) caption.textContent = [picture.manifest.model, given.size()].filter(Boolean).join(": ");
     });
     return popover;
   }
@@ -165,16 +165,17 @@ export class Prompts {
     }
     if (!seen.length) return [h("div", { class: "miw-faint" }, "No earlier prompts yet.")];
     return seen.slice(0, 30).map((prompt) => {
-      const button = h(
+      return h(
         "button",
-        { type: "button", class: "miw-menu-item" },
+        {
+          class: "miw-menu-item",
+          click: () => {
+            this.#earlier.close();
+            view.setPrompt("prompt", prompt);
+          },
+        },
         h("bdi", {}, clipped(visible(promptText(prompt)).replaceAll("·", " "), 120)),
       );
-      button.addEventListener("click", () => {
-        this.#earlier.close();
-        view.setPrompt("prompt", prompt);
-      });
-      return button;
     });
   }
 }

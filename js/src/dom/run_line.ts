@@ -89,13 +89,16 @@ export class RunLine {
   }
 
   #away(label: string, at: number): HTMLElement {
-    const button = h(
+    return h(
       "button",
-      { type: "button", class: "miw-chip-away", "aria-label": `take away: ${label}`, "data-tip": `Take this one away: ${label}` },
+      {
+        class: "miw-chip-away",
+        "aria-label": `take away: ${label}`,
+        "data-tip": `Take this one away: ${label}`,
+        click: () => this.#view.takeAway(at),
+      },
       "×",
     );
-    button.addEventListener("click", () => this.#view.takeAway(at));
-    return button;
   }
 }
 

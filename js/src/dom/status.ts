@@ -17,7 +17,7 @@ export class StatusBar {
   readonly #text = h("span", { class: "miw-status-text" });
   readonly #stop = h(
     "button",
-    { type: "button", class: "miw-button miw-stop", hidden: true, "data-tip": "Stop the computation; it ends between passes and chunks" },
+    { class: "miw-button miw-stop", hidden: true, "data-tip": "Stop the computation; it ends between passes and chunks" },
     "Stop",
   );
   readonly element = h("div", { class: "miw-status", role: "status" }, this.#stop, this.#text);

@@ -1,4 +1,5 @@
 /** A table for screen readers behind a canvas: the same numbers, hidden from sight. */
+import type { Scope } from "../core/signal";
 import { h } from "./element";
 
 export class HiddenTable {
@@ -13,6 +14,23 @@ export class HiddenTable {
     fill(this.#head, [columns], () => h("th", { scope: "col" }));
     fill(this.#body, rows, (column) => (column === 0 ? h("th", { scope: "row" }) : h("td")));
   }
+}
+
+/** What a table holds. */
+export type Listed = [caption: string, columns: string[], rows: string[][]];
+
+/** Nobody reads a table while the pointer still runs over the picture. */
+const REST_MS = 250;
+
+/** Shows what was due last, once nothing more has come for a moment; `due` is followed. */
+export function listLater(scope: Scope, table: HiddenTable, due: () => (() => Listed) | null): void {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  scope.effect(() => {
+    const make = due();
+    clearTimeout(timer);
+    if (make) timer = setTimeout(() => table.show(...make()), REST_MS);
+  });
+  scope.add(() => clearTimeout(timer));
 }
 
 function fill(part: HTMLElement, rows: string[][], cell: (column: number) => HTMLElement): void {

@@ -52,6 +52,12 @@ export class Tooltip {
     this.element.style.top = `${Math.max(4, top)}px`;
   }
 
+  /** Shows `lines` beside the pointer, or hides where there are none; keys have no pointer. */
+  over(lines: (string | Node)[], event: MouseEvent | null): void {
+    if (!lines.length) this.hide();
+    else if (event) this.show(lines, event.clientX, event.clientY);
+  }
+
   hide(): void {
     window.clearTimeout(this.#timer);
     this.element.hidden = true;

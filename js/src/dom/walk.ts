@@ -6,6 +6,7 @@ import type { Scope } from "../core/signal";
 import { clipped } from "../core/tokens";
 import { followKeys, promptKey, type KeyHelp } from "./keys";
 import type { Prompts } from "./prompts";
+import type { Tooltip } from "./tooltip";
 
 export type Step = [across: number, down: number];
 
@@ -27,19 +28,18 @@ export interface Walk {
 /** What keys do, by their names; what they return is said. */
 export type Keys<Name extends string = string> = Record<Name, (key: string) => string | void>;
 
-interface Ways {
+/** What the keys of every view need of it. */
+export interface Keyed {
   scope: Scope;
   root: HTMLElement;
   announcer: HTMLElement;
+  tooltip: Tooltip;
   prompts: Prompts;
   help: KeyHelp;
-  walks: Walk[];
-  keys: Keys;
-  /** Of the options, whose keys are described with them. */
-  controls: { key(key: string): boolean };
 }
 
-export function followWays({ scope, root, announcer, prompts, help, walks, keys, controls }: Ways): void {
+/** `keys` are heard wherever no part knows them; Escape hides the tooltip in any case. */
+export function followWays({ scope, root, announcer, tooltip, prompts, help }: Keyed, walks: Walk[], keys: Keys): void {
   const say = (said: string | void): true => {
     if (typeof said === "string") announcer.textContent = clipped(said, 300);
     return true;
@@ -48,9 +48,10 @@ export function followWays({ scope, root, announcer, prompts, help, walks, keys,
     const said = walks.find(({ element }) => element.contains(target))?.key(key) ?? null;
     if (said !== null) return say(said);
     if (promptKey(prompts, key)) return true;
+    if (key === "Escape") tooltip.hide();
     if (key === "?") help.toggle();
     else if (Object.hasOwn(keys, key)) return say(keys[key]!(key));
-    else return controls.key(key);
+    else return false;
     return true;
   });
 }

@@ -22,7 +22,7 @@ const AXIS = 60;
 export default framed<AttentionState>("attention", (frame) => {
   const { scope, root, ink, tooltip, announcer } = frame;
   const explorer = new Explorer(frame.source, frame.theme, scope);
-  const prompts = new Prompts(explorer, { compare: true, width: frame.width, caption: () => caption(explorer) });
+  const prompts = new Prompts(explorer, { compare: true, width: frame.width, size: () => size(explorer) });
   const help = new KeyHelp(scope, KEYS);
   const toolbar = new Toolbar(explorer, help.button);
   const wall = new Wall(explorer, ink);
@@ -35,7 +35,7 @@ export default framed<AttentionState>("attention", (frame) => {
     body: [wall.element, focus],
     popovers: [help.popover, prompts.popover],
   });
-  handleKeys({ explorer, prompts, toolbar, help, wall, matrix, reading, tooltip, root, announcer });
+  handleKeys({ scope, explorer, prompts, toolbar, help, wall, matrix, reading, tooltip, root, announcer });
   scope.effect(() => (root.dataset["panel"] = explorer.options.value.panel));
   fitPanels(frame, explorer, focus, { wall, matrix, reading });
   frame.announce(explorer, loader.complete, wall.drawn);
@@ -76,9 +76,7 @@ function fitPanels(
 }
 
 /** What a view of plain data says in the place of its prompt. */
-function caption(explorer: Explorer): string {
-  const manifest = explorer.picture.value?.manifest;
-  if (!manifest) return "";
-  const size = `${manifest.layers.length} layers × ${manifest.heads} heads, ${manifest.tokens.strings.length} positions`;
-  return manifest.model ? `${manifest.model}: ${size}` : size;
+function size(explorer: Explorer): string {
+  const { layers, heads, tokens } = explorer.picture.value!.manifest;
+  return `${layers.length} layers × ${heads} heads, ${tokens.strings.length} positions`;
 }

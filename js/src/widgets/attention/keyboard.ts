@@ -1,25 +1,17 @@
 /** What keys do in the attention explorer; `keys.ts` lists them for people. */
-import type { KeyHelp } from "../../dom/keys";
-import type { Prompts } from "../../dom/prompts";
-import type { Tooltip } from "../../dom/tooltip";
-import { followWays, walkLine } from "../../dom/walk";
+import { followWays, walkLine, type Keyed } from "../../dom/walk";
 import type { Explorer } from "./explorer";
 import type { Matrix } from "./matrix";
 import type { Reading } from "./reading";
 import type { Toolbar } from "./toolbar";
 import type { Wall } from "./wall";
 
-interface Parts {
+interface Parts extends Keyed {
   explorer: Explorer;
-  prompts: Prompts;
   toolbar: Toolbar;
-  help: KeyHelp;
   wall: Wall;
   matrix: Matrix;
   reading: Reading;
-  tooltip: Tooltip;
-  root: HTMLElement;
-  announcer: HTMLElement;
 }
 
 export function handleKeys(parts: Parts): void {
@@ -38,18 +30,14 @@ export function handleKeys(parts: Parts): void {
     },
     describe: (position) => reading.describe(position),
   });
-  followWays({
-    ...parts,
-    scope: explorer.scope,
-    walks: [wall, matrix, text],
-    keys: { Escape: () => release(parts), f: () => toolbar.controls.of("filter").focus() },
-    controls: toolbar.controls,
+  followWays(parts, [wall, matrix, text], {
+    ...toolbar.controls.keys({ filter: () => toolbar.controls.of("filter").focus() }),
+    Escape: () => release(parts),
   });
 }
 
 /** Escape lets go of the last thing held: what is pointed at, then the cell, then the overlaid heads, then the head. */
-function release({ explorer, tooltip }: Parts): void {
-  tooltip.hide();
+function release({ explorer }: Parts): void {
   const pointing = explorer.hoverHead.peek() ?? explorer.hoverCell.peek() ?? explorer.hoverPosition.peek();
   if (pointing !== null) {
     explorer.pointAtHead(null);

@@ -6,10 +6,11 @@ import { nameOfHead } from "../../core/interventions";
 import { ATTENTION } from "../../core/options.gen";
 import { computed, Signal, type Readable } from "../../core/signal";
 import { ablatedBadge } from "../../dom/ablated";
-import { h } from "../../dom/element";
-import { cellOf, type Mark, type Place, type Spot, type Tone } from "../../dom/grid";
+import { faint, h, tipped } from "../../dom/element";
+import { type Mark, type Place, type Spot, type Tone } from "../../dom/grid";
 import { Heatmap } from "../../dom/heatmap";
 import { Legend } from "../../dom/legend";
+import { listLater, type Listed } from "../../dom/table";
 import { tokenLine } from "../../dom/token_line";
 import type { Ink } from "../../dom/theme";
 import type { Tooltip } from "../../dom/tooltip";
@@ -17,20 +18,19 @@ import type { Explorer, Head } from "./explorer";
 import type { Picture } from "./picture";
 
 const TABLE_ROWS = 200;
+const GROUP_TIP = "Query heads of one group read keys and values of the same KV head (grouped-query attention)";
+const HALF_TIP = "Sent in half precision: values are rounded to about three digits";
 
 export class Matrix extends Heatmap {
   readonly #title = h("div", { class: "miw-panel-title" });
   readonly #legend = new Legend();
   readonly section: HTMLElement;
   #explorer: Explorer;
-  #tooltip: Tooltip;
-  #tableTimer = 0;
 
   constructor(explorer: Explorer, ink: Signal<Ink>, tooltip: Tooltip) {
     const { scope } = explorer;
-    super(scope, ink, "heatmap", "focused head, query by key");
+    super(scope, ink, "heatmap", "focused head, query by key", tooltip);
     this.#explorer = explorer;
-    this.#tooltip = tooltip;
     this.section = h(
       "section",
       { class: "miw-matrix", "aria-label": "focused head" },
@@ -40,15 +40,7 @@ export class Matrix extends Heatmap {
     this.begin();
     scope.effect(() => this.#showContent());
     scope.effect(() => this.#showTitle());
-    scope.effect(() => {
-      const rows = this.#tableRows.value;
-      window.clearTimeout(this.#tableTimer);
-      // Nobody reads a table while the pointer still runs over the wall.
-      this.#tableTimer = window.setTimeout(() => {
-        if (!scope.ended) this.table.show(rows.caption, rows.columns, rows.make());
-      }, 250);
-    });
-    scope.add(() => window.clearTimeout(this.#tableTimer));
+    listLater(scope, this.table, () => this.#listed.value);
   }
 
   describe({ row, column }: Place): string {
@@ -56,11 +48,6 @@ export class Matrix extends Heatmap {
     const positions = this.#explorer.positions.peek();
     if (!grid) return "";
     return `${positionName(positions, row)} reads ${positionName(positions, column)}: ${valueText(grid, row, column)}`;
-  }
-
-  protected override tell(place: Place): void {
-    const { x, y } = this.pointOf(place);
-    this.#tooltip.show(this.#tooltipLines(place.row, place.column), x, y);
   }
 
   protected cursor(): { at: Place | null; fresh: boolean; held: boolean } {
@@ -90,11 +77,8 @@ export class Matrix extends Heatmap {
     if (row !== null && column !== null) this.#explorer.lockCell(row, column);
   }
 
-  protected point(spot: Spot | null, event: MouseEvent | null): void {
-    const cell = cellOf(spot);
-    this.#explorer.pointAtCell(cell?.row ?? null, cell?.column ?? null);
-    if (!cell) this.#tooltip.hide();
-    else if (event) this.#tooltip.show(this.#tooltipLines(cell.row, cell.column), event.clientX, event.clientY);
+  protected point(spot: Spot | null): void {
+    this.#explorer.pointAtCell(spot?.row ?? null, spot?.column ?? null);
   }
 
   /** Strips along the row and the column, and around the cell where both are there. */
@@ -128,33 +112,26 @@ export class Matrix extends Heatmap {
     return { query: at(remote.query ?? remote.position), key: at(remote.key) };
   });
 
-  readonly #tableRows: Readable<{ caption: string; columns: string[]; make: () => string[][] }> = computed(() => {
+  /** What the query that is locked reads, or what every query reads most. */
+  readonly #listed: Readable<() => Listed> = computed(() => {
     const grid = this.#explorer.grid.value;
     const positions = this.#explorer.positions.value;
     const head = this.#explorer.locked.value;
     const query = this.#explorer.query.value;
     const unit = this.#explorer.picture.value?.manifest.unit ?? "";
     const name = head ? `layer ${head.layer} head ${head.head}` : "no head";
-    if (!grid) return { caption: name, columns: [], make: () => [] };
-    if (query !== null && query < grid.side) {
-      return {
-        caption: `${name}: what ${positionName(positions, query)} reads from, ${unit}`,
-        columns: ["key token", "value"],
-        make: () =>
-          strongest(grid, 20, (key) => query * grid.side + key).map((key) => [positionName(positions, key), valueText(grid, query, key)]),
-      };
+    if (!grid) return () => [name, [], []];
+    const { side } = grid;
+    const of = (row: number, key: number): [string, string] => [positionName(positions, key), valueText(grid, row, key)];
+    const reads = (row: number, count: number): number[] => strongest(grid, count, (key) => row * side + key);
+    if (query !== null && query < side) {
+      const caption = `${name}: what ${positionName(positions, query)} reads from, ${unit}`;
+      return () => [caption, ["key token", "value"], reads(query, 20).map((key) => of(query, key))];
     }
-    return {
-      caption: `${name}: the three strongest reads of each query${grid.side > TABLE_ROWS ? `, first ${TABLE_ROWS}` : ""}, ${unit}`,
-      columns: ["query token", "first", "second", "third"],
-      make: () =>
-        Array.from({ length: Math.min(grid.side, TABLE_ROWS) }, (_, row) => [
-          positionName(positions, row),
-          ...strongest(grid, 3, (key) => row * grid.side + key).map(
-            (key) => `${positionName(positions, key)} ${valueText(grid, row, key)}`,
-          ),
-        ]),
-    };
+    const rows = Math.min(side, TABLE_ROWS);
+    const caption = `${name}: the three strongest reads of each query${side > rows ? `, first ${rows}` : ""}, ${unit}`;
+    const line = (row: number): string[] => [positionName(positions, row), ...reads(row, 3).map((key) => of(row, key).join(" "))];
+    return () => [caption, ["query token", "first", "second", "third"], Array.from({ length: rows }, (_, row) => line(row))];
   });
 
   #showContent(): void {
@@ -197,53 +174,34 @@ export class Matrix extends Heatmap {
   #showTitle(): void {
     const explorer = this.#explorer;
     const head = explorer.focused.value;
-    const picture = this.#explorer.picture.value;
-    const grid = this.#explorer.grid.value;
-    const previewed = this.#explorer.hoverHead.value !== null;
-    if (!head || !picture) {
-      this.#title.replaceChildren();
-      return;
-    }
-    const { manifest } = picture;
-    const parts: (HTMLElement | string)[] = [h("strong", {}, nameOfHead(head))];
+    const picture = explorer.picture.value;
+    const grid = explorer.grid.value;
+    const previewed = explorer.hoverHead.value !== null;
+    if (!head || !picture) return this.#title.replaceChildren();
+    const { kv_heads, heads, windows } = picture.manifest;
+    const parts: HTMLElement[] = [h("strong", {}, nameOfHead(head))];
     if (explorer.ablatedShown.value.has(nameOfHead(head))) parts.push(ablatedBadge());
-    const { kv_heads, heads } = manifest;
     const row = picture.rowOf(head.layer);
-    if (kv_heads && kv_heads < heads) {
-      parts.push(
-        h(
-          "span",
-          { "data-tip": "Query heads of one group read keys and values of the same KV head (grouped-query attention)" },
-          `KV ${Math.floor(head.head / (heads / kv_heads))}`,
-        ),
-      );
-    }
-    const window = manifest.windows[row];
-    if (window)
-      parts.push(
-        h("span", { "data-tip": `A query of this layer reads only the last ${window} positions, itself included` }, `window ${window}`),
-      );
-    const column = this.#explorer.sortColumn.value;
+    if (kv_heads && kv_heads < heads) parts.push(tipped(`KV ${Math.floor(head.head / (heads / kv_heads))}`, GROUP_TIP));
+    const window = windows[row];
+    if (window) parts.push(tipped(`window ${window}`, `A query of this layer reads only the last ${window} positions, itself included`));
+    const column = explorer.sortColumn.value;
     const score = column?.values[row * heads + head.head];
     if (column && score !== undefined) {
-      parts.push(h("span", { "data-tip": column.description }, `${column.label} ${score === null ? "–" : score.toPrecision(3)}`));
+      parts.push(tipped(`${column.label} ${score === null ? "–" : score.toPrecision(3)}`, column.description));
     }
-    if (grid?.precision === "reduced") {
-      parts.push(h("span", { class: "miw-reduced", "data-tip": reducedTip(explorer.source.liveness.value === "live") }, "≈ reduced"));
-    } else if (grid?.precision === "half") {
-      parts.push(
-        h("span", { class: "miw-reduced", "data-tip": "Sent in half precision: values are rounded to about three digits" }, "≈ f16"),
-      );
-    }
-    if (previewed) parts.push(h("span", { class: "miw-faint" }, "preview"));
+    const live = explorer.source.liveness.value === "live";
+    if (grid?.precision === "reduced") parts.push(tipped("≈ reduced", reducedTip(live), "miw-reduced"));
+    else if (grid?.precision === "half") parts.push(tipped("≈ f16", HALF_TIP, "miw-reduced"));
+    if (previewed) parts.push(faint("preview"));
     this.#title.replaceChildren(...parts);
   }
 
-  #tooltipLines(query: number, key: number): Node[] {
+  protected override tip({ row: query, column: key }: Spot): Node[] {
     const grid = this.#explorer.grid.peek();
     const positions = this.#explorer.positions.peek();
     const show = this.#explorer.show.peek();
-    if (!grid || query >= grid.side || key >= grid.side) return [];
+    if (!grid || query === null || key === null || query >= grid.side || key >= grid.side) return [];
     const lines = [
       h("span", { class: "miw-tip-value" }, valueText(grid, query, key)),
       tokenLine("query", positions, query),
@@ -263,7 +221,7 @@ export class Matrix extends Heatmap {
       const column = pairs?.[key]?.[at] ?? -1;
       return grid && row >= 0 && column >= 0 ? `${side} ${shown(grid.values[row * grid.side + column]!, grid.precision)}` : `${side} –`;
     });
-    return h("span", { class: "miw-faint" }, text.join("   "));
+    return faint(text.join("   "));
   }
 }
 

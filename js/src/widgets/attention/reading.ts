@@ -8,7 +8,7 @@ import { strongest, type Grid } from "../../core/grid";
 import { positionName } from "../../core/positions";
 import { colorOf, cssOf, inkOn, unitOf, type Mapping } from "../../core/scale";
 import { computed } from "../../core/signal";
-import { h } from "../../dom/element";
+import { code, faint, h } from "../../dom/element";
 import { TokenStrip, type TokenLook } from "../../dom/strip";
 import { tokenLine } from "../../dom/token_line";
 import type { Tooltip } from "../../dom/tooltip";
@@ -140,10 +140,10 @@ export class Reading {
     }
     const chosen = explorer.readFrom.value !== null;
     this.#title.replaceChildren(
-      h("span", { class: "miw-faint" }, reads ? "what " : "who reads "),
-      h("code", {}, h("bdi", {}, (positions.labels[position] ?? "").slice(0, 24))),
-      h("span", { class: "miw-faint" }, reads ? ` reads in L${head.layer} H${head.head}` : ` in L${head.layer} H${head.head}`),
-      chosen ? "" : h("span", { class: "miw-faint" }, reads ? " (last token; point at another)" : " (first token; point at another)"),
+      faint(reads ? "what " : "who reads "),
+      code((positions.labels[position] ?? "").slice(0, 24)),
+      faint(reads ? ` reads in L${head.layer} H${head.head}` : ` in L${head.layer} H${head.head}`),
+      chosen ? "" : faint(reads ? " (last token; point at another)" : " (first token; point at another)"),
     );
   }
 
@@ -154,7 +154,6 @@ export class Reading {
       const button = h(
         "button",
         {
-          type: "button",
           class: "miw-overlay-head",
           "aria-label": `remove layer ${head.layer} head ${head.head}`,
           "data-tip": "Click to take this head off the text",
@@ -173,11 +172,7 @@ export class Reading {
     this.#explorer.pointAtPosition(position);
     const grid = this.#explorer.grid.peek();
     const positions = this.#explorer.positions.peek();
-    if (position === null || !grid) {
-      this.#tooltip.hide();
-      return;
-    }
-    this.#tooltip.show([tokenLine("", positions, position)], event.clientX, event.clientY);
+    this.#tooltip.over(position === null || !grid ? [] : [tokenLine("", positions, position)], event);
   }
 }
 

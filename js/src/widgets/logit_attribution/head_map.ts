@@ -7,7 +7,7 @@ import { nameOfHead } from "../../core/interventions";
 import { colorOf, cssOf, inkOn } from "../../core/scale";
 import type { Readable } from "../../core/signal";
 import { ABLATED_TIP, markAblated } from "../../dom/ablated";
-import { h } from "../../dom/element";
+import { faint, h } from "../../dom/element";
 import { cellOf, CellGrid, type Area, type Drawing, type Mark, type Place, type Spot, type Tone } from "../../dom/grid";
 import type { Size } from "../../dom/surface";
 import type { Ink } from "../../dom/theme";
@@ -43,12 +43,10 @@ export class HeadMap extends CellGrid {
     this.element,
   );
   readonly #attribution: Attribution;
-  readonly #tooltip: Tooltip;
 
   constructor(attribution: Attribution, ink: Readable<Ink>, tooltip: Tooltip) {
-    super(attribution.scope, ink, "map", "heads and MLPs, layer by head");
+    super(attribution.scope, ink, "map", "heads and MLPs, layer by head", tooltip);
     this.#attribution = attribution;
-    this.#tooltip = tooltip;
     this.begin();
     attribution.scope.effect(() => this.#list());
     attribution.scope.effect(() => this.#showTitle());
@@ -88,11 +86,9 @@ export class HeadMap extends CellGrid {
     return `${nameOf(picture, row, column)}${ablated}: ${signed(picture.valueAt(row, column), 3)} logits`;
   }
 
-  protected point(spot: Spot | null, event: MouseEvent | null): void {
+  protected point(spot: Spot | null): void {
     const cell = cellOf(spot);
     this.#attribution.pointAtCell(cell && { layer: cell.row, column: cell.column });
-    if (!cell) this.#tooltip.hide();
-    else if (event) this.#tooltip.show(this.#tooltipLines(cell), event.clientX, event.clientY);
   }
 
   protected pick(spot: Spot): void {
@@ -108,24 +104,19 @@ export class HeadMap extends CellGrid {
     return { at: attribution.picture.peek() && { row, column }, fresh: !held && !attribution.chosen.peek(), held: held !== null };
   }
 
-  protected override tell(place: Place): void {
-    const { x, y } = this.pointOf(place);
-    this.#tooltip.show(this.#tooltipLines(place), x, y);
-  }
-
   #isAblated(layer: number, column: number): boolean {
     return this.#attribution.ablatedShown.peek().has(nameOfHead({ layer, head: column }));
   }
 
-  #tooltipLines({ row, column }: Place): Node[] {
+  protected override tip({ row, column }: Spot): Node[] {
     const picture = this.#attribution.picture.peek();
-    if (!picture) return [];
+    if (!picture || row === null || column === null) return [];
     const value = picture.valueAt(row, column);
     const known = Number.isFinite(value);
     return [
       h("span", { class: "miw-tip-value" }, known ? `${value > 0 ? "+" : ""}${exact(value)} logits` : "not known"),
       h("span", {}, nameOf(picture, row, column)),
-      ...(this.#isAblated(row, column) ? [h("span", { class: "miw-faint" }, ABLATED_TIP)] : []),
+      ...(this.#isAblated(row, column) ? [faint(ABLATED_TIP)] : []),
     ];
   }
 

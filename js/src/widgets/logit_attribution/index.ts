@@ -25,7 +25,7 @@ const TITLE = 20;
 export default framed<AttributionState>("logit_attribution", (frame) => {
   const { scope, root, ink, tooltip, announcer } = frame;
   const attribution = new Attribution(frame.source, frame.theme, scope);
-  const prompts = new Prompts(attribution, { compare: false, width: frame.width, caption: () => caption(attribution) });
+  const prompts = new Prompts(attribution, { compare: false, width: frame.width, size: () => size(attribution) });
   const help = new KeyHelp(scope, KEYS);
   const toolbar = new Toolbar(attribution, help.button);
   const question = new Question(attribution, tooltip);
@@ -40,7 +40,7 @@ export default framed<AttributionState>("logit_attribution", (frame) => {
     popovers: [help.popover, prompts.popover, question.answer.list, question.foil.list],
   });
   scope.effect(() => (question.element.hidden = !attribution.picture.value));
-  handleKeys({ attribution, prompts, toolbar, help, question, parts, map, sources, tooltip, root, announcer });
+  handleKeys({ scope, attribution, prompts, toolbar, help, question, parts, map, sources, tooltip, root, announcer });
   fitPanels(frame, attribution, where, { question, parts, map, sources });
   frame.announce(
     attribution,
@@ -82,9 +82,7 @@ function fitPanels(
 }
 
 /** What a view of plain data says in the place of its prompt. */
-function caption(attribution: Attribution): string {
-  const manifest = attribution.picture.value?.manifest;
-  if (!manifest) return "";
-  const size = `${manifest.n_layers} layers${manifest.n_heads ? ` × ${manifest.n_heads} heads` : ""}, ${manifest.tokens.strings.length} positions`;
-  return manifest.model ? `${manifest.model}: ${size}` : size;
+function size(attribution: Attribution): string {
+  const { n_layers, n_heads, tokens } = attribution.picture.value!.manifest;
+  return `${n_layers} layers${n_heads ? ` × ${n_heads} heads` : ""}, ${tokens.strings.length} positions`;
 }

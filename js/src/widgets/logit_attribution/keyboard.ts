@@ -1,9 +1,6 @@
 /** What keys do in the logit attribution; `keys.ts` lists them for people. */
 import { visible } from "../../core/tokens";
-import type { KeyHelp } from "../../dom/keys";
-import type { Prompts } from "../../dom/prompts";
-import type { Tooltip } from "../../dom/tooltip";
-import { followWays, walkLine } from "../../dom/walk";
+import { followWays, walkLine, type Keyed } from "../../dom/walk";
 import type { Attribution } from "./attribution";
 import type { HeadMap } from "./head_map";
 import type { Parts } from "./parts";
@@ -11,18 +8,13 @@ import type { Question } from "./question";
 import type { Sources } from "./sources";
 import type { Toolbar } from "./toolbar";
 
-interface View {
+interface View extends Keyed {
   attribution: Attribution;
-  prompts: Prompts;
   toolbar: Toolbar;
-  help: KeyHelp;
   question: Question;
   parts: Parts;
   map: HeadMap;
   sources: Sources;
-  tooltip: Tooltip;
-  root: HTMLElement;
-  announcer: HTMLElement;
 }
 
 export function handleKeys(view: View): void {
@@ -83,24 +75,19 @@ export function handleKeys(view: View): void {
     const position = attribution.position.peek();
     if (position !== null) return question.describe(position);
   };
-  followWays({
-    ...view,
-    scope,
-    walks: [rows, { element: map.element, key: (key) => map.key(key, "chosen") }, tokens, read],
-    keys: {
-      Escape: () => release(view),
-      a: () => question.answer.focus(),
-      f: () => question.foil.focus(),
-      x() {
-        const foil = attribution.picture.peek()?.manifest.foil;
-        if (!foil || !attribution.canCompute.peek()) return "without a kernel and a foil there is nothing to swap";
-        attribution.swap();
-        return `swapped: the answer is now ${visible(foil.string)}`;
-      },
-      "[": nextPosition(-1),
-      "]": nextPosition(1),
+  followWays(view, [rows, { element: map.element, key: (key) => map.key(key, "chosen") }, tokens, read], {
+    ...toolbar.controls.keys(),
+    Escape: () => release(view),
+    a: () => question.answer.focus(),
+    f: () => question.foil.focus(),
+    x() {
+      const foil = attribution.picture.peek()?.manifest.foil;
+      if (!foil || !attribution.canCompute.peek()) return "without a kernel and a foil there is nothing to swap";
+      attribution.swap();
+      return `swapped: the answer is now ${visible(foil.string)}`;
     },
-    controls: toolbar.controls,
+    "[": nextPosition(-1),
+    "]": nextPosition(1),
   });
   // What keys pointed at is let go of with the focus.
   scope.listen(question.strip.element, "focusout", () => attribution.pointAtPosition(null));
@@ -108,8 +95,7 @@ export function handleKeys(view: View): void {
 }
 
 /** Escape lets go of the last thing held: what is pointed at, then the read, then the head. */
-function release({ attribution, tooltip }: View): void {
-  tooltip.hide();
+function release({ attribution }: View): void {
   const pointing =
     attribution.hoverRow.peek() ?? attribution.hoverCell.peek() ?? attribution.hoverPosition.peek() ?? attribution.hoverSource.peek();
   if (pointing !== null) {

@@ -9,7 +9,7 @@ import { DIVERGING } from "../../core/color.gen";
 import { clipped, visible } from "../../core/tokens";
 import { ABLATED_TIP, ablatedMark } from "../../dom/ablated";
 import type { PartKind, TokenName } from "../../core/wire.gen";
-import { h } from "../../dom/element";
+import { code, faint, h } from "../../dom/element";
 import type { Tooltip } from "../../dom/tooltip";
 import type { Attribution } from "./attribution";
 import { barOf, decimalsFor, domainOf, roundValues, signed } from "./rows";
@@ -128,7 +128,7 @@ export class Parts {
     const what = manifest.foil ? "logit difference" : "logit";
     const toward = (sign: string, token: TokenName | null, otherwise: string): Node[] => [
       h("span", { class: `miw-toward-color miw-toward-${sign}` }),
-      token ? h("code", {}, h("bdi", {}, clipped(visible(token.string), 16))) : h("span", {}, otherwise),
+      token ? code(clipped(visible(token.string), 16)) : h("span", {}, otherwise),
     ];
     const colors = [...toward("plus", manifest.foil && manifest.answer, "raises it"), ...toward("minus", manifest.foil, "lowers it")];
     this.#title.replaceChildren(
@@ -246,7 +246,6 @@ export class Parts {
     const picture = attribution.picture.peek();
     if (!row || !picture) return [];
     const { manifest } = picture;
-    const faint = (text: string): HTMLElement => h("span", { class: "miw-faint" }, text);
     const lines: Node[] = [
       h("span", { class: "miw-tip-value" }, `${row.value > 0 ? "+" : ""}${exact(row.value)} logits`),
       h("span", {}, row.label),

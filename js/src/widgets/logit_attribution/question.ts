@@ -7,7 +7,7 @@ import { positionName } from "../../core/positions";
 import { clipped, isolated, visible } from "../../core/tokens";
 import type { TokenName } from "../../core/wire.gen";
 import { makeButton } from "../../dom/controls";
-import { h } from "../../dom/element";
+import { code, faint, h } from "../../dom/element";
 import { TokenStrip, type TokenLook } from "../../dom/strip";
 import { tokenLine } from "../../dom/token_line";
 import type { Tooltip } from "../../dom/tooltip";
@@ -133,11 +133,7 @@ export class Question {
     const { position, difference } = manifest;
     const positions = attribution.positions.value;
     const label = clipped(positions.labels[position] ?? "", 24);
-    this.#where.replaceChildren(
-      h("span", { class: "miw-faint" }, `at position ${position} `),
-      h("code", {}, h("bdi", {}, label)),
-      h("span", { class: "miw-faint" }, " ="),
-    );
+    this.#where.replaceChildren(faint(`at position ${position} `), code(label), faint(" ="));
     this.#result.textContent = signed(difference, decimalsFor([difference])).replace("+", "");
     this.#result.dataset["tip"] = manifest.foil
       ? `${exact(difference)} logits: the model gives ${quoted(manifest.answer)} ${odds(difference)} the probability of ${quoted(manifest.foil)} after this token`
@@ -172,7 +168,6 @@ export class Question {
       const chip = h(
         "button",
         {
-          type: "button",
           class: "miw-button miw-chip",
           disabled: !live,
           "aria-label": `take ${visible(offer.string)} as the ${role}`,
@@ -227,11 +222,7 @@ export class Question {
       : attribution.canCompute.peek()
         ? "click: attribute the prediction after this token"
         : "another position needs the model";
-    this.#tooltip.show(
-      [tokenLine("", attribution.positions.peek(), position), h("span", { class: "miw-faint" }, line)],
-      event.clientX,
-      event.clientY,
-    );
+    this.#tooltip.over([tokenLine("", attribution.positions.peek(), position), faint(line)], event);
   }
 }
 

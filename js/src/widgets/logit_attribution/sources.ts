@@ -8,7 +8,7 @@ import { positionName } from "../../core/positions";
 import { colorOf, cssOf, inkOn } from "../../core/scale";
 import { clipped } from "../../core/tokens";
 import { ablatedBadge } from "../../dom/ablated";
-import { h } from "../../dom/element";
+import { code, faint, h } from "../../dom/element";
 import { TokenStrip, type TokenLook } from "../../dom/strip";
 import { tokenLine } from "../../dom/token_line";
 import type { Tooltip } from "../../dom/tooltip";
@@ -149,7 +149,7 @@ export class Sources {
     this.#title.replaceChildren(
       h("span", { "data-tip": SOURCES_TIP }, h("strong", {}, nameOfHead(head)), ` ${value > 0 ? "+" : ""}${rounded(value)}`),
       attribution.ablatedShown.value.has(nameOfHead(head)) ? ablatedBadge() : "",
-      h("span", { class: "miw-faint" }, ` by source${preview ? ", preview" : chosen ? "" : ", the strongest"}`),
+      faint(` by source${preview ? ", preview" : chosen ? "" : ", the strongest"}`),
     );
     if (values) this.#scale.show(attribution.sourceMapping.value);
   }
@@ -163,19 +163,18 @@ export class Sources {
     const strongest = strongestOf(values, LISTED);
     const decimals = Math.max(0, decimalsFor(strongest.map((position) => values[position]!)) - 1);
     this.#list.replaceChildren(
-      ...(strongest.length ? [] : [h("span", { class: "miw-faint" }, "reads nothing that adds or takes")]),
+      ...(strongest.length ? [] : [faint("reads nothing that adds or takes")]),
       ...strongest.map((position) => {
         const number = signed(values[position]!, decimals);
         const button = h(
           "button",
           {
-            type: "button",
             class: "miw-source",
             "aria-pressed": String(position === locked),
             "aria-label": `source ${positionName(positions, position)}: ${number} logits`,
           },
-          h("code", {}, h("bdi", {}, clipped(positions.labels[position] ?? "", 16))),
-          h("span", { class: "miw-faint" }, ` ${position} `),
+          code(clipped(positions.labels[position] ?? "", 16)),
+          faint(` ${position} `),
           h("span", { class: "miw-source-value" }, number),
         );
         button.addEventListener("click", () => this.choose(position));
@@ -190,8 +189,7 @@ export class Sources {
     const attribution = this.#attribution;
     const values = attribution.sources.peek();
     attribution.pointAtSource(values ? position : null);
-    if (position === null || !values) return this.#tooltip.hide();
-    this.#tooltip.show(this.#tooltipLines(position, values), event.clientX, event.clientY);
+    this.#tooltip.over(position === null || !values ? [] : this.#tooltipLines(position, values), event);
   }
 
   showTooltipAt(position: number): void {
@@ -212,13 +210,7 @@ export class Sources {
       tokenLine("source", attribution.positions.peek(), position),
     ];
     if (!after && Math.abs(whole) > Math.abs(value) / 50)
-      lines.push(
-        h(
-          "span",
-          { class: "miw-faint" },
-          `${((100 * value) / whole).toFixed(1).replace("-", "−")} % of what L${head!.layer} H${head!.head} adds`,
-        ),
-      );
+      lines.push(faint(`${((100 * value) / whole).toFixed(1).replace("-", "−")} % of what L${head!.layer} H${head!.head} adds`));
     return lines;
   }
 }

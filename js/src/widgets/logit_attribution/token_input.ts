@@ -5,7 +5,7 @@
 import { Signal, type Scope } from "../../core/signal";
 import { visible } from "../../core/tokens";
 import { composes, followComposition } from "../../dom/composition";
-import { freshId, h, setAttributes } from "../../dom/element";
+import { code, faint, freshId, h, setAttributes } from "../../dom/element";
 
 export interface Suggestion {
   /** What is handed on when this one is taken. */
@@ -190,8 +190,8 @@ export class TokenInput {
         return h(
           "div",
           { class: "miw-suggestion", role: "option", id: `${this.list.id}-${at}`, "data-at": at, "aria-selected": "false" },
-          ...(text ? [h("code", {}, h("bdi", {}, visible(text))), h("span", { class: "miw-suggestion-share" }, bar)] : []),
-          h("span", { class: "miw-faint" }, note),
+          ...(text ? [code(visible(text)), h("span", { class: "miw-suggestion-share" }, bar)] : []),
+          faint(note),
         );
       }),
     );

@@ -4,16 +4,16 @@
  */
 import { shown } from "../../core/format";
 import { LENS } from "../../core/options.gen";
-import { makeMapping, ticks } from "../../core/scale";
+import { makeMapping, ticks, type Tick } from "../../core/scale";
 import { Signal } from "../../core/signal";
 import { thinned } from "../../core/thin";
-import { clipped, visible } from "../../core/tokens";
-import { h } from "../../dom/element";
+import { visible } from "../../core/tokens";
+import { faint, h } from "../../dom/element";
 import { OptionControl } from "../../dom/options";
-import { HiddenTable } from "../../dom/table";
+import { HiddenTable, listLater, type Listed } from "../../dom/table";
 import type { Tooltip } from "../../dom/tooltip";
 import { cellName, token, whyUnread } from "./details";
-import { rankMarks, rankPlace, rankText, type Mark } from "./field";
+import { rankMarks, rankPlace, rankText } from "./field";
 import type { Lens } from "./lens";
 import type { LensPicture, Side } from "./picture";
 import { curveColor, marker, svg, swatch } from "./svg";
@@ -93,7 +93,6 @@ export class CurvesPanel {
   #lens: Lens;
   #tooltip: Tooltip;
   #rows: { x: (row: number) => number; count: number } = { x: () => 0, count: 0 };
-  #tableTimer = 0;
 
   constructor(lens: Lens, tooltip: Tooltip) {
     this.#lens = lens;
@@ -119,7 +118,7 @@ export class CurvesPanel {
       const row = this.#rowAt(event);
       if (row !== null) lens.lock({ row, column: null });
     });
-    scope.add(() => window.clearTimeout(this.#tableTimer));
+    listLater(scope, this.#table, () => this.#listed());
   }
 
   get plot(): HTMLElement {
@@ -132,9 +131,9 @@ export class CurvesPanel {
     const reading = lens.reading.value;
     if (!reading) return this.#title.replaceChildren();
     this.#title.replaceChildren(
-      h("span", { class: "miw-faint" }, "after "),
+      faint("after "),
       token(columns.strings[reading.column] ?? "", 16),
-      h("span", { class: "miw-faint" }, ` at ${columns.numbers[reading.column]}`),
+      faint(` at ${columns.numbers[reading.column]}`),
     );
   }
 
@@ -175,21 +174,19 @@ export class CurvesPanel {
     }
     for (const curve of curves) drawing.append(...drawn(curve, x, y, step, preview));
     this.#plot.replaceChildren(drawing);
-    this.#list(picture, curves, reading.column);
   }
 
-  /** The same numbers for screen readers; nobody reads them while the pointer still moves. */
-  #list(picture: LensPicture, curves: Curve[], column: number): void {
-    window.clearTimeout(this.#tableTimer);
-    this.#tableTimer = window.setTimeout(() => {
-      const names = curves.map(({ string, side }) => `${visible(string)}${this.#lens.sides.peek().length > 1 ? ` (${side})` : ""}`);
-      const rows = picture.rows.map((row, at) => [row.label, ...curves.map(({ values }) => this.#say(values[at]!))]);
-      this.#table.show(
-        `${this.#lens.options.peek().chart} of tokens over layers, ${cellName(this.#lens, { row: null, column })}`,
-        ["layer", ...names],
-        rows,
-      );
-    }, 250);
+  /** The same numbers for screen readers. */
+  #listed(): (() => Listed) | null {
+    const lens = this.#lens;
+    const picture = lens.picture.value;
+    const column = lens.reading.value?.column;
+    if (!picture || column === undefined) return null;
+    const { curves } = curvesAt(lens, picture, column);
+    const caption = `${lens.options.value.chart} of tokens over layers, ${cellName(lens, { row: null, column })}`;
+    const names = curves.map(({ string, side }) => `${visible(string)}${lens.sides.value.length > 1 ? ` (${side})` : ""}`);
+    const line = (row: number): string[] => curves.map(({ values }) => this.#say(values[row]!));
+    return () => [caption, ["layer", ...names], picture.rows.map(({ label }, row) => [label, ...line(row)])];
   }
 
   #say(value: number): string {
@@ -203,9 +200,7 @@ export class CurvesPanel {
     const { x, count } = this.#rows;
     if (!count) return null;
     const at = event.clientX - this.#plot.getBoundingClientRect().left;
-    let nearest = 0;
-    for (let row = 1; row < count; row++) if (Math.abs(x(row) - at) < Math.abs(x(nearest) - at)) nearest = row;
-    return nearest;
+    return Math.max(0, Math.min(count - 1, Math.round((at - x(0)) / (x(1) - x(0) || 1))));
   }
 
   #point(event: PointerEvent): void {
@@ -233,7 +228,7 @@ interface Frame {
 }
 
 /** Hairlines at round values, layers below, titles at both axes. */
-function axes(picture: LensPicture, marks: Mark[], { x, step, right, bottom, title }: Frame): SVGElement[] {
+function axes(picture: LensPicture, marks: Tick[], { x, step, right, bottom, title }: Frame): SVGElement[] {
   const parts: SVGElement[] = [];
   for (const { unit, text } of marks) {
     const y = bottom - unit * (bottom - EDGE.top);
@@ -288,11 +283,11 @@ function drawn(
   return [line, ...marks];
 }
 
-function probabilityAxis(high: number): Mark[] {
+function probabilityAxis(high: number): Tick[] {
   const mapping = makeMapping({ low: 0, high, scale: "linear", palette: "grey", diverging: false }, "light");
-  return ticks(mapping, 0.15).map(({ value, unit }) => ({ unit, text: clipped(String(Number(value.toPrecision(2))), 7) }));
+  return ticks(mapping, 5);
 }
 
-function rankAxis(high: number): Mark[] {
+function rankAxis(high: number): Tick[] {
   return rankMarks(high).map(({ unit, text }) => ({ unit: 1 - unit, text }));
 }

@@ -1,7 +1,7 @@
 /** What is said of one cell: its likeliest tokens with bars, and its numbers. For the tooltip and for screen readers. */
 import { shown } from "../../core/format";
 import { clipped, isolated, visible } from "../../core/tokens";
-import { h } from "../../dom/element";
+import { code, faint, h } from "../../dom/element";
 import { rankText, sayValue } from "./field";
 import type { Cell, Lens } from "./lens";
 import type { Columns, Guess, LensPicture, Side } from "./picture";
@@ -52,7 +52,7 @@ export function cellLines(lens: Lens, row: number, column: number): Node[] {
   if (!picture || !field || !at || column >= columns.count) return [];
   if (!columns.read[column]) {
     return [
-      h("span", {}, h("strong", {}, at.label), h("span", { class: "miw-faint" }, `  ${at.detail}`)),
+      h("span", {}, h("strong", {}, at.label), faint(`  ${at.detail}`)),
       positionLine(columns, column),
       h("span", {}, whyUnread(lens)),
     ];
@@ -61,12 +61,12 @@ export function cellLines(lens: Lens, row: number, column: number): Node[] {
   const value = h(
     "span",
     {},
-    h("span", { class: "miw-faint" }, `${field.title}  `),
+    faint(`${field.title}  `),
     h("span", { class: "miw-tip-value" }, sayValue(field, row * field.columns + column)),
   );
   const facts = sides.map((side) => factsOf(lens, picture, columns, side, row, column));
   return [
-    h("span", {}, h("strong", {}, at.label), h("span", { class: "miw-faint" }, `  ${at.detail}`)),
+    h("span", {}, h("strong", {}, at.label), faint(`  ${at.detail}`)),
     positionLine(columns, column),
     ...(sides.length > 1 ? [value] : []),
     h("div", { class: "miw-lens-sides" }, ...sides.map((side) => guessesOf(lens, picture, columns, side, row, column, sides.length > 1))),
@@ -93,7 +93,7 @@ export function columnLines(lens: Lens, column: number): Node[] {
 /** The tooltip of a row's label. */
 export function rowLines(lens: Lens, row: number): Node[] {
   const at = lens.picture.peek()?.rows[row];
-  return at ? [h("span", {}, h("strong", {}, at.label), h("span", { class: "miw-faint" }, `  layer ${at.layer}: ${at.detail}`))] : [];
+  return at ? [h("span", {}, h("strong", {}, at.label), faint(`  layer ${at.layer}: ${at.detail}`))] : [];
 }
 
 function positionLine(columns: Columns, column: number): HTMLElement {
@@ -101,9 +101,9 @@ function positionLine(columns: Columns, column: number): HTMLElement {
   return h(
     "span",
     {},
-    h("span", { class: "miw-faint" }, "after "),
+    faint("after "),
     token(columns.strings[column] ?? "", 1000),
-    h("span", { class: "miw-faint" }, `  position ${columns.numbers[column]}${detail ? `, ${detail}` : ""}`),
+    faint(`  position ${columns.numbers[column]}${detail ? `, ${detail}` : ""}`),
   );
 }
 
@@ -200,5 +200,5 @@ export function percent(probability: number): string {
 
 /** A token as code, whitespace visible, in its own reading direction. */
 export function token(string: string, longest: number): HTMLElement {
-  return h("code", {}, h("bdi", {}, clipped(visible(string), longest) || "∅"));
+  return code(clipped(visible(string), longest) || "∅");
 }

@@ -3,20 +3,14 @@
  * nothing of canvases.
  */
 import type { Measure as Described } from "../../core/described";
-import { rounded, shown as said, type Precision } from "../../core/format";
+import { shown as said, type Precision } from "../../core/format";
 import { LENS, SCALES } from "../../core/options.gen";
-import { makeMapping, ticks, type Mapping, type Theme } from "../../core/scale";
+import { clearance, makeMapping, ticks, type Mapping, type Theme, type Tick } from "../../core/scale";
 import { clipped, isolated, visible } from "../../core/tokens";
 import type { LensOptions, Show } from "../../core/wire.gen";
 import type { Columns, LensPicture, Side } from "./picture";
 
 export type Measure = LensOptions["color"];
-
-/** A mark of the legend: where it stands, 0 … 1, and its text. */
-export interface Mark {
-  unit: number;
-  text: string;
-}
 
 export interface Field {
   measure: Measure;
@@ -32,7 +26,7 @@ export interface Field {
   /** What the legend says over the colours. */
   title: string;
   /** Marks of the legend. */
-  marks: Mark[];
+  marks: Tick[];
   scaleText: string;
   /** What cells without the number are called; "" where every cell has one. */
   none: string;
@@ -41,8 +35,8 @@ export interface Field {
   rank: boolean;
 }
 
-/** The least share of the legend between two marks. */
-const APART = 0.16;
+/** For how many ticks the legend has room. */
+const TICKS = 5;
 
 /** What can be shown of one side, or of two. */
 export function measuresOf(show: Show): Partial<Record<Measure, Described>> {
@@ -94,7 +88,7 @@ export function fieldOf(picture: LensPicture, show: Show, options: LensOptions, 
       values,
       mask,
       mapping,
-      marks: valueMarks(mapping),
+      marks: ticks(mapping, TICKS),
       none: columns.at.A.some((a, column) => a < 0 || columns.at.B[column]! < 0) ? described.none! : "",
       missing: holes(values, mask),
       precision: picture.precision("A", "target_probs"),
@@ -123,7 +117,7 @@ export function fieldOf(picture: LensPicture, show: Show, options: LensOptions, 
     values,
     mask,
     mapping,
-    marks: rank ? rankMarks(Math.round(10 ** high - 1)) : valueMarks(mapping),
+    marks: rank ? rankMarks(Math.round(10 ** high - 1)) : ticks(mapping, TICKS),
     none,
     missing: holes(values, mask),
     precision: rank ? "exact" : picture.precision("A", block),
@@ -131,20 +125,17 @@ export function fieldOf(picture: LensPicture, show: Show, options: LensOptions, 
   };
 }
 
-function valueMarks(mapping: Mapping): Mark[] {
-  return ticks(mapping, APART).map(({ value, unit }) => ({ unit, text: rounded(value) }));
-}
-
 /** 0, 1, 10, 100 … and the largest, as far as they do not touch. */
-export function rankMarks(largest: number): Mark[] {
+export function rankMarks(largest: number): Tick[] {
   const end = rankPlace(Math.max(1, largest));
+  const clear = clearance(TICKS);
   const marks = [
     { unit: 0, text: "0" },
     { unit: 1, text: brief(Math.max(1, largest)) },
   ];
   for (let rank = 1; rank < largest; rank *= 10) {
     const unit = rankPlace(rank) / end;
-    if (marks.every((mark) => Math.abs(mark.unit - unit) >= APART)) marks.push({ unit, text: brief(rank) });
+    if (marks.every((mark) => Math.abs(mark.unit - unit) >= clear)) marks.push({ unit, text: brief(rank) });
   }
   return marks.sort((left, right) => left.unit - right.unit);
 }

@@ -35,7 +35,11 @@ export default framed<LensState>(
   (frame) => {
     const { scope, root, ink, tooltip, announcer } = frame;
     const lens = new Lens(frame.source, frame.theme, scope);
-    const prompts = new Prompts(lens, { compare: true, width: frame.width, caption: () => caption(lens) });
+    const prompts = new Prompts(lens, {
+      compare: true,
+      width: frame.width,
+      size: () => `${lens.picture.value!.rows.length} rows × ${lens.picture.value!.manifest.positions.length} positions`,
+    });
     const help = new KeyHelp(scope, KEYS);
     const table = new LensTable(lens, ink, tooltip);
     const toolbar = new Toolbar(lens, table, help.button);
@@ -54,7 +58,7 @@ export default framed<LensState>(
       body: [h("div", { class: "miw-lens-main" }, table.element, legend.element), panel],
       popovers: [help.popover, prompts.popover],
     });
-    handleKeys({ lens, prompts, toolbar, help, table, pins, tooltip, root, announcer });
+    handleKeys({ scope, lens, prompts, toolbar, help, table, pins, tooltip, root, announcer });
     scope.effect(() => {
       const field = lens.field.value;
       if (!field) return;
@@ -131,12 +135,4 @@ function listRows(lens: Lens, table: HiddenTable): void {
     const names = sides.map((side) => (sides.length > 1 ? `top token, ${side}` : "top token"));
     table.show(`rows at ${cellName(lens, { row: null, column })}`, ["layer", ...names, field.title], rows.reverse());
   });
-}
-
-/** What a view of plain data says in the place of its prompt. */
-function caption(lens: Lens): string {
-  const picture = lens.picture.value;
-  if (!picture) return "";
-  const size = `${picture.rows.length} rows × ${picture.manifest.positions.length} positions`;
-  return picture.manifest.model ? `${picture.manifest.model}: ${size}` : size;
 }

@@ -1,11 +1,9 @@
 /** What keys do in the logit lens, and the list of them for people. */
 import { LENS } from "../../core/options.gen";
 import { visible } from "../../core/tokens";
-import { PROMPT_KEYS, type KeyHelp, type KeyRow } from "../../dom/keys";
+import { PROMPT_KEYS, type KeyRow } from "../../dom/keys";
 import { optionKeys } from "../../dom/options";
-import type { Prompts } from "../../dom/prompts";
-import type { Tooltip } from "../../dom/tooltip";
-import { followWays } from "../../dom/walk";
+import { followWays, type Keyed } from "../../dom/walk";
 import { MAX_PINS, type Lens } from "./lens";
 import type { PinsPanel } from "./pins";
 import type { LensTable } from "./table";
@@ -22,37 +20,25 @@ export const KEYS: KeyRow[] = [
   ["?", "this list"],
 ];
 
-interface Parts {
+interface Parts extends Keyed {
   lens: Lens;
-  prompts: Prompts;
   toolbar: Toolbar;
-  help: KeyHelp;
   table: LensTable;
   pins: PinsPanel;
-  tooltip: Tooltip;
-  root: HTMLElement;
-  announcer: HTMLElement;
 }
 
 const ZOOM = 1.25;
 
 export function handleKeys(parts: Parts): void {
   const { lens, table, toolbar } = parts;
-  followWays({
-    ...parts,
-    scope: lens.scope,
-    walks: [{ element: table.element, key: (key) => (key === " " ? pinTop(lens) : table.key(key)) }],
-    keys: {
-      "+": () => table.zoomBy(ZOOM),
-      "=": () => table.zoomBy(ZOOM),
-      "-": () => table.zoomBy(1 / ZOOM),
-      "−": () => table.zoomBy(1 / ZOOM),
-      "0": () => table.zoomBy(null),
-      f: () => toolbar.controls.of("first").focus(),
-      i: () => parts.pins.focus() || undefined,
-      Escape: () => release(parts),
-    },
-    controls: toolbar.controls,
+  followWays(parts, [{ element: table.element, key: (key) => (key === " " ? pinTop(lens) : table.key(key)) }], {
+    ...toolbar.controls.keys({ first: () => toolbar.controls.of("first").focus(), targets: () => parts.pins.focus() || undefined }),
+    "+": () => table.zoomBy(ZOOM),
+    "=": () => table.zoomBy(ZOOM),
+    "-": () => table.zoomBy(1 / ZOOM),
+    "−": () => table.zoomBy(1 / ZOOM),
+    "0": () => table.zoomBy(null),
+    Escape: () => release(parts),
   });
 }
 
@@ -73,8 +59,7 @@ function pinTop(lens: Lens): string {
 }
 
 /** Escape lets go of the last thing held: what is pointed at, then the lock. */
-function release({ lens, tooltip }: Parts): void {
-  tooltip.hide();
+function release({ lens }: Parts): void {
   const { row, column } = lens.pointed.peek();
   if (row !== null || column !== null) lens.point({ row: null, column: null });
   else lens.release();

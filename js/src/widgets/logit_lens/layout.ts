@@ -21,7 +21,8 @@ const TURNED_HEAD = 64;
 const BAR = 12;
 /** Cells at least this large are set apart by hairlines. */
 export const GAPS = 10;
-const END = 2;
+/** Room for the frame of a last cell. */
+const END = 4;
 
 /** `cell` is the width that the reader chose, or null. */
 export function layOut(

@@ -4,6 +4,7 @@
  */
 import { decode, type Block, type Parcel } from "../../core/blocks";
 import type { Precision } from "../../core/format";
+import { LENS } from "../../core/options.gen";
 import { makePositions, type Positions } from "../../core/positions";
 import type { LensManifest, LensRows, Show, TokenTable } from "../../core/wire.gen";
 
@@ -12,13 +13,10 @@ export type Stream = LensManifest["streams"][number];
 /** One number per row and position; `final_rank` and `next_rank` are -1 where there is none. */
 export type Quantity = "entropy" | "kl" | "change" | "next_prob" | "final_rank" | "next_rank";
 
-export const STREAM_NAMES: Record<Stream, { short: string; long: string }> = {
-  resid_pre: { short: "pre", long: "residual stream before the block" },
-  resid_mid: { short: "mid", long: "residual stream after the block's attention" },
-  resid_post: { short: "post", long: "residual stream after the block" },
-  attn_out: { short: "attn", long: "what the block's attention adds" },
-  mlp_out: { short: "mlp", long: "what the block's MLP adds" },
-};
+/** What is read out, in words. */
+export function streamName(stream: Stream): string {
+  return LENS.options.stream.choices!.find((choice) => choice.value === stream)?.tip ?? stream;
+}
 
 /** A row of the table; the last one is the model's own output. */
 export interface Row {
@@ -84,8 +82,8 @@ export class LensPicture {
     const last = layers.length - 1;
     this.rows = layers.map((layer, row) => {
       const stream = streams[row] ?? "resid_post";
-      const { short, long } = STREAM_NAMES[stream];
-      return { layer, stream, label: `L${layer} ${short}`, detail: row === last ? "the model's own output" : long };
+      const short = stream.replace(/^resid_|_out$/, "");
+      return { layer, stream, label: `L${layer} ${short}`, detail: row === last ? "the model's own output" : streamName(stream) };
     });
     this.#learn(this.manifest.names);
     this.#learn(this.manifest.targets);

@@ -4,7 +4,7 @@
  */
 import { clipped, visible } from "../../core/tokens";
 import { composes } from "../../dom/composition";
-import { h } from "../../dom/element";
+import { code, faint, h } from "../../dom/element";
 import { cellName, percent, token, whyUnread } from "./details";
 import { rankText } from "./field";
 import { MAX_PINS, type Lens, type Pin } from "./lens";
@@ -82,7 +82,6 @@ export class PinsPanel {
       const name = h(
         "button",
         {
-          type: "button",
           class: "miw-lens-pin-name",
           disabled: pin.target < 0,
           "aria-pressed": String(chosen),
@@ -99,7 +98,6 @@ export class PinsPanel {
       const off = h(
         "button",
         {
-          type: "button",
           class: "miw-lens-unpin",
           disabled: !live,
           "aria-label": `unpin ${visible(pin.string)}`,
@@ -158,21 +156,19 @@ export class PinsPanel {
           (pin) => pin.given === id || (pin.target >= 0 && picture!.manifest.targets[pin.target]!.id === id),
         );
         const tip = pinned >= 0 ? "Pinned; click to take it off the chart" : why || `Follow this token over the layers (id ${id})`;
-        const chip = h(
+        return h(
           "button",
           {
-            type: "button",
             class: "miw-lens-chip",
             "aria-pressed": String(pinned >= 0),
             "aria-label": `pin ${visible(string)}, probability ${percent(probability)}`,
             disabled: !lens.canCompute.value || (pinned < 0 && why !== ""),
             "data-tip": tip,
+            click: () => (pinned >= 0 ? lens.unpin(pinned) : lens.pin(id)),
           },
           token(string, 16),
-          h("span", { class: "miw-faint" }, percent(probability)),
+          faint(percent(probability)),
         );
-        chip.addEventListener("click", () => (pinned >= 0 ? lens.unpin(pinned) : lens.pin(id)));
-        return chip;
       }),
     );
   }
@@ -183,28 +179,30 @@ export class PinsPanel {
     this.#refused.hidden = !refused;
     if (!refused) return this.#refused.replaceChildren();
     const offers = refused.offers.map(({ id, string }) => {
-      const chip = h(
+      return h(
         "button",
-        { type: "button", class: "miw-lens-chip", disabled: !lens.canCompute.value, "data-tip": `Pin this token instead (id ${id})` },
+        {
+          class: "miw-lens-chip",
+          disabled: !lens.canCompute.value,
+          "data-tip": `Pin this token instead (id ${id})`,
+          click: () => lens.pin(id),
+        },
         token(string, 16),
       );
-      chip.addEventListener("click", () => lens.pin(id));
-      return chip;
     });
-    const close = h("button", { type: "button", class: "miw-lens-unpin", "aria-label": "dismiss", "data-tip": "Let it be" }, "×");
-    close.addEventListener("click", () => lens.dismissRefusal());
+    const dismiss = { "aria-label": "dismiss", "data-tip": "Let it be", click: () => lens.dismissRefusal() };
     const pieces = refused.pieces.flatMap((piece, at) => [at ? " + " : "", token(piece, 16)]);
     const text = clipped(visible(refused.text), 30);
     this.#refused.replaceChildren(
       h(
         "div",
         {},
-        h("code", {}, h("bdi", {}, text)),
+        code(text),
         refused.pieces.length > 1 ? ` is ${refused.pieces.length} tokens: ` : " is no token of this model. ",
         ...(refused.pieces.length > 1 ? pieces : []),
-        close,
+        h("button", { class: "miw-lens-unpin", ...dismiss }, "×"),
       ),
-      offers.length ? h("div", { class: "miw-lens-chips" }, h("span", { class: "miw-faint" }, "single tokens near it:"), ...offers) : "",
+      offers.length ? h("div", { class: "miw-lens-chips" }, faint("single tokens near it:"), ...offers) : "",
     );
   }
 }

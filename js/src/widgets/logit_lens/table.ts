@@ -34,21 +34,17 @@ export class LensTable extends CellGrid {
   /** The prompt whose cell was brought into sight, and how far the table was scrolled for it. */
   #revealed = { prompt: "", left: 0 };
   #lens: Lens;
-  #tooltip: Tooltip;
-  /** What rests under the pointer. */
-  #under: (Spot & { x: number; y: number }) | null = null;
   #pen: Pen | null = null;
 
   constructor(lens: Lens, ink: Readable<Ink>, tooltip: Tooltip) {
-    super(lens.scope, ink, "lens-table", "logit lens: layers by positions");
+    super(lens.scope, ink, "lens-table", "logit lens: layers by positions", tooltip);
     this.#lens = lens;
-    this.#tooltip = tooltip;
     this.begin();
     // What has just arrived is shown under a pointer that rests.
     lens.scope.effect(() => {
       void lens.arrived.value;
       void lens.field.value;
-      if (this.#under) this.#showTooltip();
+      this.tellAgain();
     });
   }
 
@@ -112,30 +108,18 @@ export class LensTable extends CellGrid {
     return { at: this.#lens.reading.peek(), fresh: !started };
   }
 
-  protected point(spot: Spot | null, event: MouseEvent | null): void {
-    // The focus goes, the pointer stays.
-    if (!spot && !event && this.#under) return;
+  protected point(spot: Spot | null): void {
     this.#lens.point(spot ?? NOWHERE);
-    if (!event) return;
-    this.#under = spot && { ...spot, x: event.clientX, y: event.clientY };
-    this.#showTooltip();
   }
 
   protected pick(spot: Spot): void {
     this.#lens.lock(spot);
   }
 
-  protected override tell(place: Place): void {
-    const { x, y } = this.pointOf(place);
-    this.#tooltip.show(cellLines(this.#lens, place.row, place.column), x, y);
-  }
-
-  #showTooltip(): void {
-    if (!this.#under) return this.#tooltip.hide();
+  protected override tip({ row, column }: Spot): Node[] {
     const lens = this.#lens;
-    const { row, column, x, y } = this.#under;
-    const whole = row !== null && column !== null;
-    this.#tooltip.show(whole ? cellLines(lens, row, column) : column !== null ? columnLines(lens, column) : rowLines(lens, row!), x, y);
+    if (row !== null && column !== null) return cellLines(lens, row, column);
+    return column !== null ? columnLines(lens, column) : rowLines(lens, row!);
   }
 
   // ---- drawing ---------------------------------------------------------------------------------------------------

@@ -1,4 +1,5 @@
 /** The row of controls over the table: what is particular to the lens's. Knows nothing of how the table is drawn. */
+import { pitchOf } from "../../core/axis";
 import { LENS } from "../../core/options.gen";
 import { clipped, visible } from "../../core/tokens";
 import type { LensOptions, Show } from "../../core/wire.gen";
@@ -6,11 +7,10 @@ import { composes } from "../../dom/composition";
 import { makeSlider } from "../../dom/controls";
 import { h } from "../../dom/element";
 import { OptionControls, type Now, type Offered } from "../../dom/options";
-import { pitchOf } from "../../core/axis";
 import { measuresOf, possible } from "./field";
 import { SLIDER } from "./layout";
 import type { Lens } from "./lens";
-import { STREAM_NAMES, type Stream } from "./picture";
+import { streamName, type Stream } from "./picture";
 import type { LensTable } from "./table";
 
 type LensName = LensOptions["lens"];
@@ -56,7 +56,7 @@ export class Toolbar {
       const why = this.#whyNot(choice.value);
       return why ? { ...choice, label: `${choice.label} (${why})`, disabled: true } : choice;
     });
-    const tip = `${OPTIONS.stream.tip} Now: ${STREAM_NAMES[this.#lens.options.value.stream].long}.`;
+    const tip = `${OPTIONS.stream.tip} Now: ${streamName(this.#lens.options.value.stream)}.`;
     return { choices, tip, ...this.#off() };
   }
 

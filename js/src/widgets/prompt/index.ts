@@ -16,7 +16,7 @@ export default framed<PromptState>("prompt", (frame) => {
   // In every view `.miw-prompt` is the prompt's editor.
   root.classList.replace("miw-prompt", "miw-prompt-view");
   const view = new PromptView(frame.source, frame.theme, scope);
-  const prompts = new Prompts(view, { compare: true, width: frame.width, caption: () => caption(view) });
+  const prompts = new Prompts(view, { compare: true, width: frame.width, size: () => plural(view.picture.value!.a.count, "token") });
   const help = new KeyHelp(scope, KEYS);
   const toolbar = new Toolbar(view, help.button, () => undoWritten(view, prompts));
   const text = new TextPanel(view, tooltip);
@@ -26,7 +26,7 @@ export default framed<PromptState>("prompt", (frame) => {
     body: [text.element, next.element],
     popovers: [help.popover, prompts.popover],
   });
-  handleKeys({ view, prompts, toolbar, help, text, next, tooltip, root, announcer });
+  handleKeys({ scope, view, prompts, toolbar, help, text, next, tooltip, root, announcer });
   frame.fit(
     view,
     () => void view.show.value,
@@ -34,11 +34,3 @@ export default framed<PromptState>("prompt", (frame) => {
   );
   frame.announce(view, new Signal(true), text.drawn);
 });
-
-/** What a view of plain data says in the place of its prompt. */
-function caption(view: PromptView): string {
-  const picture = view.picture.value;
-  if (!picture) return "";
-  const size = plural(picture.a.count, "token");
-  return picture.manifest.model ? `${picture.manifest.model}: ${size}` : size;
-}

@@ -1,10 +1,9 @@
 /** What keys do in the prompt view: one table for the help panel, and the handler. */
 import { PROMPT } from "../../core/options.gen";
-import { clipped } from "../../core/tokens";
-import { followKeys, promptKey, PROMPT_KEYS, type KeyHelp, type KeyRow } from "../../dom/keys";
+import { PROMPT_KEYS, type KeyRow } from "../../dom/keys";
 import { optionKeys } from "../../dom/options";
 import type { Prompts } from "../../dom/prompts";
-import type { Tooltip } from "../../dom/tooltip";
+import { followWays, type Keyed } from "../../dom/walk";
 import type { PromptView } from "./model";
 import type { NextPanel } from "./next";
 import type { TextPanel } from "./text";
@@ -21,20 +20,37 @@ export const KEYS: KeyRow[] = [
   ["?", "this list"],
 ];
 
-interface Parts {
+interface Parts extends Keyed {
   view: PromptView;
-  prompts: Prompts;
   toolbar: Toolbar;
-  help: KeyHelp;
   text: TextPanel;
   next: NextPanel;
-  tooltip: Tooltip;
-  root: HTMLElement;
-  announcer: HTMLElement;
 }
 
 export function handleKeys(parts: Parts): void {
-  followKeys(parts.view.scope, parts.root, (key) => promptKey(parts.prompts, key) || ownKey(parts, key));
+  const { view, toolbar, next, prompts } = parts;
+  /** Walks to a column; the way there is counted from the present one and the last. */
+  const walk = (way: (at: number, last: number) => number) => (): string | void => {
+    const last = (view.picture.peek()?.columns.length ?? 0) - 1;
+    if (last < 0) return;
+    const column = Math.max(0, Math.min(last, way(view.column.peek(), last)));
+    parts.tooltip.hide();
+    view.lock(column);
+    return parts.text.describe(column);
+  };
+  followWays(parts, [], {
+    ...toolbar.controls.keys(),
+    ArrowLeft: walk((at) => at - 1),
+    ArrowRight: walk((at) => at + 1),
+    Home: walk(() => 0),
+    End: walk((_, last) => last),
+    ArrowUp: () => next.step(-1),
+    ArrowDown: () => next.step(1),
+    Enter: () => next.appendChosen(),
+    w: () => (view.write() ? `the model writes ${view.options.peek().length} tokens` : "the model cannot write now"),
+    u: () => undoWritten(view, prompts),
+    Escape: () => release(parts),
+  });
 }
 
 /** Goes back to the prompt before what was written, if the model wrote any of this one. */
@@ -42,53 +58,9 @@ export function undoWritten(view: PromptView, prompts: Prompts): void {
   if (view.written.peek() > 0 && view.canCompute.peek()) prompts.undo();
 }
 
-function say(parts: Parts, text: string): true {
-  parts.announcer.textContent = clipped(text, 300);
-  return true;
-}
-
-function ownKey(parts: Parts, key: string): boolean {
-  const { view, toolbar, next } = parts;
-  const picture = view.picture.peek();
-  const last = (picture?.columns.length ?? 0) - 1;
-  const at = view.column.peek();
-  const walk = (to: number): true => {
-    if (last < 0) return true;
-    const column = Math.max(0, Math.min(last, to));
-    parts.tooltip.hide();
-    view.lock(column);
-    return say(parts, parts.text.describe(column));
-  };
-  switch (key) {
-    case "ArrowLeft":
-      return walk(at - 1);
-    case "ArrowRight":
-      return walk(at + 1);
-    case "Home":
-      return walk(0);
-    case "End":
-      return walk(last);
-    case "ArrowUp":
-      return say(parts, next.step(-1));
-    case "ArrowDown":
-      return say(parts, next.step(1));
-    case "Enter":
-      return say(parts, next.appendChosen());
-    case "w":
-      return say(parts, view.write() ? `the model writes ${view.options.peek().length} tokens` : "the model cannot write now");
-    case "u":
-      undoWritten(view, parts.prompts);
-      return true;
-    case "Escape":
-      parts.tooltip.hide();
-      if (view.hover.peek()) view.point(null);
-      else if (view.cursor.peek() !== null) view.cursor.value = null;
-      else if (view.locked.peek() !== null) view.lock(null);
-      return true;
-    case "?":
-      parts.help.toggle();
-      return true;
-    default:
-      return toolbar.controls.key(key);
-  }
+/** Escape lets go of the last thing held: what is pointed at, then the candidate, then the token. */
+function release({ view }: Parts): void {
+  if (view.hover.peek()) view.point(null);
+  else if (view.cursor.peek() !== null) view.cursor.value = null;
+  else if (view.locked.peek() !== null) view.lock(null);
 }

@@ -4,7 +4,7 @@
  */
 import { exact, shown } from "../../core/format";
 import { isolated, clipped, visible } from "../../core/tokens";
-import { freshId, h } from "../../dom/element";
+import { code, faint, freshId, h } from "../../dom/element";
 import { tokenText } from "../../dom/token_text";
 import type { CandidateList, PromptView, Row } from "./model";
 import { about, figures, plural, scoreOf } from "./words";
@@ -96,16 +96,14 @@ export class NextPanel {
     const picture = view.picture.value;
     if (!picture) return;
     const both = picture.b !== null;
-    const faint = (text: string): HTMLElement => h("span", { class: "miw-faint" }, text);
     const lines = sides.map(({ side, position }) => {
       const last = position === side.count - 1;
-      const code = h("code", {}, h("bdi", {}, clipped(side.positions.labels[position] ?? "", LONGEST)));
       const token = h(
         "div",
         { class: "miw-next-token" },
         both ? h("strong", { class: "miw-side" }, side.name) : null,
         faint("after "),
-        code,
+        code(clipped(side.positions.labels[position] ?? "", LONGEST)),
         faint(` ${position}${last && sides.length < 2 ? ", the last" : ""}`),
       );
       const spread = about(side.entropy[position]!);

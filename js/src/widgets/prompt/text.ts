@@ -7,9 +7,9 @@ import { positionName } from "../../core/positions";
 import { colorOf, cssOf, inkOn } from "../../core/scale";
 import { Signal } from "../../core/signal";
 import { clipped, visible } from "../../core/tokens";
-import { h } from "../../dom/element";
+import { code, faint, h } from "../../dom/element";
 import { Legend } from "../../dom/legend";
-import { HiddenTable } from "../../dom/table";
+import { HiddenTable, listLater, type Listed } from "../../dom/table";
 import { tokenLine } from "../../dom/token_line";
 import type { Tooltip } from "../../dom/tooltip";
 import { TokenLines, type TokenLook } from "./lines";
@@ -31,7 +31,6 @@ export class TextPanel {
   readonly element: HTMLElement;
   #view: PromptView;
   #tooltip: Tooltip;
-  #tableTimer = 0;
   /** What the text holds now; all that is drawn on it follows this, never a picture that is not set yet. */
   readonly #arranged = new Signal<{ picture: PromptPicture; ids: boolean; difference: boolean } | null>(null);
 
@@ -41,8 +40,9 @@ export class TextPanel {
     const { scope } = view;
     this.lines = new TokenLines(scope, {
       point: (pointed, event) => this.#point(pointed, event),
-      pick: (column) => view.lock(view.locked.peek() === column ? null : column),
+      pick: ({ column }) => view.lock(view.locked.peek() === column ? null : column),
     });
+    this.lines.element.classList.add("miw-lines");
     this.lines.element.setAttribute("aria-label", "tokens as the model ran them; arrow keys walk them");
     this.element = h(
       "section",
@@ -70,15 +70,17 @@ export class TextPanel {
       });
     });
     scope.effect(() => this.#showTotals());
-    scope.effect(() => this.#showTable());
-    scope.add(() => window.clearTimeout(this.#tableTimer));
+    listLater(scope, this.#table, () => {
+      const picture = view.picture.value;
+      return picture && (() => listed(picture));
+    });
     // The text follows what is chosen and what is written, never the pointer: nothing moves under the reader's eyes.
     scope.effect(() => {
       const picture = view.picture.value;
       const locked = view.locked.value;
       const column = locked ?? (picture && view.written.value ? view.column.value : null);
       void this.#arranged.value;
-      if (column !== null) requestAnimationFrame(() => requestAnimationFrame(() => this.lines.reveal(column)));
+      if (column !== null) this.lines.reveal(column);
     });
   }
 
@@ -180,47 +182,9 @@ export class TextPanel {
     this.#totals.replaceChildren(...lines);
   }
 
-  #showTable(): void {
-    const picture = this.#view.picture.value;
-    window.clearTimeout(this.#tableTimer);
-    if (!picture) return;
-    this.#tableTimer = window.setTimeout(() => {
-      if (this.#view.scope.ended) return;
-      const { a, b } = picture;
-      if (b) {
-        const cell = (side: Side, at: number): string[] =>
-          side.has(at) ? [positionName(side.positions, at), bits(side.surprisal[at]!)] : ["none", ""];
-        this.#table.show(
-          `two prompts aligned${cut(picture.columns.length)}`,
-          ["A", "surprisal A", "B", "surprisal B", "A − B"],
-          picture.columns.slice(0, TABLE_ROWS).map(({ A, B }, at) => [...cell(a, A), ...cell(b, B), bits(picture.difference(at))]),
-        );
-        return;
-      }
-      const rows = a.positions.labels.slice(0, TABLE_ROWS).map((_, at) => {
-        const scored = Number.isFinite(a.surprisal[at]!);
-        return [
-          positionName(a.positions, at),
-          String(a.idOf(at)),
-          bits(a.surprisal[at]!),
-          scored ? exact(a.probability(at)) : "",
-          scored ? String(a.rank[at]) : "",
-          bits(a.entropy[at]!),
-        ];
-      });
-      this.#table.show(
-        `tokens of the prompt${cut(a.count)}`,
-        ["token", "id", "surprisal", "probability", "rank", "entropy of the next token"],
-        rows,
-      );
-    }, 250);
-  }
-
   #point(pointed: Pointed | null, event: PointerEvent): void {
     this.#view.point(pointed);
-    const lines = pointed ? this.#tooltipLines(pointed) : [];
-    if (lines.length) this.#tooltip.show(lines, event.clientX, event.clientY);
-    else this.#tooltip.hide();
+    this.#tooltip.over(pointed ? this.#tooltipLines(pointed) : [], event);
   }
 
   #tooltipLines({ column, side: name }: Pointed): Node[] {
@@ -230,7 +194,6 @@ export class TextPanel {
     if (!picture || !places || !side) return [];
     const at = places[name];
     const lines: Node[] = [];
-    const faint = (text: string): HTMLElement => h("span", { class: "miw-faint" }, text);
     const both = picture.b !== null;
     if (!side.has(at)) lines.push(tokenLineOrNone(side, at));
     else {
@@ -244,12 +207,7 @@ export class TextPanel {
         const instead = side.instead(at, INSTEAD);
         if (instead.length) {
           const rows = instead.map(({ string, probability }) =>
-            h(
-              "tr",
-              {},
-              h("td", {}, h("code", {}, h("bdi", {}, clipped(visible(string), 40)))),
-              h("td", {}, shown(probability, side.precision)),
-            ),
+            h("tr", {}, h("td", {}, code(clipped(visible(string), 40))), h("td", {}, shown(probability, side.precision))),
           );
           lines.push(
             h(
@@ -271,20 +229,14 @@ export class TextPanel {
     const at = picture.columns[column]![other.name];
     const difference = picture.difference(column);
     const lines = [tokenLineOrNone(other, at)];
-    if (Number.isFinite(difference))
-      lines.push(h("span", {}, h("span", { class: "miw-faint" }, "A − B = "), h("span", { class: "miw-tip-value" }, bits(difference))));
+    if (Number.isFinite(difference)) lines.push(h("span", {}, faint("A − B = "), h("span", { class: "miw-tip-value" }, bits(difference))));
     return lines;
   }
 }
 
 function tokenLineOrNone(side: Side, position: number): HTMLElement {
-  if (!side.has(position)) return h("span", { class: "miw-faint" }, `${side.name} has no token here`);
-  return h(
-    "span",
-    {},
-    tokenLine(side.name, side.positions, position),
-    h("span", { class: "miw-faint" }, `  ${bits(side.surprisal[position]!)}`),
-  );
+  if (!side.has(position)) return faint(`${side.name} has no token here`);
+  return h("span", {}, tokenLine(side.name, side.positions, position), faint(`  ${bits(side.surprisal[position]!)}`));
 }
 
 const TIPS = [
@@ -292,6 +244,24 @@ const TIPS = [
   "Surprisal is −log₂ p of a token given those before it. The sum is that of the whole prompt given its first token",
   "2 to the mean surprisal: the model was as unsure as with so many equally likely tokens at each step",
 ];
+
+/** The tokens and their numbers, one row each; of two prompts, their columns. */
+function listed(picture: PromptPicture): Listed {
+  const { a, b, columns } = picture;
+  if (b) {
+    const cell = (side: Side, at: number): string[] =>
+      side.has(at) ? [positionName(side.positions, at), bits(side.surprisal[at]!)] : ["none", ""];
+    const rows = columns.slice(0, TABLE_ROWS).map(({ A, B }, at) => [...cell(a, A), ...cell(b, B), bits(picture.difference(at))]);
+    return [`two prompts aligned${cut(columns.length)}`, ["A", "surprisal A", "B", "surprisal B", "A − B"], rows];
+  }
+  const rows = a.positions.labels.slice(0, TABLE_ROWS).map((_, at) => {
+    const scored = Number.isFinite(a.surprisal[at]!);
+    const numbers = [scored ? exact(a.probability(at)) : "", scored ? String(a.rank[at]) : "", bits(a.entropy[at]!)];
+    return [positionName(a.positions, at), String(a.idOf(at)), bits(a.surprisal[at]!), ...numbers];
+  });
+  const names = ["token", "id", "surprisal", "probability", "rank", "entropy of the next token"];
+  return [`tokens of the prompt${cut(a.count)}`, names, rows];
+}
 
 function cut(count: number): string {
   return count > TABLE_ROWS ? `, first ${TABLE_ROWS}` : "";

@@ -1,0 +1,113 @@
+"""Views that can set a second run beside the first: what is compared, and both results.
+
+Knows nothing of any particular view.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar, Generic, Self, TypeVar
+
+import traitlets
+
+from mi_widgets.data.interventions import Run
+from mi_widgets.errors import DataError
+from mi_widgets.session import Session
+from mi_widgets.session.prompts import plain
+from mi_widgets.session.traits import refusing
+from mi_widgets.widgets.live import PROMPT_TRAIT, LiveView, Result
+from mi_widgets.widgets.run_page import run_from_wire, run_to_wire
+
+Both = TypeVar("Both")
+
+
+class ComparedView(LiveView[Result], Generic[Result, Both]):
+    """Base of views that can set a second run beside the first.
+
+    Attributes:
+        compare: a second prompt, run as the session's is (its model, its interventions); or a `Run`, whose parts that
+            are left out are the session's, also when that changes; or None.
+    """
+
+    #: Two results, as the view compares them.
+    COMPARISON: ClassVar[type]
+
+    compare = traitlets.Any(None, allow_none=True).tag(
+        **{**PROMPT_TRAIT, "to_json": run_to_wire, "from_json": run_from_wire}
+    )
+
+    def __init__(self, session: Session | None, *, compare: Any = None, **traits: Any) -> None:
+        super().__init__(session, compare=session.compared(compare) if session is not None else None, **traits)
+        self.observe(self._compare_edited, "compare")
+
+    def _opened(
+        self, source: Any, prompt: Any, prepend_bos: bool | None, options: dict[str, Any], compare: Any = None
+    ) -> tuple[Session | None, dict[str, Any]]:
+        if isinstance(source, self.COMPARISON):
+            self._data, self._comparison = source.a, source
+        session, chosen = super()._opened(source, prompt, prepend_bos, options)
+        if session is None and compare is not None:
+            raise DataError("a result that is there already cannot be compared anew.", "Give a comparison of both.")
+        if compare is not None or self._comparison is not None:
+            chosen["show"] = options.get("show", "difference")
+        return session, chosen
+
+    @classmethod
+    def _of_results(
+        cls, first: Any, second: Any, made: Callable[[Any, bool], Any], known: Iterable[str], **view: Any
+    ) -> Self:
+        """The view of one result, or of two: `made` makes one of what is none yet, and is told whether that is the
+        second; `known` names what was given and a result knows itself."""
+        if isinstance(first, (cls.RECORD, cls.COMPARISON)):
+            if known := list(known):
+                raise DataError(f"{', '.join(known)}: a result of mi_widgets knows its own.", "Leave it out.")
+            if isinstance(first, cls.COMPARISON) and second is not None:
+                raise DataError("this result is a comparison already.", "Leave compare= out.")
+        else:
+            first = made(first, False)
+        if second is not None:
+            first = cls.COMPARISON(first, second if isinstance(second, cls.RECORD) else made(second, True))
+        return cls(first, **view)
+
+    @property
+    def comparison(self) -> Both | None:
+        """Both results and what tells them apart, as current as `data`; None where nothing is compared."""
+        self._current()
+        return self._comparison
+
+    def frozen_state(self, **options: Any) -> dict[str, Any]:
+        """The state for an offline page; takes what `PAGE_OPTIONS` names."""
+        return {**super().frozen_state(**options), "compare": run_to_wire(self._subject.get("compare"), self)}
+
+    def _runs(self) -> dict[str, tuple[Run, str]]:
+        assert self.session is not None
+        if self.compare is None:
+            return super()._runs()
+        return {"A": (self.session.filled(), "Prompt A"), "B": (self.session.filled(self.compare), "Prompt B")}
+
+    def _wanted(self, **own: Any) -> dict[str, tuple[Run, str]]:
+        return super()._wanted(compare=self.compare, **own)
+
+    def _result(self) -> Any:
+        self._current()
+        return self._data if self._comparison is None else self._comparison
+
+    def _shown(self) -> Result | Both:
+        """What is on screen: one side, or the comparison."""
+        return self._on_page.shown(self.options["show"])
+
+    @traitlets.validate("compare")
+    @refusing
+    def _checked_compare(self, proposal: Any) -> Any:
+        given = proposal["value"]
+        return plain(given) if self.session is None else self.session.compared(given)
+
+    def _compare_edited(self, change: Any) -> None:
+        if self.session is None:
+            return
+        # A first second prompt is there to be compared with; without one, only A is left to show.
+        if change["new"] is None:
+            self.options = {"show": "A"}  # the comparison itself stays until its successor is drawn
+        elif change["old"] is None and self.options["show"] == "A":
+            self.options = {"show": "difference"}
+        self._compute()
