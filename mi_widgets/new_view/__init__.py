@@ -166,14 +166,10 @@ LISTS: list[tuple[str, Callable[[str, str, str], str], str, str]] = [
         "mi_widgets/figures/__init__.py",
         _imported,
         "    from mi_widgets",
-        "from mi_widgets.figures.head_entropy import (\n    head_entropy_figure,\n    head_entropy_preview_png,\n"
-        "    head_entropy_preview_svg,\n)",
+        "from mi_widgets.figures.head_entropy import head_entropy_figure",
     ),
-    *(
-        ("mi_widgets/figures/__init__.py", _among, begin, f'"head_entropy_{what}"{rest}')
-        for what in ("figure", "preview_png", "preview_svg")
-        for begin, rest in (("_HOMES = {", ': "head_entropy",'), ("__all__ = [", ","))
-    ),
+    ("mi_widgets/figures/__init__.py", _among, "_HOMES = {", '"head_entropy_figure": "head_entropy",'),
+    ("mi_widgets/figures/__init__.py", _among, "__all__ = [", '"head_entropy_figure",'),
     (
         "mi_widgets/widgets/__init__.py",
         _imported,

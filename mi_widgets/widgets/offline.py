@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ from mi_widgets.data.files import writable_path
 from mi_widgets.data.integers import text
 from mi_widgets.errors import DataError, choose
 from mi_widgets.export import FrozenView, offline_page, readable_size, write_page
-from mi_widgets.widgets.built import built
+
+STATIC = Path(__file__).parent / "static"
 
 
 def page_of(views: Sequence[Any], path: str | Path | None, *, title: str | None, columns: int, **options: Any) -> str:
@@ -41,3 +43,14 @@ def page_of(views: Sequence[Any], path: str | Path | None, *, title: str | None,
 
 def _known(view: Any, options: dict[str, Any]) -> dict[str, Any]:
     return {name: option for name, option in options.items() if name in view.PAGE_OPTIONS}
+
+
+def built(name: str) -> str:
+    """What `npm run build` wrote into a file; in place of a page side that is not built yet, one that says so."""
+    path = STATIC / name
+    if path.exists():
+        return path.read_text(encoding="utf-8")
+    if path.suffix == ".css":
+        return ""
+    said = f"{path.stem}: the page side is not built. In the checkout: cd js && npm ci && npm run build"
+    return f"export default {{ render({{ el }}) {{ el.textContent = {json.dumps(said)}; }} }};"

@@ -26,8 +26,7 @@ from mi_widgets.errors import DataError, ExportError, MiWidgetsError
 from mi_widgets.session import Answered, Need, Progress, Session, explain
 from mi_widgets.session.aside import aside, at_once, in_turns
 from mi_widgets.session.traits import SelectionTrait, WholeNumber, refusing
-from mi_widgets.widgets.built import STATIC, built
-from mi_widgets.widgets.offline import page_of
+from mi_widgets.widgets.offline import STATIC, built, page_of
 from mi_widgets.wire.messages import Answer, AnswerError, SelectionValue, StatusValue
 
 #: A render that does not answer a roll call within this long has left, and how often there is one.
