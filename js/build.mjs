@@ -2,7 +2,7 @@
 // pages. The output depends on the sources and the locked versions alone, so that a rebuild gives the same bytes. What
 // is larger than its budget fails the build. `node build.mjs [FOLDER]` builds to another folder; with WHAT=1 in the
 // environment it says what each bundle is made of.
-import { build } from "esbuild";
+import { analyzeMetafile, build } from "esbuild";
 import { existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
@@ -61,11 +61,5 @@ for (const { path: file, contents } of results.flatMap((result) => result.output
   );
   writeFileSync(file, contents);
 }
-if (process.env.WHAT) {
-  for (const [file, { inputs }] of results.flatMap((result) => Object.entries(result.metafile.outputs))) {
-    console.log(`\n${path.basename(file)}`);
-    const parts = Object.entries(inputs).sort(([, one], [, other]) => other.bytesInOutput - one.bytesInOutput);
-    for (const [part, { bytesInOutput }] of parts) console.log(`${kilo(bytesInOutput)}  ${part}`);
-  }
-}
+if (process.env.WHAT) for (const { metafile } of results) console.log(await analyzeMetafile(metafile));
 if (failed) process.exit(1);
