@@ -53,11 +53,7 @@ MAY_NOT = {
 }
 
 #: Files of one room that import each other: to be taken apart, and none to join them.
-CIRCLES = {
-    frozenset({"figures/attribution_map.py", "figures/logit_attribution.py"}),
-    frozenset({"figures/lens_curves.py", "figures/logit_lens.py"}),
-    frozenset({"widgets/page.py", "widgets/view.py"}),
-}
+CIRCLES: set[frozenset[str]] = set()
 #: On the page: what a room may import beside itself. A widget is a room of its own; offline pages' host stands alone.
 PAGE_ROOMS = {"core": set(), "dom": {"core"}, "standalone": set()}
 OF_WIDGETS = {"core", "dom"}
