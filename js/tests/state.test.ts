@@ -38,6 +38,37 @@ test("effects run once after the changes of a turn, and follow what they read la
   expect(seen).toHaveLength(2);
 });
 
+test("what was made again but is what it was makes nothing else again", async () => {
+  const position = new Signal(3);
+  const row = computed(() => Math.floor(position.value / 10));
+  const label = computed(() => `row ${row.value}`);
+  const seen: string[] = [];
+  effect(() => void seen.push(label.value));
+  position.value = 4;
+  await Promise.resolve();
+  expect(seen).toEqual(["row 0"]);
+  position.value = 14;
+  position.value = 3;
+  await Promise.resolve();
+  expect(seen).toEqual(["row 0"]);
+  position.value = 14;
+  await Promise.resolve();
+  expect(seen).toEqual(["row 0", "row 1"]);
+});
+
+test("an effect that changes what it has read runs again until it is at rest", async () => {
+  const count = new Signal(0);
+  const seen: number[] = [];
+  effect(() => {
+    seen.push(count.value);
+    if (count.value < 2) count.value++;
+    void count.value;
+  });
+  await Promise.resolve();
+  await Promise.resolve();
+  expect(seen).toEqual([0, 1, 2]);
+});
+
 test("a closed scope ends everything in it", () => {
   const scope = new Scope();
   const heard = vi.fn();

@@ -1,7 +1,7 @@
 """The embedded demo model's room: its small world (grammar), its trainer, its weights and what is known inside.
 
 This file offers the prompts of that world. It imports neither torch nor the rest of the package; the model
-itself is the Hugging Face folder at `WEIGHTS`.
+itself is the Hugging Face folder at `WEIGHTS`. What trains and measures it is in the checkout alone, in no wheel.
 """
 
 from pathlib import Path

@@ -7,4 +7,12 @@ from mi_widgets.widgets.page import Dashboard, save_html
 from mi_widgets.widgets.prompt import Prompt
 from mi_widgets.widgets.view import View
 
-__all__ = ["Attention", "Dashboard", "LogitAttribution", "LogitLens", "Prompt", "View", "save_html"]
+__all__ = [
+    "Attention",
+    "Dashboard",
+    "LogitAttribution",
+    "LogitLens",
+    "Prompt",
+    "View",
+    "save_html",
+]

@@ -10,8 +10,7 @@ from mi_widgets.data.files import writable_path
 from mi_widgets.data.integers import text
 from mi_widgets.errors import DataError, choose
 from mi_widgets.export import FrozenView, offline_page, readable_size, write_page
-
-STATIC = Path(__file__).parent / "static"
+from mi_widgets.widgets.built import built
 
 
 def page_of(views: Sequence[Any], path: str | Path | None, *, title: str | None, columns: int, **options: Any) -> str:
@@ -28,9 +27,9 @@ def page_of(views: Sequence[Any], path: str | Path | None, *, title: str | None,
         [FrozenView(view.kind, view.frozen_state(**_known(view, options))) for view in views],
         title=title,
         columns=columns,
-        css="\n".join(_static(f"{kind}.css") for kind in kinds),
-        modules={kind: _static(f"{kind}.js") for kind in kinds},
-        host=_static("standalone.js"),
+        css="\n".join(built(f"{kind}.css") for kind in kinds),
+        modules={kind: built(f"{kind}.js") for kind in kinds},
+        host=built("standalone.js"),
         recipe="\n".join(view.recipe() for view in views),
         picture=str(views[0]._still("svg")),
     )
@@ -42,7 +41,3 @@ def page_of(views: Sequence[Any], path: str | Path | None, *, title: str | None,
 
 def _known(view: Any, options: dict[str, Any]) -> dict[str, Any]:
     return {name: option for name, option in options.items() if name in view.PAGE_OPTIONS}
-
-
-def _static(name: str) -> str:
-    return (STATIC / name).read_text(encoding="utf-8")

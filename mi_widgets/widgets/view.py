@@ -26,7 +26,8 @@ from mi_widgets.errors import DataError, ExportError, MiWidgetsError
 from mi_widgets.session import Answered, Need, Progress, Session, explain
 from mi_widgets.session.aside import aside, at_once, in_turns
 from mi_widgets.session.traits import SelectionTrait, WholeNumber, refusing
-from mi_widgets.widgets.offline import STATIC, page_of
+from mi_widgets.widgets.built import STATIC, built
+from mi_widgets.widgets.offline import page_of
 from mi_widgets.wire.messages import Answer, AnswerError, SelectionValue, StatusValue
 
 #: A render that does not answer a roll call within this long has left, and how often there is one.
@@ -55,7 +56,7 @@ def page_source(name: str) -> tuple[Any, Any]:
     files = STATIC / f"{name}.js", STATIC / f"{name}.css"
     if os.environ.get("ANYWIDGET_HMR") == "1":
         return files
-    return files[0].read_text(encoding="utf-8"), files[1].read_text(encoding="utf-8")
+    return built(files[0].name), built(files[1].name)
 
 
 def _selection_to_wire(selection: Selection, view: View) -> SelectionValue:

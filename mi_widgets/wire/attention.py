@@ -6,6 +6,7 @@ Takes `data`, gives blocks and values. Knows nothing of widgets or models.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pandas as pd
 
@@ -67,8 +68,9 @@ def score_columns(scores: pd.DataFrame, patterns: AttentionPatterns) -> list[Sco
     return columns
 
 
-def checks(*sides: AttentionPatterns) -> list[CheckValue]:
-    """The self-checks that stand on the face of the view; the worst of the prompts shown."""
+def checks(*sides: Any) -> list[CheckValue]:
+    """The self-checks that stand on the face of the view, of patterns or of what is made of them: the worst of the
+    prompts shown."""
     found = finite_checks(*(side.not_finite for side in sides))
     error = worst(side.row_sum_error for side in sides)
     if error is not None:

@@ -2,17 +2,26 @@
  * Small signals: values that effects follow by reading them. Effects run together, after the present task's
  * changes (or with the next frame), never half way through them. Knows nothing of the page but `requestAnimationFrame`.
  */
+interface Source {
+  followers: Set<Follower>;
+  /** Raised with every change of its value. */
+  version: number;
+  /** Brings the version up to date. */
+  refresh(): void;
+}
+
 interface Follower {
   stale(): void;
-  sources: Set<Set<Follower>>;
+  /** What it read, in that order, and in which version first. */
+  sources: Map<Source, number>;
 }
 
 let reader: Follower | null = null;
 
-function track(followers: Set<Follower>): void {
+function track(source: Source): void {
   if (!reader) return;
-  followers.add(reader);
-  reader.sources.add(followers);
+  source.followers.add(reader);
+  if (!reader.sources.has(source)) reader.sources.set(source, source.version);
 }
 
 function follow<T>(follower: Follower, body: () => T): T {
@@ -27,27 +36,37 @@ function follow<T>(follower: Follower, body: () => T): T {
 }
 
 function unfollow(follower: Follower): void {
-  for (const followers of follower.sources) followers.delete(follower);
+  for (const source of follower.sources.keys()) source.followers.delete(follower);
   follower.sources.clear();
+}
+
+/** Whether anything that it read has another value now: one that was made again may be what it was. */
+function outdated(follower: Follower): boolean {
+  for (const [source, version] of follower.sources) {
+    source.refresh();
+    if (source.version !== version) return true;
+  }
+  return false;
 }
 
 export class Signal<T> {
   #value: T;
-  #followers = new Set<Follower>();
+  #source: Source = { followers: new Set(), version: 0, refresh: () => {} };
 
   constructor(value: T) {
     this.#value = value;
   }
 
   get value(): T {
-    track(this.#followers);
+    track(this.#source);
     return this.#value;
   }
 
   set value(value: T) {
     if (Object.is(value, this.#value)) return;
     this.#value = value;
-    for (const follower of [...this.#followers]) follower.stale();
+    this.#source.version++;
+    for (const follower of [...this.#source.followers]) follower.stale();
   }
 
   /** The value, without following it. */
@@ -63,37 +82,47 @@ export interface Readable<T> {
 
 /** A value made of other values; made again only when read after one of them changed. */
 export function computed<T>(make: () => T): Readable<T> {
-  const followers = new Set<Follower>();
   let fresh = false;
-  let outcome: { value: T } | { reason: unknown };
-  const self: Follower = {
-    sources: new Set(),
+  let outcome: { value: T } | { reason: unknown } | null = null;
+  const self: Follower & Source = {
+    sources: new Map(),
+    followers: new Set(),
+    version: 0,
     stale() {
       if (!fresh) return;
       fresh = false;
-      for (const follower of [...followers]) follower.stale();
+      for (const follower of [...self.followers]) follower.stale();
     },
-  };
-  const read = (): T => {
-    if (!fresh) {
+    refresh() {
+      if (fresh) return;
       // Set first: a change made while making the value must be able to mark it stale again.
       fresh = true;
+      if (outcome && !outdated(self)) return;
+      const before = outcome;
       try {
         outcome = { value: follow(self, make) };
       } catch (reason) {
         outcome = { reason };
       }
-    }
+      const same = before && "value" in before && "value" in outcome && Object.is(before.value, outcome.value);
+      if (!same) self.version++;
+    },
+  };
+  const read = (): T => {
     // What failed fails for every reader, until something that it is made of changes.
-    if ("reason" in outcome) throw outcome.reason;
-    return outcome.value;
+    if ("reason" in outcome!) throw outcome.reason;
+    return outcome!.value;
   };
   return {
     get value() {
-      track(followers);
+      self.refresh();
+      track(self);
       return read();
     },
-    peek: read,
+    peek() {
+      self.refresh();
+      return read();
+    },
   };
 }
 
@@ -105,12 +134,15 @@ export const frame: Timing = (run) => void requestAnimationFrame(run);
 export function effect(body: () => void, timing: Timing = soon): () => void {
   let ended = false;
   let waiting = false;
+  let ran = false;
   const run = (): void => {
     waiting = false;
-    if (!ended) follow(self, body);
+    if (ended || (ran && !outdated(self))) return;
+    ran = true;
+    follow(self, body);
   };
   const self: Follower = {
-    sources: new Set(),
+    sources: new Map(),
     stale() {
       if (waiting || ended) return;
       waiting = true;

@@ -5,6 +5,7 @@
  */
 import type { Scope } from "../core/signal";
 import { setAttributes } from "./element";
+import { focusedBeside } from "./hosts";
 
 /** What can take the focus and leaves the view its keys, which a field would take for typing. */
 const HEIRS = 'button:not(:disabled, [aria-disabled="true"]), [tabindex="0"]';
@@ -22,7 +23,7 @@ export function keepFocus(scope: Scope, root: HTMLElement): void {
   const watcher = new MutationObserver((records) => look(records));
   const look = (records: MutationRecord[]): void => {
     if (!held || scope.ended) return;
-    const active = (root.getRootNode() as Document | ShadowRoot).activeElement;
+    const active = focusedBeside(root);
     const nowhere = !active || active === document.body;
     if (active === held || nowhere) {
       if (!isThere(held, root)) heirOf(held, root, records).focus({ preventScroll: true });

@@ -7,12 +7,12 @@ import { promptLine, textOf } from "../core/prompt";
 import { Scope, Signal, type Readable } from "../core/signal";
 import type { Theme } from "../core/scale";
 import { ModelSource, type WidgetModel } from "../core/source";
-import { followConnection } from "./connection";
 import { code, h } from "./element";
+import { followConnection, followTheme } from "./hosts";
 import { StatusBar } from "./status";
 import { RunLine } from "./run_line";
 import { faultNotice, statusLine } from "./status_line";
-import { followTheme, readInk, type Ink } from "./theme";
+import { readInk, type Ink } from "./theme";
 import { Tooltip } from "./tooltip";
 
 /** Below this width the parts of a view stand under each other. */

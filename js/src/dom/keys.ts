@@ -8,6 +8,7 @@ import { makeButton, Popover } from "./controls";
 import { h } from "./element";
 import { composes } from "./composition";
 import { keepFocus, pictureOf } from "./focus";
+import { isHosts } from "./hosts";
 import type { Prompts } from "./prompts";
 import { followTyping, isTextField } from "./text_undo";
 
@@ -21,24 +22,6 @@ export const PROMPT_KEYS: KeyRow[] = [
   ["K", "restore all; again: put the interventions back"],
 ];
 
-/** Keys that move in a text or take from it, whatever is held with them. */
-const IN_TEXT = new Set([
-  "ArrowLeft",
-  "ArrowRight",
-  "ArrowUp",
-  "ArrowDown",
-  "Home",
-  "End",
-  "PageUp",
-  "PageDown",
-  "Backspace",
-  "Delete",
-  "Insert",
-]);
-
-/** JupyterLab forbids a field undo by menu, and new lines, for a moment after any key that it hears in it. */
-const MODIFIERS = new Set(["Control", "Meta", "Alt"]);
-
 /**
  * Gives `handle` the plain keys that are pressed outside of fields; it answers whether it knew the key, and what the key
  * changed among the controls is read out. Escape leaves a field for the picture. The view keeps the focus, without which
@@ -51,9 +34,7 @@ export function followKeys(scope: Scope, root: HTMLElement, handle: (key: string
     const target = event.target instanceof HTMLElement ? event.target : root;
     const typing = target.matches("textarea, input, select");
     const modified = event.ctrlKey || event.metaKey || event.altKey;
-    // Plain keys would be commands on the notebook's cell; Ctrl-S and its like stay the host's, and so does Shift-Enter,
-    // except where it is a new line.
-    const hosts = modified ? !(isTextField(target) && editsText(event)) : !typing && event.shiftKey && event.key === "Enter";
+    const hosts = isHosts(event, { typing, inText: isTextField(target) });
     if (!hosts && event.key !== "Tab") event.stopPropagation();
     if (typing && event.key === "Escape" && !modified && !event.defaultPrevented && !composes(event))
       pictureOf(root).focus({ preventScroll: true });
@@ -89,13 +70,6 @@ function sayChanged(root: HTMLElement, before: Map<string, string>): void {
   const changes = [...controlTexts(root)].filter(([name, text]) => before.has(name) && before.get(name) !== text);
   const announcer = root.querySelector("[aria-live=polite]");
   if (announcer && changes.length) announcer.textContent = changes.map(([name, text]) => `${name}: ${clipped(text, 200)}`).join("; ");
-}
-
-/** Whether this edits the text in a field: undo, redo, select all, cut, copy, paste, move, delete. */
-function editsText({ key, ctrlKey, metaKey, altKey, shiftKey }: KeyboardEvent): boolean {
-  if (IN_TEXT.has(key) || MODIFIERS.has(key)) return true;
-  if (altKey || !(ctrlKey || metaKey)) return false;
-  return (shiftKey ? "zv" : "zyaxcv").includes(key.toLowerCase());
 }
 
 /** Does what the key does to the prompt, or to the interventions made; whether it is such a key. */
