@@ -89,13 +89,13 @@ def test_nothing_of_the_example_is_left_in_a_new_view():
         assert not [spelling for spelling in new_view.spelled("head_entropy") if spelling in path + text], path
 
 
-@pytest.mark.parametrize("name", ["PatchNorms", "patch-norms", "patch_", "2fold", "top_5", "class", "", "x" * 30])
+@pytest.mark.parametrize("name", ["PatchNorms", "patch-norms", "patch_", "2fold", "a1", "top_5", "class", "", "x" * 30])
 def test_what_is_no_word_for_a_view_is_refused(name, tmp_path):
     with pytest.raises(DataError):
         new_view.files(name)
 
 
-@pytest.mark.parametrize("name", ["attention", "session", "selection", "logit_lens"])
+@pytest.mark.parametrize("name", ["attention", "session", "selection", "logit_lens", "entropies"])
 def test_a_name_that_is_taken_is_refused_and_nothing_is_written(name):
     before = ran(["git", "status", "--short"], ROOT)
     with pytest.raises(DataError, match="taken"):

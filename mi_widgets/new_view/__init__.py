@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import keyword
 import re
+<<<<<<< HEAD
 from collections.abc import Callable, Sequence
+=======
+>>>>>>> newview
 from pathlib import Path
 
 from mi_widgets.errors import DataError
@@ -35,15 +38,17 @@ def files(name: str) -> dict[str, str]:
     checked(name)
     found = sorted(path for path in TEMPLATE.rglob("*.txt"))
     texts = {path.relative_to(TEMPLATE).as_posix().removesuffix(".txt"): path.read_text("utf-8") for path in found}
-    return {_named(path, name): _sorted_imports(_named(text, name), path) for path, text in texts.items()}
+    return {_named(path, name): _sorted_imports(_named(text, name)) for path, text in texts.items()}
 
 
 def lists(name: str, root: Path) -> dict[str, str]:
     """The files of the checkout at `root` that list what is in a room, with the view `name` in them."""
-    changed: dict[str, str] = {}
-    for path, put, begin, entry in LISTS:
-        text = changed.get(path) or (root / path).read_text("utf-8")
-        changed[path] = put(text, begin, _named(entry, name))
+    changed = {}
+    for path, entries in LISTS.items():
+        lines = (root / path).read_text("utf-8").splitlines()
+        for entry in entries:
+            _put(lines, _named(entry, name))
+        changed[path] = "\n".join([*lines, ""])
     return changed
 
 
@@ -60,8 +65,9 @@ def write(name: str, root: Path) -> list[str]:
         raise DataError(f"{root} is no checkout of mi_widgets.", "Clone the repository, and run this in it.")
     made = files(name)
     taken = [path for path in made if (root / path).exists()]
+    known = {path: (root / path).read_text("utf-8") for path in LISTS} | files(EXAMPLE)
     camel = spelled(name)["HeadEntropy"]
-    taken += [path for path, *_ in LISTS if re.search(rf"\b{camel}\b", (root / path).read_text("utf-8"))]
+    taken += [path for path, text in known.items() if name != EXAMPLE and re.search(rf"\b{camel}\b", text)]
     if taken:
         raise DataError(f"{name} is taken: {taken[0]} is there or has it.", "Choose another word.")
     written = {**made, **lists(name, root)}
@@ -73,7 +79,7 @@ def write(name: str, root: Path) -> list[str]:
 
 def checked(name: str) -> None:
     """Raise DataError unless `name` is words of small letters and digits, joined by underscores."""
-    if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z][a-z0-9]*)*", name) or keyword.iskeyword(name):
+    if not re.fullmatch(r"[a-z]{2}[a-z0-9]*(_[a-z][a-z0-9]*)*", name) or keyword.iskeyword(name):
         raise DataError(f"{name!r} names no view.", "Give words of small letters joined by _, such as patch_norms.")
     if len(name) > LONGEST:
         raise DataError(f"{name} has {len(name)} letters.", f"Give at most {LONGEST}.")
@@ -84,22 +90,35 @@ def _named(text: str, name: str) -> str:
     return re.sub("|".join(names), lambda found: names[found.group()], text)
 
 
-def _sorted_imports(text: str, path: str) -> str:
-    """Another name may sort elsewhere among the imports that begin a Python file."""
-    lines = text.splitlines(keepends=True)
-    own = [at for at, line in enumerate(lines) if re.match(r"from mi_widgets\S* import [^(]*$", line)]
-    if path.endswith(".py") and own and own[-1] - own[0] == len(own) - 1:
-        lines[own[0] : own[-1] + 1] = sorted(lines[own[0] : own[-1] + 1], key=lambda line: line.split()[1])
-    return "".join(lines)
+def _sorted_imports(text: str) -> str:
+    """Another name may sort elsewhere among Python's imports that follow each other."""
+    one = r"(?:^ *from mi_widgets\S* import [^(\n]*\n)"
+    return re.sub(
+        f"{one}{{2,}}",
+        lambda found: "".join(sorted(found.group().splitlines(keepends=True), key=lambda line: line.split()[1])),
+        text,
+        flags=re.M,
+    )
 
 
-def _among(text: str, begin: str, entry: str) -> str:
-    """`entry` as a line of the sorted list that opens with the line `begin`."""
-    lines = text.splitlines()
-    first = lines.index(begin) + 1
+def _put(lines: list[str], entry: str) -> None:
+    """Put `entry` where it belongs in a file: an import among the imports by module, another in its sorted list."""
+    if entry.startswith(("from", "import")):
+        like = r"\s*from mi_widgets" if entry.startswith("from") else "import"
+        there = [at for at, line in enumerate(lines) if re.match(like, line)]
+        inner = [at for at in there if lines[at].startswith(" ")]  # where types are checked alone
+        own = inner or there
+        at = next((at for at in own if lines[at].split()[1] > entry.split()[1]), own[-1] + 1)
+        while lines[at - 1].endswith(("(", ",")):
+            at += 1
+        lines.insert(at, "    " * bool(inner) + entry)
+        return
+    opens = EVERY_VIEW if entry.startswith(" ") else "_WHERE = {|_HOMES = {" if ":" in entry else "__all__ = ["
+    first = next(at for at, line in enumerate(lines) if line and line in opens) + 1
     last = next(at for at in range(first, len(lines)) if lines[at].startswith(("]", "}")))
-    at = next((at for at in range(first, last) if _rank(lines[at]) > _rank(entry)), last)
-    return "\n".join([*lines[:at], f"    {entry}", *lines[at:], ""])
+    sorts = not entry.startswith(" ")
+    at = next((at for at in range(first, last) if sorts and _rank(lines[at]) > _rank(entry)), last)
+    lines[at:at] = [f"    {entry}"] if sorts else entry.splitlines()
 
 
 def _rank(entry: str) -> tuple[bool, bool, str]:
@@ -108,76 +127,42 @@ def _rank(entry: str) -> tuple[bool, bool, str]:
     return not name.isupper(), not name[0].isupper(), name
 
 
-def _imported(text: str, begin: str, entry: str) -> str:
-    """`entry` among the imports of their own that begin with `begin`, by module."""
-    lines = text.splitlines()
-    there = [at for at, line in enumerate(lines) if line.startswith(begin)]
-    at = next((at for at in there if lines[at].split()[1] > entry.split()[1]), None)
-    if at is None:
-        at = there[-1] + 1
-        while lines[at - 1].endswith(("(", ",")):
-            at += 1
-    indent = begin[: len(begin) - len(begin.lstrip())]
-    return "\n".join([*lines[:at], *(f"{indent}{line}" for line in entry.splitlines()), *lines[at:], ""])
-
-
-def _last(text: str, begin: str, entry: str) -> str:
-    """`entry` at the end of the list that opens with the line `begin`."""
-    lines = text.splitlines()
-    at = lines.index("];", lines.index(begin))
-    return "\n".join([*lines[:at], *entry.splitlines(), *lines[at:], ""])
-
-
-EVERY_VIEW = """\
-  {
+EVERY_VIEW = "export const EVERY_VIEW: EveryView[] = ["
+#: Where rooms list their members, and what stands there of the template's.
+LISTS = {
+    "mi_widgets/__init__.py": [
+        "from mi_widgets.widgets.head_entropy import HeadEntropy",
+        '"HeadEntropy": "mi_widgets.widgets",',
+        '"HeadEntropy",',
+    ],
+    "mi_widgets/data/__init__.py": [
+        "from mi_widgets.data.head_entropy import HeadEntropy, HeadEntropyComparison",
+        '"HeadEntropy",',
+        '"HeadEntropyComparison",',
+    ],
+    "mi_widgets/compute/__init__.py": [
+        "from mi_widgets.compute.head_entropy import head_entropy",
+        '"head_entropy",',
+    ],
+    "mi_widgets/figures/__init__.py": [
+        "from mi_widgets.figures.head_entropy import head_entropy_figure",
+        '"head_entropy_figure": "head_entropy",',
+        '"head_entropy_figure",',
+    ],
+    "mi_widgets/widgets/__init__.py": [
+        "from mi_widgets.widgets.head_entropy import HeadEntropy",
+        '"HeadEntropy",',
+    ],
+    "js/tests/every_view.ts": [
+        'import headEntropy from "../src/widgets/head_entropy/index";',
+        'import * as headEntropyMade from "./head_entropy_state";',
+        """  {
     name: "head_entropy",
     view: headEntropy,
     state: (change) => headEntropyMade.state(change),
     picture: (run) => headEntropyMade.picture({ run }),
     words: headEntropyMade.WORDS.join(""),
     compared: { picture: (run) => headEntropyMade.picture({ run }, true), words: headEntropyMade.OTHER.join("") },
-  },"""
-#: Where rooms list their members: the file, how an entry is put there, where, and the template's.
-LISTS: list[tuple[str, Callable[[str, str, str], str], str, str]] = [
-    (
-        "mi_widgets/__init__.py",
-        _imported,
-        "    from mi_widgets",
-        "from mi_widgets.widgets.head_entropy import HeadEntropy",
-    ),
-    ("mi_widgets/__init__.py", _among, "_WHERE = {", '"HeadEntropy": "mi_widgets.widgets",'),
-    ("mi_widgets/__init__.py", _among, "__all__ = [", '"HeadEntropy",'),
-    (
-        "mi_widgets/data/__init__.py",
-        _imported,
-        "from mi_widgets",
-        "from mi_widgets.data.head_entropy import HeadEntropy, HeadEntropyComparison",
-    ),
-    ("mi_widgets/data/__init__.py", _among, "__all__ = [", '"HeadEntropy",'),
-    ("mi_widgets/data/__init__.py", _among, "__all__ = [", '"HeadEntropyComparison",'),
-    (
-        "mi_widgets/compute/__init__.py",
-        _imported,
-        "from mi_widgets",
-        "from mi_widgets.compute.head_entropy import head_entropy",
-    ),
-    ("mi_widgets/compute/__init__.py", _among, "__all__ = [", '"head_entropy",'),
-    (
-        "mi_widgets/figures/__init__.py",
-        _imported,
-        "    from mi_widgets",
-        "from mi_widgets.figures.head_entropy import head_entropy_figure",
-    ),
-    ("mi_widgets/figures/__init__.py", _among, "_HOMES = {", '"head_entropy_figure": "head_entropy",'),
-    ("mi_widgets/figures/__init__.py", _among, "__all__ = [", '"head_entropy_figure",'),
-    (
-        "mi_widgets/widgets/__init__.py",
-        _imported,
-        "from mi_widgets",
-        "from mi_widgets.widgets.head_entropy import HeadEntropy",
-    ),
-    ("mi_widgets/widgets/__init__.py", _among, "__all__ = [", '"HeadEntropy",'),
-    ("js/tests/every_view.ts", _imported, "import", 'import headEntropy from "../src/widgets/head_entropy/index";'),
-    ("js/tests/every_view.ts", _imported, "import", 'import * as headEntropyMade from "./head_entropy_state";'),
-    ("js/tests/every_view.ts", _last, "export const EVERY_VIEW: EveryView[] = [", EVERY_VIEW),
-]
+  },""",
+    ],
+}
