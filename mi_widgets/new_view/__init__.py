@@ -9,10 +9,7 @@ from __future__ import annotations
 
 import keyword
 import re
-<<<<<<< HEAD
-from collections.abc import Callable, Sequence
-=======
->>>>>>> newview
+from collections.abc import Sequence
 from pathlib import Path
 
 from mi_widgets.errors import DataError
