@@ -57,16 +57,18 @@ def browser(chromium: str) -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="session")
-def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """`tiny_folder(architecture)`: a tiny random model of `tiny_models.CONFIGS` on disk."""
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """`tiny_folder(architecture, config=None)`: a tiny random model on disk, of `tiny_models.CONFIGS` or of another
+    configuration than those there (class and values)."""
     import tiny_models
 
     root, made = tmp_path_factory.mktemp("tiny"), {}
 
-    def folder(architecture: str) -> Path:
-        if architecture not in made:
-            made[architecture] = tiny_models.save(architecture, root / architecture)
-        return made[architecture]
+    def folder(architecture: str, config: tuple[str, dict] | None = None) -> Path:
+        key = (architecture, str(config))
+        if key not in made:
+            made[key] = tiny_models.save(architecture, root / f"{architecture}-{len(made)}", config)
+        return made[key]
 
     return folder
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 
-def softmax(layers=2, heads=3, count=5, causal=True, seed=0):
-    raw = np.exp(np.random.default_rng(seed).normal(size=(layers, heads, count, count)))
+def softmax(layers=2, heads=3, count=5, causal=True, seed=0, steepness=1):
+    raw = np.exp(steepness * np.random.default_rng(seed).normal(size=(layers, heads, count, count)))
     raw = np.tril(raw) if causal else raw
     return (raw / raw.sum(-1, keepdims=True)).astype(np.float32)
 

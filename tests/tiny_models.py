@@ -54,9 +54,11 @@ def tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
-def save(architecture: str, folder: Path) -> Path:
-    """Write the tiny model `architecture` with seeded weights, large enough to give uneven attention."""
-    name, values = CONFIGS[architecture]
+def save(architecture: str, folder: Path, config: tuple[str, dict] | None = None) -> Path:
+    """Write the tiny model `architecture`, or of another `config` than `CONFIGS`' (class and values), with seeded
+    weights, large enough to give uneven attention.
+    """
+    name, values = config or CONFIGS[architecture]
     config = getattr(transformers, name)(**values)
     torch.manual_seed(0)
     model = transformers.AutoModelForCausalLM.from_config(config, attn_implementation="eager")

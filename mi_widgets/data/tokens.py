@@ -47,9 +47,9 @@ class Tokens:
                 f"{len(strings)} token strings for {len(ids)} positions.", "Give one string for each position."
             )
         object.__setattr__(self, "ids", ids)
-        object.__setattr__(self, "strings", tuple(whole(str(string)) for string in strings))
+        object.__setattr__(self, "strings", tuple(whole_characters(str(string)) for string in strings))
         if self.text is not None:
-            object.__setattr__(self, "text", whole(text("text", self.text)))
+            object.__setattr__(self, "text", whole_characters(text("text", self.text)))
         special = tuple(truth("special", one) for one in several("special", self.special))
         object.__setattr__(self, "special", special or (False,) * len(ids))
         spans = as_integers("spans", several("spans", self.spans) or np.full((len(ids), 2), -1))
@@ -165,7 +165,7 @@ def checked_tokens(tokens: Any) -> Tokens:
     return tokens
 
 
-def whole(string: str) -> str:
+def whole_characters(string: str) -> str:
     """`string` with halves of surrogate pairs, which no file or page can hold, as `⟨D800⟩`."""
     if string.isascii() or not any(0xD800 <= ord(character) <= 0xDFFF for character in string):
         return string

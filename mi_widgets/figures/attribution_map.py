@@ -109,6 +109,8 @@ class HeadMap:
         pitch = box.width / heads
         rows = printed.every(layers, box.height / layers, pt(MIN_PT) * 1.2)
         places = printed.every(heads, pitch, (len(str(heads)) + 1) * 0.6 * pt(MIN_PT))
+        if self.mlps is not None:  # their name stands in the same line
+            places = [place for place in places if (heads + GAP - place) * pitch > px(5)]
         plot = sheet.plot(box, _axis(heads, places), _axis(layers, rows))
         self._cells(plot, self.heads, "layer %{y:d}, head %{x:d}")
         if outlined is not None:

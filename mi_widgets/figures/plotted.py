@@ -11,22 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mi_widgets.figures import marks
 from mi_widgets.figures.cells import SEAM, as_vectors, colored_rectangles, picture
 from mi_widgets.figures.labels import markup
-from mi_widgets.figures.marks import (
-    Axis,
-    Bars,
-    Box,
-    Cells,
-    Curve,
-    Hover,
-    Item,
-    Line,
-    Plot,
-    Rectangles,
-    Text,
-    Words,
-)
 from mi_widgets.figures.style import HAIRLINE_PT, MONO, SANS, mm, pt, template
 
 if TYPE_CHECKING:
@@ -37,18 +24,18 @@ HOVER_ONLY = "mi_widgets: hover"
 _ANCHORS = {"start": "left", "middle": "center", "end": "right"}
 
 
-def plotly_figure(items: Sequence[Item], width: float, height: float, theme: str) -> go.Figure:
+def plotly_figure(items: Sequence[marks.Item], width: float, height: float, theme: str) -> go.Figure:
     """A figure of its exact size; `items` in order of drawing."""
     import plotly.graph_objects as go
 
     page = _Page(width, height)
-    plots = [item for item in items if isinstance(item, Plot)]
-    grids = [mark for plot in plots for mark in plot.marks if isinstance(mark, Cells)]
+    plots = [item for item in items if isinstance(item, marks.Plot)]
+    grids = [mark for plot in plots for mark in plot.marks if isinstance(mark, marks.Cells)]
     page.vectors = {id(grid): vector for grid, vector in zip(grids, as_vectors(grids), strict=True)}
     for item in items:
-        if isinstance(item, Text):
+        if isinstance(item, marks.Text):
             page.annotations.append(page.annotation(item))
-        elif isinstance(item, Rectangles):
+        elif isinstance(item, marks.Rectangles):
             page.shapes += [page.rectangle(box, item) for box in item.boxes]
         else:
             page.plot(item)
@@ -80,7 +67,7 @@ class _Page:
         self.traces: list[dict[str, Any]] = []
         self.axes: dict[str, dict[str, Any]] = {}
 
-    def annotation(self, text: Text) -> dict[str, Any]:
+    def annotation(self, text: marks.Text) -> dict[str, Any]:
         """Words on the sheet."""
         return {
             "xref": "paper",
@@ -96,7 +83,7 @@ class _Page:
             **({"textangle": -90} if text.turned else {}),
         }
 
-    def rectangle(self, box: Box, look: Rectangles) -> dict[str, Any]:
+    def rectangle(self, box: marks.Box, look: marks.Rectangles) -> dict[str, Any]:
         """A rectangle on the sheet."""
         return {
             "type": "rect",
@@ -109,7 +96,7 @@ class _Page:
             **_look(look),
         }
 
-    def plot(self, plot: Plot) -> None:
+    def plot(self, plot: marks.Plot) -> None:
         """The plot's axes, and everything in it."""
         number = len(self.axes) // 2 + 1
         suffix = "" if number == 1 else str(number)
@@ -133,19 +120,19 @@ class _Page:
         if len(self.traces) == before:  # plotly draws no axes without a trace
             self.traces.append({"type": "scatter", "x": [None], "y": [None], "xaxis": x, "yaxis": y})
 
-    def _mark(self, mark: Any, plot: Plot, x: str, y: str) -> None:
+    def _mark(self, mark: Any, plot: marks.Plot, x: str, y: str) -> None:
         drawn, refs = {"xaxis": x, "yaxis": y}, {"xref": x, "yref": y}
-        if isinstance(mark, Cells):
+        if isinstance(mark, marks.Cells):
             self._cells(mark, plot, refs)
-        elif isinstance(mark, Hover):
+        elif isinstance(mark, marks.Hover):
             self.traces.append({**_hover(mark), **drawn})
-        elif isinstance(mark, Bars):
+        elif isinstance(mark, marks.Bars):
             self.traces.append({**_bars(mark), **drawn})
-        elif isinstance(mark, Curve):
+        elif isinstance(mark, marks.Curve):
             self.traces.append({**_curve(mark), **drawn})
-        elif isinstance(mark, Words):
+        elif isinstance(mark, marks.Words):
             self.traces.append({**_words(mark), **drawn})
-        elif isinstance(mark, Line):
+        elif isinstance(mark, marks.Line):
             (x0, y0), (x1, y1) = mark.start, mark.end
             line = {"color": mark.color, "width": mark.width}
             self.shapes.append({"type": "line", "x0": x0, "y0": y0, "x1": x1, "y1": y1, "line": line, **refs})
@@ -157,7 +144,7 @@ class _Page:
             path = _path((box.left, box.top, box.right, box.bottom) for box in mark.boxes)
             self.shapes.append({"type": "path", "path": path, **refs, **_look(mark)})
 
-    def _cells(self, grid: Cells, plot: Plot, refs: dict[str, str]) -> None:
+    def _cells(self, grid: marks.Cells, plot: marks.Plot, refs: dict[str, str]) -> None:
         if self.vectors[id(grid)]:
             self.shapes += [
                 {
@@ -189,7 +176,7 @@ class _Page:
         )
 
 
-def _look(look: Rectangles) -> dict[str, Any]:
+def _look(look: marks.Rectangles) -> dict[str, Any]:
     line = {"color": look.line, "width": look.width} if look.line else {"width": 0}
     below = {"layer": "below"} if look.below else {}
     return {"line": line, **({"fillcolor": look.fill} if look.fill else {}), **below}
@@ -199,7 +186,7 @@ def _path(boxes: Iterable[tuple[float, float, float, float]]) -> str:
     return "".join(f"M{x0:.6g},{y0:.6g}H{x1:.6g}V{y1:.6g}H{x0:.6g}Z" for x0, y0, x1, y1 in boxes)
 
 
-def _axis(axis: Axis, angle: int) -> dict[str, Any]:
+def _axis(axis: marks.Axis, angle: int) -> dict[str, Any]:
     return {
         "tickmode": "array",
         "tickvals": list(axis.ticks),
@@ -216,7 +203,7 @@ def _axis(axis: Axis, angle: int) -> dict[str, Any]:
     }
 
 
-def _hover(hover: Hover) -> dict[str, Any]:
+def _hover(hover: marks.Hover) -> dict[str, Any]:
     """A transparent heat map that only answers to the pointer."""
     return {
         "type": "heatmap",
@@ -235,7 +222,7 @@ def _known(values: Sequence[float]) -> list[float | None]:
     return [float(value) if np.isfinite(value) else None for value in values]
 
 
-def _bars(bars: Bars) -> dict[str, Any]:
+def _bars(bars: marks.Bars) -> dict[str, Any]:
     places, sizes = ("y", "x") if bars.flat else ("x", "y")
     said = {"hovertemplate": f"{bars.template}<extra></extra>"} if bars.template else {"hoverinfo": "text"}
     return {
@@ -252,7 +239,7 @@ def _bars(bars: Bars) -> dict[str, Any]:
     }
 
 
-def _curve(curve: Curve) -> dict[str, Any]:
+def _curve(curve: marks.Curve) -> dict[str, Any]:
     dash = ",".join(f"{length:g}px" for length in curve.dash) or "solid"
     marker = {
         "symbol": curve.mark,
@@ -273,7 +260,7 @@ def _curve(curve: Curve) -> dict[str, Any]:
     }
 
 
-def _words(words: Words) -> dict[str, Any]:
+def _words(words: marks.Words) -> dict[str, Any]:
     return {
         "type": "scatter",
         "mode": "text",

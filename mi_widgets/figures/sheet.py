@@ -134,30 +134,22 @@ def on_paper() -> Iterator[None]:
 
 def plotted(draw: Callable[P, Sheet]) -> Callable[P, go.Figure]:
     """`draw`, giving its sheet as a plotly figure; the sheet itself `on_paper`."""
-
-    @functools.wraps(draw)
-    def figure(*args: P.args, **options: P.kwargs) -> Any:
-        sheet = draw(*args, **options)
-        return sheet if _ON_PAPER.get() else sheet.figure()
-
-    return figure
+    return _giving(draw, lambda sheet: sheet if _ON_PAPER.get() else sheet.figure())
 
 
 def as_svg(draw: Callable[P, Sheet]) -> Callable[P, str]:
     """`draw`, giving its sheet as an SVG."""
-
-    @functools.wraps(draw)
-    def svg(*args: P.args, **options: P.kwargs) -> str:
-        return draw(*args, **options).svg()
-
-    return svg
+    return _giving(draw, Sheet.svg)
 
 
 def as_png(draw: Callable[P, Sheet]) -> Callable[P, bytes]:
     """`draw`, giving its sheet as a PNG."""
+    return _giving(draw, Sheet.png)
 
+
+def _giving(draw: Callable[P, Sheet], form: Callable[[Sheet], Any]) -> Callable[P, Any]:
     @functools.wraps(draw)
-    def png(*args: P.args, **options: P.kwargs) -> bytes:
-        return draw(*args, **options).png()
+    def drawn(*args: P.args, **options: P.kwargs) -> Any:
+        return form(draw(*args, **options))
 
-    return png
+    return drawn

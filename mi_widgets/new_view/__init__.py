@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import keyword
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from mi_widgets.errors import DataError
@@ -21,7 +22,7 @@ EXAMPLE, LONGEST = "head_entropy", 20
 def spelled(name: str) -> dict[str, str]:
     """How the template spells its own name, and how `name` is spelled there."""
 
-    def spellings(words: list[str]) -> list[str]:
+    def spellings(words: Sequence[str]) -> list[str]:
         joined, camel = " ".join(words), "".join(word.capitalize() for word in words)
         snake = "_".join(words)
         return [snake, snake.upper(), camel, camel[0].lower() + camel[1:], joined, joined.capitalize()]

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mi_widgets.data.integers import integer, is_integer
-from mi_widgets.data.tokens import whole
+from mi_widgets.data.tokens import whole_characters
 from mi_widgets.errors import PromptError
 from mi_widgets.wire.messages import ChatMessage, PromptValue
 
@@ -105,14 +105,17 @@ def to_wire(prompt: Any) -> PromptValue | None:
     if prompt is None:
         return None
     if isinstance(prompt, str):
-        return {"kind": "text", "text": whole(prompt)}
+        return {"kind": "text", "text": whole_characters(prompt)}
     if prompt and isinstance(prompt[0], dict):
         return {"kind": "chat", "messages": [_message(message) for message in prompt]}
     return {"kind": "ids", "ids": prompt}
 
 
 def _message(message: dict[str, Any]) -> ChatMessage:
-    return {"role": whole(str(message.get("role", ""))), "content": whole(str(message.get("content", "")))}
+    return {
+        "role": whole_characters(str(message.get("role", ""))),
+        "content": whole_characters(str(message.get("content", ""))),
+    }
 
 
 def from_wire(value: Any) -> Any:

@@ -21,7 +21,6 @@ from mi_widgets.session import Answered, Progress, Session, aside, explain
 from mi_widgets.session.prompts import from_wire, given, history_to_wire, plain, to_wire
 from mi_widgets.session.runner import BEHIND, PICTURE
 from mi_widgets.session.traits import Checked, Options, refusing
-from mi_widgets.widgets.options import options_from_wire
 from mi_widgets.widgets.recipe import recipe
 from mi_widgets.widgets.run_page import ORDERS, interventions_after
 from mi_widgets.widgets.view import RequestError, View, status_value
@@ -44,6 +43,17 @@ PROMPT_TRAIT: dict[str, Any] = {
     "to_json": lambda prompt, _view: to_wire(prompt),
     "from_json": lambda value, _view: from_wire(value),
 }
+
+
+def options_from_wire(value: Any, view: Any) -> dict[str, Any]:
+    """What the page chose; what is unknown or wrong is passed over: nothing may raise in a page's update."""
+    chosen = dict(view.options)
+    for name, option in value.items() if isinstance(value, dict) else ():
+        try:
+            chosen = view.changed_options(chosen, {name: option})
+        except DataError:
+            continue
+    return chosen
 
 
 class LiveView(View, Generic[Result]):

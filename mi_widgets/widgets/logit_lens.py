@@ -21,7 +21,6 @@ from mi_widgets.session import Answered, Need, Progress
 from mi_widgets.session.aside import aside
 from mi_widgets.session.runner import BEHIND, PICTURE
 from mi_widgets.widgets.compared import ComparedView
-from mi_widgets.widgets.lens_options import chosen_layers, chosen_positions
 from mi_widgets.widgets.live import refused_token
 from mi_widgets.widgets.partial import PartialPictures
 from mi_widgets.widgets.recipe import Name
@@ -247,9 +246,9 @@ class LogitLens(ComparedView[Lens, LogitLensComparison]):
 
         assert self.session is not None
         model, first = self.session.model, answers["A"]
-        layers = None if subject["stride"] == 1 else chosen_layers(self.session.info.n_layers, subject["stride"])
+        layers = None if subject["stride"] == 1 else _chosen_layers(self.session.info.n_layers, subject["stride"])
         places = {
-            name: chosen_positions(len(answer.tokens), subject["first"], subject["last"])
+            name: _chosen_positions(len(answer.tokens), subject["first"], subject["last"])
             for name, answer in answers.items()
         }
         axis = tuple(answer.tokens.ids.tobytes() for answer in answers.values()), subject["first"], subject["last"]
@@ -350,3 +349,18 @@ def _fitted(model: Any, tuned: Any, jacobian: Any) -> dict[str, Any]:
         lens_rows(model, "resid_post", None, [lens])  # raises for a lens of another model
         found[name] = lens
     return found
+
+
+def _chosen_layers(n_layers: int, stride: int) -> tuple[int, ...]:
+    """Every `stride`-th layer, counted back from the last."""
+    return tuple(sorted(range(n_layers - 1, -1, -stride)))
+
+
+def _chosen_positions(count: int, first: int | None, last: int | None) -> tuple[int, ...] | None:
+    """Positions from `first` to `last`, both shown, as far as the prompt has them; None for all of them."""
+    if first is None and last is None:
+        return None
+    start = 0 if first is None else max(0, first if first >= 0 else count + first)
+    end = count - 1 if last is None else min(count - 1, last if last >= 0 else count + last)
+    # A range that an edit has left empty shows the last position, not nothing.
+    return tuple(range(min(start, count - 1), max(min(start, count - 1), end) + 1))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
-import numpy as np
+import made_patterns
 import pytest
 from playwright.sync_api import Page, expect
 
@@ -14,10 +15,7 @@ import mi_widgets as mw
 Open = Callable[[Path], Page]
 
 
-def softmax(layers: int, heads: int, count: int, causal: bool = True, seed: int = 0) -> np.ndarray:
-    raw = np.exp(3 * np.random.default_rng(seed).normal(size=(layers, heads, count, count)).astype(np.float32))
-    raw = np.tril(raw) if causal else raw
-    return raw / raw.sum(-1, keepdims=True)
+softmax = partial(made_patterns.softmax, steepness=3)
 
 
 def test_144_heads_of_64_tokens_make_a_small_page_that_draws_and_answers(open_page: Open, tmp_path: Path) -> None:

@@ -49,18 +49,9 @@ OTHERS = {
 
 
 @pytest.fixture(scope="module")
-def other(tmp_path_factory):
-    def folder(name):
-        place = tmp_path_factory.getbasetemp() / f"other-{name}"
-        if not place.exists():
-            tiny_models.CONFIGS[name] = OTHERS[name]
-            try:
-                tiny_models.save(name, place)
-            finally:
-                del tiny_models.CONFIGS[name]
-        return place
-
-    return folder
+def other(tiny_folder):
+    """`other(name)`: folder of a tiny model beyond the seven."""
+    return lambda name: tiny_folder(name, OTHERS[name])
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

@@ -32,20 +32,9 @@ DEAF = {
 
 
 @pytest.fixture(scope="module")
-def deaf(tmp_path_factory):
+def deaf(tiny_folder):
     """`deaf(name)`: a tiny GPT-J or GPT-Neo, whose patterns and scores are made for show."""
-
-    def make(name):
-        place = tmp_path_factory.getbasetemp() / f"deaf-{name}"
-        if not place.exists():
-            tiny_models.CONFIGS[name] = DEAF[name]
-            try:
-                tiny_models.save(name, place)
-            finally:
-                del tiny_models.CONFIGS[name]
-        return load_model(place)
-
-    return make
+    return lambda name: load_model(tiny_folder(name, DEAF[name]))
 
 
 def run(model, changes, sites=(Z,), ids=IDS):
@@ -260,13 +249,9 @@ def test_parallel_blocks_have_no_middle(tiny_model):
         run(tiny_model("neox"), mw.Ablate(0, site="resid_mid"))
 
 
-def test_a_mixture_of_experts_has_no_neurons(tmp_path):
+def test_a_mixture_of_experts_has_no_neurons(tiny_folder):
     experts = dict(tiny_models.ROTARY, num_local_experts=4, num_experts_per_tok=2, sliding_window=8, pad_token_id=1)
-    tiny_models.CONFIGS["gpt_oss"] = ("GptOssConfig", experts)
-    try:
-        model = load_model(tiny_models.save("gpt_oss", tmp_path))
-    finally:
-        del tiny_models.CONFIGS["gpt_oss"]
+    model = load_model(tiny_folder("gpt_oss", ("GptOssConfig", experts)))
     with pytest.raises(ModelError, match="mixture of experts"):
         run(model, mw.Ablate(0, neuron=3))
     assert compute.logit_attribution(model, IDS, 5, 9, interventions=mw.Ablate(0, site="mlp_out")).holds

@@ -73,20 +73,9 @@ def of_kind(data, kind):
 
 
 @pytest.fixture(scope="module")
-def other(tmp_path_factory):
+def other(tiny_folder):
     """`other(name)`: folder of a tiny model beyond the seven."""
-
-    def folder(name):
-        place = tmp_path_factory.getbasetemp() / f"attributed-{name}"
-        if not place.exists():
-            tiny_models.CONFIGS[name] = OTHERS[name]
-            try:
-                tiny_models.save(name, place)
-            finally:
-                del tiny_models.CONFIGS[name]
-        return place
-
-    return folder
+    return lambda name: tiny_folder(name, OTHERS[name])
 
 
 @pytest.fixture(scope="module")

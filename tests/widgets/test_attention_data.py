@@ -167,6 +167,14 @@ class TestLeaving:
         assert again.selection == view.selection
         assert "transformer-lens" in code.splitlines()[0]
 
+    def test_a_recipe_names_the_table_of_scores_that_it_cannot_make(self, model):
+        scores = pd.DataFrame({"layer": [0], "head": [1], "mine": [2.0]})
+        code = mw.Attention(mw.Session(model, "w3 w4"), scores=scores, sort="mine").recipe()
+        assert "\n# scores: a DataFrame of your own, with columns layer and head\n" in code
+        names = {"scores": scores}
+        exec(code.rsplit("view.save", 1)[0], names)
+        assert "mine" in names["view"].head_scores
+
     def test_a_recipe_of_data_reads_the_saved_file(self, data_view, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
         data_view.options = {"palette": "grey"}

@@ -171,6 +171,8 @@ def test_two_lenses_are_compared_on_one_prompt(model, session):
     }
     assert view.comparison.kl[0].max() > 1e-4
     assert view.comparison.kl[-1].max() == pytest.approx(0, abs=1e-6)
+    assert "\n# tuned: the lens you fitted\n" in view.recipe()
+    assert "mw.LogitLens(session, tuned=tuned, versus='tuned'" in view.recipe()
     view.options = {"versus": None}
     assert (view.comparison, view.options["show"]) == (None, "A")
 

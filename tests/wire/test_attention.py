@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import partial
 
+import made_patterns
 import numpy as np
 import pandas as pd
 import pytest
@@ -29,10 +31,7 @@ HOSTILE = [
 ]
 
 
-def softmax(layers, heads, count, causal=True, seed=0):
-    raw = np.exp(3 * np.random.default_rng(seed).normal(size=(layers, heads, count, count)))
-    raw = np.tril(raw) if causal else raw
-    return (raw / raw.sum(-1, keepdims=True)).astype(np.float32)
+softmax = partial(made_patterns.softmax, steepness=3)
 
 
 def shrunk_by_loop(values, side, causal, key_weight, signed):

@@ -221,7 +221,7 @@ export abstract class CellGrid {
       if (index === null) return scrolled;
       const begin = beginOf(axis, index) - axis.start;
       const room = edge - axis.start;
-      return begin < scrolled ? begin : begin + axis.cell > scrolled + room ? begin + axis.cell - room + MARGIN : scrolled;
+      return begin < scrolled ? begin : begin + axis.cell > scrolled + room ? begin + axis.cell - room + 2 * MARGIN : scrolled;
     };
     const { x, y } = this.offset(area);
     const [left, top] = [moved(area.columns, column, x, right), moved(area.rows, row, y, bottom)];

@@ -64,12 +64,13 @@ export function cellLines(lens: Lens, row: number, column: number): Node[] {
     faint(`${field.title}  `),
     h("span", { class: "miw-tip-value" }, sayValue(field, row * field.columns + column)),
   );
-  const facts = sides.map((side) => factsOf(lens, picture, columns, side, row, column));
+  const cells = sides.map((side): SideCell => ({ lens, picture, side, row, at: columns.at[side][column] ?? -1 }));
+  const facts = cells.map(factsOf);
   return [
     h("span", {}, h("strong", {}, at.label), faint(`  ${at.detail}`)),
     positionLine(columns, column),
     ...(sides.length > 1 ? [value] : []),
-    h("div", { class: "miw-lens-sides" }, ...sides.map((side) => guessesOf(lens, picture, columns, side, row, column, sides.length > 1))),
+    h("div", { class: "miw-lens-sides" }, ...cells.map((cell) => guessesOf(cell, sides.length > 1))),
     h(
       "table",
       { class: "miw-lens-facts" },
@@ -109,17 +110,18 @@ function positionLine(columns: Columns, column: number): HTMLElement {
 
 const FACTS = ["entropy", "KL to the model", "model's choice", "change (KL)", "what follows", "pinned"] as const;
 
+/** A cell of one side, whose prompt has position `at` there, or -1. */
+interface SideCell {
+  lens: Lens;
+  picture: LensPicture;
+  side: Side;
+  row: number;
+  at: number;
+}
+
 /** One side's numbers by name. */
-function factsOf(
-  lens: Lens,
-  picture: LensPicture,
-  columns: Columns,
-  side: Side,
-  row: number,
-  column: number,
-): Map<(typeof FACTS)[number], Node | string> {
+function factsOf({ lens, picture, side, row, at }: SideCell): Map<(typeof FACTS)[number], Node | string> {
   const facts = new Map<(typeof FACTS)[number], Node | string>();
-  const at = columns.at[side][column] ?? -1;
   if (at < 0) return facts;
   const cell = row * picture.width(side) + at;
   const last = picture.rows.length - 1;
@@ -155,16 +157,7 @@ function factsOf(
 }
 
 /** One side's likeliest tokens. */
-function guessesOf(
-  lens: Lens,
-  picture: LensPicture,
-  columns: Columns,
-  side: Side,
-  row: number,
-  column: number,
-  named: boolean,
-): HTMLElement {
-  const at = columns.at[side][column] ?? -1;
+function guessesOf({ lens, picture, side, row, at }: SideCell, named: boolean): HTMLElement {
   if (at < 0) return h("div", { class: "miw-faint" }, `${side}: no such position`);
   return h(
     "div",
