@@ -37,6 +37,7 @@ each_view = pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
 def on_the_page(view):
     """The constant that the page reads."""
     text = re.search(rf"^export const {view.name.upper()}: .*? = (\{{.*?^\}});", GENERATED.read_text(), re.M | re.S)
+    assert text is not None
     return json.loads(text[1])
 
 
@@ -93,8 +94,8 @@ def test_views_have_the_options_that_are_described():
 def test_the_manual_of_a_view_names_every_option():
     for shell in (Attention, LogitLens, LogitAttribution, Prompt):
         for option in shell.OPTIONS.options:
-            assert f"`{option.name}` = {option.default!r}" in shell.__doc__, (shell.__name__, option.name)
-    assert "'linear' | 'sqrt' | 'log'" in Attention.__doc__
+            assert f"`{option.name}` = {option.default!r}" in str(shell.__doc__), (shell.__name__, option.name)
+    assert "'linear' | 'sqrt' | 'log'" in str(Attention.__doc__)
 
 
 def test_figures_of_the_lens_print_the_words_of_the_page():
