@@ -53,11 +53,11 @@ def ran(command: list[str], folder: Path) -> str:
     return done.stdout
 
 
-def in_page(command: list[str], checkout: Path) -> None:
-    """The command of a package of the page side, run there."""
+def in_page(command: list[str], checkout: Path) -> str:
+    """What the command of a package of the page side prints, run there."""
     if not PAGE or not (checkout / "js" / "node_modules").exists():
         missing("no Node.js, or the page's packages are not installed: cd js && npm ci")
-    ran(["node", f"node_modules/{command[0]}", *command[1:]], checkout / "js")
+    return ran(["node", f"node_modules/{command[0]}", *command[1:]], checkout / "js")
 
 
 def test_the_new_view_is_in_the_style_of_the_house(checkout):
@@ -80,7 +80,7 @@ def test_its_page_side_has_the_right_types_and_is_built(checkout):
 
 @pytest.mark.node
 def test_its_page_tests_pass(checkout):
-    in_page(["vitest/vitest.mjs", "run", f"tests/{NAME}.test.ts"], checkout)
+    assert " passed" in in_page(["vitest/vitest.mjs", "run", f"tests/{NAME}.test.ts"], checkout)
 
 
 def test_nothing_of_the_example_is_left_in_a_new_view():

@@ -49,17 +49,14 @@ class ReadingOrder:
     @property
     def chunks(self) -> int:
         """Chunks in all, at most."""
-        counts = np.bincount(self._kinds, minlength=len(self._sizes))
-        full = [-(-int(count) // size) for count, size in zip(counts, self._sizes, strict=True)]
+        counts = np.bincount(self._kinds, minlength=len(self._sizes)).tolist()
+        kinds = [(count, size) for count, size in zip(counts, self._sizes, strict=True) if count]
+        full = sum(_pieces(count, size) for count, size in kinds)
         if self._sight is None:
-            return sum(full)
+            return full
         # Where the first is small, there may be one more of its kind.
-        more = [
-            1 + -(-(int(count) - self._first(size)) // size) - chunks
-            for count, size, chunks in zip(counts, self._sizes, full, strict=True)
-            if count
-        ]
-        return sum(full) + max(more, default=0)
+        more = (1 + _pieces(count - self._first(size), size) - _pieces(count, size) for count, size in kinds)
+        return full + max(more, default=0)
 
     @property
     def read(self) -> np.ndarray:
@@ -105,3 +102,8 @@ class ReadingOrder:
             return False
         self._handed, self._seen = count, (first, last) if sees else self._seen
         return True
+
+
+def _pieces(count: int, size: int) -> int:
+    """How many pieces of `size` hold `count`."""
+    return -(-count // size)

@@ -87,16 +87,21 @@ class LogitLensComparison(Comparison):
         values = [cell_values(side, name, target).astype(np.float32) for side in (self.a, self.b)]
         if name.endswith("rank"):  # -1 is no rank
             values = [np.where(side < 0, np.nan, side) for side in values]
-        columns, in_a, in_b = Alignment(self.pairs).shared
+        columns, in_a, in_b = self._shared
         out = np.full(self.shape, np.nan, np.float32)
         out[:, columns] = values[0][:, in_a] - values[1][:, in_b]
         return out
+
+    @cached_property
+    def _shared(self) -> np.ndarray:
+        """Columns that both sides have, and their indices on the two position axes."""
+        return Alignment(self.pairs).shared
 
     def to_pandas(self) -> pd.DataFrame:
         """One row per cell that both sides have: stream, layer, column, position_a, position_b, token_a, token_b,
         top_a, top_b, kl = KL(A‖B) in nats, and of each side `probability`, `entropy`, `final_rank`, `next_prob` and
         the probability and rank of every pinned token, with `_a` and `_b`."""
-        columns, in_a, in_b = Alignment(self.pairs).shared
+        columns, in_a, in_b = self._shared
         rows = len(self.a.layers)
         table: dict[str, Any] = {
             "stream": np.repeat(np.array(self.a.streams, object), len(columns)),

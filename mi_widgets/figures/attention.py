@@ -144,8 +144,7 @@ def _matrices(data: Attention, chosen: Ranked, colors: ColorScale, clipped: tupl
         hover = _hover(values, allowed, data, f"layer {layer}, head {head}", len(strings) ** 2 * len(chosen))
         maps.append(Map(title, colors.codes(values, allowed), hover))
     legend = _legend(data, colors, clipped, [one.codes for one in maps])
-    bottom = None if page.height is None else page.height - EDGE
-    grid = Maps.fit(strings, len(maps), EDGE, page.top, page.width - EDGE - legend.width(), bottom)
+    grid = Maps.fit(strings, len(maps), EDGE, page.top, page.width - EDGE - legend.width(), page.bottom)
     sheet = page.sheet(grid.bottom + EDGE, f"Attention: {', '.join(one.title for one in maps)}")
     grid.draw(sheet, maps, colors)
     legend.draw(sheet, grid.right, grid.top, grid.height)
@@ -163,9 +162,8 @@ def _wall(
 ) -> Sheet:
     patterns = patterns_of(data)
     width = page.width - EDGE - Legend(colors, "", clipped, True, False).width()
-    bottom = None if page.height is None else page.height - EDGE
     heads = patterns.n_heads if regular else len(chosen)
-    wall = Wall.fit(patterns.layers, heads, EDGE, page.top + px(0.8), width, bottom, regular=regular)
+    wall = Wall.fit(patterns.layers, heads, EDGE, page.top + px(0.8), width, page.bottom, regular=regular)
     side = max(8, min(MOST_CELLS, round(wall.pitch / 96 * 300)))
     values, allowed = thumbnails(data, side), allowed_patches(data, side)
     at = {layer: row for row, layer in enumerate(patterns.layers)}

@@ -13,16 +13,26 @@ from mi_widgets import color
 from mi_widgets.data import LogitAttribution
 from mi_widgets.described.logit_attribution import LOGIT_ATTRIBUTION
 from mi_widgets.errors import DataError
-from mi_widgets.figures import labels as printed
 from mi_widgets.figures.legend import Legend
 from mi_widgets.figures.marks import Axis, Box, Cells, Hover, Plot, Rectangles
-from mi_widgets.figures.page import NUMBERS, below, left_of, name_axes
+from mi_widgets.figures.page import NUMBERS, below, left_of, name_axes, named_rows, numbered_columns
 from mi_widgets.figures.scale import ColorScale
 from mi_widgets.figures.sheet import Sheet
 from mi_widgets.figures.style import LABEL_GAP, MIN_PT, inks, pt, px
 
 #: Between the heads and the MLPs, in cells.
 GAP = 0.5
+
+
+def known_heads(data: LogitAttribution) -> np.ndarray:
+    """Logits `[layer, head]`.
+
+    Raises:
+        DataError: heads are not known.
+    """
+    if data.heads is None:
+        raise DataError(f"the heads are not known: {data.why_no_heads or 'they were not computed'}", "Draw the parts.")
+    return data.heads
 
 
 def contribution_scale(data: LogitAttribution, theme: str) -> tuple[ColorScale, tuple[bool, bool]]:
@@ -32,9 +42,8 @@ def contribution_scale(data: LogitAttribution, theme: str) -> tuple[ColorScale, 
     Raises:
         DataError: heads are not known.
     """
-    if data.heads is None:
-        raise DataError(f"the heads are not known: {data.why_no_heads or 'they were not computed'}", "Draw the parts.")
-    finite = np.abs(data.heads[np.isfinite(data.heads)])
+    heads = known_heads(data)
+    finite = np.abs(heads[np.isfinite(heads)])
     most = float(finite.max()) if finite.size else 0.0
     mlps = data.mlps[np.isfinite(data.mlps)]
     clipped = bool((mlps < -most).any()), bool((mlps > most).any())
@@ -79,9 +88,8 @@ class HeadMap:
         Raises:
             DataError: heads are not known, or cells would be smaller than 0.6 mm.
         """
+        heads = known_heads(data)
         colors, clipped = contribution_scale(data, theme)
-        heads = data.heads
-        assert heads is not None
         mlps = data.mlps if np.isfinite(data.mlps).any() else None
         missing = any(bool(np.isnan(values).any()) for values in (heads, mlps) if values is not None)
         legend = Legend(colors, LOGIT_ATTRIBUTION.measure("contribution").legend(), clipped, False, missing)
@@ -107,8 +115,7 @@ class HeadMap:
         """The map; `outlined`, a head, is marked in the accent colour."""
         box, (layers, heads) = self.box, self.heads.shape
         pitch = box.width / heads
-        rows = printed.every(layers, box.height / layers, pt(MIN_PT) * 1.2)
-        places = printed.every(heads, pitch, (len(str(heads)) + 1) * 0.6 * pt(MIN_PT))
+        rows, places = named_rows(layers, box.height / layers), numbered_columns(heads, pitch)
         if self.mlps is not None:  # their name stands in the same line
             places = [place for place in places if (heads + GAP - place) * pitch > px(5)]
         plot = sheet.plot(box, _axis(heads, places), _axis(layers, rows))

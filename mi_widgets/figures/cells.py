@@ -13,7 +13,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from mi_widgets.figures.marks import Cells
+from mi_widgets.figures.marks import Cells, Item, Plot
 
 #: Sheets of at most this many cells in all are drawn as vectors; a colour bar always is.
 VECTOR_CELLS, FEW_CELLS = 4096, 256
@@ -23,10 +23,11 @@ IMAGE_PIXELS = 1200
 SEAM = 0.3
 
 
-def as_vectors(cells: Sequence[Cells]) -> list[bool]:
-    """Which grids of one sheet are drawn as vectors."""
-    few = sum(grid.codes.size for grid in cells if grid.codes.size > FEW_CELLS) <= VECTOR_CELLS
-    return [few or grid.codes.size <= FEW_CELLS for grid in cells]
+def as_vectors(items: Sequence[Item]) -> set[int]:
+    """The grids among the `items` of one sheet that are drawn as vectors, by identity."""
+    grids = [mark for item in items if isinstance(item, Plot) for mark in item.marks if isinstance(mark, Cells)]
+    few = sum(grid.codes.size for grid in grids if grid.codes.size > FEW_CELLS) <= VECTOR_CELLS
+    return {id(grid) for grid in grids if few or grid.codes.size <= FEW_CELLS}
 
 
 def colored_rectangles(grid: Cells) -> dict[str, list[tuple[float, float, float, float]]]:

@@ -54,10 +54,9 @@ def save_figure(
     if not is_number(dpi) or not 10 <= dpi <= 4800:
         raise DataError(f"dpi is {dpi!r}.", "Give 10 to 4800 pixels per inch; print wants 300.")
     page_mm = None if width_mm is None else width_in_mm(width_mm)
-    sheet = figure if isinstance(figure, Sheet) else sheet_of(figure)
     if suffix == "html":
         document = figure_html(figure.figure() if isinstance(figure, Sheet) else figure).encode("utf-8")
-    elif sheet is not None:
+    elif (sheet := figure if isinstance(figure, Sheet) else sheet_of(figure)) is not None:
         document = printed(sheet, suffix, page_mm, dpi)
     else:
         document = _drawn_by_plotly(figure, suffix, page_mm, dpi)

@@ -8,14 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mi_widgets import color
-from mi_widgets.described.measure import NOT_A_NUMBER
+from mi_widgets.described import measure
 from mi_widgets.figures.marks import Axis, Box, Rectangles
 from mi_widgets.figures.scale import MASKED, MISSING, ColorScale
 from mi_widgets.figures.sheet import Sheet
 from mi_widgets.figures.style import HAIRLINE_PT, LABEL_PT, MIN_PT, inks, pt, px
 
 #: What cells without a number are called.
-NO_VALUE = NOT_A_NUMBER
+NO_VALUE = measure.NOT_A_NUMBER
 GAP, BAR, SWATCH = px(2.5), px(2.4), px(2.2)
 #: Average advance of the sans face, in ems, for reserving room.
 _ADVANCE = 0.56
@@ -40,7 +40,7 @@ class Legend:
     clipped: tuple[bool, bool]
     masked: bool
     missing: bool
-    masked_as: str = "masked"
+    masked_as: str = measure.MASKED
 
     def width(self) -> float:
         """Room to keep right of the picture, pixels, gap included."""

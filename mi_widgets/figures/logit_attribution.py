@@ -13,11 +13,12 @@ import numpy as np
 
 from mi_widgets.data import LogitAttribution
 from mi_widgets.data.integers import integer, place, word
+from mi_widgets.described.logit_attribution import LOGIT_ATTRIBUTION
 from mi_widgets.errors import DataError
 from mi_widgets.figures import labels as printed
 from mi_widgets.figures.amounts import amount
 from mi_widgets.figures.attribution_bars import Bar, BarRows, waterfall
-from mi_widgets.figures.attribution_map import HeadMap
+from mi_widgets.figures.attribution_map import HeadMap, known_heads
 from mi_widgets.figures.page import EDGE, Page, paper, still
 from mi_widgets.figures.scale import sign_inks
 from mi_widgets.figures.sheet import Sheet, as_png, as_svg, plotted
@@ -80,7 +81,8 @@ def logit_attribution_figure(
         return _bars(page, data, _sources(data, chosen, top), unit, mono=True)
     rows = data.rows(top, sort)
     if kind == "bars":
-        return _bars(page, data, [Bar(row.label, 0.0, row.contribution) for row in rows], "contribution, logits")
+        bars = [Bar(row.label, 0.0, row.contribution) for row in rows]
+        return _bars(page, data, bars, LOGIT_ATTRIBUTION.measure("contribution").legend())
     return _bars(page, data, waterfall(data, rows), f"{data.quantity}, logits", steps=True)
 
 
@@ -144,14 +146,13 @@ def chosen_head(data: LogitAttribution, layer: int | None, head: int | None, nee
     Raises:
         DataError: one without the other, a head that does not exist, or no heads at all.
     """
-    if data.heads is None:
-        raise DataError(f"the heads are not known: {data.why_no_heads or 'they were not computed'}", "Draw the parts.")
+    heads = known_heads(data)
     if (layer is None) != (head is None):
         raise DataError("a head is a layer and a head.", "Give both, or neither.")
     if layer is None or head is None:
         if not needed:
             return None
-        largest = np.unravel_index(int(np.argmax(np.abs(np.nan_to_num(data.heads)))), data.heads.shape)
+        largest = np.unravel_index(int(np.argmax(np.abs(np.nan_to_num(heads)))), heads.shape)
         return int(largest[0]), int(largest[1])
     return place("layer", layer, data.n_layers), place("head", head, data.n_heads)
 
@@ -190,8 +191,7 @@ def _sources(data: LogitAttribution, chosen: tuple[int, int], top: int) -> list[
     others = np.delete(values, largest)
     if len(others):
         bars.append(Bar(f"rest of {len(others)} tokens", 0.0, float(others.astype(np.float64).sum())))
-    assert data.heads is not None
-    return [*bars, Bar(f"L{chosen[0]} H{chosen[1]}", 0.0, float(data.heads[chosen]), whole=True)]
+    return [*bars, Bar(f"L{chosen[0]} H{chosen[1]}", 0.0, float(known_heads(data)[chosen]), whole=True)]
 
 
 def _unit(data: LogitAttribution, unit: str) -> str:
@@ -204,16 +204,14 @@ def _unit(data: LogitAttribution, unit: str) -> str:
 def _bars(
     page: Page, data: LogitAttribution, bars: list[Bar], unit: str, steps: bool = False, mono: bool = False
 ) -> Sheet:
-    bottom = None if page.height is None else page.height - EDGE
-    rows = BarRows.fit(bars, EDGE, page.top, page.width - 2 * EDGE, bottom, mono=mono)
+    rows = BarRows.fit(bars, EDGE, page.top, page.width - 2 * EDGE, page.bottom, mono=mono)
     sheet = page.sheet(rows.bottom + EDGE, heading(data))
     rows.draw(sheet, _unit(data, unit), steps)
     return sheet
 
 
 def _map(page: Page, data: LogitAttribution, outlined: tuple[int, int] | None) -> Sheet:
-    bottom = None if page.height is None else page.height - EDGE
-    heads = HeadMap.fit(data, page.theme, EDGE, page.top, page.width - EDGE, bottom)
+    heads = HeadMap.fit(data, page.theme, EDGE, page.top, page.width - EDGE, page.bottom)
     sheet = page.sheet(heads.bottom + EDGE, heading(data))
     heads.draw(sheet, outlined)
     return sheet

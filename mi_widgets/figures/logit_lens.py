@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mi_widgets.data.integers import truth, word
+from mi_widgets.described import measure
 from mi_widgets.errors import DataError
 from mi_widgets.figures import labels as printed
 from mi_widgets.figures.amounts import amount
@@ -18,7 +19,7 @@ from mi_widgets.figures.labels import TokenAxis
 from mi_widgets.figures.legend import Legend
 from mi_widgets.figures.lens_field import Drawn, Field, Lens, field_of
 from mi_widgets.figures.marks import Axis, Box, Cells, Hover, Plot, Rectangles, Words
-from mi_widgets.figures.page import EDGE, LINE, Page, below, left_of, name_axes, paper, still
+from mi_widgets.figures.page import EDGE, LINE, Page, below, left_of, name_axes, named_rows, paper, still
 from mi_widgets.figures.scale import MASKED, MISSING
 from mi_widgets.figures.sheet import Sheet, as_png, as_svg, plotted
 from mi_widgets.figures.style import LABEL_PT, MIN_PT, TOKEN_PT, ink_on, inks, pt, px
@@ -139,7 +140,7 @@ def _summary(drawn: Drawn) -> str:
 def _table(drawn: Drawn, field: Field, page: Page, text: bool = True) -> Sheet:
     codes = field.codes
     masked, missing = (bool((codes == code).any()) for code in (MASKED, MISSING))
-    legend = Legend(field.scale, field.unit, field.clipped, masked, missing, field.none or "masked")
+    legend = Legend(field.scale, field.unit, field.clipped, masked, missing, field.none or measure.MASKED)
     rows, columns = codes.shape
     top, width, height = page.top + px(0.8), page.width, page.height
     labels = drawn.row_labels
@@ -163,7 +164,7 @@ def _table(drawn: Drawn, field: Field, page: Page, text: bool = True) -> Sheet:
     box = Box(left, top, columns * wide, rows * tall)
     sheet = page.sheet(box.bottom + below(room) + EDGE, f"Logit lens: {_summary(drawn)}")
     # Thinned from the last row on, which is the model's output and always named.
-    shown = [rows - 1 - row for row in printed.every(rows, tall, pt(MIN_PT) * 1.2)]
+    shown = [rows - 1 - row for row in named_rows(rows, tall)]
     plot = sheet.plot(
         box,
         Axis(-0.5, columns - 0.5, names.positions, names.labels, names.size, mono=True, turned=not flat),

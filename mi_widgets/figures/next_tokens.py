@@ -44,7 +44,7 @@ FIRST = f"{NO_VALUE}: nothing stands before it"
 #: Colours of A and of B.
 SIDES = color.CATEGORICAL[:2]
 #: Height of the mark that stands where there is no number, as a share of the axis.
-_STUB = 0.07
+_LOW_MARK = 0.07
 #: Height and pitch of the still picture's tokens, and the room beside their letters.
 _TALL, _PITCH, _ROOM = px(3.6), px(4.7), px(1.4)
 
@@ -300,20 +300,20 @@ def _bars(kind: str, strings: Sequence[str], series: list[np.ndarray], page: Pag
             ),
         )  # fmt: skip
         for index, values in enumerate(series):
-            plot.add(*_series(values, part, strings, index, len(series), kind, page.theme, _STUB * (high - low)))
+            plot.add(*_series(values, part, strings, index, len(series), kind, page.theme, _LOW_MARK * (high - low)))
         name_axes(sheet, plot.box, EDGE, "", unit)
     return sheet
 
 
 def _series(
-    values: np.ndarray, part: range, strings: Sequence[str], index: int, count: int, kind: str, theme: str, stub: float
+    values: np.ndarray, part: range, strings: Sequence[str], index: int, count: int, kind: str, theme: str, tall: float
 ) -> tuple[Rectangles, Bars]:
     """The bars of one series in one row; low marks in the colour of missing values where there is none: no number is
     not zero."""
     held = values[part.start : part.stop]
     wide = 0.8 / count
     offset = -0.4 + index * wide
-    lost = [Box(part.start + place + offset, 0.0, wide, stub) for place in np.flatnonzero(np.isnan(held)).tolist()]
+    lost = [Box(part.start + place + offset, 0.0, wide, tall) for place in np.flatnonzero(np.isnan(held)).tolist()]
     fills: Any = SIDES[index]
     if kind == "difference":
         fills = [sign_inks(theme)[value > 0] for value in held.tolist()]

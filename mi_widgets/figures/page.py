@@ -39,6 +39,16 @@ def below(room: float = NUMBERS) -> float:
     return LABEL_GAP + room + NAME
 
 
+def numbered_columns(count: int, pitch: float) -> list[int]:
+    """Which of `count` columns at `pitch` each have room for their number."""
+    return printed.every(count, pitch, (len(str(count)) + 1) * 0.6 * pt(MIN_PT))
+
+
+def named_rows(count: int, pitch: float) -> list[int]:
+    """Which of `count` rows at `pitch` each have room for their label."""
+    return printed.every(count, pitch, pt(MIN_PT) * 1.2)
+
+
 def name_axes(sheet: Sheet, box: Box, edge: float, across: str, down: str = "", room: float = NUMBERS) -> None:
     """The names of a plot's axes: `across` below labels that take `room`, `down` at the left `edge`."""
     quiet, size = inks(sheet.theme).quiet, pt(LABEL_PT)
@@ -87,6 +97,11 @@ class Page:
         title = len(self.headline) * pt(TITLE_PT) * LINE + (px(0.8) if self.headline else 0)
         below = (len(self.caption) + self._key_apart) * pt(LABEL_PT) * LINE
         return EDGE + title + below + (px(1.2) if below else 0)
+
+    @property
+    def bottom(self) -> float | None:
+        """Where the picture must end; None for as high as needed."""
+        return None if self.height is None else self.height - EDGE
 
     def sheet(self, bottom: float, about: str = "") -> Sheet:
         """A sheet with the head on it.

@@ -28,10 +28,7 @@ def plotly_figure(items: Sequence[marks.Item], width: float, height: float, them
     """A figure of its exact size; `items` in order of drawing."""
     import plotly.graph_objects as go
 
-    page = _Page(width, height)
-    plots = [item for item in items if isinstance(item, marks.Plot)]
-    grids = [mark for plot in plots for mark in plot.marks if isinstance(mark, marks.Cells)]
-    page.vectors = {id(grid): vector for grid, vector in zip(grids, as_vectors(grids), strict=True)}
+    page = _Page(width, height, as_vectors(items))
     for item in items:
         if isinstance(item, marks.Text):
             page.annotations.append(page.annotation(item))
@@ -58,9 +55,8 @@ def plotly_figure(items: Sequence[marks.Item], width: float, height: float, them
 class _Page:
     """What plotly's figure is made of, as it comes together."""
 
-    def __init__(self, width: float, height: float) -> None:
-        self.width, self.height = width, height
-        self.vectors: dict[int, bool] = {}
+    def __init__(self, width: float, height: float, vectors: set[int]) -> None:
+        self.width, self.height, self.vectors = width, height, vectors
         self.shapes: list[dict[str, Any]] = []
         self.images: list[dict[str, Any]] = []
         self.annotations: list[dict[str, Any]] = []
@@ -145,7 +141,7 @@ class _Page:
             self.shapes.append({"type": "path", "path": path, **refs, **_look(mark)})
 
     def _cells(self, grid: marks.Cells, plot: marks.Plot, refs: dict[str, str]) -> None:
-        if self.vectors[id(grid)]:
+        if id(grid) in self.vectors:
             self.shapes += [
                 {
                     "type": "path",

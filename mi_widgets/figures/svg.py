@@ -32,8 +32,7 @@ def svg_of(
         size: `width` and `height` as the document states them, e.g. `("83mm", "60mm")`.
         pixels: pictures of cells have about so many on the longer side; 0 gives one pixel to each cell.
     """
-    grids = [mark for item in items if isinstance(item, Plot) for mark in item.marks if isinstance(mark, Cells)]
-    vectors = {id(grid): vector for grid, vector in zip(grids, as_vectors(grids), strict=True)}
+    vectors = as_vectors(items)
     parts = [part for item in items for part in _item(item, ink, vectors, pixels)]
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" width="{size[0]}" '
@@ -48,7 +47,7 @@ def _n(length: float) -> str:
     return f"{length:.3f}".rstrip("0").rstrip(".") or "0"
 
 
-def _item(item: Item, ink: Inks, vectors: dict[int, bool], pixels: int) -> Iterable[str]:
+def _item(item: Item, ink: Inks, vectors: set[int], pixels: int) -> Iterable[str]:
     if isinstance(item, Text):
         yield _text(item)
     elif isinstance(item, Rectangles):
@@ -82,7 +81,7 @@ def _boxes(boxes: Iterable[Box], look: Rectangles) -> str:
     return _path("".join(map(_outline, boxes)), look.fill, look.line, look.width)
 
 
-def _plot(plot: Plot, ink: Inks, vectors: dict[int, bool], pixels: int) -> Iterable[str]:
+def _plot(plot: Plot, ink: Inks, vectors: set[int], pixels: int) -> Iterable[str]:
     if plot.x.grid or plot.y.grid:
         yield from _across(plot, plot.y.ticks, plot.y.grid, True)
         yield from _across(plot, plot.x.ticks, plot.x.grid, False)
@@ -138,9 +137,9 @@ def _labels(plot: Plot, ink: Inks) -> Iterable[str]:
         yield _text(Text(beside, plot.down(at), words, y.size, ink.text, anchor, mono=y.mono))
 
 
-def _mark(mark: Any, plot: Plot, vectors: dict[int, bool], pixels: int) -> Iterable[str]:
+def _mark(mark: Any, plot: Plot, vectors: set[int], pixels: int) -> Iterable[str]:
     if isinstance(mark, Cells):
-        yield from _cells(mark, plot, vectors[id(mark)], pixels)
+        yield from _cells(mark, plot, id(mark) in vectors, pixels)
     elif isinstance(mark, Rectangles) and mark.boxes:
         yield _boxes(map(plot.on_sheet, mark.boxes), mark)
     elif isinstance(mark, Line):

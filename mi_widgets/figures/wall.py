@@ -13,10 +13,9 @@ import numpy as np
 
 from mi_widgets import color
 from mi_widgets.errors import DataError
-from mi_widgets.figures import labels as printed
 from mi_widgets.figures.choice import Ranked, score_text
 from mi_widgets.figures.marks import Axis, Box, Cells, Hover, Rectangles
-from mi_widgets.figures.page import NUMBERS, below, left_of, name_axes
+from mi_widgets.figures.page import NUMBERS, below, left_of, name_axes, named_rows, numbered_columns
 from mi_widgets.figures.scale import PAPER, ColorScale
 from mi_widgets.figures.sheet import Sheet
 from mi_widgets.figures.style import HAIRLINE_PT, MIN_PT, inks, pt, px
@@ -157,8 +156,7 @@ class Wall:
     def _axes(self) -> tuple[Axis, Axis]:
         heads = layers = []
         if self.layers:
-            heads = printed.every(self.columns, self.pitch, (len(str(self.columns)) + 1) * 0.6 * pt(MIN_PT))
-            layers = printed.every(self.rows, self.pitch, pt(MIN_PT) * 1.2)
+            heads, layers = numbered_columns(self.columns, self.pitch), named_rows(self.rows, self.pitch)
         numbers = [str(self.layers[row]) for row in layers]
         return (
             Axis(-0.5, self.columns - 0.5, heads, list(map(str, heads)), pt(MIN_PT), strokes=False, line=""),

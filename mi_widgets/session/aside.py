@@ -7,7 +7,6 @@ jobs, views or models.
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Callable, Generator
 from typing import Any, TypeVar
 
@@ -32,14 +31,14 @@ class Aside:
 
     def __init__(self, function: Callable[[], Any]) -> None:
         self._function: Callable[[], Any] | None = function
-        self._over = threading.Event()
         self._result: Any = None
         self._error: BaseException | None = None
-        Work(self.run, "mi_widgets aside").start()
+        self._work = Work(self.run, "mi_widgets aside")
+        self._work.start()
 
     def steps(self) -> Generator[None, None, Any]:
         """Yields until it is done; returns the result, or raises what the function raised."""
-        while not self._over.wait(TURN_EVERY):
+        while not self._work.join(TURN_EVERY):
             yield None
         if self._error is not None:
             raise self._error
@@ -53,8 +52,6 @@ class Aside:
             self._result = _without_gradients(function)
         except BaseException as error:  # whoever waits raises it
             self._error = error
-        finally:
-            self._over.set()
 
 
 def aside(function: Callable[[], Result], large: bool = True) -> Generator[None, None, Result]:
@@ -118,4 +115,3 @@ def _without_gradients(function: Callable[[], Result]) -> Result:
         return function()
     with torch.no_grad():
         return function()
-

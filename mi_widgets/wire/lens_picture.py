@@ -112,8 +112,7 @@ class LensPicture(Picture[LogitLens, LogitLensComparison]):
                     Block(f"{side}/top_ids/{row}", top_ids.astype(np.float32), ("position", "k")),
                     Block(f"{side}/top_probs/{row}", top_probs, ("position", "k"), "f16"),
                 ]
-        known = {token: name for lens in self.sides.values() for token, name in lens.names.items()}
-        manifest: LensRows = {"names": _names(known, ids)}
+        manifest: LensRows = {"names": self._names(ids)}
         return pack(blocks, manifest)
 
     def manifest(self, whole: bool, live: bool | None = None) -> LensManifest:
@@ -122,7 +121,6 @@ class LensPicture(Picture[LogitLens, LogitLensComparison]):
         ids: set[int] = set(lens.target_ids.tolist())
         for side in self.sides.values():
             ids |= set(side.top_ids[:, side.is_read, : None if whole else 1].ravel().tolist())
-        known = {token: name for side in self.sides.values() for token, name in side.names.items()}
         return {
             **self.of_any_view(live),
             "kind": "logit_lens",
@@ -139,10 +137,14 @@ class LensPicture(Picture[LogitLens, LogitLensComparison]):
             "d_vocab": self.d_vocab,
             "top_k": int(lens.top_ids.shape[-1]),
             "whole": whole,
-            "names": _names(known, ids),
-            "targets": _names(known, lens.target_ids.tolist()),
+            "names": self._names(ids),
+            "targets": self._names(lens.target_ids.tolist()),
             "compare": self._compare(),
         }
+
+    def _names(self, ids: Iterable[int]) -> list[TokenName]:
+        known = {token: name for side in self.sides.values() for token, name in side.names.items()}
+        return [{"id": int(token), "string": known.get(int(token), str(token))} for token in dict.fromkeys(ids)]
 
     def _read(self) -> LensRead | None:
         if not self.partial:
@@ -173,10 +175,6 @@ class LensPicture(Picture[LogitLens, LogitLensComparison]):
                     detail = "no numbers to compare"
                 checks.append(output_check(f"last row = the model's output{where}", lens.max_error, self.half, detail))
         return checks
-
-
-def _names(known: dict[int, str], ids: Iterable[int]) -> list[TokenName]:
-    return [{"id": int(token), "string": known.get(int(token), str(token))} for token in dict.fromkeys(ids)]
 
 
 def _side_blocks(side: str, lens: LogitLens, kept: int | None) -> list[Block]:
