@@ -13,7 +13,7 @@ from mi_widgets.version import __version__
 
 if TYPE_CHECKING:
     from mi_widgets import compute, data, demo, figures
-    from mi_widgets.data import Ablate, Add, Intervention, Patch, Run, Selection
+    from mi_widgets.data import Ablate, Add, Intervention, Pairs, Patch, Run, Selection
     from mi_widgets.models import load_demo, load_model
     from mi_widgets.session import Session
     from mi_widgets.widgets import Attention, Dashboard, LogitAttribution, LogitLens, Prompt, save_html
@@ -26,6 +26,7 @@ _WHERE = {
     "Intervention": "mi_widgets.data",
     "LogitAttribution": "mi_widgets.widgets",
     "LogitLens": "mi_widgets.widgets",
+    "Pairs": "mi_widgets.data",
     "Patch": "mi_widgets.data",
     "Prompt": "mi_widgets.widgets",
     "Run": "mi_widgets.data",
@@ -45,6 +46,7 @@ __all__ = [
     "Intervention",
     "LogitAttribution",
     "LogitLens",
+    "Pairs",
     "Patch",
     "Prompt",
     "Run",

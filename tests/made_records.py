@@ -12,6 +12,7 @@ from mi_widgets.data import (
     LogitLens,
     LogitLensComparison,
     NextTokensComparison,
+    PatchGrid,
     Tokens,
     next_tokens_from_logits,
     patterns_from_arrays,
@@ -82,6 +83,27 @@ def continuation(**changes):
     return Continuation(**{**values, "text": " d e", **changes})
 
 
+def patch_grid(**changes):
+    values = {
+        "clean_tokens": tokens(),
+        "corrupt_tokens": tokens(("<bos>", " a", " d", " c")),
+        "method": "patching",
+        "site": "resid_pre",
+        "by": ("layer", "position"),
+        "numbers": ((0, 1), (0, 1, 2, 3)),
+        "values": np.linspace(-1, 3, 16, dtype=np.float32).reshape(2, 8),
+        "clean_values": np.array([3.0, 2.5], np.float32),
+        "corrupt_values": np.array([-1.0, -0.5], np.float32),
+        "estimates": np.linspace(-1.2, 3.4, 16, dtype=np.float32).reshape(2, 8),
+        "estimated_by": "attribution patching",
+        "answers": np.array([3, 3]),
+        "foils": np.array([1, -1]),
+        "names": {1: " a", 3: " c", -1: "–"},
+        "model": "tiny",
+    }
+    return PatchGrid(**{**values, **changes})
+
+
 #: By class name: how to make one.
 RECORDS = {
     "AttentionPatterns": patterns,
@@ -92,4 +114,5 @@ RECORDS = {
     "NextTokens": expected,
     "NextTokensComparison": lambda: NextTokensComparison(expected(), expected(1)),
     "Continuation": continuation,
+    "PatchGrid": patch_grid,
 }

@@ -13,6 +13,8 @@ from mi_widgets.data.logit_attribution import AttributionRow, LogitAttribution
 from mi_widgets.data.logit_lens import LogitLens
 from mi_widgets.data.logit_lens_comparison import LogitLensComparison
 from mi_widgets.data.next_tokens import Continuation, NextTokens, NextTokensComparison, next_tokens_from_logits
+from mi_widgets.data.pairs import Pair, Pairs
+from mi_widgets.data.patching import PatchGrid
 from mi_widgets.data.scores import prompt_scores
 from mi_widgets.data.selection import Selection
 from mi_widgets.data.store import load, save
@@ -34,7 +36,10 @@ __all__ = [
     "LogitLensComparison",
     "NextTokens",
     "NextTokensComparison",
+    "Pair",
+    "Pairs",
     "Patch",
+    "PatchGrid",
     "Run",
     "Selection",
     "Tokens",

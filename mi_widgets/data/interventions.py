@@ -168,7 +168,7 @@ class Patch(Change):
             raise DataError(f"{self.site} has no heads.", 'Give site="z" with a head.')
         if self.source is None:
             raise DataError("a patch is from another prompt's run; there is none.", 'Give source="another prompt".')
-        self._set("source", _prompt("source", self.source))
+        self._set("source", checked_prompt("source", self.source))
 
     def _positional(self) -> tuple[str, ...]:
         return ("site",)
@@ -390,10 +390,14 @@ def _prompts(given: Any) -> tuple[Any, ...]:
     found = _frozen([given] if isinstance(given, dict) else given)
     if isinstance(found, tuple) and not found:
         return ()
-    return (found,) if _is_prompt(found) else tuple(_prompt("reference", one) for one in several("reference", found))
+    return (
+        (found,)
+        if _is_prompt(found)
+        else tuple(checked_prompt("reference", one) for one in several("reference", found))
+    )
 
 
-def _prompt(name: str, given: Any) -> Any:
+def checked_prompt(name: str, given: Any) -> Any:
     """One prompt likewise.
 
     Raises:

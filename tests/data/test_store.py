@@ -125,7 +125,7 @@ def test_a_header_that_is_no_list_of_names_is_our_error(header, tmp_path):
         load(written(tmp_path / "other.npz", header, patterns().arrays()))
 
 
-@pytest.mark.parametrize("change", [{"schema": SCHEMA + 1}, {"kind": "PatchGrid"}, {"kind": ["Tokens"]}])
+@pytest.mark.parametrize("change", [{"schema": SCHEMA + 1}, {"kind": "FeatureGraph"}, {"kind": ["Tokens"]}])
 def test_a_newer_file_says_so(change, tmp_path):
     record = patterns()
     header = {"kind": "AttentionPatterns", "schema": SCHEMA, **record.header(), **change}
@@ -152,7 +152,7 @@ def test_arrays_of_other_types_and_shapes_are_our_error(kind, tmp_path):
             with pytest.raises(DataError, match=r"other\.npz holds"):
                 load(path)
     for name in record.arrays():
-        if name not in {"key_weight", "heads", "sources"}:
+        if name not in {"key_weight", "heads", "sources", "estimates", "answers", "foils"}:
             rest = {other: array for other, array in record.arrays().items() if other != name}
             with pytest.raises(DataError, match=r"other\.npz holds a damaged"):
                 load(written(tmp_path / "other.npz", header, rest))

@@ -418,7 +418,14 @@ def test_the_preview_names_prompt_model_tokens_and_layers(lens, story):
     said = words(lens_preview_svg(lens))
     assert said[0] == "".join(story)
     assert said[1] == "tiny   logit lens, resid_post   4 rows × 15 positions"
-    assert {"·Mary", "0", "3", "layer (resid_post)", "probability of the top token", f"·t{lens.top_ids[3, 14, 0]}"} <= set(said)
+    assert {
+        "·Mary",
+        "0",
+        "3",
+        "layer (resid_post)",
+        "probability of the top token",
+        f"·t{lens.top_ids[3, 14, 0]}",
+    } <= set(said)
 
 
 def test_the_preview_is_the_figures_table_at_the_size_of_a_screen(lens, decode_png):

@@ -396,6 +396,143 @@ export interface AttentionState {
   options: AttentionOptions;
 }
 
+/**
+ * A likely next token and its probability.
+ */
+export interface Candidate {
+  id: number;
+  string: string;
+  probability: number;
+}
+
+export interface PatchingOptions {
+  experiment: "patching" | "ablation";
+  site: "resid_pre" | "resid_mid" | "resid_post" | "attn_out" | "mlp_out" | "z" | "q" | "k" | "v" | "pattern" | "post";
+  by: "layer \u00d7 position" | "layer" | "layer \u00d7 head" | "layer \u00d7 head \u00d7 position" | "head \u00d7 position" | "head \u00d7 query \u00d7 key" | "neuron" | "position \u00d7 neuron";
+  layer: number | null;
+  metric: "logit_difference" | "log_probability" | "probability" | "rank" | "kl";
+  direction: "denoise" | "noise";
+  ablated_by: "zero" | "mean" | "resample";
+  exact: "all" | "estimate";
+  shows: "effect" | "change";
+  chart: "grid" | "scatter" | "paths";
+  beside: "patched" | "corrupt" | "nothing";
+}
+
+/**
+ * What the patching picture means. Side A is the clean prompt, side B (`compare`) the corrupt one.
+ *
+ * Cells are flat in C order over the axes `by`, whose entries are the model's `numbers`. Blocks: `effect`, `change`
+ * [cell]: exact ones, NaN where not (yet) computed or not possible; `estimate`, `estimated_change` [cell] where
+ * `estimated_by` is not ""; `low`, `high`, `spread` [cell] of the effect where there are several pairs; f32 (exact),
+ * of very many cells f16.
+ *
+ * `base`: the run that is changed, whose positions the cells' are. `done` of `total` cells are exact. The
+ * pairs of clean and corrupt positions are in `compare`. `differs`: whether clean and corrupt differ in the
+ * metric; where not, effects are NaN and `change` is what there is. `why_estimate`: why cells stay estimates, "" where
+ * they do not; `seconds`: predicted of all exact cells, and of the estimate; null where not known.
+ */
+export interface PatchingManifest {
+  run: number;
+  model: string;
+  interventions: string[];
+  checks: CheckValue[];
+  notes: string[];
+  live: boolean;
+  other: OtherRun | null;
+  kind: "patching";
+  tokens: TokenTable;
+  compare: CompareTable | null;
+  base: "A" | "B";
+  experiment: string;
+  site: string;
+  by: string[];
+  numbers: number[][];
+  layer: number | null;
+  direction: string;
+  ablated_by: string;
+  reference: string;
+  metric: string;
+  metric_title: string;
+  unit: string;
+  clean: number | null;
+  corrupt: number | null;
+  neutral: number;
+  differs: boolean;
+  pairs: number;
+  done: number;
+  total: number;
+  estimated_by: string;
+  why_estimate: string;
+  seconds: PatchingSeconds;
+  answer: TokenName | null;
+  foil: TokenName | null;
+  automatic: boolean;
+  candidates: Candidate[];
+  n_layers: number;
+  n_heads: number;
+  n_kv_heads: number;
+  causal: boolean;
+  sites: string[];
+  paths: PathsValue | null;
+}
+
+/**
+ * Predicted seconds; null where not known.
+ */
+export interface PatchingSeconds {
+  exact: number | null;
+  estimate: number | null;
+}
+
+/**
+ * The effect of one sender through each of its receivers, parallel lists; -1 where a receiver has no layer or head.
+ *
+ * `path`: the heads from the first sender to this one, the sender first, with the way each was entered. `kinds`:
+ * `"q"`, `"k"`, `"v"`, `"mlp"`, `"logits"`. `effects`: normalised as the grid's; null where there is no number.
+ */
+export interface PathsValue {
+  path: PathStep[];
+  kinds: string[];
+  layers: number[];
+  heads: number[];
+  effects: (number | null)[];
+}
+
+/**
+ * One head of a path; `entered` is how the path enters it (`"q"`, `"k"`, `"v"`), "" of the first sender.
+ */
+export interface PathStep {
+  layer: number;
+  head: number;
+  entered: string;
+}
+
+/**
+ * The synchronised state of the patching view.
+ *
+ * `prompt` is the clean prompt and `compare` the corrupt one. `answer` and `foil` as in the attribution view. `path`:
+ * the heads walked in the chart of paths, from the first sender on, `{layer, head, entered}`.
+ */
+export interface PatchingState {
+  session_id: string;
+  prompt: PromptValue | null;
+  interventions: InterventionValue[];
+  history: PromptValue[];
+  selection: SelectionValue;
+  status: StatusValue;
+  picture: DataView;
+  focus: DataView;
+  store: DataView;
+  height: number;
+  compare: PromptValue | RunValue | null;
+  options: PatchingOptions;
+  answer: string | number | null;
+  foil: string | number | null;
+  refused: RefusedToken | null;
+  path: PathStep[];
+}
+
 export type PartKind = "embedding" | "position embedding" | "layer" | "attention" | "attention bias" | "head" | "mlp" | "mlp bias" | "neuron" | "norm bias" | "unembedding bias" | "output transform" | "rest" | "intervention";
 
 export type Stream = "resid_pre" | "attn_out" | "resid_mid" | "mlp_out" | "resid_post";
@@ -550,15 +687,6 @@ export interface AttributionManifest {
   why_no_heads: string;
   has_sources: boolean;
   why_no_sources: string;
-}
-
-/**
- * A likely next token and its probability.
- */
-export interface Candidate {
-  id: number;
-  string: string;
-  probability: number;
 }
 
 /**
