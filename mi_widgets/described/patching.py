@@ -33,7 +33,7 @@ MEASURES = (
         "(m − m_clean) / |m_clean|, −1 where nothing is left",
     ),
     Measure(
-        "change", "change of the metric", signed=True, none="not computed",
+        "change", "change", signed=True, label="change of the metric", none="not computed",
         tip="The metric of the changed run minus that of the run it changes, in the metric's own unit",
     ),
 )
@@ -44,6 +44,8 @@ METRIC_NAMES = {
     "rank": ("rank", "Tokens with a larger logit than the answer; 0 is on top"),
     "kl": ("KL to clean", "Kullback-Leibler divergence of the run's next token from the clean run's, nats"),
 }
+#: What a change of the metric is counted in.
+METRIC_UNITS = {"logit_difference": "logits", "log_probability": "nats", "rank": "places", "kl": "nats"}
 
 PATCHING = Described(
     "Patching",
