@@ -66,7 +66,6 @@ __all__ = [
     "gradients",
     "hook_of",
     "in_block",
-    "stop_hook",
     "take_position",
     "unwritten",
 ]
@@ -101,7 +100,6 @@ def forward(
     *,
     start: Start | None = None,
     keys: KeptKeys | None = None,
-    stop: int | None = None,
 ) -> Activations:
     """Run the model once, in evaluation mode and without gradients.
 
@@ -124,8 +122,6 @@ def forward(
             runs, `ids` `[position]` stand for each of them, and the pass is a batch.
         keys: keys and values that passes over the beginning of `ids` have kept: only the positions behind are run, and
             the arrays hold those (`Activations.first`). The pass adds to them, unless it starts above block 0.
-        stop: end the pass before this block: the last hook that is called is its `hook_resid_pre`, by its full name;
-            of `n_layers`, the last block's `hook_resid_post`. Nothing above is run, and no output made.
 
     Returns:
         Activations with one array for each site.
@@ -133,11 +129,9 @@ def forward(
     Raises:
         ModelError: a site that this architecture does not have, that is below the start, or whose hook never fired; or
             next tokens asked of a model that has read them.
-        DataError: a start or kept keys that do not fit, or an output asked of a pass that is ended before.
+        DataError: a start or kept keys that do not fit.
     """
-    return run(
-        forward_steps(model, ids, sites, layers, readers, writes, interventions, start=start, keys=keys, stop=stop)
-    )
+    return run(forward_steps(model, ids, sites, layers, readers, writes, interventions, start=start, keys=keys))
 
 
 def forward_steps(
@@ -152,7 +146,6 @@ def forward_steps(
     *,
     start: Start | None = None,
     keys: KeptKeys | None = None,
-    stop: int | None = None,
 ) -> Steps[Activations]:
     """`forward` as steps.
 
@@ -163,7 +156,7 @@ def forward_steps(
     """
 
     def whole(pace: AtOnce) -> Activations:
-        return _forward(_Pass(model, ids, writes, start, keys, stop), sites, layers, readers, interventions, pace)
+        return _forward(_Pass(model, ids, writes, start, keys), sites, layers, readers, interventions, pace)
 
     if pausing and can_pause(model):
         try:
@@ -184,7 +177,7 @@ def _forward(
     pace: AtOnce,
 ) -> Activations:
     model = made.model
-    chosen = SiteLayers(int(model.cfg.n_layers) if made.stop is None else made.stop, layers, made.first_layer)
+    chosen = SiteLayers(int(model.cfg.n_layers), layers, made.first_layer)
     lowest = max(torch.finfo(torch.float32).min, torch.finfo(_dtype(model)).min) / 2
     hooked = [site for site in sites if not is_output(site)]
     stacks = {site: Stack(site, chosen.of(site), lowest, made.first) for site in hooked}
@@ -274,7 +267,7 @@ def _gradients(
     readers: dict[str, Reader],
     start: Start | None,
 ) -> tuple[float, Activations]:
-    made = _Pass(model, ids, writes, start)
+    made = _Pass(model, ids, writes, start, None)
     if any(map(is_output, sites)):
         raise DataError("gradients are by activations, not by outputs.", "Name hooks, e.g. hook_resid_post.")
     if any(parameter.is_inference() for parameter in model.parameters()):
@@ -308,13 +301,7 @@ class _Pass:
     """One pass in the making: what is run, from where, and what is written in it."""
 
     def __init__(
-        self,
-        model: Any,
-        ids: np.ndarray,
-        writes: Sequence[Write],
-        start: Start | None,
-        keys: KeptKeys | None = None,
-        stop: int | None = None,
+        self, model: Any, ids: np.ndarray, writes: Sequence[Write], start: Start | None, keys: KeptKeys | None
     ) -> None:
         ids = np.asarray(ids)
         if ids.ndim not in (1, 2) or not ids.size:
@@ -326,9 +313,7 @@ class _Pass:
         self.first = 0 if keys is None else keys.positions
         tokens = torch.tensor(ids[..., self.first :], dtype=torch.long)
         tokens = tokens if tokens.ndim == 2 else tokens[None]
-        self.first_layer, self._residual, self.stop = 0, None, stop
-        if stop is not None and (keys is not None or not (start.layer if start else 0) < stop <= int(model.cfg.n_layers)):
-            raise DataError(f"a pass cannot end before layer {stop} here.", "Stop above its start, without kept keys.")
+        self.first_layer, self._residual = 0, None
         if start is not None:
             self.first_layer = int(start.layer)
             self._residual = start.tensor(model, tokens.shape[1])
@@ -356,10 +341,6 @@ class _Pass:
             for name, _ in hooks:
                 check_computed(name, self.first_layer)
         hooks = [*before, *hooks, *behind]
-        if self.stop is not None:
-            if logits:
-                raise DataError(f"a pass that ends before layer {self.stop} has no output.", "Run it to its end.")
-            hooks.append((stop_hook(self.model, self.stop), OwnHook(_end)))
         below: Sequence[Any] = ()
         if self._residual is not None:
             below = self.model.blocks[: self.first_layer]
@@ -377,20 +358,6 @@ class _Pass:
         if activation.shape != self._residual.shape:
             raise ModelError("the blocks of this architecture cannot be passed over.", "Run it whole, without start.")
         return self._residual.to(activation, copy=True)  # the caller's own is not to be written into
-
-
-class _Ended(BaseException):
-    """The pass has come to its stop. No `except Exception` of a model's holds it up."""
-
-
-def _end(_activation: torch.Tensor) -> None:
-    raise _Ended
-
-
-def stop_hook(model: Any, layer: int) -> str:
-    """Where a pass that stops before block `layer` ends."""
-    last = layer == int(model.cfg.n_layers)
-    return f"blocks.{layer - 1}.hook_resid_post" if last else f"blocks.{layer}.hook_resid_pre"
 
 
 def _run(
@@ -423,9 +390,7 @@ def _run(
             for name, hook in hooks:
                 known[name].add_hook(hook, is_permanent=True)
             pace.attend(model, training)
-            found = None
-            with contextlib.suppress(_Ended):
-                found = model.forward(tokens, return_type="logits" if logits else None, **kept)
+            found = model.forward(tokens, return_type="logits" if logits else None, **kept)
             hanging = {id(getattr(held, "user_hook", None)) for point in points for held in point.fwd_hooks}
             if pace.disturbed or any(id(hook) not in hanging for hook in own):
                 raise DisturbedError(
