@@ -39,12 +39,14 @@ class Edits:
         interventions: what they were made from.
         whole: a function of the user's own is among them, which expects every position of the prompt in its activation;
             so no keys and values may be kept.
+        middles: by block, what carries changes of the stream in its middle to its end.
     """
 
     writes: tuple[Write, ...] = ()
     notes: tuple[str, ...] = ()
     interventions: tuple[Change, ...] = ()
     whole: bool = False
+    middles: Mapping[int, Middle] = field(default_factory=dict)
 
 
 def resolve(
@@ -89,9 +91,15 @@ def resolve(
     before = [write for middle in middles.values() for write in middle.before()]
     after = [write for middle in middles.values() for write in middle.after()]
     notes = tuple(f"{plan.change.label}: {plan.note}" for plan in plans if plan.note)
-    return Edits(
-        (*before, *writes, *after), notes, changes, any(isinstance(change, Intervention) for change in changes)
-    )
+    whole = any(isinstance(change, Intervention) for change in changes)
+    return Edits((*before, *writes, *after), notes, changes, whole, middles)
+
+
+def reaches(model: Any, tokens: Tokens, interventions: Interventions) -> tuple[Reach, ...]:
+    """What is known of the hook of each intervention, once it is seen that it can act in a run of `tokens`. Raises what
+    `resolve` raises before any activation is taken."""
+    run = _Run(model, model.hook_dict, describe(model), tokens, None, True)
+    return tuple(_plan(run, change).reach for change in checked_interventions(interventions))
 
 
 @dataclass(frozen=True, eq=False)
