@@ -409,11 +409,12 @@ export interface PatchingOptions {
   experiment: "patching" | "ablation";
   site: "resid_pre" | "resid_mid" | "resid_post" | "attn_out" | "mlp_out" | "z" | "q" | "k" | "v" | "pattern" | "post";
   by: "layer \u00d7 position" | "layer" | "layer \u00d7 head" | "layer \u00d7 head \u00d7 position" | "head \u00d7 position" | "head \u00d7 query \u00d7 key" | "neuron" | "position \u00d7 neuron";
+  over: "head" | "mlp" | "neuron" | "position";
   layer: number | null;
-  metric: "logit_difference" | "log_probability" | "probability" | "rank" | "kl";
+  metric: "logit_difference" | "log_probability" | "probability" | "rank" | "kl" | "own";
   direction: "denoise" | "noise";
   ablated_by: "zero" | "mean" | "resample";
-  exact: "all" | "estimate";
+  exact: "auto" | "all" | "estimate";
   shows: "effect" | "change";
   chart: "grid" | "scatter" | "paths";
   beside: "patched" | "corrupt" | "nothing";
@@ -427,10 +428,12 @@ export interface PatchingOptions {
  * `estimated_by` is not ""; `low`, `high`, `spread` [cell] of the effect where there are several pairs; f32 (exact),
  * of very many cells f16.
  *
- * `base`: the run that is changed, whose positions the cells' are. `done` of `total` cells are exact. The
- * pairs of clean and corrupt positions are in `compare`. `differs`: whether clean and corrupt differ in the
- * metric; where not, effects are NaN and `change` is what there is. `why_estimate`: why cells stay estimates, "" where
- * they do not; `seconds`: predicted of all exact cells, and of the estimate; null where not known.
+ * `base`: the run that is changed, whose positions the cells' are. `done` of `total` cells are exact (`total` counts
+ * those that have a partner in the other run). The pairs of clean and corrupt positions are in `compare`, null of an
+ * ablation. `differs`: whether clean and corrupt differ in the metric; where not, effects are NaN and `change` is what
+ * there is. `why_estimate`: why cells stay estimates, "" where they do not; `seconds`: predicted of all exact cells,
+ * and of the estimate; null where not known. What can be chosen here: `sites` of this architecture, `grids` (values of
+ * the option `by`) of the site, `metrics`. `paths`: those of the trait `path`; null where none are computed.
  */
 export interface PatchingManifest {
   run: number;
@@ -474,6 +477,8 @@ export interface PatchingManifest {
   n_kv_heads: number;
   causal: boolean;
   sites: string[];
+  grids: string[];
+  metrics: string[];
   paths: PathsValue | null;
 }
 
@@ -511,8 +516,9 @@ export interface PathStep {
 /**
  * The synchronised state of the patching view.
  *
- * `prompt` is the clean prompt and `compare` the corrupt one. `answer` and `foil` as in the attribution view. `path`:
- * the heads walked in the chart of paths, from the first sender on, `{layer, head, entered}`.
+ * `prompt` is the clean prompt and `compare` the corrupt one; `proposal` is a corrupt prompt to offer while there is
+ * none, or "". `answer` and `foil` as in the attribution view. `path`: the heads walked in the chart of paths, from
+ * the first sender on, `{layer, head, entered}`; empty: the selected head.
  */
 export interface PatchingState {
   session_id: string;
@@ -530,6 +536,7 @@ export interface PatchingState {
   answer: string | number | null;
   foil: string | number | null;
   refused: RefusedToken | null;
+  proposal: string;
   path: PathStep[];
 }
 
