@@ -2,30 +2,28 @@
  * What the logit attribution knows beyond what every view does: the answer and its foil, the rows of the chart, what is
  * pointed at on the chart and on the map of heads, and how both answer to each other. Knows nothing of the DOM.
  */
+import { Answers } from "../../core/answers";
 import { openParcel } from "../../core/blocks";
 import { nameOfHead } from "../../core/interventions";
 import { kindOf } from "../../core/described";
-import { Linked, refusal } from "../../core/linked";
+import { Linked } from "../../core/linked";
 import { ATTRIBUTION } from "../../core/options.gen";
 import { EMPTY_POSITIONS, type Positions } from "../../core/positions";
 import { makeMapping, type Mapping, type Theme } from "../../core/scale";
 import { computed, Signal, type Readable, type Scope } from "../../core/signal";
 import type { DataSource } from "../../core/source";
-import type { AttributionManifest, AttributionOptions, AttributionState, RefusedToken } from "../../core/wire.gen";
+import type { AttributionManifest, AttributionOptions, AttributionState } from "../../core/wire.gen";
 import { AttributionPicture, largest, type Head, type Span } from "./picture";
 import { makeRows, type Row } from "./rows";
-
-export type Role = "answer" | "foil";
-export type Wished = string | number | null;
 
 /** How a row answers to a place on the map: it is that place, or holds it among others. */
 export type Relation = "same" | "holds" | null;
 
 export class Attribution extends Linked<AttributionState, AttributionOptions, AttributionPicture> {
-  readonly answer = new Signal<Wished>(null);
-  readonly foil = new Signal<Wished>(null);
-  /** The last answer or foil that is no single token. */
-  readonly refused = new Signal<RefusedToken | null>(null);
+  readonly answers = new Answers(
+    this,
+    computed(() => this.picture.value?.manifest ?? null),
+  );
   /** Pointed at in this view: a row of the chart, a cell of the map, a token of the prompt, a source of the head. */
   readonly hoverRow = new Signal<number | null>(null);
   readonly hoverCell = new Signal<{ layer: number; column: number } | null>(null);
@@ -135,30 +133,6 @@ export class Attribution extends Linked<AttributionState, AttributionOptions, At
 
   // ---- actions ---------------------------------------------------------------------------------------------------
 
-  wish(role: Role, value: Wished): void {
-    if (!this.canCompute.peek() || this[role].peek() === value) return;
-    const change: Partial<Record<Role, Wished>> = { [role]: value };
-    const held = this.picture.peek()?.manifest;
-    if (value !== null && held?.foil) {
-      const other: Role = role === "answer" ? "foil" : "answer";
-      const there = held[other]!;
-      // A token against itself says nothing: the one that stood here takes its place there.
-      if (value === there.id || value === there.string) change[other] = held[role]!.id;
-      // The model chooses a foil only for an answer of its own: who names another answer keeps the foil in sight.
-      else if (role === "answer" && this.foil.peek() === null) change.foil = there.id;
-    }
-    this.#wishTogether(change);
-  }
-
-  /** The answer becomes the foil, the foil the answer. */
-  swap(): void {
-    const manifest = this.picture.peek()?.manifest;
-    if (!manifest?.foil || !this.canCompute.peek()) return;
-    const { answer, foil } = manifest;
-    // Words stay words: only what the model chose itself has to be named by its id.
-    this.#wishTogether({ answer: this.foil.peek() ?? foil.id, foil: this.answer.peek() ?? answer.id });
-  }
-
   /** Attributes the prediction after this token; the last one stays the last when the prompt grows. */
   choosePosition(position: number): void {
     if (!this.canCompute.peek() || position === this.position.peek()) return;
@@ -222,9 +196,7 @@ export class Attribution extends Linked<AttributionState, AttributionOptions, At
 
   protected take(names: Set<string>): void {
     const { source } = this;
-    if (names.has("answer")) this.answer.value = source.get("answer") ?? null;
-    if (names.has("foil")) this.foil.value = source.get("foil") ?? null;
-    if (names.has("refused")) this.refused.value = refusal(source.get("refused"));
+    this.answers.read(names);
     const parcel = names.has("picture") ? openParcel(source.get("picture")) : null;
     if (!parcel?.manifest) return;
     this.notice.value = null;
@@ -233,13 +205,6 @@ export class Attribution extends Linked<AttributionState, AttributionOptions, At
     this.hoverRow.value = null;
     this.hoverCell.value = null;
     this.picture.value = picture;
-  }
-
-  #wishTogether(change: Partial<Record<Role, Wished>>): void {
-    if (change.answer !== undefined) this.answer.value = change.answer;
-    if (change.foil !== undefined) this.foil.value = change.foil;
-    this.source.setTogether(change as Partial<AttributionState>);
-    this.expectKernel();
   }
 
   #diverging(extreme: number): Mapping {

@@ -37,7 +37,7 @@ export default framed<AttributionState>("logit_attribution", (frame) => {
     above: [prompts.element, toolbar.element],
     over: [question.element],
     body: [parts.element, where],
-    popovers: [help.popover, prompts.popover, question.answer.list, question.foil.list],
+    popovers: [help.popover, prompts.popover, question.terms.answer.list, question.terms.foil.list],
   });
   scope.effect(() => (question.element.hidden = !attribution.picture.value));
   handleKeys({ scope, attribution, prompts, toolbar, help, question, parts, map, sources, tooltip, root, announcer });
@@ -59,7 +59,7 @@ function fitPanels(
   let shown = 0;
   const follow = (): void => {
     void attribution.rows.value;
-    void attribution.refused.value;
+    void attribution.answers.refused.value;
   };
   frame.fit(attribution, follow, () => {
     const picture = attribution.picture.peek()!;

@@ -1,5 +1,4 @@
 /** What keys do in the logit attribution; `keys.ts` lists them for people. */
-import { visible } from "../../core/tokens";
 import { followWays, walkLine, type Keyed } from "../../dom/walk";
 import type { Attribution } from "./attribution";
 import type { HeadMap } from "./head_map";
@@ -78,14 +77,9 @@ export function handleKeys(view: View): void {
   followWays(view, [rows, { element: map.element, key: (key) => map.key(key, "chosen") }, tokens, read], {
     ...toolbar.controls.keys(),
     Escape: () => release(view),
-    a: () => question.answer.focus(),
-    f: () => question.foil.focus(),
-    x() {
-      const foil = attribution.picture.peek()?.manifest.foil;
-      if (!foil || !attribution.canCompute.peek()) return "without a kernel and a foil there is nothing to swap";
-      attribution.swap();
-      return `swapped: the answer is now ${visible(foil.string)}`;
-    },
+    a: () => question.terms.answer.focus(),
+    f: () => question.terms.foil.focus(),
+    x: () => question.terms.swapped(),
     "[": nextPosition(-1),
     "]": nextPosition(1),
   });

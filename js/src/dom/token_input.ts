@@ -2,10 +2,10 @@
  * A field for one token, with faint marks where its text has whitespace, and a list of suggestions under it. It says
  * what was chosen on Enter, on leaving the field, or when a suggestion is taken. Knows nothing of models.
  */
-import { Signal, type Scope } from "../../core/signal";
-import { visible } from "../../core/tokens";
-import { composes, followComposition } from "../../dom/composition";
-import { code, faint, freshId, h, setAttributes } from "../../dom/element";
+import { Signal, type Scope } from "../core/signal";
+import { visible } from "../core/tokens";
+import { composes, followComposition } from "./composition";
+import { code, faint, freshId, h, setAttributes } from "./element";
 
 export interface Suggestion {
   /** What is handed on when this one is taken. */
