@@ -116,7 +116,7 @@ class KeptKeys:
             return None
         if self._cache is not None:
             return _copied(self._cache)
-        return empty_cache(model, self._entire)
+        return _empty(model, self._entire)
 
     def keep(self, model: Any, ids: np.ndarray, past: Any) -> None:
         """After a pass over `ids`, of which `past` is what it left: kept if every layer holds all positions."""
@@ -125,7 +125,7 @@ class KeptKeys:
         self.ids, self._model = ids.copy(), weakref.ref(model)
 
 
-def empty_cache(model: Any, entire: bool) -> Any:
+def _empty(model: Any, entire: bool) -> Any:
     """A cache made for the model's configuration (or, `entire`, one that lets nothing go); None for one that has or
     takes none, or reads later positions, whose keys and values change with every new one."""
     from transformers import DynamicCache

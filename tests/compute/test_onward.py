@@ -82,7 +82,7 @@ class TestTheWholePass:
         agree(any_model, onward)
 
     def test_where_no_keys_are_kept(self, model, monkeypatch):
-        monkeypatch.setattr("mi_widgets.compute.kept_keys.empty_cache", lambda *_given: None)
+        monkeypatch.setattr("mi_widgets.compute.kept_keys._empty", lambda *_given: None)
         agree(model, Onward(model, IDS, position=9))
 
     def test_on_the_demo_model(self, demo_model):
