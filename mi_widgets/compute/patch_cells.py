@@ -243,9 +243,7 @@ def read_position(position: Any, count: int) -> int:
     """
     number = integer("position", position)
     if not -count <= number < 0:
-        raise DataError(
-            f"position {number} is not one of {count}, counted from the end.", "Give -1 for the last, -2 …"
-        )
+        raise DataError(f"position {number} is not one of {count}, counted from the end.", "Give -1 for the last, -2 …")
     return count + number
 
 
