@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
-import torch
 
 from mi_widgets.compute.answers import resolve as answer_of
 from mi_widgets.compute.forward import forward
 from mi_widgets.compute.interventions import resolve
 from mi_widgets.compute.output import LAST_LOGITS
-from mi_widgets.compute.step import Step
-from mi_widgets.data import PatchGrid
+from mi_widgets.compute.step import Step, run
+from mi_widgets.data import Patch, PatchGrid
 from mi_widgets.models import tokenize
 
 
@@ -27,9 +27,10 @@ def grid(model, clean, corrupt, answer, foil, site, by, direction, metric, prepe
          interventions=(), **changes):  # fmt: skip
     tokens = [tokenize(model, prompt) for prompt in (clean, corrupt)]
     base = tokens[direction == "denoise"]
+    resolve(model, base, [Patch(site, layer=0, source=clean)])  # refuses what this architecture lacks
     answer, foil = (None if one is None else answer_of(model, tokens[0], one) for one in (answer, foil))
     sizes = {"layer": model.cfg.n_layers, "head": model.cfg.n_heads, "position": len(base), "query": len(base),
-             "key": len(base), "neuron": model.cfg.d_mlp}  # fmt: skip
+             "key": len(base), "neuron": getattr(model.cfg, "d_mlp", 0)}  # fmt: skip
     numbers = tuple(tuple(range(sizes[axis])) for axis in by)
     cells = int(np.prod([len(one) for one in numbers]))
     ends = [value(model, prompt, interventions, answer, foil) for prompt in (clean, corrupt)]
@@ -40,9 +41,12 @@ def grid(model, clean, corrupt, answer, foil, site, by, direction, metric, prepe
     )  # fmt: skip
 
 
-def patch_steps(model, clean, corrupt, answer, foil, *, estimate, interventions=(), **how):
-    from dataclasses import replace
+def finished(model, clean, corrupt, answer, foil, site="resid_pre", by=("layer", "position"), direction="denoise"):
+    how = {"site": site, "by": by, "direction": direction, "metric": "logit_difference"}
+    return run(patch_steps(model, clean, corrupt, answer, foil, estimate=True, **how))
 
+
+def patch_steps(model, clean, corrupt, answer, foil, *, estimate, interventions=(), **how):
     made = attribution_patch(model, clean, corrupt, answer, foil, interventions=interventions, **how)
     base, other = (corrupt, clean) if made.direction == "denoise" else (clean, corrupt)
     values = np.full(made.values.shape, np.nan, np.float32)
@@ -58,11 +62,14 @@ def patch_steps(model, clean, corrupt, answer, foil, *, estimate, interventions=
 
 def attribution_patch(*asked, **how):
     made = grid(*asked, **how)
-    from dataclasses import replace
-
     estimates = np.full(made.values.shape, made.base, np.float32)
     return replace(made, estimates=estimates, estimated_by="attribution patching")
 
 
 def patch_cost(model, clean, corrupt, answer, foil, *, site, by, **_):
     return SimpleNamespace(cells=10, seconds=0.1, estimate_seconds=0.01)
+
+
+def ablate_steps(*_asked, **_how):
+    raise NotImplementedError
+    yield

@@ -68,6 +68,7 @@ class Patching(AskingView[PatchGrid]):
     _esm, _css = page_source("patching")
 
     compare: Any = traitlets.Any(None, allow_none=True).tag(**PROMPT_TRAIT)
+    beside = traitlets.Any(None, allow_none=True).tag(sync=True)  # of views that compare; this one lends
     proposal = traitlets.Unicode("").tag(sync=True)
     path = traitlets.List().tag(sync=True, from_page=True)
 
@@ -188,7 +189,7 @@ class Patching(AskingView[PatchGrid]):
             raise DataError("no cell is chosen.", "Give its numbers: view.run_of({'layer': 3, 'position': 5}).")
         clean, corrupt = about["prompt"], about["corrupt"]
         if data.method == "ablation":
-            base, other = clean, about["reference"]
+            base, other = clean, None
         else:
             base, other = (corrupt, clean) if data.direction == "denoise" else (clean, corrupt)
         return Run(prompt=base, interventions=(*data.interventions, data.change(data.cell(**at), other)))
@@ -228,7 +229,7 @@ class Patching(AskingView[PatchGrid]):
 
     def _offline(self, picture: PatchingPicture) -> dict[str, Any]:
         corrupt = to_wire(self._subject.get("corrupt"))
-        return {**super()._offline(picture), "compare": corrupt, "proposal": "", "path": self.path}
+        return {**super()._offline(picture), "compare": corrupt, "beside": None, "proposal": "", "path": self.path}
 
     def _named(self, ids: Any) -> str | None:
         """The string of the first pair's token."""
@@ -251,14 +252,16 @@ class Patching(AskingView[PatchGrid]):
         grids = [TIMES.join(axes) for axes in PATCH_SITES[chosen["site"]]]
         chosen["by"] = chosen["by"] if chosen["by"] in grids else grids[0]
         asked = {"corrupt": self.compare, "answer": self.answer, "foil": self.foil, "pairs": self.pairs}
-        runs = self._wanted(**asked, reference=None, **chosen)
+        runs = self._wanted(**asked, **chosen)
         # Of the corrupt run only the tokens: what is patched of it is read where it is patched.
         return [Need(name, run, OUTPUT_SITES if name == "A" else (), called=said) for name, (run, said) in runs.items()]
 
     def _drawing(
         self, progress: Progress, answers: dict[str, Answered], subject: dict[str, Any]
     ) -> Generator[Any, None, PatchingPicture]:
+        from mi_widgets.compute.answers import token_string
         from mi_widgets.compute.next_tokens import likeliest
+        from mi_widgets.compute.patch_checks import check_steps
         from mi_widgets.models import in_half_precision
 
         session, found = self.session, answers["A"]
@@ -269,8 +272,8 @@ class Patching(AskingView[PatchGrid]):
         )
         answer, foil, automatic = self._tokens(subject, found, last, candidates)
         if subject["experiment"] == "patching" and "B" not in answers:
-            names = dict((token, string) for token, string, _ in candidates)
-            raise self._no_corrupt(subject["prompt"], names.get(answer, ""), names.get(foil, ""))
+            names = [token_string(model, token) for token in (answer, foil) if token is not None]
+            raise self._no_corrupt(subject["prompt"], *names)
         facts = {
             "run": progress.run,
             "candidates": candidates,
@@ -289,7 +292,9 @@ class Patching(AskingView[PatchGrid]):
         self._began = time.perf_counter()
         steps = PartialPictures(put).of(self._grid(found, subject, answer, foil, facts))
         grid = yield from self._with_progress(steps, progress.run, "patching")
-        errors = yield from self._checked(found, grid, subject)
+        corrupt = subject["corrupt"] if grid.method == "patching" else None
+        how = {"function": self._function, "prepend_bos": session.prepend_bos}
+        errors = yield from check_steps(model, grid, subject["prompt"], corrupt, **how)
         return PatchingPicture(grid, errors=errors, **facts)
 
     def _grid(
@@ -310,10 +315,10 @@ class Patching(AskingView[PatchGrid]):
         if subject["experiment"] == "ablation":
             if subject["over"] == "neuron":
                 subject["layer"] = how["layer"] = last if subject["layer"] is None else subject["layer"]
-            if subject["ablated_by"] != "zero" and corrupt is not None:
-                subject["reference"] = (clean, corrupt) if subject["ablated_by"] == "mean" else (corrupt,)
+            if corrupt is not None and pairs is None:
+                how["reference"] = [clean, corrupt] if subject["ablated_by"] == "mean" else [corrupt]
             asked = (clean, answer, foil) if pairs is None else (pairs, None, None)
-            how |= {"over": subject["over"], "by": subject["ablated_by"], "reference": subject["reference"]}
+            how |= {"over": subject["over"], "by": subject["ablated_by"]}
             return (yield from compute.ablate_steps(model, *asked, **how))
         by = tuple(subject["by"].split(TIMES))
         if "layer" not in by:
@@ -328,13 +333,6 @@ class Patching(AskingView[PatchGrid]):
             return compute.attribution_patch(model, *asked, **how)
         return (yield from compute.patch_steps(model, *asked, estimate=True, **how))
 
-    def _checked(
-        self, found: Answered, grid: PatchGrid, subject: dict[str, Any]
-    ) -> Generator[Any, None, dict[str, float]]:
-        """Relative errors of the self-checks."""
-        yield None
-        return {}
-
     @cached_property
     def _sites(self) -> list[str]:
         """Where this architecture can be patched, as far as its hooks tell."""
@@ -342,13 +340,13 @@ class Patching(AskingView[PatchGrid]):
         hooks = self.session.model.hook_dict
         return [site for site in PATCH_SITES if f"blocks.0.{SITES.get(site)}" in hooks]
 
-    def _no_corrupt(self, prompt: Any, answer: str, foil: str) -> PromptError:
+    def _no_corrupt(self, prompt: Any, answer: str, foil: str = "") -> PromptError:
         """That there is nothing to patch from, with a prompt to offer: the clean one, answer and foil exchanged."""
         self.proposal = _exchanged(prompt, answer.strip(), foil.strip())
         example = f"e.g. {self.proposal!r}" if self.proposal else "the clean one with the words changed that matter"
         return PromptError(
             "Patching needs a second, corrupt prompt, to which another answer is right.",
-            f"Give one as long as the first: {example}; in Python view.corrupt = \"…\". Ablation needs none.",
+            f'Give one as long as the first: {example}; in Python view.corrupt = "…". Ablation needs none.',
         )
 
     def _put_part(self, step: Any, picture: PatchingPicture, subject: dict[str, Any]) -> Generator[Any, None, None]:
@@ -400,7 +398,7 @@ class Patching(AskingView[PatchGrid]):
                 raise
 
     def _draw_still(self) -> Any:
-        from mi_widgets.figures import patching_still
+        from mi_widgets.figures.patching import patching_still
 
         return patching_still(self._on_page.data, **self._looks())
 
@@ -475,7 +473,9 @@ def _why_estimate(exact: str, cost: Any) -> str:
     if exact == "estimate":
         return "estimate only, as chosen"
     if exact == "auto" and (cost.seconds > MOST_SECONDS or cost.cells > MOST_RUNS):
-        return f"{cost.cells:,} exact cells would take about {duration(cost.seconds)}: choose exact “always” to have them"
+        return (
+            f"{cost.cells:,} exact cells would take about {duration(cost.seconds)}: choose exact “always” to have them"
+        )
     return ""
 
 

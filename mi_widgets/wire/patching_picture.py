@@ -20,7 +20,7 @@ from mi_widgets.wire.blocks import Block, pack
 from mi_widgets.wire.checks import output_check
 from mi_widgets.wire.interventions import ablated_heads, interventions_of, labels
 from mi_widgets.wire.messages import CheckValue, TokenName
-from mi_widgets.wire.patching_messages import PathsValue, PatchingManifest
+from mi_widgets.wire.patching_messages import PatchingManifest, PathsValue
 from mi_widgets.wire.picture import Picture
 
 #: Grids of more cells cross in half precision.
@@ -31,7 +31,8 @@ class PatchingPicture(Picture[PatchGrid, None]):
     """What one run shows, as `Picture`.
 
     Args:
-        data: what is shown.
+        data: what is shown; nothing is compared.
+        comparison: see `data`.
         total: cells that are to be exact; None: no more than are.
         candidates: likely next tokens after the clean prompt: id, string, probability.
         automatic: answer and foil are the model's own choices.
@@ -50,6 +51,7 @@ class PatchingPicture(Picture[PatchGrid, None]):
     def __init__(
         self,
         data: PatchGrid,
+        comparison: None = None,
         *,
         total: int | None = None,
         candidates: Sequence[tuple[int, str, float]] = (),
@@ -65,7 +67,7 @@ class PatchingPicture(Picture[PatchGrid, None]):
         paths: PathsValue | None = None,
         **how: Any,
     ) -> None:
-        super().__init__(data, **how)
+        super().__init__(data, comparison, **how)
         self.done = int(data.exact.sum())
         self.total = self.done if total is None else total
         self.candidates, self.automatic = tuple(candidates), automatic
@@ -80,7 +82,7 @@ class PatchingPicture(Picture[PatchGrid, None]):
         cells: dict[str, np.ndarray] = {"effect": data.effect, "change": data.change_in_metric}
         if data.estimate is not None and data.effect_estimate is not None:
             cells |= {"estimate": data.effect_estimate, "estimated_change": data.estimate - np.float32(data.base)}
-        if data.n_pairs > 1:
+        if data.n_pairs > 1 and self.done >= self.total:
             low, high = data.interval()
             cells |= {"low": low, "high": high, "spread": data.spread}
         dtype = "f32" if data.value.size <= EXACT_CELLS else "f16"
