@@ -26,6 +26,8 @@ METHODS = ("patching", "ablation")
 DIRECTIONS = ("denoise", "noise")
 #: What is read of the logits at the answer's place; `"own"` is a function of the user's.
 METRICS = ("logit_difference", "log_probability", "probability", "rank", "kl", "own")
+#: What a picture shows of a cell.
+SHOWS = ("effect", "change")
 #: What a cell can be told apart by, in the order in which axes stand.
 AXES = ("layer", "head", "position", "query", "key", "neuron")
 #: Where activations are patched, and the choices of axes that a grid there can have; the first is the usual one.
@@ -247,6 +249,25 @@ class PatchGrid(Record):
         """float32 `shape`: the effect where it is exact, else its estimate."""
         estimate = self.effect_estimate
         return self.effect if estimate is None else read_only(np.where(self.exact, self.effect, estimate))
+
+    def cells(self, shows: str = "effect") -> np.ndarray:
+        """float32 `shape`: what a picture shows of each cell, exact where it is, else estimated.
+
+        Args:
+            shows: `"effect"`, or `"change"` of the metric, unnormalised.
+        """
+        if word("shows", shows, SHOWS) == "effect":
+            return self.shown
+        if self.estimate is None:
+            return self.change_in_metric
+        return read_only(np.where(self.exact, self.value, self.estimate) - np.float32(self.base))
+
+    def reach(self, shows: str = "effect") -> float:
+        """How far colours reach on both sides of no change: to the largest cell, of effects at most 1; what lies
+        beyond is clipped."""
+        away = np.abs(self.cells(shows) - (self.neutral if shows == "effect" else 0.0))
+        most = float(away[np.isfinite(away)].max(initial=0.0))
+        return min(most, 1.0) if shows == "effect" else most
 
     @cached_property
     def spread(self) -> np.ndarray:

@@ -33,7 +33,7 @@ MEASURES = (
         "(m − m_clean) / |m_clean|, −1 where nothing is left",
     ),
     Measure(
-        "change", "change of the metric", signed=True, none="not computed",
+        "change", "change", signed=True, label="change of the metric", none="not computed",
         tip="The metric of the changed run minus that of the run it changes, in the metric's own unit",
     ),
 )

@@ -612,7 +612,7 @@ export const PATCHING: Described<PatchingOptions, PatchingMeasure, PatchingDiffe
         },
         {
           "value": "change",
-          "label": "change",
+          "label": "change of the metric",
           "tip": "The metric of the changed run minus that of the run it changes, in the metric's own unit"
         }
       ]
@@ -681,8 +681,8 @@ export const PATCHING: Described<PatchingOptions, PatchingMeasure, PatchingDiffe
       "none": "not computed"
     },
     "change": {
-      "legend": "change of the metric",
-      "label": "change",
+      "legend": "change",
+      "label": "change of the metric",
       "tip": "The metric of the changed run minus that of the run it changes, in the metric's own unit",
       "scale": "linear",
       "block": "change",
