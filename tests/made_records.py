@@ -13,6 +13,7 @@ from mi_widgets.data import (
     LogitLensComparison,
     NextTokensComparison,
     PatchGrid,
+    PathEffects,
     Tokens,
     next_tokens_from_logits,
     patterns_from_arrays,
@@ -104,6 +105,29 @@ def patch_grid(**changes):
     return PatchGrid(**{**values, **changes})
 
 
+def path_effects(**changes):
+    values = {
+        "clean_tokens": tokens(),
+        "corrupt_tokens": tokens(("<bos>", " a", " d", " c")),
+        "sender_layer": 0,
+        "sender_head": 1,
+        "path_kinds": ("v",),
+        "path_layers": (1,),
+        "path_heads": (0,),
+        "kinds": ("mlp", "q", "k", "v", "mlp", "logits"),
+        "layers": np.array([1, 2, 2, 2, 2, -1]),
+        "heads": np.array([-1, 3, 1, 0, -1, -1]),
+        "values": np.linspace(-1, 3, 12, dtype=np.float32).reshape(2, 6),
+        "clean_values": np.array([3.0, 2.5], np.float32),
+        "corrupt_values": np.array([-1.0, -0.5], np.float32),
+        "answers": np.array([3, 3]),
+        "foils": np.array([1, -1]),
+        "names": {1: " a", 3: " c", -1: "–"},
+        "model": "tiny",
+    }
+    return PathEffects(**{**values, **changes})
+
+
 #: By class name: how to make one.
 RECORDS = {
     "AttentionPatterns": patterns,
@@ -115,4 +139,5 @@ RECORDS = {
     "NextTokensComparison": lambda: NextTokensComparison(expected(), expected(1)),
     "Continuation": continuation,
     "PatchGrid": patch_grid,
+    "PathEffects": path_effects,
 }

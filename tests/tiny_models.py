@@ -43,6 +43,26 @@ CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
     "qwen3": ("Qwen3Config", ROTARY),
 }
 
+#: Blocks that hand more than the residual to their callers, or have no cache.
+OTHERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "gptj": ("GPTJConfig", dict(n_embd=32, n_layer=3, n_head=4, rotary_dim=4, vocab_size=128, n_positions=64)),
+    "gptneo": (
+        "GPTNeoConfig",
+        dict(
+            hidden_size=32,
+            num_layers=3,
+            num_heads=4,
+            attention_types=[[["global", "local"], 1], [["global"], 1]],
+            window_size=5,
+            vocab_size=128,
+            max_position_embeddings=64,
+            intermediate_size=48,
+        ),
+    ),
+    "falcon": ("FalconConfig", dict(hidden_size=32, num_hidden_layers=3, num_attention_heads=4, vocab_size=128)),
+    "gpt1": ("OpenAIGPTConfig", dict(n_embd=32, n_layer=3, n_head=4, n_positions=64, vocab_size=128)),
+}
+
 
 def tokenizer() -> PreTrainedTokenizerFast:
     """A word-level tokenizer of `D_VOCAB` entries: `<bos>`, `<eos>`, `<unk>`, then w3 … w127."""

@@ -100,6 +100,7 @@ def forward(
     *,
     start: Start | None = None,
     keys: KeptKeys | None = None,
+    until: str | None = None,
 ) -> Activations:
     """Run the model once, in evaluation mode and without gradients.
 
@@ -122,6 +123,7 @@ def forward(
             runs, `ids` `[position]` stand for each of them, and the pass is a batch.
         keys: keys and values that passes over the beginning of `ids` have kept: only the positions behind are run, and
             the arrays hold those (`Activations.first`). The pass adds to them, unless it starts above block 0.
+        until: a hook, in full, with which the pass ends: what would be computed behind it is not.
 
     Returns:
         Activations with one array for each site.
@@ -131,7 +133,9 @@ def forward(
             next tokens asked of a model that has read them.
         DataError: a start or kept keys that do not fit.
     """
-    return run(forward_steps(model, ids, sites, layers, readers, writes, interventions, start=start, keys=keys))
+    return run(
+        forward_steps(model, ids, sites, layers, readers, writes, interventions, start=start, keys=keys, until=until)
+    )
 
 
 def forward_steps(
@@ -146,6 +150,7 @@ def forward_steps(
     *,
     start: Start | None = None,
     keys: KeptKeys | None = None,
+    until: str | None = None,
 ) -> Steps[Activations]:
     """`forward` as steps.
 
@@ -156,7 +161,7 @@ def forward_steps(
     """
 
     def whole(pace: AtOnce) -> Activations:
-        return _forward(_Pass(model, ids, writes, start, keys), sites, layers, readers, interventions, pace)
+        return _forward(_Pass(model, ids, writes, start, keys, until), sites, layers, readers, interventions, pace)
 
     if pausing and can_pause(model):
         try:
@@ -190,6 +195,8 @@ def _forward(
         for layer in chosen.of(site):
             into += [(hook_in(site, layer), OwnHook(partial(taker, layer), made.batch)) for taker in takers]
     wanted = [site for site in sites if is_output(site)]
+    if wanted and made.until is not None:
+        raise DataError(f"a pass that ends with {made.until} has no output.", "Leave until= out.")
     ahead = Ahead(model) if foretells(wanted) and not made.first else None  # kept keys: looked at when they were made
     behind += ahead.hooks() if ahead is not None else []
     output: dict[str, np.ndarray] = {}
@@ -297,25 +304,39 @@ def _gradients(
     return float(value.detach()), found
 
 
+class _Ended(BaseException):
+    """The pass has come as far as it should. No `except Exception` of a model's holds it up."""
+
+
+def _end(_activation: torch.Tensor) -> None:
+    raise _Ended
+
+
 class _Pass:
     """One pass in the making: what is run, from where, and what is written in it."""
 
     def __init__(
-        self, model: Any, ids: np.ndarray, writes: Sequence[Write], start: Start | None, keys: KeptKeys | None
+        self,
+        model: Any,
+        ids: np.ndarray,
+        writes: Sequence[Write],
+        start: Start | None,
+        keys: KeptKeys | None,
+        until: str | None = None,
     ) -> None:
         ids = np.asarray(ids)
         if ids.ndim not in (1, 2) or not ids.size:
             raise DataError(f"ids have shape {list(ids.shape)}; they must be [position] or [run, position].")
         if keys is not None:
             keys.check(model, ids)
-        self.model, self.writes, self._ids, self._keys = model, tuple(writes), ids, keys
+        self.model, self.writes, self._ids, self._keys, self.until = model, tuple(writes), ids, keys, until
         #: Place in the prompt of the first position that is run.
         self.first = 0 if keys is None else keys.positions
         tokens = torch.tensor(ids[..., self.first :], dtype=torch.long)
         tokens = tokens if tokens.ndim == 2 else tokens[None]
-        self.first_layer, self._residual = 0, None
+        self.first_layer, self._residual, self._entering = 0, None, False
         if start is not None:
-            self.first_layer = int(start.layer)
+            self.first_layer, self._entering = int(start.layer), start.entering and start.layer > 0
             self._residual = start.tensor(model, tokens.shape[1])
             tokens = tokens if len(tokens) > 1 else tokens.expand(len(self._residual), -1)
             if len(tokens) != len(self._residual):
@@ -341,19 +362,23 @@ class _Pass:
             for name, _ in hooks:
                 check_computed(name, self.first_layer)
         hooks = [*before, *hooks, *behind]
+        if self.until is not None:
+            hooks.append((self.until, OwnHook(_end, True)))
         below: Sequence[Any] = ()
         if self._residual is not None:
-            below = self.model.blocks[: self.first_layer]
-            hooks.insert(0, (hook_in("hook_resid_pre", self.first_layer), OwnWrite(self._begin)))
+            below = list(self.model.blocks)[: self.first_layer]
+            if not self._entering:
+                hooks.insert(0, (hook_in("hook_resid_pre", self.first_layer), OwnWrite(self._begin)))
         past = None if self._keys is None else self._keys.for_pass(self.model)
         if self._keys is not None and self.first_layer and not self.first:
             past = None  # only the blocks above would keep theirs
-        found = _run(self.model, self.tokens, hooks, logits, below, past, pace)
+        handed = self._begin if self._entering else None
+        found = _run(self.model, self.tokens, hooks, logits, below, past, pace, handed)
         if self._keys is not None and not self.first_layer:
             self._keys.keep(self.model, self._ids, past)
         return found
 
-    def _begin(self, activation: torch.Tensor, _first: int) -> torch.Tensor:
+    def _begin(self, activation: torch.Tensor, _first: int = 0) -> torch.Tensor:
         assert self._residual is not None
         if activation.shape != self._residual.shape:
             raise ModelError("the blocks of this architecture cannot be passed over.", "Run it whole, without start.")
@@ -368,9 +393,11 @@ def _run(
     below: Sequence[Any],
     past: Any,
     pace: AtOnce,
+    handed: Callable[[torch.Tensor], torch.Tensor] | None,
 ) -> tuple[Any, bool]:
     """The pass itself: the logits (or None), and whether the model was in training mode. The blocks `below` are passed
-    over; `past` holds keys and values of the positions before, and takes those of the new ones."""
+    over, the last of them hands on what `handed` says; `past` holds keys and values of the positions before, and takes
+    those of the new ones."""
     known = model.hook_dict
     absent = [name for name, _ in hooks if name not in known]
     if absent:
@@ -384,13 +411,15 @@ def _run(
     try:
         try:
             evaluate(training)
-            pass_over(below)
+            pass_over(below, handed)
             # Put there by hand: once each, where TransformerLens would call them by every name of the hook; and
             # permanent, so that a reset_hooks() of the user's, while the pass pauses, leaves them.
             for name, hook in hooks:
                 known[name].add_hook(hook, is_permanent=True)
             pace.attend(model, training)
-            found = model.forward(tokens, return_type="logits" if logits else None, **kept)
+            found = None
+            with contextlib.suppress(_Ended):
+                found = model.forward(tokens, return_type="logits" if logits else None, **kept)
             hanging = {id(getattr(held, "user_hook", None)) for point in points for held in point.fwd_hooks}
             if pace.disturbed or any(id(hook) not in hanging for hook in own):
                 raise DisturbedError(

@@ -28,12 +28,16 @@ class KeptKeys:
     A pass adds to it only once it has ended well. Where an architecture keeps none, every pass is a whole one, which
     gives the same numbers.
 
+    Args:
+        entire: keep also what sliding windows let go of (the masks still hide it), so that it can be `cut`.
+
     Attributes:
         ids: int64 `[position]` or `[run, position]`: what was run; None before the first pass.
         supported: whether the architecture keeps keys and values; None before the first pass.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, entire: bool = False) -> None:
+        self._entire = entire
         self.ids: np.ndarray | None = None
         self.supported: bool | None = None
         self._cache: Any = None
@@ -50,6 +54,21 @@ class KeptKeys:
         layers = () if self._cache is None else self._cache.layers
         return sum(held.numel() * held.element_size() for layer in layers for held in (layer.keys, layer.values))
 
+    def cut(self, positions: int) -> KeptKeys:
+        """Keys and values of the first `positions` alone: a new `KeptKeys` that shares the memory of this one.
+
+        Raises:
+            DataError: it holds fewer, or was not made `entire`.
+        """
+        if not self._entire or self.ids is None or not 0 < positions <= self.positions:
+            raise DataError(f"keys and values of {self.positions} positions cannot be cut to {positions}.")
+        shorter = KeptKeys(entire=True)
+        shorter.supported, shorter._model, shorter.ids = self.supported, self._model, self.ids[..., :positions]
+        shorter._cache = _copied(self._cache)
+        for layer in shorter._cache.layers:
+            layer.keys, layer.values = layer.keys[..., :positions, :], layer.values[..., :positions, :]
+        return shorter
+
     def expanded(self, runs: int) -> KeptKeys:
         """The same prompt's keys and values for a batch of `runs` runs that go on in different ways: a new `KeptKeys`
         that shares the memory of this one, which stays as it is.
@@ -60,7 +79,7 @@ class KeptKeys:
         if self.ids is None or self.ids.reshape(-1, self.ids.shape[-1]).shape[0] != 1:
             held = "nothing yet" if self.ids is None else f"{len(self.ids)} runs"
             raise DataError(f"these keys and values hold {held}.", "Expand those of one prompt.")
-        wider = KeptKeys()
+        wider = KeptKeys(self._entire)
         wider.supported, wider._model = self.supported, self._model
         wider.ids = np.broadcast_to(self.ids.reshape(1, -1), (runs, self.ids.shape[-1])).copy()
         wider._cache = _copied(self._cache)
@@ -97,7 +116,7 @@ class KeptKeys:
             return None
         if self._cache is not None:
             return _copied(self._cache)
-        return _empty(model)
+        return _empty(model, self._entire)
 
     def keep(self, model: Any, ids: np.ndarray, past: Any) -> None:
         """After a pass over `ids`, of which `past` is what it left: kept if every layer holds all positions."""
@@ -106,9 +125,9 @@ class KeptKeys:
         self.ids, self._model = ids.copy(), weakref.ref(model)
 
 
-def _empty(model: Any) -> Any:
-    """A cache made for the model's configuration; None for one that has or takes none, or reads later positions, whose
-    keys and values change with every new one."""
+def _empty(model: Any, entire: bool) -> Any:
+    """A cache made for the model's configuration (or, `entire`, one that lets nothing go); None for one that has or
+    takes none, or reads later positions, whose keys and values change with every new one."""
     from transformers import DynamicCache
 
     inner = getattr(model, "original_model", None)
@@ -121,7 +140,9 @@ def _empty(model: Any) -> Any:
         past = DynamicCache(config=config)
     except Exception:  # configurations of layers that no cache is known for refuse in their own ways
         return None
-    return past if all(map(_grows, past.layers)) else None
+    if not all(map(_grows, past.layers)):
+        return None
+    return DynamicCache() if entire else past
 
 
 def _grows(layer: Any) -> bool:

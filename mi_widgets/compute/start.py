@@ -9,7 +9,7 @@ import ast
 import inspect
 import textwrap
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -32,10 +32,13 @@ class Start:
         layer: the first block that is run, from 0.
         residual: torch or numpy `[run, position, d_model]`, or `[position, d_model]` for one run: what stands at
             `blocks.{layer}.hook_resid_pre`, of the positions that are run.
+        entering: it is what the block below hands on, instead: what hangs between the two (hooks of the user's own at
+            `hook_resid_pre`) acts on it. Then `layer` may also be the number of layers, behind the last block.
     """
 
     layer: int
     residual: Any
+    entering: bool = False
 
     def tensor(self, model: Any, positions: int) -> torch.Tensor:
         """The residual as `[run, position, d_model]`, in its own number type.
@@ -45,7 +48,7 @@ class Start:
             ModelError: blocks of this architecture hand more than one residual stream to each other.
         """
         n_layers, width = int(model.cfg.n_layers), int(model.cfg.d_model)
-        if not 0 <= self.layer < n_layers:
+        if not 0 <= self.layer < n_layers + self.entering:
             raise DataError(f"the model has no layer {self.layer}.", f"Start at a layer from 0 to {n_layers - 1}.")
         given = self.residual if isinstance(self.residual, torch.Tensor) else torch.tensor(self.residual)
         given = given[None] if given.ndim == 2 else given
@@ -68,11 +71,12 @@ class PassedOver:
 
     Args:
         block: a Bridge's block.
+        handed: what it hands on, called with its input; the input itself if None.
     """
 
-    def __init__(self, block: Any) -> None:
+    def __init__(self, block: Any, handed: Callable[[torch.Tensor], torch.Tensor] | None = None) -> None:
         self.before = block.__dict__.get("forward", ABSENT)
-        self._block, self._thread = block, threading.get_ident()
+        self._block, self._thread, self._handed = block, threading.get_ident(), handed
         self._beside = beside_the_residual(type(block.original_component))
 
     def __call__(self, *given: Any, **named: Any) -> Any:
@@ -81,13 +85,14 @@ class PassedOver:
             forward = type(self._block).forward.__get__(self._block) if self.before is ABSENT else self.before
             return forward(*given, **named)
         residual = given[0] if given else named["hidden_states"]
+        residual = residual if self._handed is None else self._handed(residual)
         return residual if self._beside is None else (residual, *(None,) * self._beside)
 
 
-def pass_over(blocks: Sequence[Any]) -> None:
-    """Let these blocks hand their input through, until `put_back`."""
+def pass_over(blocks: Sequence[Any], handed: Callable[[torch.Tensor], torch.Tensor] | None = None) -> None:
+    """Let these blocks hand their input through, until `put_back`; the last of them what `handed` makes of it."""
     for block in blocks:
-        block.__dict__["forward"] = PassedOver(block)
+        block.__dict__["forward"] = PassedOver(block, handed if block is blocks[-1] else None)
 
 
 def put_back(blocks: Iterable[Any]) -> None:

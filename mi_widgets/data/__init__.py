@@ -15,6 +15,7 @@ from mi_widgets.data.logit_lens_comparison import LogitLensComparison
 from mi_widgets.data.next_tokens import Continuation, NextTokens, NextTokensComparison, next_tokens_from_logits
 from mi_widgets.data.pairs import Pair, Pairs
 from mi_widgets.data.patching import PatchGrid
+from mi_widgets.data.paths import PathEffects
 from mi_widgets.data.scores import prompt_scores
 from mi_widgets.data.selection import Selection
 from mi_widgets.data.store import load, save
@@ -40,6 +41,7 @@ __all__ = [
     "Pairs",
     "Patch",
     "PatchGrid",
+    "PathEffects",
     "Run",
     "Selection",
     "Tokens",

@@ -252,10 +252,12 @@ class Pictures:
                 return  # it left, or a newer edit has it
             del self._unmet[view]
         found = {name: answers[id(need)] for name, need in needs.items()}
-        errors = [_named(needs[name], error) for name, error in found.items() if isinstance(error, Exception)]
-        if errors:
-            self._fail({view: run}, errors[0])
+        errors = {name: _named(needs[name], error) for name, error in found.items() if isinstance(error, Exception)}
+        if errors and (next(iter(needs)) in errors or not view.session_besides):
+            self._fail({view: run}, next(iter(errors.values())))
             return
+        found = {name: answer for name, answer in found.items() if name not in errors}
+        progress.refused = next(iter(errors.values()), None)
         progress.done = progress.total - 1
 
         def stepped(step: Any) -> None:

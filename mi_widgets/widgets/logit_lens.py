@@ -306,6 +306,11 @@ class LogitLens(ComparedView[Lens, LogitLensComparison]):
 
     # --- edits ---------------------------------------------------------------------------------------
 
+    @property
+    def session_besides(self) -> bool:
+        """See `session.SessionView`. Two lenses are a comparison of the view's own."""
+        return super().session_besides and self.options["versus"] is None
+
     def changed_options(self, current: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
         """`current` with `changes`; DataError for an unknown name or value, or a lens that was not given."""
         options = super().changed_options(current, changes)
@@ -322,7 +327,9 @@ class LogitLens(ComparedView[Lens, LogitLensComparison]):
 
     def _options_edited(self, change: Any) -> None:
         versus, before = change["new"]["versus"], change["old"].get("versus")
-        if versus != before and self.compare is None and None in (versus, before):
+        if versus != before and self.session is not None:
+            self._second_edited(self._second)
+        if versus != before and self._second is None and None in (versus, before):
             # A first second lens is there to be compared with; without one, only A is left to show.
             self.options = {"show": "A" if versus is None else "difference"}
         super()._options_edited(change)

@@ -16,8 +16,8 @@ class PatchingManifest(ComparedManifest):
 
     Cells are flat in C order over the axes `by`, whose entries are the model's `numbers`. Blocks: `effect`, `change`
     [cell]: exact ones, NaN where not (yet) computed or not possible; `estimate`, `estimated_change` [cell] where
-    `estimated_by` is not ""; `low`, `high`, `spread` [cell] of the effect where there are several pairs; f32 (exact),
-    of very many cells f16.
+    `estimated_by` is not ""; `low`, `high`, `spread` [cell] of the effect where there are several pairs and no
+    cell is missing; f32 (exact), of very many cells f16.
 
     `base`: the run that is changed, whose positions the cells' are. `done` of `total` cells are exact (`total` counts
     those that have a partner in the other run). The pairs of clean and corrupt positions are in `compare`, null of an
@@ -88,7 +88,8 @@ class PathsValue(TypedDict):
 
 
 class PathStep(TypedDict):
-    """One head of a path; `entered` is how the path enters it (`"q"`, `"k"`, `"v"`), "" of the first sender."""
+    """One head of a path, or -1 for an MLP; `entered` is how the path enters it (`"q"`, `"k"`, `"v"`, `"mlp"`), "" of
+    the first sender."""
 
     layer: int
     head: int

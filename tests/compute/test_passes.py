@@ -38,26 +38,6 @@ RESIDUAL = ("hook_resid_pre", "hook_resid_post")
 READ = (*RESIDUAL, PATTERN, SCORES, "attn.hook_z", at_position("mlp.hook_post", 11), "ln_final.hook_normalized")
 OUTPUT = (*OUTPUT_SITES, LAST_LOGITS)
 
-#: Blocks that hand more than the residual to their callers, or have no cache.
-OTHERS = {
-    "gptj": ("GPTJConfig", dict(n_embd=32, n_layer=3, n_head=4, rotary_dim=4, vocab_size=128, n_positions=64)),
-    "gptneo": (
-        "GPTNeoConfig",
-        dict(
-            hidden_size=32,
-            num_layers=3,
-            num_heads=4,
-            attention_types=[[["global", "local"], 1], [["global"], 1]],
-            window_size=5,
-            vocab_size=128,
-            max_position_embeddings=64,
-            intermediate_size=48,
-        ),
-    ),
-    "falcon": ("FalconConfig", dict(hidden_size=32, num_hidden_layers=3, num_attention_heads=4, vocab_size=128)),
-    "gpt1": ("OpenAIGPTConfig", dict(n_embd=32, n_layer=3, n_head=4, n_positions=64, vocab_size=128)),
-}
-
 
 @pytest.fixture(params=[*ARCHITECTURES, "gptj", "gptneo", "falcon"])
 def any_model(request, tiny_model, tmp_path):
@@ -67,7 +47,7 @@ def any_model(request, tiny_model, tmp_path):
 
 
 def other(name, folder):
-    kind, values = OTHERS[name]
+    kind, values = tiny_models.OTHERS[name]
     torch.manual_seed(0)
     made = transformers.AutoModelForCausalLM.from_config(
         getattr(transformers, kind)(**values), attn_implementation="eager"
@@ -193,6 +173,24 @@ class TestStart:
         with pytest.raises(DataError, match="3 runs and the residual of 2"):
             forward(model, BATCH, (), start=Start(1, np.zeros((2, 14, 32), np.float32)))
 
+    def test_what_enters_a_block_is_met_by_the_hooks_there(self, any_model):
+        """What stands at the hook is put behind them instead; so with the first block, below which nothing hands on."""
+        last = any_model.cfg.n_layers - 1
+        entering = forward(any_model, IDS, ("hook_resid_post",), (last - 1,)).arrays["hook_resid_post"][0]
+        any_model.add_hook(f"blocks.{last}.hook_resid_pre", lambda value, hook: 0.5 * value)
+        wanted = forward(any_model, IDS, (LAST_LOGITS,)).arrays[LAST_LOGITS]
+        hooked = forward(any_model, IDS, (LAST_LOGITS,), start=Start(last, entering, entering=True))
+        assert np.array_equal(hooked.arrays[LAST_LOGITS], wanted)
+        put = forward(any_model, IDS, (LAST_LOGITS,), start=Start(last, 0.5 * entering))
+        assert np.array_equal(put.arrays[LAST_LOGITS], wanted)
+
+    def test_what_leaves_the_last_block(self, any_model):
+        whole = forward(any_model, IDS, ("hook_resid_post", LAST_LOGITS))
+        start = Start(any_model.cfg.n_layers, whole.arrays["hook_resid_post"][-1], entering=True)
+        assert np.array_equal(
+            forward(any_model, IDS, (LAST_LOGITS,), start=start).arrays[LAST_LOGITS], whole.arrays[LAST_LOGITS]
+        )
+
     def test_a_forward_of_the_users_own_on_a_block_stays(self, model):
         own = model.blocks[0].forward
         model.blocks[0].__dict__["forward"] = own
@@ -219,6 +217,32 @@ class NamedTuple:
 
 def zeroed(activation, _first):
     activation.zero_()
+
+
+class TestUntil:
+    """A pass may end before the model does."""
+
+    def test_what_is_behind_is_not_run(self, lived_in):
+        before, calls = state_of(lived_in), []
+        whole = forward(lived_in, IDS, ("hook_resid_post",))
+        for name in ("blocks.1.hook_resid_post", "ln_final.hook_out"):
+            lived_in.hook_dict[name].register_forward_hook(lambda *_given, name=name: calls.append(name))
+        with_calls = state_of(lived_in)
+        part = forward(lived_in, IDS, ("hook_resid_post",), (0,), until="blocks.0.hook_resid_post")
+        assert not calls and np.array_equal(part.arrays["hook_resid_post"][0], whole.arrays["hook_resid_post"][0])
+        forward(lived_in, IDS, (), until="ln_final.hook_in")
+        assert calls == ["blocks.1.hook_resid_post"]
+        assert state_of(lived_in) == with_calls != before
+
+    def test_keys_of_the_blocks_are_kept(self, any_model):
+        keys, wanted = KeptKeys(), forward(any_model, IDS, (LAST_LOGITS,)).arrays[LAST_LOGITS]
+        forward(any_model, IDS[:9], (), keys=keys, until="ln_final.hook_in")
+        assert keys.positions == 9
+        close(forward(any_model, IDS, (LAST_LOGITS,), keys=keys).arrays[LAST_LOGITS], wanted)
+
+    def test_there_is_no_output(self, model):
+        with pytest.raises(DataError, match="no output"):
+            forward(model, IDS, (LAST_LOGITS,), until="ln_final.hook_in")
 
 
 class TestKeptKeys:
@@ -262,6 +286,21 @@ class TestKeptKeys:
             close(part.arrays["hook_resid_pre"], whole.arrays["hook_resid_pre"][:, :, 8:])
             close(part.arrays[LAST_LOGITS], whole.arrays[LAST_LOGITS])
             assert (keys.positions, wider.positions) == (8, 12)
+
+    @pytest.mark.parametrize("architecture", ARCHITECTURES)
+    def test_entire_ones_are_cut(self, architecture, tiny_model):
+        model, keys = tiny_model(architecture), KeptKeys(entire=True)
+        wanted = forward(model, IDS, (LAST_LOGITS,), keys=keys).arrays[LAST_LOGITS]
+        for positions in (1, 6, 13):
+            part = forward(model, IDS, (LAST_LOGITS,), keys=keys.cut(positions))
+            assert part.first == positions
+            close(part.arrays[LAST_LOGITS], wanted)
+        assert keys.positions == 14
+        for wrong in (0, 15):
+            with pytest.raises(DataError, match="cannot be cut"):
+                keys.cut(wrong)
+        with pytest.raises(DataError, match="cannot be cut"):
+            KeptKeys().cut(1)
 
     def test_a_residual_put_in_behind_a_prefix(self, any_model):
         keys, rows = KeptKeys(), np.concatenate([np.tile(IDS[:8], (3, 1)), BATCH[:, :4]], axis=1)

@@ -262,7 +262,7 @@ def whole_passes(monkeypatch):
     """`whole_passes()`: from here on no architecture keeps keys and values."""
     from mi_widgets.compute import kept_keys
 
-    return lambda: monkeypatch.setattr(kept_keys, "_empty", lambda _model: None)
+    return lambda: monkeypatch.setattr(kept_keys, "_empty", lambda *_given: None)
 
 
 def run_lengths(model):

@@ -222,7 +222,8 @@ export interface ViewState {
 }
 
 /**
- * The state of a view that can set a second run beside the first.
+ * The state of a view that can set a second run beside the first: its own, or while that is null what its session
+ * sets `beside` the runs of all its views.
  */
 export interface ComparedState {
   session_id: string;
@@ -236,6 +237,7 @@ export interface ComparedState {
   store: DataView;
   height: number;
   compare: PromptValue | RunValue | null;
+  beside: PromptValue | RunValue | null;
 }
 
 /**
@@ -363,11 +365,11 @@ export interface RefusedToken {
  * `positions` of prompt `side`, which are not read yet: read them next. Of every view, on the interventions of its
  * session: `ablate`: take these `heads` out, or where all of them are out, put them back; `remove`: take away the
  * intervention at place `at`, which is called `label`; `restore`: take all away; `undo`: those that were made before
- * the last change, and again: those of now.
+ * the last change, and again: those of now. Of a view that compares: `alone`: take away what its session sets beside.
  */
 export interface Order {
   kind?: "order";
-  order?: "append" | "sample" | "look" | "ablate" | "remove" | "restore" | "undo";
+  order?: "append" | "sample" | "look" | "ablate" | "remove" | "restore" | "undo" | "alone";
   ids?: number[];
   tokens?: number;
   positions?: number[];
@@ -393,6 +395,7 @@ export interface AttentionState {
   store: DataView;
   height: number;
   compare: PromptValue | RunValue | null;
+  beside: PromptValue | RunValue | null;
   options: AttentionOptions;
 }
 
@@ -425,8 +428,8 @@ export interface PatchingOptions {
  *
  * Cells are flat in C order over the axes `by`, whose entries are the model's `numbers`. Blocks: `effect`, `change`
  * [cell]: exact ones, NaN where not (yet) computed or not possible; `estimate`, `estimated_change` [cell] where
- * `estimated_by` is not ""; `low`, `high`, `spread` [cell] of the effect where there are several pairs; f32 (exact),
- * of very many cells f16.
+ * `estimated_by` is not ""; `low`, `high`, `spread` [cell] of the effect where there are several pairs and no
+ * cell is missing; f32 (exact), of very many cells f16.
  *
  * `base`: the run that is changed, whose positions the cells' are. `done` of `total` cells are exact (`total` counts
  * those that have a partner in the other run). The pairs of clean and corrupt positions are in `compare`, null of an
@@ -505,7 +508,8 @@ export interface PathsValue {
 }
 
 /**
- * One head of a path; `entered` is how the path enters it (`"q"`, `"k"`, `"v"`), "" of the first sender.
+ * One head of a path, or -1 for an MLP; `entered` is how the path enters it (`"q"`, `"k"`, `"v"`, `"mlp"`), "" of
+ * the first sender.
  */
 export interface PathStep {
   layer: number;
@@ -532,6 +536,7 @@ export interface PatchingState {
   store: DataView;
   height: number;
   compare: PromptValue | RunValue | null;
+  beside: PromptValue | RunValue | null;
   options: PatchingOptions;
   answer: string | number | null;
   foil: string | number | null;
@@ -643,6 +648,7 @@ export interface LensState {
   store: DataView;
   height: number;
   compare: PromptValue | RunValue | null;
+  beside: PromptValue | RunValue | null;
   options: LensOptions;
   refused: RefusedToken | null;
 }
@@ -779,6 +785,7 @@ export interface PromptState {
   store: DataView;
   height: number;
   compare: PromptValue | RunValue | null;
+  beside: PromptValue | RunValue | null;
   options: PromptOptions;
   written: number;
 }

@@ -1,0 +1,331 @@
+"""From residual streams that were changed above some block on to what the model reads last, for a batch of runs.
+
+What does not change is computed once: the blocks below are passed over, keys and values of the positions before are
+those of the run that is changed, positions behind the one that is read are left out, and nothing is unembedded. The
+user's hooks fire, and may expect the whole prompt, or one run at a time: each way is taken only where the unchanged run
+comes out of it as it does out of the whole pass. Knows nothing of what was changed, nor of metrics.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import psutil
+import torch
+
+from mi_widgets.compute.activations import EMBEDDING
+from mi_widgets.compute.forward import KeptKeys, Reader, Start, Write, forward
+from mi_widgets.compute.output import LAST_LOGITS
+from mi_widgets.compute.readout import BEHIND, Readout
+from mi_widgets.compute.step import Step, Steps
+from mi_widgets.compute.writes import tolerance_of
+from mi_widgets.data.integers import is_integer
+from mi_widgets.errors import DataError, DisturbedError, ModelError
+from mi_widgets.models import fingerprint, own_hooks
+
+#: How far the unchanged run may come out of a way from where the whole pass brings it, relative to its length.
+EXACT = 1e-4
+#: Bytes that a batch may take unless told, and the share of what is free that it takes at most.
+MEMORY, MEMORY_SHARE = 1_000_000_000, 0.25
+#: A batch is to take no longer than this, so that Stop is heard between two.
+BATCH_SECONDS = 0.12
+#: Runs of the first batch, before the model's speed is known.
+FIRST_RUNS = 2
+#: What a run holds at its peak, in units of its positions times the width, and times heads and keys.
+WIDTHS, SQUARES = 16, 4
+
+
+class Onward:
+    """Made once for the run that is changed, a prompt and what is written in it; nothing is run before it is asked.
+
+    Args:
+        model: a TransformerBridge.
+        ids: int64 `[position]`, the prompt as run.
+        position: of the final stream that is wanted; negative ones count from the end.
+        writes: what is changed in every run, `compute.forward.Write`.
+        memory: bytes that a batch may take; at most a quarter of what is free and 1 GB if None.
+
+    Attributes:
+        position: that position, counted from the start.
+
+    Raises:
+        DataError: ids or a position that do not fit.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        ids: np.ndarray,
+        *,
+        position: int = -1,
+        writes: Sequence[Write] = (),
+        memory: int | None = None,
+    ) -> None:
+        ids = np.asarray(ids)
+        if ids.ndim != 1 or not ids.size:
+            raise DataError(f"ids have shape {list(ids.shape)}; they must be [position].")
+        if not is_integer(position) or not -len(ids) <= position < len(ids):
+            raise DataError(f"position={position!r}.", f"The prompt has {len(ids)} positions.")
+        if memory is not None and (not is_integer(memory) or memory <= 0):
+            raise DataError(f"memory={memory!r}.", "Give bytes, e.g. 2_000_000_000.")
+        self.position = int(position) % len(ids)
+        self._model, self._ids, self._writes, self._memory = model, ids, tuple(writes), memory
+        self._n_layers = int(model.cfg.n_layers)
+        known = model.hook_dict
+        self._end = "ln_final.hook_in" if "ln_final.hook_in" in known else self._hook(self._n_layers)
+        self._speed = 0.0  # positions in a block, a second
+        self._key: Any = None
+
+    @property
+    def plain(self) -> bool:
+        """Whether the layers themselves are run, not the model with its hooks."""
+        return False
+
+    def steps(self, layer: int, first: int, residual: torch.Tensor) -> Steps[torch.Tensor]:
+        """Run on from above some block, in batches; a step after each.
+
+        Args:
+            layer: the first block that is run; the number of layers for none.
+            first: the first position that differs from the unchanged run, or may.
+            residual: `[run, position, d_model]`, at the positions from `first` to the one that is read: what leaves the
+                block below, so that writes and hooks of the user's own at this block's `hook_resid_pre` act on it. (Of
+                block 0 what stands at that hook.)
+
+        Returns:
+            `[run, d_model]`: the final residual stream at the position that is read, on the model's device.
+
+        Raises:
+            DataError: axes that do not fit.
+            ModelError: blocks of this architecture cannot be passed over.
+        """
+        layer, first = int(layer), int(first)
+        wanted = (self.position + 1 - first, int(self._model.cfg.d_model))
+        if not 0 <= layer <= self._n_layers or not 0 <= first <= self.position:
+            raise DataError(
+                f"no run goes on at layer {layer} from position {first}.",
+                f"Give a layer up to {self._n_layers} and a position up to {self.position}, which is read.",
+            )
+        if residual.ndim != 3 or tuple(residual.shape[1:]) != wanted:
+            raise DataError(
+                f"the residual has shape {list(residual.shape)}; it must be [run, position, d_model], "
+                f"here [run, {wanted[0]}, {wanted[1]}]."
+            )
+        found: list[torch.Tensor] = []
+        done = 0
+        while done < len(residual):
+            self._prepare()
+            way = self._way(first)
+            batch = residual[done : done + self._runs(layer, first, way)]
+            since = time.perf_counter()
+            found.append(self._hooked(way, layer, first, batch))
+            self._measure(len(batch), layer, first, way, time.perf_counter() - since)
+            done += len(batch)
+            yield Step(done, len(residual))
+        return torch.cat(found) if found else residual[:, -1]
+
+    def logits(self, final: torch.Tensor) -> torch.Tensor:
+        """float32 `[run, d_vocab]` of `final` `[run, d_model]`, as the model reads its last stream; what hangs behind
+        the last block acts there.
+
+        Raises:
+            ModelError: logits that are not made by a final norm and an unembedding from one residual stream, or hooks
+                there that fit the whole prompt alone.
+        """
+        self._prepare()
+        if not self._behind:
+            return self._readout.logits(final)
+        if not self._reads_alone:
+            raise ModelError(
+                "a hook behind the last block does something else where it sees the position that is read alone.",
+                "Take it away, or let it not count positions.",
+            )
+        return self._hooked_logits(final)
+
+    # --- the unchanged run ----------------------------------------------------------------------------------------
+
+    def _prepare(self) -> None:
+        """What is kept of the unchanged run; again after weights were edited, or hooks put on the model."""
+        key = fingerprint(self._model)
+        if key == self._key:
+            return
+        for name in ("_entered", "_readout", "_reads_alone"):
+            vars(self).pop(name, None)
+        self._hooks = bool(own_hooks(self._model))
+        self._behind = any(_behind(write.hook) for write in self._writes) or _hooked_behind(self._model)
+        self._keys, self._ways = KeptKeys(entire=True), {}
+        kept: dict[str, torch.Tensor] = {}
+        begin = self._hook(0)
+
+        def keep(name: str) -> Any:
+            return lambda _layer, value: kept.__setitem__(name, value.clone())
+
+        readers = {name: keep(name) for name in (begin, self._end)}
+        forward(self._model, self._ids, (), (), readers, self._writes, keys=self._keys, until=self._end)
+        if self._end not in kept:
+            raise ModelError("this architecture does not show its final residual stream.", "It cannot be patched.")
+        self._begin, self._final = kept[begin], kept[self._end][self.position]
+        self._key = fingerprint(self._model)  # a first pass may leave hooks of transformers' own
+
+    @cached_property
+    def _entered(self) -> list[torch.Tensor]:
+        """Of the unchanged run what enters each block, and what leaves the last: `[layer + 1][position, d_model]`."""
+        kept: list[torch.Tensor] = [self._begin]
+        readers = {self._hook(layer + 1): lambda _layer, value: kept.append(value.clone()) for layer in self._layers}
+        forward(self._model, self._ids, (), (), readers, self._writes, until=self._end)
+        return kept
+
+    @cached_property
+    def _readout(self) -> Readout:
+        return Readout(self._model)
+
+    @property
+    def _layers(self) -> range:
+        return range(self._n_layers)
+
+    def _hook(self, layer: int) -> str:
+        """Where the residual stands that enters block `layer`."""
+        return f"blocks.{layer - 1}.hook_resid_post" if layer else "blocks.0.hook_resid_pre"
+
+    # --- the ways -------------------------------------------------------------------------------------------------
+
+    def _way(self, first: int) -> tuple[bool, bool]:
+        """How runs that change from `first` on are made: whether from there to the position that is read alone (else
+        over the whole prompt), and whether several at once. Hooks and writes are asked at each `first`."""
+        asked = first if self._hooks or self._writes else None
+        if asked not in self._ways:
+            ways = [(True, True), (False, True)] if self._keys.supported else [(False, True)]
+            self._ways[asked] = next((way for way in ways if self._holds(way, first)), (False, False))
+        return self._ways[asked]
+
+    def _holds(self, way: tuple[bool, bool], first: int) -> bool:
+        """Whether two unchanged runs come out of `way` as they should."""
+        unchanged = self._begin[first : self.position + 1].expand(2, -1, -1)
+        try:
+            found = self._hooked(way, 0, first, unchanged)
+        except DisturbedError:
+            raise
+        except Exception:  # a hook of the user's own that fits the whole prompt alone raises what it likes
+            return False
+        return _same(found, self._final)
+
+    def _hooked(self, way: tuple[bool, bool], layer: int, first: int, residual: torch.Tensor) -> torch.Tensor:
+        """`[run, d_model]`, through the model as it stands, hooks and all."""
+        alone, _ = way
+        runs, end, from_here = len(residual), self.position + 1, first if alone else 0
+        ids, given = self._ids[:end], residual
+        if not alone:
+            ids = self._ids
+            given = self._entered[layer].expand(runs, -1, -1).clone()
+            given[:, first:end] = residual.to(given)
+        keys = self._keys.cut(from_here).expanded(runs) if from_here else None
+        found: list[torch.Tensor] = []
+        forward(
+            self._model,
+            np.broadcast_to(ids, (runs, len(ids))),
+            (),
+            (),
+            {self._end: lambda _layer, value: found.append(value[:, self.position - from_here].clone())},
+            [write for write in self._writes if not _below(write.hook, layer)],
+            start=Start(layer, given, entering=layer > 0),
+            keys=keys,
+            until=self._end,
+        )
+        return found[0]
+
+    def _hooked_logits(self, final: torch.Tensor, readers: dict[str, Reader] | None = None) -> torch.Tensor:
+        """`logits` through the model as it stands: all blocks are passed over, with the one position that is read."""
+
+        def put(activation: torch.Tensor, _first: int) -> torch.Tensor:
+            return final[:, None].to(activation, copy=True)
+
+        def at_its_place(write: Write) -> Write:
+            return Write(write.hook, lambda activation, _first: write.act(activation, self.position))
+
+        # At the hook where `final` was read, all acted already.
+        writes = [at_its_place(write) for write in self._writes if _behind(write.hook) and write.hook != self._end]
+        writes = [Write(self._end, put), *writes] if _behind(self._end) else writes
+        start = Start(self._n_layers, final[:, None], entering=True)
+        ids = np.broadcast_to(self._ids[self.position], (len(final), 1))
+        found = forward(self._model, ids, (LAST_LOGITS,), (), readers, writes, start=start)
+        return torch.from_numpy(found.arrays[LAST_LOGITS].copy())
+
+    @cached_property
+    def _reads_alone(self) -> bool:
+        """Whether what hangs behind the last block does to the position that is read alone what it does in the whole
+        prompt."""
+        hook, kept = "unembed.hook_out", {}
+        whole: dict[str, Reader] = {hook: lambda _layer, value: kept.__setitem__("whole", value[self.position].clone())}
+        alone: dict[str, Reader] = {hook: lambda _layer, value: kept.__setitem__("alone", value[:, 0].clone())}
+        forward(self._model, self._ids, (), (), whole, self._writes, until=hook)
+        try:
+            self._hooked_logits(self._final[None], alone)
+        except DisturbedError:
+            raise
+        except Exception:  # as in `_holds`
+            return False
+        return _same(kept["alone"], kept["whole"])
+
+    # --- batches --------------------------------------------------------------------------------------------------
+
+    def _work(self, runs: int, layer: int, first: int, way: tuple[bool, bool]) -> int:
+        """Positions times blocks of a batch."""
+        positions = self.position + 1 - first if way[0] else len(self._ids)
+        return runs * positions * (self._n_layers - layer + 1)
+
+    def _runs(self, layer: int, first: int, way: tuple[bool, bool]) -> int:
+        """How many fit into the memory and into `BATCH_SECONDS`."""
+        if not way[1]:
+            return 1
+        cfg = self._model.cfg
+        positions = self.position + 1 - first if way[0] else len(self._ids)
+        keys = (self.position + 1 if way[0] else len(self._ids)) * (self._n_layers - layer)
+        squares = SQUARES * int(cfg.n_heads) * positions * len(self._ids)
+        numbers = int(cfg.d_model) * (WIDTHS * positions + 2 * keys * way[0]) + squares
+        fit = self._bytes // (numbers * self._begin.element_size())
+        soon = self._speed * BATCH_SECONDS / self._work(1, layer, first, way) if self._speed else FIRST_RUNS
+        return max(1, min(fit, round(soon)))
+
+    @property
+    def _bytes(self) -> int:
+        if self._memory is not None:
+            return self._memory
+        device = self._begin.device
+        free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
+        return int(min(MEMORY, MEMORY_SHARE * free))
+
+    def _measure(self, runs: int, layer: int, first: int, way: tuple[bool, bool], seconds: float) -> None:
+        speed = self._work(runs, layer, first, way) / max(seconds, 1e-6)
+        self._speed = speed if not self._speed else 0.5 * (self._speed + speed)
+
+
+def _behind(hook: str) -> bool:
+    """Whether `hook`, in full, stands behind the last block."""
+    return hook.split(".")[0] in BEHIND
+
+
+def _below(hook: str, layer: int) -> bool:
+    """Whether what is written at `hook`, in full, is in a residual stream that enters block `layer` already."""
+    first, *rest = hook.split(".")
+    if first == "blocks" and layer:
+        return int(rest[0]) < layer
+    return first in EMBEDDING or hook == "blocks.0.hook_resid_pre"
+
+
+def _hooked_behind(model: Any) -> bool:
+    """Whether hooks of the user's own hang on the final norm or the unembedding."""
+    parts = [part for part in (getattr(model, name, None) for name in sorted(BEHIND)) if part is not None]
+    return bool(own_hooks(model, [module for part in parts for module in part.modules()]))
+
+
+def _same(found: torch.Tensor, wanted: torch.Tensor) -> bool:
+    """Whether each row of `found` `[run, d_model]` is `wanted`, as exactly as its number type allows."""
+    tolerance = tolerance_of(wanted.dtype)
+    tolerance = min(tolerance, EXACT) if wanted.dtype in (torch.float32, torch.float64) else tolerance
+    if torch.equal(found, wanted.expand_as(found)):
+        return True
+    apart = (found.double() - wanted.double()).norm(dim=-1).max()
+    return bool(apart <= tolerance * wanted.double().norm())  # not where it is not a number

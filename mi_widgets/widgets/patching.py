@@ -1,0 +1,495 @@
+"""Patching: which activations cause the answer, cell by cell; estimated at once, then exact, live.
+
+A shell: the numbers come from `compute.patching` and `compute.ablation`, the bytes from `wire.patching_picture`, the
+page view is `js/src/widgets/patching/`.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import Any, ClassVar
+
+import traitlets
+
+from mi_widgets.data import Pairs, PatchGrid, Run
+from mi_widgets.data.interventions import SITES
+from mi_widgets.data.patching import METRICS, PATCH_SITES
+from mi_widgets.described.patching import PATCHING as OPTIONS
+from mi_widgets.described.patching import TIMES
+from mi_widgets.errors import DataError, PromptError
+from mi_widgets.session import Answered, Need, Progress, aside
+from mi_widgets.session.prompts import plain, to_wire
+from mi_widgets.session.runner import BEHIND, PICTURE
+from mi_widgets.session.traits import refusing
+from mi_widgets.widgets.asking import CANDIDATES, AskingView
+from mi_widgets.widgets.live import PROMPT_TRAIT
+from mi_widgets.widgets.partial import PartialPictures
+from mi_widgets.widgets.recipe import Name
+from mi_widgets.widgets.view import page_source, status_value
+from mi_widgets.wire.patching_picture import PatchingPicture
+
+#: What exact cells may cost before `exact="auto"` leaves them estimated: seconds, and how many there are.
+MOST_SECONDS, MOST_RUNS = 120.0, 20_000
+#: Cells that can be shown at all.
+MOST_CELLS = 250_000
+
+
+class Patching(AskingView[PatchGrid]):
+    """What causes the answer: activations of one prompt's run put into another's, or taken out, one cell at a time.
+
+    The whole grid is estimated first; exact values replace the estimates, the largest first. A chosen cell is a run,
+    which stands beside the session's own in linked views.
+
+    Args:
+        source: a `Session`, or a TransformerBridge together with `prompt`. The session's prompt is the clean one.
+        prompt: text, token ids or chat messages; not with a session, which has its own.
+        corrupt: the second prompt; the session's if None. Ablation needs none.
+        answer: the token asked for: text of one token, or its id; the session's if None, and if that is None the clean
+            run's own first choice.
+        foil: the token it is compared with, likewise; the clean run's second choice where neither is given.
+        pairs: `mw.Pairs` instead of all these: the grid is their mean. Their first pair is shown; an edit of it leaves
+            the others.
+        prepend_bos: for a model and a text prompt; None means what `model.to_tokens(prompt)` does.
+        height: on the page, in pixels.
+        options: how it is shown; listed below. `metric` may also be a function of the logits `[run, 1, d_vocab]`.
+
+    Raises:
+        ModelError, DataError: a wrong model or option. A prompt that cannot be run, or an answer that is no single
+            token, is no error here: the view says what is wrong and `wait()` raises it.
+    """
+
+    kind: ClassVar[str] = "patching"
+    OPTIONS = OPTIONS
+    RECORD, PICTURE = PatchGrid, PatchingPicture
+    _esm, _css = page_source("patching")
+
+    compare: Any = traitlets.Any(None, allow_none=True).tag(**PROMPT_TRAIT)
+    beside = traitlets.Any(None, allow_none=True).tag(sync=True)  # of views that compare; this one lends
+    proposal = traitlets.Unicode("").tag(sync=True)
+    path = traitlets.List().tag(sync=True, from_page=True)
+
+    #: What the picture on the page, whole or partial, is of.
+    _on_page_subject: Mapping[str, Any] = {}
+    #: What was lent to the session's `beside`, and when exact cells began to be made.
+    _lent: Run | None = None
+    _began = 0.0
+
+    def __init__(
+        self,
+        source: Any = None,
+        prompt: Any = None,
+        *,
+        corrupt: Any = None,
+        answer: Any = None,
+        foil: Any = None,
+        pairs: Any = None,
+        prepend_bos: bool | None = None,
+        height: int = OPTIONS.height,
+        **options: Any,
+    ) -> None:
+        self._function = options["metric"] if callable(options.get("metric")) else None
+        if self._function is not None:
+            options["metric"] = "own"
+        self._pairs: Pairs | None = None
+        if pairs is not None:
+            if any(given is not None for given in (prompt, corrupt, answer, foil)):
+                raise DataError("pairs have prompts and answers of their own.", "Leave the others out.")
+            self._pairs = pairs if isinstance(pairs, Pairs) else Pairs(pairs)
+            first = self._pairs[0]
+            corrupt, answer, foil = first.corrupt, first.answer, first.foil
+            if hasattr(source, "join"):
+                source.prompt, source.answer, source.foil = first.clean, answer, foil
+            else:
+                prompt = first.clean
+        session, chosen = self._opened(source, prompt, prepend_bos, options)
+        if session is not None:
+            self.changed_options(chosen, {})
+            if corrupt is not None:
+                session.corrupt = corrupt
+            corrupt = session.corrupt
+        else:
+            answer, foil = (self._named(ids) for ids in (self._data.answers, self._data.foils))
+        super().__init__(session, answer=answer, foil=foil, height=height, options=chosen, compare=corrupt)
+        self.observe(self._corrupt_edited, "compare")
+        self.observe(lambda _change: self._lend(), "selection")
+        self._begin()
+
+    @classmethod
+    def from_data(cls, grid: PatchGrid, **view: Any) -> Patching:
+        """The view of a grid that is there already, without a model and without torch.
+
+        Args:
+            grid: as `compute.patch`, `compute.ablate` or `compute.attribution_patch` return it, or `mw.data.load`.
+            view: height and options.
+
+        Raises:
+            DataError: something else.
+        """
+        if not isinstance(grid, PatchGrid):
+            raise DataError(f"{type(grid).__name__} is no grid of patches.", "Give what compute.patch returns.")
+        return cls(grid, **view)
+
+    # --- results -------------------------------------------------------------------------------------
+
+    @property
+    def corrupt(self) -> Any:
+        """The second prompt, or None; set it to change it. It is the session's."""
+        return self.compare
+
+    @corrupt.setter
+    def corrupt(self, prompt: Any) -> None:
+        self.compare = prompt
+
+    @property
+    def pairs(self) -> Pairs | None:
+        """The pairs that the grid is the mean of; None where it is of the one pair on screen."""
+        session, pairs = self.session, self._pairs
+        if session is None or pairs is None:
+            return None
+        first = pairs[0]
+        shown = session.prompt, self.compare, self.answer, self.foil
+        return pairs if shown == (plain(first.clean), plain(first.corrupt), first.answer, first.foil) else None
+
+    @property
+    def cell(self) -> dict[str, Any] | None:
+        """The chosen cell: the model's numbers of its axes, and `value`, `change`, `effect`, `estimate` (an effect; NaN
+        where there is none) and whether it is `exact`. None where no cell is chosen."""
+        at = self._chosen()
+        if at is None:
+            return None
+        data: PatchGrid = self._on_page.data
+        index = data.cell(**at)
+        numbers = {"value": data.value, "change": data.change_in_metric, "effect": data.effect}
+        found = {name: float(values[index]) for name, values in numbers.items()}
+        estimate = float("nan") if data.effect_estimate is None else float(data.effect_estimate[index])
+        return {**at, **found, "estimate": estimate, "exact": bool(data.exact[index])}
+
+    def run_of(self, cell: Mapping[str, int] | None = None) -> Run:
+        """The run that gives a cell's number: of several pairs that of the first.
+
+        Args:
+            cell: the model's numbers of its axes, `{"layer": 3, "position": 5}`; what else it holds is passed over.
+                None: the chosen cell.
+
+        Returns:
+            `mw.Run(prompt=…, interventions=[…])`, for the session, another view's `compare=`, or `session.beside`.
+
+        Raises:
+            DataError: a cell that is not there, none at all, or a view of plain data.
+        """
+        if self.session is None or self._on_page is None:
+            raise DataError("there is no run behind a cell of plain data.", "Make the view from a session.")
+        data, about = self._on_page.data, self._on_page_subject
+        at = self._chosen() if cell is None else {axis: cell[axis] for axis in data.by if axis in cell}
+        if at is None:
+            raise DataError("no cell is chosen.", "Give its numbers: view.run_of({'layer': 3, 'position': 5}).")
+        clean, corrupt = about["prompt"], about["corrupt"]
+        if data.method == "ablation":
+            base, other = clean, None
+        else:
+            base, other = (corrupt, clean) if data.direction == "denoise" else (clean, corrupt)
+        return Run(prompt=base, interventions=(*data.interventions, data.change(data.cell(**at), other)))
+
+    def figure(self, **options: Any) -> Any:
+        """The picture on screen as a plotly Figure.
+
+        Args:
+            options: see `figures.patching_figure`; what is not given is as on screen.
+        """
+        from mi_widgets.figures import patching_figure
+
+        self._current()
+        return patching_figure(self._data, **{**self._looks(), **options})
+
+    def _looks(self) -> dict[str, Any]:
+        """How it is on screen, as figures take it."""
+        return {"kind": self.options["chart"], "shows": self.options["shows"], "outlined": self._chosen()}
+
+    def _recipe_words(self) -> dict[str, Any]:
+        about, words = self._subject, super()._recipe_words()
+        if self.session is None:
+            return words
+        asked = {name: about[name] for name in ("corrupt", "answer", "foil") if about[name] is not None}
+        if about["pairs"] is not None:
+            several = [(pair.clean, pair.corrupt, pair.answer, pair.foil) for pair in about["pairs"]]
+            asked = {"pairs": Name(f"mw.Pairs({several!r})")}
+        if self._function is not None and words.get("metric") == "own":
+            words["metric"] = Name("metric", "your own function of the logits")
+        return {**asked, **words}
+
+    def _said_by(self, data: PatchGrid) -> dict[str, Any]:
+        said = {"experiment": data.method, "metric": data.metric, "layer": data.layer}
+        if data.method == "ablation":
+            return {**said, "ablated_by": data.ablated_by}
+        return {**said, "site": data.site, "by": TIMES.join(data.by), "direction": data.direction}
+
+    def _offline(self, picture: PatchingPicture) -> dict[str, Any]:
+        corrupt = to_wire(self._subject.get("corrupt"))
+        return {**super()._offline(picture), "compare": corrupt, "beside": None, "proposal": "", "path": self.path}
+
+    def _named(self, ids: Any) -> str | None:
+        """The string of the first pair's token."""
+        return None if ids is None or ids[0] < 0 else self._data.names.get(int(ids[0]), str(int(ids[0])))
+
+    # --- computing -----------------------------------------------------------------------------------
+
+    def _runs(self) -> dict[str, tuple[Run, str]]:
+        assert self.session is not None
+        if self.compare is None:
+            return super()._runs()
+        corrupt = self.session.filled(self.compare)
+        return {"A": (self.session.filled(), "Clean prompt"), "B": (corrupt, "Corrupt prompt")}
+
+    def session_needs(self) -> Sequence[Need]:
+        """See `session.SessionView`."""
+        from mi_widgets.compute.output import OUTPUT_SITES
+
+        chosen = {name: self.options[name] for name in OPTIONS.computed}
+        grids = [TIMES.join(axes) for axes in PATCH_SITES[chosen["site"]]]
+        chosen["by"] = chosen["by"] if chosen["by"] in grids else grids[0]
+        asked = {"corrupt": self.compare, "answer": self.answer, "foil": self.foil, "pairs": self.pairs}
+        runs = self._wanted(**asked, **chosen)
+        # Of the corrupt run only the tokens: what is patched of it is read where it is patched.
+        return [Need(name, run, OUTPUT_SITES if name == "A" else (), called=said) for name, (run, said) in runs.items()]
+
+    def _drawing(
+        self, progress: Progress, answers: dict[str, Answered], subject: dict[str, Any]
+    ) -> Generator[Any, None, PatchingPicture]:
+        from mi_widgets.compute.answers import token_string
+        from mi_widgets.compute.next_tokens import likeliest
+        from mi_widgets.compute.patch_checks import check_steps
+        from mi_widgets.models import in_half_precision
+
+        session, found = self.session, answers["A"]
+        assert session is not None
+        model, info, last = found.run.model, session.info, len(found.tokens) - 1
+        candidates = yield from aside(
+            lambda: likeliest(model, found.tokens, found.activations, last, CANDIDATES), progress.large
+        )
+        answer, foil, automatic = self._tokens(subject, found, last, candidates)
+        if subject["experiment"] == "patching" and "B" not in answers:
+            names = [token_string(model, token) for token in (answer, foil) if token is not None]
+            raise self._no_corrupt(subject["prompt"], *names)
+        facts = {
+            "run": progress.run,
+            "candidates": candidates,
+            "automatic": automatic,
+            "shape": (info.n_layers, info.n_heads, info.kv_heads),
+            "causal": info.causal,
+            "sites": self._sites,
+            "metrics": [name for name in METRICS if name != "own" or self._function is not None],
+            "half": in_half_precision(model),
+            "notes": progress.notes,
+        }
+
+        def put(step: Any, grid: PatchGrid) -> Generator[Any, None, None]:
+            return self._put_part(step, PatchingPicture(grid, total=step.total, **facts), subject)
+
+        self._began = time.perf_counter()
+        steps = PartialPictures(put).of(self._grid(found, subject, answer, foil, facts))
+        grid = yield from self._with_progress(steps, progress.run, "patching")
+        corrupt = subject["corrupt"] if grid.method == "patching" else None
+        how = {"function": self._function, "prepend_bos": session.prepend_bos}
+        errors = yield from check_steps(model, grid, subject["prompt"], corrupt, **how)
+        return PatchingPicture(grid, errors=errors, **facts)
+
+    def _grid(
+        self, found: Answered, subject: dict[str, Any], answer: int, foil: int | None, facts: dict[str, Any]
+    ) -> Generator[Any, None, PatchGrid]:
+        """The steps of the grid that is asked for, which hold what is known so far; `facts` then say what it costs."""
+        from mi_widgets import compute
+
+        session, model, pairs = self.session, found.run.model, subject["pairs"]
+        assert session is not None
+        how: dict[str, Any] = {
+            "metric": self._function if subject["metric"] == "own" else subject["metric"],
+            "interventions": found.run.interventions or (),
+            "prepend_bos": session.prepend_bos,
+        }
+        last = session.info.n_layers - 1
+        clean, corrupt = subject["prompt"], subject["corrupt"]
+        if subject["experiment"] == "ablation":
+            if subject["over"] == "neuron":
+                subject["layer"] = how["layer"] = last if subject["layer"] is None else subject["layer"]
+            if corrupt is not None and pairs is None:
+                how["reference"] = [clean, corrupt] if subject["ablated_by"] == "mean" else [corrupt]
+            asked = (clean, answer, foil) if pairs is None else (pairs, None, None)
+            how |= {"over": subject["over"], "by": subject["ablated_by"]}
+            return (yield from compute.ablate_steps(model, *asked, **how))
+        by = tuple(subject["by"].split(TIMES))
+        if "layer" not in by:
+            subject["layer"] = how["layer"] = last if subject["layer"] is None else subject["layer"]
+        asked = (clean, corrupt, answer, foil) if pairs is None else (pairs, None, None, None)
+        how |= {"site": subject["site"], "by": by, "direction": subject["direction"]}
+        cost = compute.patch_cost(model, *asked, **how)
+        facts["seconds"] = (cost.seconds, cost.estimate_seconds)
+        facts["why_estimate"] = why = _why_estimate(subject["exact"], cost)
+        if why:
+            yield None
+            return compute.attribution_patch(model, *asked, **how)
+        return (yield from compute.patch_steps(model, *asked, estimate=True, **how))
+
+    @cached_property
+    def _sites(self) -> list[str]:
+        """Where this architecture can be patched, as far as its hooks tell."""
+        assert self.session is not None
+        hooks = self.session.model.hook_dict
+        return [site for site in PATCH_SITES if f"blocks.0.{SITES.get(site)}" in hooks]
+
+    def _no_corrupt(self, prompt: Any, answer: str, foil: str = "") -> PromptError:
+        """That there is nothing to patch from, with a prompt to offer: the clean one, answer and foil exchanged."""
+        self.proposal = _exchanged(prompt, answer.strip(), foil.strip())
+        example = f"e.g. {self.proposal!r}" if self.proposal else "the clean one with the words changed that matter"
+        return PromptError(
+            "Patching needs a second, corrupt prompt, to which another answer is right.",
+            f'Give one as long as the first: {example}; in Python view.corrupt = "…". Ablation needs none.',
+        )
+
+    def _put_part(self, step: Any, picture: PatchingPicture, subject: dict[str, Any]) -> Generator[Any, None, None]:
+        """Show what is known so far."""
+        parcel = yield from aside(picture.parcel)
+        self._on_page, self._on_page_subject, self.refused, self.proposal = picture, subject, None, ""
+        said = self._said(step.done, step.total)
+        self._put(picture.run, parcel, state="computing", done=step.done, total=step.total, message=said)
+        self._lend()
+
+    def _said(self, done: int, total: int) -> str:
+        """How far the exact cells are."""
+        if not done:
+            self._began = time.perf_counter()
+            return f"estimated; 0 of {total:,} cells are exact"
+        left = (time.perf_counter() - self._began) / done * (total - done)
+        return f"{done:,} of {total:,} cells, about {duration(left)} left"
+
+    def _say_progress(self, run: int, done: int, total: int, about: str) -> None:
+        if self._on_page is None or self._on_page.run != run:
+            super()._say_progress(run, done, total, about)
+        elif self._may_say():
+            self.status = status_value("computing", run, done=done, total=total, message=self._said(done, total))
+
+    def _becomes(self, picture: PatchingPicture, subject: dict[str, Any]) -> None:
+        super()._becomes(picture, subject)
+        self.proposal, self._on_page_subject = "", subject
+        self._lend()
+
+    def session_stops(self, run: int, error: Exception) -> None:
+        """See `session.SessionView`. What is known of the grid stays, as a result of its own."""
+        super().session_stops(run, error)
+        part = self._on_page
+        if part is None or part is self._picture or part.run != run:
+            return
+        rest = "the rest is estimated" if part.data.estimated_by else "the rest is not known"
+        said = f"Stopped at {part.done:,} of {part.total:,} cells; {rest}."
+        part.data = replace(part.data, notes=(*part.data.notes, said))
+        self._data, self._picture, self._subject = part.data, part, dict(self._on_page_subject)
+        self.last_error = None
+        self.status = status_value("idle", run, message=said)
+
+    def _flush(self, priority: int | None = BEHIND) -> None:
+        try:
+            super()._flush(priority)
+        except Exception:
+            # For a still picture what is known so far is one.
+            if priority != PICTURE or self._on_page is None:
+                raise
+
+    def _draw_still(self) -> Any:
+        from mi_widgets.figures.patching import patching_still
+
+        return patching_still(self._on_page.data, **self._looks())
+
+    # --- the chosen cell -----------------------------------------------------------------------------
+
+    def _chosen(self) -> dict[str, int] | None:
+        """The model's numbers of the cell that the selection means; None where it means none of this grid."""
+        chosen, data = self.selection, None if self._on_page is None else self._on_page.data
+        if data is None or chosen.component != data.site or data.layer not in (None, chosen.layer):
+            return None
+        at = {axis: getattr(chosen, axis) for axis in data.by}
+        held = all(at[axis] in numbers for axis, numbers in zip(data.by, data.numbers, strict=True))
+        return at if held else None
+
+    def _lend(self, release: bool = False) -> None:
+        """Let linked views set the chosen cell's run, or the corrupt one, beside their own; take back what was lent
+        where none is chosen any more, or to `release` it."""
+        session, lent = self.session, None
+        if session is None:
+            return
+        if not release and self.options["beside"] != "nothing" and self._chosen() is not None:
+            corrupt = self._on_page_subject["corrupt"]
+            patched = self.options["beside"] == "patched" or corrupt is None
+            lent = self.run_of() if patched else Run(prompt=corrupt)
+        if lent != self._lent:
+            before, self._lent = self._lent, lent
+            if lent is not None or session.beside == before:
+                session.beside = lent
+
+    def close(self) -> None:
+        """Leave the session and the page."""
+        self._lend(release=True)
+        super().close()
+
+    # --- edits ---------------------------------------------------------------------------------------
+
+    def session_changed(self, name: str) -> None:
+        """See `session.SessionView`."""
+        if name in {"prompt", "interventions", "corrupt"}:
+            self._lend(release=True)  # it is of what was
+        super().session_changed(name)
+        if name == "corrupt" and self.session is not None:
+            self.compare = self.session.corrupt
+
+    @traitlets.validate("compare")
+    @refusing
+    def _plain_corrupt(self, proposal: Any) -> Any:
+        return plain(proposal["value"]) or None
+
+    def _corrupt_edited(self, change: Any) -> None:
+        if self.session is None:
+            return
+        if self.session.corrupt != change["new"]:
+            self.session.corrupt = change["new"]
+        self._compute()
+
+    def changed_options(self, current: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+        """`current` with `changes`; DataError for an unknown name or value, or a function that was not given."""
+        options = super().changed_options(current, changes)
+        if self.session is not None and options["metric"] == "own" and self._function is None:
+            raise DataError("metric='own', but no function is given.", "Give one: mw.Patching(…, metric=function).")
+        return options
+
+    def _options_edited(self, change: Any) -> None:
+        super()._options_edited(change)
+        if change["new"]["beside"] != change["old"].get("beside"):
+            self._lend()
+
+
+def _why_estimate(exact: str, cost: Any) -> str:
+    """Why cells are not made exact; "" where they are."""
+    if exact == "estimate":
+        return "estimate only, as chosen"
+    if exact == "auto" and (cost.seconds > MOST_SECONDS or cost.cells > MOST_RUNS):
+        return (
+            f"{cost.cells:,} exact cells would take about {duration(cost.seconds)}: choose exact “always” to have them"
+        )
+    return ""
+
+
+def duration(seconds: float) -> str:
+    """`"9 s"`, `"4 min"`, `"2 h"`."""
+    if seconds < 100:
+        return f"{max(1, round(seconds))} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.0f} h"
+
+
+def _exchanged(prompt: Any, answer: str, foil: str) -> str:
+    """`prompt` with both words exchanged; "" where it is no text, or holds neither."""
+    if not isinstance(prompt, str) or not answer or not foil:
+        return ""
+    other = {answer: foil, foil: answer}
+    found = re.sub(rf"\b({re.escape(answer)}|{re.escape(foil)})\b", lambda word: other[word[0]], prompt)
+    return "" if found == prompt else found
