@@ -7,7 +7,8 @@ import { ModelSource } from "../src/core/source";
 import type { AttributionManifest, AttributionState, SelectionValue } from "../src/core/wire.gen";
 import { Attribution } from "../src/widgets/logit_attribution/attribution";
 import { AttributionPicture, strongestOf } from "../src/widgets/logit_attribution/picture";
-import { barOf, compact, decimalsFor, domainOf, makeRows, roundValues, signed } from "../src/widgets/logit_attribution/rows";
+import { compact } from "../src/core/format";
+import { barOf, decimalsFor, domainOf, makeRows, roundValues, signed } from "../src/widgets/logit_attribution/rows";
 import { attributionPicture, attributionState, BY_HEAD, PARTS } from "./attribution_state";
 import { FakeModel } from "./fake_model";
 
@@ -187,30 +188,30 @@ test("after an error the position is that of the last good picture", () => {
 
 test("who names another answer keeps the foil in sight; naming the foil itself turns the question round", () => {
   const one = live();
-  one.view.wish("answer", " Sue");
+  one.view.answers.wish("answer", " Sue");
   expect([one.model.values["answer"], one.model.values["foil"], one.model.saves]).toEqual([" Sue", 104, 1]);
   const two = live();
-  two.view.wish("answer", 104);
+  two.view.answers.wish("answer", 104);
   expect([two.model.values["answer"], two.model.values["foil"]]).toEqual([104, 102]);
   const three = live({ answer: " Mary", foil: " John" });
-  three.view.wish("foil", " Mary");
+  three.view.answers.wish("foil", " Mary");
   expect([three.model.values["answer"], three.model.values["foil"]]).toEqual([104, " Mary"]);
   const alone = live({ answer: " Mary", picture: attributionPicture({ foil: null }) });
-  alone.view.wish("answer", " Sue");
+  alone.view.answers.wish("answer", " Sue");
   expect(alone.model.values["foil"]).toBeNull();
 });
 
 test("answer and foil change places in one message", () => {
   const { model, view } = live({ answer: " Mary" });
   const saves = model.saves;
-  view.swap();
+  view.answers.swap();
   expect([model.values["answer"], model.values["foil"], model.saves - saves]).toEqual([104, " Mary", 1]);
 });
 
 test("without a kernel nothing is asked for", () => {
   const { model, view } = live({}, false);
-  view.wish("answer", " Sue");
-  view.swap();
+  view.answers.wish("answer", " Sue");
+  view.answers.swap();
   view.choosePosition(3);
   expect([model.values["answer"], model.values["foil"], model.values["options"]]).toEqual([null, null, {}]);
 });

@@ -35,6 +35,14 @@ export function brief(value: number): string {
   return text.replace(/^(-?)0\./, "$1.").replace("-", "−");
 }
 
+/** A number where there is little room: ".31", "−1.20"; `extreme` is the largest in sight and gives the decimals. */
+export function compact(value: number, extreme: number): string {
+  if (!Number.isFinite(value)) return "–";
+  const decimals = extreme > 0 ? Math.min(4, Math.max(0, 2 - Math.floor(Math.log10(extreme) + (extreme < 1 ? 1 : 0)))) : 0;
+  const text = value.toFixed(decimals);
+  return Number(text) === 0 ? "0" : text.replace(/^(-?)0\./, "$1.").replace("-", "−");
+}
+
 function tidy(text: string): string {
   return text
     .replace(/(\.\d*?)0+(e|$)/, "$1$2")

@@ -94,6 +94,7 @@ export interface AnyView {
   readonly beside: Readable<Beside | null>;
   readonly lent: Readable<boolean>;
   readonly compares: boolean;
+  readonly runNames: readonly [first: string, second: string];
   readonly history: Readable<PromptValue[]>;
   readonly picture: Readable<Pictured | null>;
   readonly height: Readable<number>;
@@ -132,6 +133,8 @@ export abstract class Linked<State extends LinkedState, Options extends object, 
   /** Pointed at in a linked view: positions of prompt A. */
   readonly remote = new Signal<HoverValue>(NO_HOVER);
   readonly bus: Bus;
+  /** What the runs of two prompts are called. */
+  readonly runNames: readonly [first: string, second: string] = ["A", "B"];
   readonly #kind: Kind<Options>;
   /** Edits in linked views that the kernel has not answered, by view. */
   readonly #edits = new Signal<ReadonlyMap<string, Overdue>>(new Map());

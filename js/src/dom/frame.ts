@@ -149,7 +149,7 @@ export class Frame<State extends LinkedState> {
       if (stale) root.dataset["stale"] = "true";
       else delete root.dataset["stale"];
       this.#own.hidden = !stale;
-      this.#own.replaceChildren(...(stale ? ownRuns(picture, view.interventions.made.value.length > 0) : []));
+      this.#own.replaceChildren(...(stale ? ownRuns(picture, view.runNames, view.interventions.made.value.length > 0) : []));
       this.#inkAgain();
     });
     scope.effect(() => {
@@ -270,12 +270,12 @@ export class Frame<State extends LinkedState> {
  * "Picture of: …", with what was asked of it; both prompts where two are compared, and what was changed in each run, also
  * where nothing was and now is.
  */
-function ownRuns({ prompts, asked, manifest }: Pictured, changedNow: boolean): Node[] {
+function ownRuns({ prompts, asked, manifest }: Pictured, names: readonly string[], changedNow: boolean): Node[] {
   const { interventions = [], other } = manifest;
   const runs = [interventions, [...(other?.model ? [`model ${other.model}`] : []), ...(other?.interventions ?? [])]];
   const changed = changedNow || runs.some((made) => made.length);
   const sides = prompts.flatMap((prompt, at) => [
-    prompts.length > 1 ? h("span", { class: "miw-side" }, "AB"[at]!) : null,
+    prompts.length > 1 ? h("span", { class: "miw-side" }, names[at]!) : null,
     code(promptLine(textOf(prompt), NAMED)),
     changed ? h("span", { class: "miw-own-run" }, h("bdi", {}, runs[at]!.join(", ") || "untouched")) : null,
   ]);

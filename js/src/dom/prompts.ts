@@ -18,7 +18,28 @@ export interface PromptsGiven {
   width: Readable<number>;
   /** What is said of the size of the picture in the place of the prompt of a view of plain data. Follows what it reads. */
   size(): string;
+  /** What the second prompt is to the view, where it is more than one to compare with. */
+  second?: Second;
 }
+
+/** The words for two prompts, and for the ways to a second one and back. */
+export interface Second {
+  names: readonly [first: string, second: string];
+  add: { label: string; tip: string; text: string };
+  remove: { label: string; tip: string };
+  /** What it begins with; the first prompt where that is "". */
+  proposal?(): string;
+}
+
+const COMPARED: Second = {
+  names: ["prompt", "second prompt, B"],
+  add: {
+    label: "compare with a second prompt",
+    tip: "Compare with a second prompt: tokens are aligned, and A, B or A − B is shown",
+    text: "+ compare",
+  },
+  remove: { label: "end the comparison", tip: "Show one prompt again" },
+};
 
 export class Prompts {
   readonly element = h("div", { class: "miw-prompts" });
@@ -34,13 +55,14 @@ export class Prompts {
     given: PromptsGiven,
   ) {
     const { scope } = view;
+    const [first, second] = (given.second ?? COMPARED).names;
     const editor = (which: "prompt" | "compare", name: string): PromptEditor =>
       new PromptEditor(scope, name, {
         typed: (value) => view.setPrompt(which, value),
         refused: (reason) =>
           (view.notice.value = reason ? { message: reason, hint: "The picture is that of the last good prompt.", unread: true } : null),
       });
-    this.#editors = { prompt: editor("prompt", "prompt"), compare: editor("compare", "second prompt, B") };
+    this.#editors = { prompt: editor("prompt", first), compare: editor("compare", second) };
     this.#history = new PromptHistory(view.history.peek(), view.prompt.peek());
     this.#earlier = this.#build(given);
     this.popover = this.#earlier.element;
@@ -91,26 +113,18 @@ export class Prompts {
     const earlier = makeButton(scope, { label: "earlier prompts", tip: "Earlier prompts of this session", shortcut: "h", text: "⌄" }, () =>
       this.toggleHistory(),
     );
-    const add = makeButton(
-      scope,
-      {
-        label: "compare with a second prompt",
-        tip: "Compare with a second prompt: tokens are aligned, and A, B or A − B is shown",
-        shortcut: "",
-        text: "+ compare",
-      },
-      () => {
-        const present = view.prompt.peek();
-        if (present) view.setPrompt("compare", structuredClone(present));
-        queueMicrotask(() => compare.focus());
-      },
-    );
-    const remove = makeButton(scope, { label: "end the comparison", tip: "Show one prompt again", shortcut: "", text: "×" }, () =>
-      view.setPrompt("compare", null),
-    );
+    const { add: adding, remove: removing, proposal } = given.second ?? COMPARED;
+    const add = makeButton(scope, { ...adding, shortcut: "" }, () => {
+      const present = view.prompt.peek();
+      const text = proposal?.();
+      if (present) view.setPrompt("compare", text ? { kind: "text", text } : structuredClone(present));
+      queueMicrotask(() => compare.focus());
+    });
+    const remove = makeButton(scope, { ...removing, shortcut: "", text: "×" }, () => view.setPrompt("compare", null));
     const popover = new Popover(scope, earlier.element, "earlier prompts", () => this.#earlierContent());
     const badge = (text: string): HTMLElement => h("span", { class: "miw-side" }, text);
-    const badgeA = badge("A");
+    const [nameA, nameB] = view.runNames;
+    const badgeA = badge(nameA);
     const first = h(
       "div",
       { class: "miw-prompt-row" },
@@ -121,7 +135,7 @@ export class Prompts {
     const second = h(
       "div",
       { class: "miw-prompt-row" },
-      badge("B"),
+      badge(nameB),
       compare.element,
       h("span", { class: "miw-prompt-buttons" }, remove.element),
     );

@@ -78,7 +78,8 @@ export class RunLine {
     const other = beside.interventions.slice(0, NAMED).map((label) => chip(label, ""));
     if (beside.interventions.length > NAMED) other.push(more(beside.interventions.length));
     const away = live && this.#view.lent.peek() ? [this.#alone()] : [];
-    return [side("A", chips), side("B", [...(model.length || other.length ? [...model, ...other] : [untouched()]), ...away])];
+    const [first, second] = this.#view.runNames;
+    return [side(first, chips), side(second, [...(model.length || other.length ? [...model, ...other] : [untouched()]), ...away])];
   }
 
   #chips(own: InterventionValue[], live: boolean): HTMLElement[] {
@@ -110,7 +111,7 @@ function more(count: number): HTMLElement {
   return h("span", {}, `and ${count - NAMED} more`);
 }
 
-function side(name: "A" | "B" | null, chips: HTMLElement[]): HTMLElement {
+function side(name: string | null, chips: HTMLElement[]): HTMLElement {
   return h("span", { class: "miw-run-side" }, name && h("span", { class: "miw-side" }, name), ...chips);
 }
 

@@ -2,7 +2,7 @@
  * What every head and every MLP adds, as a map: a row for each layer, a column for each head, and one for the MLPs.
  * Knows nothing of the chart of parts.
  */
-import { exact } from "../../core/format";
+import { compact, exact } from "../../core/format";
 import { nameOfHead } from "../../core/interventions";
 import { colorOf, cssOf, inkOn } from "../../core/scale";
 import type { Readable } from "../../core/signal";
@@ -15,7 +15,7 @@ import type { Tooltip } from "../../dom/tooltip";
 import type { Attribution } from "./attribution";
 import type { AttributionPicture, Head, Span } from "./picture";
 import { ScaleBar } from "./scale_bar";
-import { compact, signed } from "./rows";
+import { signed } from "./rows";
 
 const GAP = 1;
 /** Between the heads and the MLPs. */

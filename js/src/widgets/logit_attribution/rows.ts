@@ -84,14 +84,6 @@ export function decimalsFor(values: number[]): number {
   return size ? Math.min(6, Math.max(0, 3 - Math.floor(Math.log10(size)))) : 2;
 }
 
-/** A number where there is little room: ".31", "−1.20"; `extreme` is the largest in sight and gives the decimals. */
-export function compact(value: number, extreme: number): string {
-  if (!Number.isFinite(value)) return "–";
-  const decimals = extreme > 0 ? Math.min(4, Math.max(0, 2 - Math.floor(Math.log10(extreme) + (extreme < 1 ? 1 : 0)))) : 0;
-  const text = value.toFixed(decimals);
-  return Number(text) === 0 ? "0" : text.replace(/^(-?)0\./, "$1.").replace("-", "−");
-}
-
 /** "+1.250", "−0.031", "0.000": a contribution with its sign. */
 export function signed(value: number, decimals: number): string {
   if (!Number.isFinite(value)) return NOT_A_NUMBER;

@@ -2,7 +2,7 @@
  * One head's contribution by the position it reads from: the prompt's tokens in its colours, and the strongest five in
  * numbers. Knows nothing of the map or of the parts.
  */
-import { rounded, shown } from "../../core/format";
+import { compact, rounded, shown } from "../../core/format";
 import { nameOfHead } from "../../core/interventions";
 import { positionName } from "../../core/positions";
 import { colorOf, cssOf, inkOn } from "../../core/scale";
@@ -14,7 +14,7 @@ import { tokenLine } from "../../dom/token_line";
 import type { Tooltip } from "../../dom/tooltip";
 import type { Attribution } from "./attribution";
 import { strongestOf } from "./picture";
-import { compact, decimalsFor, signed } from "./rows";
+import { decimalsFor, signed } from "./rows";
 import { ScaleBar } from "./scale_bar";
 
 const LISTED = 5;

@@ -1,0 +1,149 @@
+/** The patching view as an anywidget module: builds the view from its parts and ties them together. */
+import { PATCHING } from "../../core/options.gen";
+import { computed } from "../../core/signal";
+import type { PatchingOptions, PatchingState } from "../../core/wire.gen";
+import { h } from "../../dom/element";
+import { framed } from "../../dom/frame";
+import { KeyHelp, PROMPT_KEYS, type KeyRow } from "../../dom/keys";
+import { Legend } from "../../dom/legend";
+import { OptionControls, optionKeys, type Now } from "../../dom/options";
+import { Prompts, type Second } from "../../dom/prompts";
+import { followWays } from "../../dom/walk";
+import { Facts } from "./facts";
+import { PatchingGrid } from "./grid";
+import { PatchingView } from "./model";
+import { PathsGrid } from "./paths";
+import { Scatter } from "./scatter";
+
+const KEYS: KeyRow[] = [
+  ["← ↑ → ↓, Home, End", "grid, paths: walk the cells · scatter: walk the points, the farthest off first"],
+  ["Enter", "grid, scatter: lock the cell, whose run then stands beside in linked views · paths: walk on from this head"],
+  ["Esc", "release: first the pointing, then the cell"],
+  ["a, f, x", "edit the answer, edit the foil, swap them (in a field: ↓ suggestions, Enter takes one)"],
+  ...PROMPT_KEYS,
+  ...optionKeys(PATCHING.options),
+  ["?", "this list"],
+];
+const { options: OPTIONS } = PATCHING;
+
+export default framed<PatchingState>("patching", (frame) => {
+  const { scope, root, ink, tooltip, announcer } = frame;
+  const view = new PatchingView(frame.source, frame.theme, scope);
+  const second: Second = {
+    names: ["clean prompt", "corrupt prompt"],
+    add: {
+      label: "add a corrupt prompt",
+      tip: "The prompt whose run the clean one is set against; begins with a proposal",
+      text: "+ corrupt",
+    },
+    remove: { label: "take the corrupt prompt away", tip: "Take the corrupt prompt away" },
+    proposal: () => view.proposal.peek(),
+  };
+  const prompts = new Prompts(view, { compare: true, width: frame.width, size: () => size(view), second });
+  const help = new KeyHelp(scope, KEYS);
+  const controls = makeControls(view);
+  const toolbar = h("div", { class: "miw-controls", role: "toolbar", "aria-label": "what is shown" });
+  toolbar.append(...controls.rest(), help.button);
+  const facts = new Facts(view);
+  const grid = new PatchingGrid(view, ink, tooltip);
+  const scatter = new Scatter(view, ink, tooltip);
+  const paths = new PathsGrid(view, ink, tooltip);
+  const legend = makeLegend(view, paths);
+  frame.hold(view, {
+    above: [prompts.element, toolbar],
+    over: [facts.element],
+    body: [grid.element, scatter.element, paths.section, legend.element],
+    popovers: [help.popover, prompts.popover, facts.terms.answer.list, facts.terms.foil.list],
+  });
+  scope.effect(() => {
+    const { chart } = view.options.value;
+    facts.element.hidden = !view.picture.value;
+    grid.element.hidden = chart !== "grid";
+    scatter.element.hidden = chart !== "scatter";
+    paths.section.hidden = chart !== "paths";
+    legend.element.hidden = chart === "scatter";
+  });
+  const walks = [
+    { element: grid.element, key: (key: string) => grid.key(key) },
+    { element: paths.element, key: (key: string) => paths.key(key, "walked to") },
+  ];
+  followWays({ scope, root, announcer, tooltip, prompts, help }, [...walks, scatter.walk], {
+    ...controls.keys(),
+    a: () => facts.terms.answer.focus(),
+    f: () => facts.terms.foil.focus(),
+    x: () => facts.terms.swapped(),
+    Escape() {
+      if (view.hover.peek() !== null) view.point(null);
+      else if (view.chosen.peek() !== null) view.release();
+    },
+  });
+  frame.fit(
+    view,
+    () => void [view.field.value, view.answers.refused.value, view.chosen.value],
+    () => [grid, scatter, paths].forEach((part) => part.fit()),
+  );
+  const drawn = { grid, scatter, paths };
+  frame.announce(
+    view,
+    computed(() => view.status.value.state !== "computing"),
+    computed(() => drawn[view.options.value.chart].drawn.value),
+  );
+});
+
+/** What can be chosen follows from what the picture says of the model, and from the experiment. */
+function makeControls(view: PatchingView): OptionControls<PatchingOptions> {
+  const manifest = computed(() => view.picture.value?.manifest);
+  const ablates = (): boolean => view.options.value.experiment === "ablation";
+  const offered = <Name extends "site" | "by" | "metric">(name: Name, among: string[] | undefined): Now<PatchingOptions[Name]> => {
+    const choices = OPTIONS[name].choices!.filter(({ value }) => !among || among.includes(value));
+    const present = view.options.value[name];
+    const value = choices.some((choice) => choice.value === present) ? present : choices[0]?.value;
+    return { choices: choices as never, ...(value ? { value: value as PatchingOptions[Name] } : {}) };
+  };
+  const needs = { disabled: true, tip: "Needs the model; this picture stands without a kernel" };
+  const fixed = <Value>(now: Now<Value> = {}): Now<Value> => ({ ...now, ...(view.canCompute.value ? {} : needs) });
+  return new OptionControls<PatchingOptions>(view, OPTIONS, {
+    experiment: { now: () => fixed() },
+    site: { now: () => fixed({ ...offered("site", manifest.value?.sites), hidden: ablates() }) },
+    by: { now: () => fixed({ ...offered("by", manifest.value?.grids), hidden: ablates() }) },
+    over: { now: () => fixed({ hidden: !ablates() }) },
+    metric: { now: () => fixed(offered("metric", manifest.value?.metrics)) },
+    direction: { now: () => fixed({ hidden: ablates() }) },
+    ablated_by: { now: () => fixed({ hidden: !ablates() }) },
+    exact: { now: () => fixed({ hidden: !manifest.value?.estimated_by && ablates() }) },
+    shows: { now: () => (manifest.value?.differs === false ? { value: "change", disabled: true } : {}) },
+  });
+}
+
+const LOOKS: [look: string, text: string][] = [
+  ["estimate", "estimate"],
+  ["pending", "not computed yet"],
+  ["impossible", "no such patch"],
+  ["beyond", "beyond the colours"],
+];
+
+function makeLegend(view: PatchingView, paths: PathsGrid): Legend {
+  const legend = new Legend();
+  view.scope.effect(() => {
+    const field = view.field.value;
+    if (!field) return;
+    const plain = { masked: false, missing: false, clipped: 0 };
+    if (view.options.value.chart === "paths")
+      return legend.show({ ...plain, mapping: paths.blocks.value?.mapping ?? field.mapping, unit: "effect" });
+    const looks = new Set<string>(field.kinds);
+    if (field.clipped) looks.add("beyond");
+    legend.show({
+      ...{ ...plain, mapping: field.mapping, unit: field.title, missing: looks.has("missing") },
+      extra: LOOKS.filter(([look]) => looks.has(look)).map(([look, text]) =>
+        h("div", { class: "miw-swatch-row" }, h("span", { class: `miw-swatch miw-patching-${look}` }), text),
+      ),
+    });
+  });
+  return legend;
+}
+
+/** What a view of plain data says in the place of its prompt. */
+function size(view: PatchingView): string {
+  const { n_layers, n_heads, tokens } = view.picture.value!.manifest;
+  return `${n_layers} layers × ${n_heads} heads, ${tokens.strings.length} positions`;
+}

@@ -1,0 +1,172 @@
+/**
+ * What the patching view knows beyond what every view does: what each cell shows, the cell that is chosen and the one
+ * pointed at, what a patch there can reach, and the path that is walked. Knows nothing of the DOM.
+ */
+import { Answers } from "../../core/answers";
+import { openParcel } from "../../core/blocks";
+import { kindOf } from "../../core/described";
+import { Linked } from "../../core/linked";
+import { PATCHING } from "../../core/options.gen";
+import { makeMapping, type Mapping, type Theme } from "../../core/scale";
+import { computed, Signal, type Readable, type Scope } from "../../core/signal";
+import type { DataSource } from "../../core/source";
+import type { PatchingManifest, PatchingOptions, PatchingState, PathStep, SelectionValue } from "../../core/wire.gen";
+import type { CellKind } from "../../dom/block_grid";
+import { PatchingPicture, TOKEN_AXES, type At, type Shows } from "./picture";
+
+export interface Field {
+  shows: Shows;
+  /** What the legend says over the colours. */
+  title: string;
+  /** As drawn: exact where known, else estimated; NaN where neither is. */
+  values: Float32Array;
+  kinds: CellKind[];
+  mapping: Mapping;
+  /** How many cells lie beyond the ends of the colours. */
+  clipped: number;
+}
+
+type Pointed = Partial<Record<"layer" | "head" | "position" | "query" | "key" | "neuron", number | null>>;
+
+export class PatchingView extends Linked<PatchingState, PatchingOptions, PatchingPicture> {
+  override readonly runNames = ["clean", "corrupt"] as const;
+  readonly answers = new Answers(
+    this,
+    computed(() => {
+      const manifest = this.picture.value?.manifest;
+      return manifest ? { ...manifest, position: manifest.tokens.ids.length - 1 } : null;
+    }),
+  );
+  /** The heads walked in the chart of paths; of none the selected head is looked at. */
+  readonly path = new Signal<PathStep[]>([]);
+  readonly proposal = new Signal("");
+  /** The cell pointed at in this view. */
+  readonly hover = new Signal<number | null>(null);
+
+  constructor(
+    source: DataSource<PatchingState>,
+    readonly theme: Readable<Theme>,
+    scope: Scope,
+  ) {
+    super(source, scope, kindOf(PATCHING));
+    this.begin(["answer", "foil", "refused", "path", "proposal", "picture"]);
+  }
+
+  // ---- what follows from the state -------------------------------------------------------------------------------
+
+  readonly field: Readable<Field | null> = computed(() => {
+    const picture = this.picture.value;
+    return picture && fieldOf(picture, this.options.value.shows, this.theme.value);
+  });
+
+  /** The cell that was chosen, here or in a linked view; and the one that a linked view points at. */
+  readonly chosen: Readable<number | null> = computed(() => this.#cellOf(this.selection.value));
+  readonly linked: Readable<number | null> = computed(() => this.#cellOf(this.remote.value));
+
+  /** What a patch in the cell pointed at can reach: the layers after `layer`, and there the positions from `position` on. */
+  readonly cone: Readable<{ layer: number; position: number } | null> = computed(() => {
+    const [picture, cell] = [this.picture.value, this.hover.value];
+    const { layer, position = 0 } = picture && cell !== null ? picture.at(cell) : ({} as At);
+    return layer === undefined ? null : { layer, position: picture!.manifest.causal ? position : 0 };
+  });
+
+  // ---- actions ---------------------------------------------------------------------------------------------------
+
+  choose(cell: number): void {
+    const picture = this.picture.peek();
+    if (!picture || picture.impossible(cell)) return;
+    const at = this.#inA(picture, cell);
+    // A head that was chosen before is not of this cell's layer.
+    this.select({ layer: picture.manifest.layer, head: null, ...at });
+  }
+
+  release(): void {
+    const by = this.picture.peek()?.manifest.by ?? [];
+    this.select({ layer: null, ...Object.fromEntries(by.map((axis) => [axis, null])) });
+  }
+
+  point(cell: number | null): void {
+    if (this.hover.peek() === cell) return;
+    this.hover.value = cell;
+    const picture = this.picture.peek();
+    this.publishHover(picture && cell !== null ? { layer: picture.manifest.layer, ...this.#inA(picture, cell) } : {});
+  }
+
+  /** Looks at the effects of the last of these heads through its receivers, by way of the others. */
+  walk(path: PathStep[]): void {
+    if (!this.canCompute.peek()) return;
+    this.path.value = path;
+    this.source.set("path", path);
+    this.expectKernel();
+  }
+
+  // ---- within ----------------------------------------------------------------------------------------------------
+
+  protected take(names: Set<string>): void {
+    const { source } = this;
+    this.answers.read(names);
+    if (names.has("path")) this.path.value = source.get("path") ?? [];
+    if (names.has("proposal")) this.proposal.value = source.get("proposal") ?? "";
+    const parcel = names.has("picture") ? openParcel(source.get("picture")) : null;
+    if (!parcel?.manifest) return;
+    this.notice.value = null;
+    const picture = new PatchingPicture(parcel.manifest as PatchingManifest, parcel);
+    // Cells of another run's grid mean nothing in this one; while one grid fills, they stay what they are.
+    if (picture.run !== this.picture.peek()?.run) this.hover.value = null;
+    this.picture.value = picture;
+  }
+
+  /** The cell of what is selected or pointed at, whose positions are those of the clean prompt and whose heads read. */
+  #cellOf(pointed: Pointed | SelectionValue): number | null {
+    const picture = this.picture.value;
+    const { by = [], layer = null } = picture?.manifest ?? {};
+    if (!picture || (layer !== null && pointed.layer !== layer)) return null;
+    const at: At = {};
+    for (const axis of by as (keyof Pointed)[]) {
+      const number = pointed[axis];
+      if (number === null || number === undefined) return null;
+      at[axis] = TOKEN_AXES.includes(axis) ? picture.positions.fromA.get(number) : axis === "head" ? picture.ownHead(number) : number;
+    }
+    return picture.cellOf(at);
+  }
+
+  #inA(picture: PatchingPicture, cell: number): Pointed {
+    const number = ([axis, number]: [string, number | undefined]): [string, number] => [
+      axis,
+      TOKEN_AXES.includes(axis) ? picture.positions.toA[number!]! : axis === "head" ? picture.readingHead(number!) : number!,
+    ];
+    return Object.fromEntries(Object.entries(picture.at(cell)).map(number));
+  }
+}
+
+/** Colours diverge about what changes nothing and reach as far as the cells do; of effects no further than 1. */
+function fieldOf(picture: PatchingPicture, asked: Shows, theme: Theme): Field {
+  const { manifest } = picture;
+  const shows: Shows = manifest.differs ? asked : "change";
+  const [exact, estimate, neutral] = [picture.exact(shows), picture.estimate(shows), picture.neutral(shows)];
+  const unknown: CellKind = picture.unfinished ? "pending" : "missing";
+  const values = new Float32Array(picture.cells).fill(NaN);
+  const kinds = Array.from(values, (_, cell): CellKind => {
+    const known = Number.isFinite(exact[cell]);
+    values[cell] = (known ? exact : estimate)[cell] ?? NaN;
+    if (Number.isFinite(values[cell])) return known ? "exact" : "estimate";
+    return picture.impossible(cell) ? "impossible" : unknown;
+  });
+  const far = reachOf(values, neutral);
+  const reach = shows === "effect" ? Math.min(1, far) : far;
+  const clipped = far > reach ? values.filter((value) => Math.abs(value - neutral) > reach + 1e-6).length : 0;
+  const { legend } = PATCHING.measures[shows];
+  const title = shows === "effect" ? legend : `change of the ${manifest.metric_title}${manifest.unit && `, ${manifest.unit}`}`;
+  return { shows, title, values, kinds, mapping: about(neutral, reach, theme), clipped };
+}
+
+/** How far values lie from what changes nothing. */
+export function reachOf(values: Float32Array, neutral: number): number {
+  return values.reduce((most, value) => (Number.isFinite(value) ? Math.max(most, Math.abs(value - neutral)) : most), 0);
+}
+
+/** Colours that diverge about `neutral`, as far as `reach` on both sides. */
+export function about(neutral: number, reach: number, theme: Theme): Mapping {
+  const mapping = makeMapping({ low: -reach, high: reach, scale: "linear", palette: "blue", diverging: true }, theme);
+  return { ...mapping, low: neutral - reach, high: neutral + reach };
+}

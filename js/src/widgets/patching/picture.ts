@@ -1,0 +1,147 @@
+/**
+ * One run's grid of patches as the page holds it: the number of each cell, exact or estimated, what its axes are, which
+ * cells there can be, and how a cell is called. Knows nothing of the DOM or of the kernel.
+ */
+import { decode, type Parcel } from "../../core/blocks";
+import { shown as said, type Precision } from "../../core/format";
+import type { Pictured } from "../../core/linked";
+import { makePositions, positionName, type Positions } from "../../core/positions";
+import type { PatchingManifest, PatchingOptions, TokenTable } from "../../core/wire.gen";
+
+export type Shows = PatchingOptions["shows"];
+/** The model's numbers of a cell by the names of the axes; positions are those of the run that is changed. */
+export type At = Partial<Record<string, number>>;
+
+export const TOKEN_AXES = ["position", "query", "key"];
+export const LETTERS: Record<string, string> = { layer: "L", head: "H", neuron: "N" };
+const ESTIMATED: Record<Shows, string> = { effect: "estimate", change: "estimated_change" };
+const NONE = new Float32Array(0);
+
+export class PatchingPicture implements Pictured {
+  readonly run: number;
+  readonly prompts: TokenTable[];
+  readonly asked: string;
+  readonly unfinished: string;
+  /** Of the run that is changed. */
+  readonly positions: Positions;
+  readonly shape: number[];
+  readonly precision: Precision;
+  readonly #blocks: (name: string) => Float32Array;
+  /** The token of the other run for each position of this one that has such. */
+  readonly #partners = new Map<number, string>();
+  readonly #needsPartner: boolean;
+
+  constructor(
+    readonly manifest: PatchingManifest,
+    { blocks }: Parcel,
+  ) {
+    const { tokens, compare, base, numbers, done, total, why_estimate, site, metric_title } = manifest;
+    this.run = manifest.run;
+    this.prompts = compare ? [tokens, compare.tokens] : [tokens];
+    this.asked = `${site}, ${manifest.by.join(" × ")}: ${metric_title}`;
+    this.unfinished = done < total && !why_estimate ? `${done.toLocaleString("en")} of ${total.toLocaleString("en")} cells are exact` : "";
+    this.positions = makePositions(tokens, compare, base);
+    this.shape = numbers.map(({ length }) => length);
+    this.precision = blocks.get("effect")?.header.dtype === "f16" ? "half" : "exact";
+    const decoded = new Map<string, Float32Array>();
+    this.#blocks = (name) => {
+      if (!decoded.has(name)) decoded.set(name, blocks.has(name) ? decode(blocks.get(name)!) : NONE);
+      return decoded.get(name)!;
+    };
+    this.#needsPartner = compare !== null && manifest.experiment === "patching";
+    for (const [a = -1, b = -1] of compare?.pairs ?? []) {
+      if (a >= 0 && b >= 0) this.#partners.set(base === "A" ? a : b, base === "A" ? compare!.tokens.strings[b]! : tokens.strings[a]!);
+    }
+  }
+
+  get cells(): number {
+    return this.shape.reduce((product, size) => product * size, 1);
+  }
+
+  exact(shows: Shows): Float32Array {
+    return this.#blocks(shows);
+  }
+
+  estimate(shows: Shows): Float32Array {
+    return this.#blocks(ESTIMATED[shows]);
+  }
+
+  /** The bootstrap interval of a cell's effect over the pairs, if there is one. */
+  interval(cell: number): [low: number, high: number] | null {
+    const [low, high] = [this.#blocks("low")[cell] ?? NaN, this.#blocks("high")[cell] ?? NaN];
+    return low === low && high === high ? [low, high] : null;
+  }
+
+  /** What leaves everything as it is. */
+  neutral(shows: Shows): number {
+    return shows === "effect" ? this.manifest.neutral : 0;
+  }
+
+  at(cell: number): At {
+    const { by, numbers } = this.manifest;
+    const at: At = {};
+    let rest = cell;
+    for (let axis = by.length - 1; axis >= 0; axis--) {
+      const size = this.shape[axis]!;
+      at[by[axis]!] = numbers[axis]![rest % size]!;
+      rest = Math.floor(rest / size);
+    }
+    return at;
+  }
+
+  /** The cell of these numbers; null where there is no such one. */
+  cellOf(at: At): number | null {
+    let cell = 0;
+    for (const [axis, name] of this.manifest.by.entries()) {
+      const place = this.manifest.numbers[axis]!.indexOf(at[name] ?? -1);
+      if (place < 0) return null;
+      cell = cell * this.shape[axis]! + place;
+    }
+    return cell;
+  }
+
+  /** The key-value head of a head that reads, where the grid has such; and the first that reads of one of them. */
+  ownHead(head: number): number {
+    return Math.floor(head / this.#group);
+  }
+
+  readingHead(head: number): number {
+    return head * this.#group;
+  }
+
+  get #group(): number {
+    const { site, n_heads, n_kv_heads } = this.manifest;
+    return site === "k" || site === "v" ? Math.max(1, Math.floor(n_heads / Math.max(1, n_kv_heads))) : 1;
+  }
+
+  /** Why there is nothing to put into a cell; "" where there is. */
+  impossible(cell: number): string {
+    const { position, query, key } = this.at(cell);
+    if (query !== undefined && key !== undefined && key > query && this.manifest.causal) return "a query reads no later key";
+    const lone = [position, query, key].some((place) => place !== undefined && this.#needsPartner && !this.#partners.has(place));
+    return lone ? "the other prompt has no such position" : "";
+  }
+
+  /** The other run's token in this place, where it is another one. */
+  otherToken(position: number): string | null {
+    const other = this.#partners.get(position);
+    return other === undefined || other === this.positions.strings[position] ? null : other;
+  }
+
+  /** "L3 H1 ·Mary (5)": the layer too where all cells are of one. */
+  nameOf(cell: number): string {
+    const { by, layer } = this.manifest;
+    const at = this.at(cell);
+    const parts = by.map((axis) => {
+      const number = at[axis]!;
+      if (!TOKEN_AXES.includes(axis)) return `${LETTERS[axis]}${number}`;
+      return axis === "key" ? `← ${positionName(this.positions, number)}` : positionName(this.positions, number);
+    });
+    return [...(layer === null ? [] : [`L${layer}`]), ...parts].join(" ");
+  }
+
+  /** "0.8124", "≈ 0.812" where it is an estimate or was rounded on its way. */
+  say(value: number, estimated: boolean): string {
+    return said(value, estimated ? "half" : this.precision);
+  }
+}
