@@ -158,6 +158,7 @@ def patch_steps(
             positions=positions, heads=heads, neurons=neurons, position=position, prepend_bos=prepend_bos,
             interventions=interventions,
         )  # fmt: skip
+        yield Step(0, len(ready.prompts) * len(ready.cells), estimates)
     making = _Making(ready, position, estimates)
     for number, prompts in enumerate(ready.prompts):
         runs = yield from runs_steps(
@@ -332,8 +333,9 @@ def _cells_steps(making: _Making, runs: PatchRuns, memory: int, changes: np.ndar
         layer, first, stream = yield from blocks.stream_steps(unit, step)
         final = yield from as_one(runs.onward.steps(layer, first, stream), step)
         for start in range(0, len(final), LOGITS_AT_ONCE):
-            logits = runs.onward.logits(final[start : start + LOGITS_AT_ONCE])
-            values = runs.metric(logits).detach().float().cpu().numpy()
+            logits = runs.onward.logits(final[start : start + LOGITS_AT_ONCE], runs.metric.tokens)
+            values = runs.metric(logits) if runs.metric.tokens is None else runs.metric.of_tokens(logits)
+            values = values.detach().float().cpu().numpy()
             broken = ~np.isfinite(logits.amax(-1).cpu().numpy())
             values[broken] = np.nan
             making.overflowed(int(broken.sum()))
