@@ -164,6 +164,7 @@ def runs_steps(
         cells: where patches act.
         metric: see `patch_metric`.
         position: where the logits are read, counted from the end of each prompt.
+        step: what all steps say.
         memory: bytes that batches may take.
         prepend_bos: for prompts that interventions name.
         interventions: made in both runs.
