@@ -179,19 +179,17 @@ def heading(data: Attributed) -> str:
     a, b = (data.a, data.b) if isinstance(data, LogitAttributionComparison) else (data, data)
     answer = printed.token_label(a.answer_string, 20)
     against = "" if a.foil_string is None else f" − {printed.token_label(a.foil_string, 20)}"
-    after, numbers = (list(dict.fromkeys(both)) for both in zip(_asked(a), _asked(b), strict=True))
+    what = f"{a.quantity} {answer}{against}"
+    where = " → ".join(dict.fromkeys((_asked(a), _asked(b))))
     if isinstance(data, LogitAttributionComparison):
-        values = (a.difference, b.difference, data.minus.difference)
-        named = zip(("A", "B", "A − B"), values, strict=True)
-        said = ", ".join(f"{side} {amount(value, plus=True)}" for side, value in named)
-    else:
-        said = amount(data.difference, plus=True)
-    return f'{a.quantity} {answer}{against} after "{"→".join(after)}" (position {"→".join(numbers)}): {said}'
+        values = {"A": a.difference, "B": b.difference, "A − B": data.minus.difference}
+        return f"{what}: {', '.join(f'{side} {amount(value, plus=True)}' for side, value in values.items())}; {where}"
+    return f"{what} {where}: {amount(data.difference, plus=True)}"
 
 
-def _asked(data: LogitAttribution) -> tuple[str, str]:
-    """The token after which it is asked, and its position."""
-    return printed.token_label(data.tokens.strings[data.position], 20), str(data.position)
+def _asked(data: LogitAttribution) -> str:
+    """Where it is asked."""
+    return f'after "{printed.token_label(data.tokens.strings[data.position], 20)}" (position {data.position})'
 
 
 def _minus(data: Attributed) -> str:
