@@ -43,15 +43,14 @@ def grid(model, clean, corrupt, answer, foil, site, by, direction, metric, prepe
 
 def finished(model, clean, corrupt, answer, foil, site="resid_pre", by=("layer", "position"), direction="denoise"):
     how = {"site": site, "by": by, "direction": direction, "metric": "logit_difference"}
-    return run(patch_steps(model, clean, corrupt, answer, foil, estimate=True, **how))
+    return run(patch_steps(model, clean, corrupt, answer, foil, estimate=False, **how))
 
 
 def patch_steps(model, clean, corrupt, answer, foil, *, estimate, interventions=(), **how):
-    made = attribution_patch(model, clean, corrupt, answer, foil, interventions=interventions, **how)
+    made = estimate or grid(model, clean, corrupt, answer, foil, interventions=interventions, **how)
     base, other = (corrupt, clean) if made.direction == "denoise" else (clean, corrupt)
     values = np.full(made.values.shape, np.nan, np.float32)
     count = values.shape[1]
-    yield Step(0, count, made)
     for cell in range(count):
         change = made.change(np.unravel_index(cell, made.shape), other)
         values[0, cell] = value(model, base, (*interventions, change), made.answers[0], max(made.foils[0], 0) or None)
@@ -60,8 +59,9 @@ def patch_steps(model, clean, corrupt, answer, foil, *, estimate, interventions=
     return made
 
 
-def attribution_patch(*asked, **how):
+def attribution_patch_steps(*asked, **how):
     made = grid(*asked, **how)
+    yield Step(1, 1)
     estimates = np.full(made.values.shape, made.base, np.float32)
     return replace(made, estimates=estimates, estimated_by="attribution patching")
 

@@ -15,15 +15,15 @@ from typing import Any, ClassVar
 
 import traitlets
 
-from mi_widgets.data import Pairs, PatchGrid, Run
+from mi_widgets.data import Pairs, PatchGrid, PathEffects, Run
 from mi_widgets.data.interventions import SITES
 from mi_widgets.data.patching import METRICS, PATCH_SITES
 from mi_widgets.described.patching import PATCHING as OPTIONS
 from mi_widgets.described.patching import TIMES
-from mi_widgets.errors import DataError, PromptError
+from mi_widgets.errors import DataError, ModelError, PromptError
 from mi_widgets.session import Answered, Need, Progress, aside
 from mi_widgets.session.prompts import plain, to_wire
-from mi_widgets.session.runner import BEHIND, PICTURE
+from mi_widgets.session.runner import BEHIND, PICTURE, Job
 from mi_widgets.session.traits import refusing
 from mi_widgets.widgets.asking import CANDIDATES, AskingView
 from mi_widgets.widgets.live import PROMPT_TRAIT
@@ -116,6 +116,7 @@ class Patching(AskingView[PatchGrid]):
         super().__init__(session, answer=answer, foil=foil, height=height, options=chosen, compare=corrupt)
         self.observe(self._corrupt_edited, "compare")
         self.observe(lambda _change: self._lend(), "selection")
+        self.observe(self._follow, ["selection", "path"])
         self._begin()
 
     @classmethod
@@ -271,6 +272,8 @@ class Patching(AskingView[PatchGrid]):
             lambda: likeliest(model, found.tokens, found.activations, last, CANDIDATES), progress.large
         )
         answer, foil, automatic = self._tokens(subject, found, last, candidates)
+        pairs = subject["pairs"]
+        subject["asked"] = (subject["prompt"], subject["corrupt"], answer, foil) if pairs is None else (pairs,)
         if subject["experiment"] == "patching" and "B" not in answers:
             names = [token_string(model, token) for token in (answer, foil) if token is not None]
             raise self._no_corrupt(subject["prompt"], *names)
@@ -290,48 +293,90 @@ class Patching(AskingView[PatchGrid]):
             return self._put_part(step, PatchingPicture(grid, total=step.total, **facts), subject)
 
         self._began = time.perf_counter()
-        steps = PartialPictures(put).of(self._grid(found, subject, answer, foil, facts))
+        steps = PartialPictures(put).of(self._grid(model, subject, facts))
         grid = yield from self._with_progress(steps, progress.run, "patching")
         corrupt = subject["corrupt"] if grid.method == "patching" else None
         how = {"function": self._function, "prepend_bos": session.prepend_bos}
         errors = yield from check_steps(model, grid, subject["prompt"], corrupt, **how)
         return PatchingPicture(grid, errors=errors, **facts)
 
-    def _grid(
-        self, found: Answered, subject: dict[str, Any], answer: int, foil: int | None, facts: dict[str, Any]
-    ) -> Generator[Any, None, PatchGrid]:
+    def _how(self, subject: dict[str, Any]) -> dict[str, Any]:
+        """What every computation of this question is told."""
+        assert self.session is not None
+        return {
+            "metric": self._function if subject["metric"] == "own" else subject["metric"],
+            "interventions": subject["interventions"] or (),
+            "prepend_bos": self.session.prepend_bos,
+        }
+
+    def _grid(self, model: Any, subject: dict[str, Any], facts: dict[str, Any]) -> Generator[Any, None, PatchGrid]:
         """The steps of the grid that is asked for, which hold what is known so far; `facts` then say what it costs."""
         from mi_widgets import compute
 
-        session, model, pairs = self.session, found.run.model, subject["pairs"]
-        assert session is not None
-        how: dict[str, Any] = {
-            "metric": self._function if subject["metric"] == "own" else subject["metric"],
-            "interventions": found.run.interventions or (),
-            "prepend_bos": session.prepend_bos,
-        }
-        last = session.info.n_layers - 1
-        clean, corrupt = subject["prompt"], subject["corrupt"]
-        if subject["experiment"] == "ablation":
-            if subject["over"] == "neuron":
-                subject["layer"] = how["layer"] = last if subject["layer"] is None else subject["layer"]
-            if corrupt is not None and pairs is None:
-                how["reference"] = [clean, corrupt] if subject["ablated_by"] == "mean" else [corrupt]
-            asked = (clean, answer, foil) if pairs is None else (pairs, None, None)
+        how, asked, ablation = self._how(subject), subject["asked"], subject["experiment"] == "ablation"
+        by = tuple(subject["by"].split(TIMES))
+        if subject["over"] == "neuron" if ablation else "layer" not in by:
+            last = int(model.cfg.n_layers) - 1
+            subject["layer"] = how["layer"] = last if subject["layer"] is None else subject["layer"]
+        if ablation:
+            if len(asked) > 1:
+                clean, corrupt, *answers = asked
+                asked = (clean, *answers)
+                if corrupt is not None:
+                    how["reference"] = [clean, corrupt] if subject["ablated_by"] == "mean" else [corrupt]
             how |= {"over": subject["over"], "by": subject["ablated_by"]}
             return (yield from compute.ablate_steps(model, *asked, **how))
-        by = tuple(subject["by"].split(TIMES))
-        if "layer" not in by:
-            subject["layer"] = how["layer"] = last if subject["layer"] is None else subject["layer"]
-        asked = (clean, corrupt, answer, foil) if pairs is None else (pairs, None, None, None)
         how |= {"site": subject["site"], "by": by, "direction": subject["direction"]}
         cost = compute.patch_cost(model, *asked, **how)
         facts["seconds"] = (cost.seconds, cost.estimate_seconds)
         facts["why_estimate"] = why = _why_estimate(subject["exact"], cost)
+        estimate: Any = False
+        try:
+            estimate = yield from compute.attribution_patch_steps(model, *asked, **how)
+        except (DataError, ModelError):  # e.g. ranks have no gradient; what else is wrong is said of exact cells too
+            if why:
+                raise
         if why:
-            yield None
-            return compute.attribution_patch(model, *asked, **how)
-        return (yield from compute.patch_steps(model, *asked, estimate=True, **how))
+            return estimate
+        if estimate:
+            yield compute.Step(0, estimate.values.size, estimate)
+        return (yield from compute.patch_steps(model, *asked, estimate=estimate, **how))
+
+    # --- paths ---------------------------------------------------------------------------------------
+
+    @property
+    def paths(self) -> PathEffects | None:
+        """The effect of the chosen head through each of its receivers, or of the last one of `path`; None where the
+        chart shows no paths, or none can be computed."""
+        self._current()
+        return self._on_page.paths if self.options["chart"] == "paths" else None
+
+    def _follow(self, _change: Any = None) -> None:
+        """Have the paths that are shown computed, in a job of their own: the grid goes on."""
+        session, chosen, part = self.session, self.selection, self._on_page
+        if session is None or part is None or self.options["chart"] != "paths" or part.data.method != "patching":
+            return
+        first, *rest = self.path or [{"layer": chosen.layer, "head": chosen.head}]
+        try:
+            sender = _station(first)
+            path = [(*_station(step), str(step["entered"])) for step in rest]
+        except (KeyError, TypeError):
+            return  # no head is chosen
+        if part.paths is None or (part.paths.sender, list(part.paths.path)) != (sender, path):
+            job = Job(("paths", id(self)), self._walk(part, sender, path), self._complain, priority=BEHIND)
+            session.runner.submit(job)
+
+    def _walk(self, part: PatchingPicture, sender: Any, path: list[Any]) -> Generator[Any, None, None]:
+        """The steps of `_follow`."""
+        from mi_widgets import compute
+
+        assert self.session is not None
+        about = dict(self._on_page_subject)
+        how = {**self._how(about), "direction": about["direction"], "sender": sender, "path": path}
+        paths = yield from compute.path_patch_steps(self.session.model, *about["asked"], **how)
+        if self._on_page_subject.get("asked") == about["asked"]:  # else the prompts are others by now
+            self._on_page.paths = paths
+            self.picture = yield from aside(self._on_page.parcel)
 
     @cached_property
     def _sites(self) -> list[str]:
@@ -375,6 +420,7 @@ class Patching(AskingView[PatchGrid]):
         super()._becomes(picture, subject)
         self.proposal, self._on_page_subject = "", subject
         self._lend()
+        self._follow()
 
     def session_stops(self, run: int, error: Exception) -> None:
         """See `session.SessionView`. What is known of the grid stays, as a result of its own."""
@@ -466,6 +512,13 @@ class Patching(AskingView[PatchGrid]):
         super()._options_edited(change)
         if change["new"]["beside"] != change["old"].get("beside"):
             self._lend()
+        self._follow()
+
+
+def _station(step: Mapping[str, Any]) -> tuple[int, int | None]:
+    """Layer and head of one step of a path; the head None of an MLP."""
+    head = int(step["head"])
+    return int(step["layer"]), None if head < 0 else head
 
 
 def _why_estimate(exact: str, cost: Any) -> str:

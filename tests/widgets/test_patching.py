@@ -26,7 +26,7 @@ NAMES = "When Mary and John went to the store , John gave a drink to"
 
 @pytest.fixture(autouse=True)
 def stand_ins(monkeypatch):
-    for name in ("patch_steps", "attribution_patch", "patch_cost", "ablate_steps"):
+    for name in ("attribution_patch_steps", "patch_cost", "ablate_steps"):
         if not hasattr(compute, name):
             monkeypatch.setattr(compute, name, getattr(one_by_one, name), raising=False)
 
@@ -105,7 +105,7 @@ def test_the_estimate_comes_first_and_exact_cells_replace_it(session, view):
     assert done[-1] == 12
     assert any(0 < count < 12 for count in done)
     assert "estimated; 0 of 12 cells are exact" in said
-    assert "4 of 12 cells, about 1 s left" in said
+    assert any("of 12 cells, about 1 s left" in message for message in said)
     assert view.status["state"] == "idle"
 
 
@@ -114,18 +114,19 @@ def test_stopped_it_keeps_what_is_exact_and_the_model_is_clean(model, session, v
     hooks = sum(len(point.fwd_hooks) for point in model.hook_dict.values())
 
     def stop(_change):
-        if manifest_of(view)["done"] == 3:
+        if 0 < manifest_of(view)["done"] < 12:
             session.stop()
 
     view.observe(stop, "picture")
     session.prompt = "w3 w9 w5 w3 w9"
+    done = int(view.data.exact.sum())
+    assert 0 < done < 12
     assert (view.status["state"], view.last_error) == ("idle", None)
-    assert view.status["message"] == "Stopped at 3 of 12 cells; the rest is estimated."
-    assert view.data.exact.sum() == 3
+    assert view.status["message"] == f"Stopped at {done} of 12 cells; the rest is estimated."
     assert view.data.clean_tokens.ids.tolist() == session.tokens.ids.tolist()
     assert view.status["message"] in view.data.notes
     assert sum(len(point.fwd_hooks) for point in model.hook_dict.values()) == hooks
-    assert "Stopped at 3 of 12" in str(unpack(view.frozen_state()["picture"])[0]["notes"])
+    assert f"Stopped at {done} of 12" in str(unpack(view.frozen_state()["picture"])[0]["notes"])
 
 
 @pytest.mark.usefixtures("every_part")
@@ -139,7 +140,7 @@ def test_an_edit_starts_it_anew_and_leaves_other_views_alone(in_loop, model):
         lens.observe(lambda _: drawn.append(1), "picture")
 
         def edit(_change):
-            if manifest_of(view)["done"] == 3 and view.corrupt == CORRUPT:
+            if 0 < manifest_of(view)["done"] < 12 and view.corrupt == CORRUPT:
                 view.corrupt = "w3 w8 w5 w3 w8"
 
         view.observe(edit, "picture")
