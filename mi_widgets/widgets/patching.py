@@ -327,15 +327,20 @@ class Patching(AskingView[PatchGrid]):
             how |= {"over": subject["over"], "by": subject["ablated_by"]}
             return (yield from compute.ablate_steps(model, *asked, **how))
         how |= {"site": subject["site"], "by": by, "direction": subject["direction"]}
-        cost = compute.patch_cost(model, *asked, **how)
-        facts["seconds"] = (cost.seconds, cost.estimate_seconds)
+        where = {name: how[name] for name in ("site", "by", "direction", "layer", "prepend_bos") if name in how}
+        seconds = self.session.expected_seconds() if self.session is not None else None
+        cost = compute.patch_cost(model, *asked[:2], **where, pass_seconds=seconds or None)
+        if cost.cells > MOST_CELLS:
+            raise DataError(f"{cost.cells:,} cells are too many to show.", "Choose a grid of fewer axes.")
+        facts["seconds"] = (cost.exact_seconds, cost.estimate_seconds)
         facts["why_estimate"] = why = _why_estimate(subject["exact"], cost)
         estimate: Any = False
         try:
             estimate = yield from compute.attribution_patch_steps(model, *asked, **how)
-        except (DataError, ModelError):  # e.g. ranks have no gradient; what else is wrong is said of exact cells too
+        except (DataError, ModelError) as error:  # e.g. ranks have no gradient; exact cells have whatever else is wrong
             if why:
                 raise
+            facts["notes"] = [*facts["notes"], f"Not estimated: {error.message}"]
         if why:
             return estimate
         if estimate:
@@ -363,10 +368,10 @@ class Patching(AskingView[PatchGrid]):
         except (KeyError, TypeError):
             return  # no head is chosen
         if part.paths is None or (part.paths.sender, list(part.paths.path)) != (sender, path):
-            job = Job(("paths", id(self)), self._walk(part, sender, path), self._complain, priority=BEHIND)
+            job = Job(("paths", id(self)), self._walk(sender, path), self._complain, priority=BEHIND)
             session.runner.submit(job)
 
-    def _walk(self, part: PatchingPicture, sender: Any, path: list[Any]) -> Generator[Any, None, None]:
+    def _walk(self, sender: Any, path: list[Any]) -> Generator[Any, None, None]:
         """The steps of `_follow`."""
         from mi_widgets import compute
 

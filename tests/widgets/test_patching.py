@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import patches_one_by_one as one_by_one
@@ -26,7 +27,7 @@ NAMES = "When Mary and John went to the store , John gave a drink to"
 
 @pytest.fixture(autouse=True)
 def stand_ins(monkeypatch):
-    for name in ("attribution_patch_steps", "patch_cost", "ablate_steps"):
+    for name in ("ablate_steps",):
         if not hasattr(compute, name):
             monkeypatch.setattr(compute, name, getattr(one_by_one, name), raising=False)
 
@@ -64,10 +65,9 @@ def choose(view, component="resid_pre", **at):
 
 
 def test_the_data_is_the_grid_one_run_for_each_cell(model, view):
-    expected = one_by_one.finished(model, CLEAN, CORRUPT, "w5", "w6")
+    expected = one_by_one.by_layer_and_position(model, CLEAN, CORRUPT, 5, 6)
     assert view.data.by == ("layer", "position")
-    np.testing.assert_allclose(view.data.values, expected.values, rtol=1e-4, atol=1e-5)
-    assert view.data.clean == pytest.approx(expected.clean, abs=1e-5)
+    np.testing.assert_allclose(view.data.value, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_the_picture_holds_the_data(view):
@@ -159,7 +159,7 @@ def test_estimate_only_where_it_is_chosen_or_exact_cells_are_too_dear(monkeypatc
     view = mw.Patching(session, corrupt=CORRUPT, exact="estimate")
     assert not view.data.exact.any()
     assert "as chosen" in manifest_of(view)["why_estimate"]
-    dear = one_by_one.SimpleNamespace(cells=30_000, seconds=900.0, estimate_seconds=0.5)
+    dear = SimpleNamespace(cells=12, runs=30_000, exact_seconds=900.0, estimate_seconds=0.5)
     monkeypatch.setattr(compute, "patch_cost", lambda *_, **__: dear)
     view.options = {"exact": "auto"}
     assert not view.data.exact.any()
