@@ -26,8 +26,3 @@ def by_layer_and_position(model, clean, corrupt, answer, foil, site="resid_pre")
         [difference(model, corrupt, [Patch(site, layer=layer, position=place, source=clean)], answer, foil) for place in places]
         for layer in range(model.cfg.n_layers)
     ])  # fmt: skip
-
-
-def ablate_steps(*_asked, **_how):
-    raise NotImplementedError
-    yield

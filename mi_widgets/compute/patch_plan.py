@@ -90,7 +90,9 @@ class PatchPlan:
         """The grid; `Step.partial` is what is known so far."""
         return self._ablated() if self._ablates else self._patched()
 
-    def path_steps(self, sender: tuple[int, int | None], path: Sequence[tuple[int, int | None, str]]) -> Steps[PathEffects]:
+    def path_steps(
+        self, sender: tuple[int, int | None], path: Sequence[tuple[int, int | None, str]]
+    ) -> Steps[PathEffects]:
         """One sender's effect through each of its receivers, or through those of the last station of `path`."""
         how = {**self._common, "direction": self._where["direction"]}
         return path_patch_steps(self._model, *self._asked, sender=sender, path=path, **how)
@@ -110,7 +112,10 @@ class PatchPlan:
         how, estimate = {**self._where, **self._common}, None
         try:
             estimate = yield from attribution_patch_steps(self._model, *self._asked, **how)
-        except (DataError, ModelError) as error:  # e.g. ranks have no gradient; what else is wrong is wrong of all cells
+        except (
+            DataError,
+            ModelError,
+        ) as error:  # ranks have no gradient; all else is said of exact cells
             if self.why_estimate:
                 raise
             self.notes.append(f"Not estimated: {error.message}")

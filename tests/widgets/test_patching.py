@@ -15,6 +15,7 @@ from on_screen import manifest_of
 
 import mi_widgets as mw
 from mi_widgets import compute
+from mi_widgets.compute import patch_plan
 from mi_widgets.errors import AnswerError, DataError, PromptError
 from mi_widgets.widgets import partial
 from mi_widgets.wire.blocks import unpack
@@ -23,13 +24,6 @@ from mi_widgets.wire.patching_messages import PatchingManifest
 
 CLEAN, CORRUPT = "w3 w4 w5 w3 w4", "w3 w7 w5 w3 w7"
 NAMES = "When Mary and John went to the store , John gave a drink to"
-
-
-@pytest.fixture(autouse=True)
-def stand_ins(monkeypatch):
-    for name in ("ablate_steps",):
-        if not hasattr(compute, name):
-            monkeypatch.setattr(compute, name, getattr(one_by_one, name), raising=False)
 
 
 @pytest.fixture
@@ -119,7 +113,7 @@ def test_stopped_it_keeps_what_is_exact_and_the_model_is_clean(model, session, v
 
     view.observe(stop, "picture")
     session.prompt = "w3 w9 w5 w3 w9"
-    done = int(view.data.exact.sum())
+    done = int(view.data.exact.sum())  # cells whose activation is the same are known at once
     assert 0 < done < 12
     assert (view.status["state"], view.last_error) == ("idle", None)
     assert view.status["message"] == f"Stopped at {done} of 12 cells; the rest is estimated."
@@ -160,7 +154,7 @@ def test_estimate_only_where_it_is_chosen_or_exact_cells_are_too_dear(monkeypatc
     assert not view.data.exact.any()
     assert "as chosen" in manifest_of(view)["why_estimate"]
     dear = SimpleNamespace(cells=12, runs=30_000, exact_seconds=900.0, estimate_seconds=0.5)
-    monkeypatch.setattr(compute, "patch_cost", lambda *_, **__: dear)
+    monkeypatch.setattr(patch_plan, "patch_cost", lambda *_, **__: dear)
     view.options = {"exact": "auto"}
     assert not view.data.exact.any()
     assert "30,000 exact cells would take about 15 min" in manifest_of(view)["why_estimate"]
