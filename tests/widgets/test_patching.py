@@ -334,7 +334,76 @@ def test_linked_views_show_the_cells_number(session, view):
     assert lens.comparison.b.interventions == view.run_of().interventions
 
 
+# --- paths ---------------------------------------------------------------------------------------
+
+
+def test_paths_of_the_chosen_head_are_computed_beside_the_grid_and_walked_on(model, session, view):
+    before = session.passes, view.data
+    view.options = {"chart": "paths"}
+    assert (view.paths, manifest_of(view)["paths"]) == (None, None)  # no head is chosen
+    view.selection = mw.Selection(layer=0, head=2)
+    expected = compute.path_patch(model, CLEAN, CORRUPT, "w5", "w6", sender=(0, 2))
+    assert view.paths.labels == expected.labels
+    np.testing.assert_allclose(view.paths.effect, expected.effect, rtol=1e-4, atol=1e-5)
+    crossed = manifest_of(view)["paths"]
+    assert crossed["path"] == [{"layer": 0, "head": 2, "entered": ""}]
+    assert crossed["kinds"] == list(expected.kinds)
+    assert crossed["effects"] == pytest.approx(view.paths.effect.tolist())
+    assert (session.passes, view.data) == before
+    view.set_state({"path": [{"layer": 0, "head": 2, "entered": ""}, {"layer": 1, "head": 1, "entered": "q"}]})
+    assert view.paths.path == ((1, 1, "q"),)
+    assert manifest_of(view)["paths"]["path"][1] == {"layer": 1, "head": 1, "entered": "q"}
+
+
+def test_after_an_edit_the_paths_are_of_the_new_prompts(model, view):
+    view.options = {"chart": "paths"}
+    view.selection = mw.Selection(layer=0, head=2)
+    view.corrupt = "w3 w8 w5 w3 w8"
+    expected = compute.path_patch(model, CLEAN, "w3 w8 w5 w3 w8", "w5", "w6", sender=(0, 2))
+    np.testing.assert_allclose(view.paths.effect, expected.effect, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("path", [[{"layer": "moon"}], [{}], [3], [{"layer": 1, "head": 0}, {"layer": 0, "head": 0}]])
+def test_a_path_that_means_nothing_raises_nowhere(path, view):
+    view.options = {"chart": "paths"}
+    view.set_state({"path": path})
+    assert view.paths is None
+
+
+def test_a_path_that_cannot_be_walked_is_said_and_the_grid_stays(view):
+    view.options = {"chart": "paths"}
+    before = view.data
+    view.set_state({"path": [{"layer": 1, "head": 0, "entered": ""}, {"layer": 0, "head": 0, "entered": "q"}]})
+    assert "does not hear" in view.status["message"]
+    assert view.data is before
+
+
 # --- batches, functions, ablation ----------------------------------------------------------------
+
+PAIRS = [(CLEAN, CORRUPT, "w5", "w6"), ("w5 w4 w3 w5 w4", "w5 w7 w3 w5 w7", "w3", "w6")]
+
+
+def test_a_batch_of_pairs_is_one_grid_with_its_interval(model, session):
+    view = mw.Patching(session, pairs=PAIRS)
+    expected = compute.patch(model, mw.Pairs(PAIRS))
+    np.testing.assert_allclose(view.data.values, expected.values, rtol=1e-4, atol=1e-5)
+    manifest, blocks, _ = unpack(view.picture)
+    assert manifest["pairs"] == 2
+    assert {"low", "high", "spread"} <= set(blocks)
+    assert (session.prompt, session.corrupt, session.answer, session.foil) == PAIRS[0]
+    assert all(check["ok"] for check in manifest["checks"])
+    assert "pairs=mw.Pairs([(" in view.recipe()
+
+
+def test_an_edit_leaves_the_batch_and_its_first_pair_is_as_it_was(session):
+    view = mw.Patching(session, pairs=mw.Pairs(PAIRS))
+    assert view.pairs == mw.Pairs(PAIRS)
+    view.corrupt = "w3 w8 w5 w3 w8"
+    assert (view.pairs, view.data.n_pairs) == (None, 1)
+    view.corrupt = CORRUPT
+    assert view.data.n_pairs == 2
+    with pytest.raises(DataError, match="of their own"):
+        mw.Patching(session, pairs=PAIRS, answer="w5")
 
 
 def test_a_metric_of_the_users_own_is_asked_and_needs_to_be_given(session):
@@ -342,6 +411,40 @@ def test_a_metric_of_the_users_own_is_asked_and_needs_to_be_given(session):
     with pytest.raises(DataError, match="no function"):
         view.options = {"metric": "own"}
     assert "own" not in manifest_of(view)["metrics"]
+
+    def twice(logits):
+        return 2 * (logits[0, -1, 5] - logits[0, -1, 6])
+
+    own, usual = mw.Patching(session, metric=twice), mw.Patching(session, answer="w5", foil="w6")
+    np.testing.assert_allclose(own.data.value, 2 * usual.data.value, rtol=1e-4, atol=1e-5)
+    assert (manifest_of(own)["metric"], manifest_of(own)["metric_title"]) == ("own", "twice")
+    assert "\n# metric: your own function of the logits\n" in own.recipe()
+    assert all(check["ok"] for check in manifest_of(own)["checks"])
+
+
+def test_a_metric_that_raises_is_said_by_its_name(session):
+    def broken(logits):
+        raise ValueError("no such token")
+
+    view = mw.Patching(session, corrupt=CORRUPT, metric=broken)
+    assert view.status["state"] == "error"
+    assert "broken raised ValueError: no such token" in view.status["message"]
+
+
+@pytest.mark.parametrize("metric", ["log_probability", "probability", "rank", "kl"])
+def test_every_metric_has_a_grid_and_those_without_a_gradient_say_that_they_are_not_estimated(metric, view):
+    view.options = {"metric": metric}
+    assert view.status["state"] == "idle", view.status
+    assert view.data.exact.all()
+    assert (view.data.estimates is None) == (metric == "rank")
+    assert any("Not estimated" in note for note in manifest_of(view)["notes"]) == (metric == "rank")
+
+
+def test_prompts_that_do_not_differ_are_said(view):
+    view.corrupt = CLEAN
+    assert view.status["state"] == "idle", view.status
+    assert not manifest_of(view)["differs"]
+    assert manifest_of(view)["notes"]
 
 
 # --- results -------------------------------------------------------------------------------------
