@@ -113,6 +113,12 @@ export abstract class BlockGrid extends CellGrid {
     };
   }
 
+  /** Wider than this a grid would only push what stands beside it away; in pixels. */
+  get widest(): number {
+    const blocks = this.blocks.peek();
+    return blocks?.titles.length === 1 ? edgesOf(blocks).left + blocks.columns.count * LARGEST.width + 6 : Infinity;
+  }
+
   /** How many blocks stand beside each other: as many as make the shorter sides of cells longest. */
   #fittest(): number {
     const blocks = this.blocks.value;
@@ -312,7 +318,8 @@ export abstract class BlockGrid extends CellGrid {
 
 /** Where the first cell begins: after the labels, of which tokens take what the longest needs. */
 function edgesOf({ rows, columns, titles }: Blocks): { left: number; top: number } {
-  const longest = ({ labels }: Side): number => Math.max(...labels.map(({ length }) => Math.min(length, LONGEST))) * CHARACTER + 10;
+  const longest = ({ labels }: Side): number =>
+    Math.ceil(Math.max(...labels.map(({ length }) => Math.min(length, LONGEST))) * CHARACTER) + 10;
   const top = columns.tokens ? longest(columns) : EDGE.top;
   return { left: Math.max(EDGE.left, longest(rows)), top: top + (titles.length > 1 ? TITLE : 0) };
 }

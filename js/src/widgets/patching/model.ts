@@ -138,9 +138,9 @@ function fieldOf(picture: PatchingPicture, asked: Shows, theme: Theme): Field {
   const values = new Float32Array(picture.cells).fill(NaN);
   const kinds = Array.from(values, (_, cell): CellKind => {
     const known = Number.isFinite(exact[cell]);
+    if (!known && picture.impossible(cell)) return "impossible";
     values[cell] = (known ? exact : estimate)[cell] ?? NaN;
-    if (Number.isFinite(values[cell])) return known ? "exact" : "estimate";
-    return picture.impossible(cell) ? "impossible" : unknown;
+    return !Number.isFinite(values[cell]) ? unknown : known ? "exact" : "estimate";
   });
   const far = reachOf(values, neutral);
   const reach = shows === "effect" ? Math.min(1, far) : far;
