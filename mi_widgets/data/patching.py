@@ -16,8 +16,9 @@ import pandas as pd
 from mi_widgets.data.arrays import read_only
 from mi_widgets.data.effects import DIRECTIONS, METHODS, METRICS, Effects
 from mi_widgets.data.integers import integer, place, word
-from mi_widgets.data.interventions import Ablate, Change, Patch
+from mi_widgets.data.interventions import Ablate, Change, Patch, Run
 from mi_widgets.data.record import floats, one_of, record, whole_numbers
+from mi_widgets.data.selection import Selection
 from mi_widgets.data.tokens import Tokens
 from mi_widgets.errors import DataError
 
@@ -179,6 +180,41 @@ class PatchGrid(Effects):
         if "key" in at:
             part["key"] = at["key"]
         return Patch(self.site, layer=layer, position=where, source=source, **part)  # type: ignore[arg-type]
+
+    def run(self, clean: Any, corrupt: Any = None, **at: int) -> Run:
+        """The run that gives a cell's number: for another view's `compare=`, or `session.beside`.
+
+        Args:
+            clean: the clean prompt, of several pairs the first one's.
+            corrupt: the corrupt one; of an ablation None.
+            at: the model's numbers of the cell.
+
+        Raises:
+            DataError: no such cell.
+        """
+        denoise = self.method == "patching" and self.direction == "denoise"
+        base, other = (corrupt, clean) if denoise else (clean, corrupt)
+        return Run(prompt=base, interventions=(*self.interventions, self.change(self.cell(**at), other)))
+
+    def numbers_at(self, **at: int) -> dict[str, Any]:
+        """What is known of a cell: its place, `value`, `change`, `effect`, `estimate` (an effect; NaN where there is
+        none) and whether it is `exact`.
+
+        Raises:
+            DataError: no such cell.
+        """
+        index = self.cell(**at)
+        estimates = np.full(self.shape, np.nan) if self.effect_estimate is None else self.effect_estimate
+        held = {"value": self.value, "change": self.change_in_metric, "effect": self.effect, "estimate": estimates}
+        return {**at, **{name: float(numbers[index]) for name, numbers in held.items()}, "exact": self.exact[index]}
+
+    def chosen(self, selection: Selection) -> dict[str, int] | None:
+        """The model's numbers of the cell that a selection means, whose `component` is the site; None where it means
+        none of this grid."""
+        if selection.component != self.site or self.layer not in (None, selection.layer):
+            return None
+        at = {axis: getattr(selection, axis) for axis in self.by}
+        return at if all(at[axis] in held for axis, held in zip(self.by, self.numbers, strict=True)) else None
 
     # --- what they say -------------------------------------------------------------------------------
 

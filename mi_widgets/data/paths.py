@@ -106,13 +106,13 @@ class PathEffects(Effects):
     @property
     def steps(self) -> tuple[str, ...]:
         """The path in words, from the sender on: `("L0 H3", "L1 H2 q")`."""
-        return (_named(*self.sender, ""), *(_named(*station) for station in self.path))
+        return (named_node(*self.sender), *(named_node(*station) for station in self.path))
 
     @property
     def labels(self) -> tuple[str, ...]:
         """Each receiver in a few words: `"L2 H6 q"`, `"L2 MLP"`, `"logits"`."""
         heads = map(_or_none, self.heads.tolist())
-        return tuple(_named(*one) for one in zip(self.layers.tolist(), heads, self.kinds, strict=True))
+        return tuple(named_node(*one) for one in zip(self.layers.tolist(), heads, self.kinds, strict=True))
 
     @property
     def exact(self) -> np.ndarray:
@@ -128,7 +128,7 @@ class PathEffects(Effects):
         layer, head = (-1 if one is None else integer(name, one) for name, one in (("layer", layer), ("head", head)))
         known = list(zip(self.kinds, self.layers.tolist(), self.heads.tolist(), strict=True))
         if (kind, layer, head) not in known:
-            name = _named(layer, _or_none(head), kind)
+            name = named_node(layer, _or_none(head), kind)
             raise DataError(f"{self.steps[-1]} has no receiver {name}.", f"It has {', '.join(self.labels[:8])} …")
         return known.index((kind, layer, head))
 
@@ -158,8 +158,9 @@ def _or_none(number: int) -> int | None:
     return None if number < 0 else number
 
 
-def _named(layer: int, head: int | None, kind: str) -> str:
+def named_node(layer: int, head: int | None, kind: str = "") -> str:
+    """A sender, station or receiver in a few words: `"L0 H3"`, `"L2 H6 q"`, `"L2 MLP"`, `"logits"`."""
     if kind == "logits":
         return kind
-    where = "MLP" if head is None else f"H{head}" + (f" {kind}" if kind else "")
+    where = "MLP" if head is None else f"H{head}" + (f" {kind}" if kind in {"q", "k", "v"} else "")
     return f"L{layer} {where}"

@@ -1,29 +1,28 @@
 """Patching: which activations cause the answer, cell by cell; estimated at once, then exact, live.
 
-A shell: the numbers come from `compute.patching` and `compute.ablation`, the bytes from `wire.patching_picture`, the
-page view is `js/src/widgets/patching/`.
+A shell: the numbers come from `compute.patch_plan`, the bytes from `wire.patching_picture`, the page view is
+`js/src/widgets/patching/`.
 """
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
 from typing import Any, ClassVar
 
 import traitlets
 
-from mi_widgets.data import Pairs, PatchGrid, Run
-from mi_widgets.data.interventions import SITES
-from mi_widgets.data.patching import METRICS, PATCH_SITES
+from mi_widgets.data import Pairs, PatchGrid, PathEffects, Run
+from mi_widgets.data.effects import METRICS
+from mi_widgets.data.pairs import exchanged
+from mi_widgets.data.patching import PATCH_SITES
 from mi_widgets.described.patching import PATCHING as OPTIONS
 from mi_widgets.described.patching import TIMES
 from mi_widgets.errors import DataError, PromptError
-from mi_widgets.session import Answered, Need, Progress, aside
+from mi_widgets.session import Answered, Need, Progress, Session, aside
 from mi_widgets.session.prompts import plain, to_wire
-from mi_widgets.session.runner import BEHIND, PICTURE
+from mi_widgets.session.runner import BEHIND, PICTURE, Job
 from mi_widgets.session.traits import refusing
 from mi_widgets.widgets.asking import CANDIDATES, AskingView
 from mi_widgets.widgets.live import PROMPT_TRAIT
@@ -31,11 +30,6 @@ from mi_widgets.widgets.partial import PartialPictures
 from mi_widgets.widgets.recipe import Name
 from mi_widgets.widgets.view import page_source, status_value
 from mi_widgets.wire.patching_picture import PatchingPicture
-
-#: What exact cells may cost before `exact="auto"` leaves them estimated: seconds, and how many there are.
-MOST_SECONDS, MOST_RUNS = 120.0, 20_000
-#: Cells that can be shown at all.
-MOST_CELLS = 250_000
 
 
 class Patching(AskingView[PatchGrid]):
@@ -101,21 +95,21 @@ class Patching(AskingView[PatchGrid]):
             self._pairs = pairs if isinstance(pairs, Pairs) else Pairs(pairs)
             first = self._pairs[0]
             corrupt, answer, foil = first.corrupt, first.answer, first.foil
-            if hasattr(source, "join"):
+            if isinstance(source, Session):
                 source.prompt, source.answer, source.foil = first.clean, answer, foil
             else:
                 prompt = first.clean
         session, chosen = self._opened(source, prompt, prepend_bos, options)
         if session is not None:
             self.changed_options(chosen, {})
-            if corrupt is not None:
-                session.corrupt = corrupt
+            session.corrupt = session.corrupt if corrupt is None else corrupt
             corrupt = session.corrupt
         else:
-            answer, foil = (self._named(ids) for ids in (self._data.answers, self._data.foils))
+            known = ((-1,) if ids is None else ids for ids in (self._data.answers, self._data.foils))
+            answer, foil = (self._data.names.get(int(ids[0])) for ids in known)
         super().__init__(session, answer=answer, foil=foil, height=height, options=chosen, compare=corrupt)
         self.observe(self._corrupt_edited, "compare")
-        self.observe(lambda _change: self._lend(), "selection")
+        self.observe(self._pointed, ["selection", "path"])
         self._begin()
 
     @classmethod
@@ -156,17 +150,10 @@ class Patching(AskingView[PatchGrid]):
 
     @property
     def cell(self) -> dict[str, Any] | None:
-        """The chosen cell: the model's numbers of its axes, and `value`, `change`, `effect`, `estimate` (an effect; NaN
-        where there is none) and whether it is `exact`. None where no cell is chosen."""
+        """The chosen cell (`PatchGrid.numbers_at`): its place, `value`, `change`, `effect`, `estimate`, and whether it
+        is `exact`; None where none is chosen."""
         at = self._chosen()
-        if at is None:
-            return None
-        data: PatchGrid = self._on_page.data
-        index = data.cell(**at)
-        numbers = {"value": data.value, "change": data.change_in_metric, "effect": data.effect}
-        found = {name: float(values[index]) for name, values in numbers.items()}
-        estimate = float("nan") if data.effect_estimate is None else float(data.effect_estimate[index])
-        return {**at, **found, "estimate": estimate, "exact": bool(data.exact[index])}
+        return None if at is None else self._on_page.data.numbers_at(**at)
 
     def run_of(self, cell: Mapping[str, int] | None = None) -> Run:
         """The run that gives a cell's number: of several pairs that of the first.
@@ -176,7 +163,7 @@ class Patching(AskingView[PatchGrid]):
                 None: the chosen cell.
 
         Returns:
-            `mw.Run(prompt=…, interventions=[…])`, for the session, another view's `compare=`, or `session.beside`.
+            `mw.Run(prompt=…, interventions=[…])`, for another view's `compare=`, or `session.beside`.
 
         Raises:
             DataError: a cell that is not there, none at all, or a view of plain data.
@@ -187,12 +174,14 @@ class Patching(AskingView[PatchGrid]):
         at = self._chosen() if cell is None else {axis: cell[axis] for axis in data.by if axis in cell}
         if at is None:
             raise DataError("no cell is chosen.", "Give its numbers: view.run_of({'layer': 3, 'position': 5}).")
-        clean, corrupt = about["prompt"], about["corrupt"]
-        if data.method == "ablation":
-            base, other = clean, None
-        else:
-            base, other = (corrupt, clean) if data.direction == "denoise" else (clean, corrupt)
-        return Run(prompt=base, interventions=(*data.interventions, data.change(data.cell(**at), other)))
+        return data.run(about["prompt"], about["corrupt"], **at)
+
+    @property
+    def paths(self) -> PathEffects | None:
+        """The effect of the chosen head through each of its receivers, or through those of the last station of `path`;
+        None where the chart shows no paths."""
+        self._current()
+        return self._on_page.paths if self.options["chart"] == "paths" else None
 
     def figure(self, **options: Any) -> Any:
         """The picture on screen as a plotly Figure.
@@ -231,10 +220,6 @@ class Patching(AskingView[PatchGrid]):
         corrupt = to_wire(self._subject.get("corrupt"))
         return {**super()._offline(picture), "compare": corrupt, "beside": None, "proposal": "", "path": self.path}
 
-    def _named(self, ids: Any) -> str | None:
-        """The string of the first pair's token."""
-        return None if ids is None or ids[0] < 0 else self._data.names.get(int(ids[0]), str(int(ids[0])))
-
     # --- computing -----------------------------------------------------------------------------------
 
     def _runs(self) -> dict[str, tuple[Run, str]]:
@@ -262,6 +247,7 @@ class Patching(AskingView[PatchGrid]):
         from mi_widgets.compute.answers import token_string
         from mi_widgets.compute.next_tokens import likeliest
         from mi_widgets.compute.patch_checks import check_steps
+        from mi_widgets.compute.patch_plan import PatchPlan, sites_of
         from mi_widgets.models import in_half_precision
 
         session, found = self.session, answers["A"]
@@ -271,78 +257,43 @@ class Patching(AskingView[PatchGrid]):
             lambda: likeliest(model, found.tokens, found.activations, last, CANDIDATES), progress.large
         )
         answer, foil, automatic = self._tokens(subject, found, last, candidates)
-        if subject["experiment"] == "patching" and "B" not in answers:
+        pairs, patching = subject["pairs"], subject["experiment"] == "patching"
+        if patching and "B" not in answers:
             names = [token_string(model, token) for token in (answer, foil) if token is not None]
             raise self._no_corrupt(subject["prompt"], *names)
-        facts = {
-            "run": progress.run,
-            "candidates": candidates,
-            "automatic": automatic,
-            "shape": (info.n_layers, info.n_heads, info.kv_heads),
-            "causal": info.causal,
-            "sites": self._sites,
-            "metrics": [name for name in METRICS if name != "own" or self._function is not None],
-            "half": in_half_precision(model),
-            "notes": progress.notes,
-        }
+        asked = (subject["prompt"], subject["corrupt"], answer, foil) if pairs is None else (pairs,)
+        how = {"function": self._function, "prepend_bos": session.prepend_bos}
+        made = {**how, "interventions": found.run.interventions, "pass_seconds": session.expected_seconds() or None}
+        subject["plan"] = plan = PatchPlan(model, asked, {**subject, "by": subject["by"].split(TIMES)}, **made)
+        subject["layer"] = plan.layer
 
-        def put(step: Any, grid: PatchGrid) -> Generator[Any, None, None]:
-            return self._put_part(step, PatchingPicture(grid, total=step.total, **facts), subject)
+        def pictured(grid: PatchGrid, **more: Any) -> PatchingPicture:
+            return PatchingPicture(
+                grid,
+                run=progress.run,
+                notes=[*progress.notes, *plan.notes],
+                candidates=candidates,
+                automatic=automatic,
+                shape=(info.n_layers, info.n_heads, info.kv_heads),
+                causal=info.causal,
+                sites=sites_of(model),
+                metrics=[name for name in METRICS if name != "own" or self._function is not None],
+                half=in_half_precision(model),
+                why_estimate=plan.why_estimate,
+                seconds=plan.seconds,
+                **more,
+            )
 
         self._began = time.perf_counter()
-        steps = PartialPictures(put).of(self._grid(found, subject, answer, foil, facts))
-        grid = yield from self._with_progress(steps, progress.run, "patching")
-        corrupt = subject["corrupt"] if grid.method == "patching" else None
-        how = {"function": self._function, "prepend_bos": session.prepend_bos}
+        parts = PartialPictures(lambda step, grid: self._put_part(step, pictured(grid, total=step.total), subject))
+        grid = yield from self._with_progress(parts.of(plan.steps()), progress.run, "patching")
+        corrupt = subject["corrupt"] if patching else None
         errors = yield from check_steps(model, grid, subject["prompt"], corrupt, **how)
-        return PatchingPicture(grid, errors=errors, **facts)
-
-    def _grid(
-        self, found: Answered, subject: dict[str, Any], answer: int, foil: int | None, facts: dict[str, Any]
-    ) -> Generator[Any, None, PatchGrid]:
-        """The steps of the grid that is asked for, which hold what is known so far; `facts` then say what it costs."""
-        from mi_widgets import compute
-
-        session, model, pairs = self.session, found.run.model, subject["pairs"]
-        assert session is not None
-        how: dict[str, Any] = {
-            "metric": self._function if subject["metric"] == "own" else subject["metric"],
-            "interventions": found.run.interventions or (),
-            "prepend_bos": session.prepend_bos,
-        }
-        last = session.info.n_layers - 1
-        clean, corrupt = subject["prompt"], subject["corrupt"]
-        if subject["experiment"] == "ablation":
-            if subject["over"] == "neuron":
-                subject["layer"] = how["layer"] = last if subject["layer"] is None else subject["layer"]
-            if corrupt is not None and pairs is None:
-                how["reference"] = [clean, corrupt] if subject["ablated_by"] == "mean" else [corrupt]
-            asked = (clean, answer, foil) if pairs is None else (pairs, None, None)
-            how |= {"over": subject["over"], "by": subject["ablated_by"]}
-            return (yield from compute.ablate_steps(model, *asked, **how))
-        by = tuple(subject["by"].split(TIMES))
-        if "layer" not in by:
-            subject["layer"] = how["layer"] = last if subject["layer"] is None else subject["layer"]
-        asked = (clean, corrupt, answer, foil) if pairs is None else (pairs, None, None, None)
-        how |= {"site": subject["site"], "by": by, "direction": subject["direction"]}
-        cost = compute.patch_cost(model, *asked, **how)
-        facts["seconds"] = (cost.seconds, cost.estimate_seconds)
-        facts["why_estimate"] = why = _why_estimate(subject["exact"], cost)
-        if why:
-            yield None
-            return compute.attribution_patch(model, *asked, **how)
-        return (yield from compute.patch_steps(model, *asked, estimate=True, **how))
-
-    @cached_property
-    def _sites(self) -> list[str]:
-        """Where this architecture can be patched, as far as its hooks tell."""
-        assert self.session is not None
-        hooks = self.session.model.hook_dict
-        return [site for site in PATCH_SITES if f"blocks.0.{SITES.get(site)}" in hooks]
+        return pictured(grid, errors=errors)
 
     def _no_corrupt(self, prompt: Any, answer: str, foil: str = "") -> PromptError:
         """That there is nothing to patch from, with a prompt to offer: the clean one, answer and foil exchanged."""
-        self.proposal = _exchanged(prompt, answer.strip(), foil.strip())
+        self.proposal = exchanged(prompt, answer, foil)
         example = f"e.g. {self.proposal!r}" if self.proposal else "the clean one with the words changed that matter"
         return PromptError(
             "Patching needs a second, corrupt prompt, to which another answer is right.",
@@ -359,6 +310,8 @@ class Patching(AskingView[PatchGrid]):
 
     def _said(self, done: int, total: int) -> str:
         """How far the exact cells are."""
+        from mi_widgets.compute.patch_plan import duration
+
         if not done:
             self._began = time.perf_counter()
             return f"estimated; 0 of {total:,} cells are exact"
@@ -375,6 +328,7 @@ class Patching(AskingView[PatchGrid]):
         super()._becomes(picture, subject)
         self.proposal, self._on_page_subject = "", subject
         self._lend()
+        self._follow()
 
     def session_stops(self, run: int, error: Exception) -> None:
         """See `session.SessionView`. What is known of the grid stays, as a result of its own."""
@@ -405,13 +359,12 @@ class Patching(AskingView[PatchGrid]):
     # --- the chosen cell -----------------------------------------------------------------------------
 
     def _chosen(self) -> dict[str, int] | None:
-        """The model's numbers of the cell that the selection means; None where it means none of this grid."""
-        chosen, data = self.selection, None if self._on_page is None else self._on_page.data
-        if data is None or chosen.component != data.site or data.layer not in (None, chosen.layer):
-            return None
-        at = {axis: getattr(chosen, axis) for axis in data.by}
-        held = all(at[axis] in numbers for axis, numbers in zip(data.by, data.numbers, strict=True))
-        return at if held else None
+        """The model's numbers of the chosen cell of the grid on the page."""
+        return None if self._on_page is None else self._on_page.data.chosen(self.selection)
+
+    def _pointed(self, _change: Any) -> None:
+        self._lend()
+        self._follow()
 
     def _lend(self, release: bool = False) -> None:
         """Let linked views set the chosen cell's run, or the corrupt one, beside their own; take back what was lent
@@ -428,9 +381,32 @@ class Patching(AskingView[PatchGrid]):
             if lent is not None or session.beside == before:
                 session.beside = lent
 
+    def _follow(self) -> None:
+        """Have the paths that are shown computed, in a job of their own: the grid goes on."""
+        session, chosen, part = self.session, self.selection, self._on_page
+        if session is None or part is None or self.options["chart"] != "paths" or part.data.method != "patching":
+            return
+        try:
+            first, *rest = self.path or [{"layer": chosen.layer, "head": chosen.head}]
+            sender, path = _station(first), [(*_station(step), str(step["entered"])) for step in rest]
+        except (KeyError, TypeError, ValueError):
+            return  # no head is chosen
+        if part.paths is None or (part.paths.sender, list(part.paths.path)) != (sender, path):
+            steps = self._walk(self._on_page_subject["plan"], sender, path)
+            session.runner.submit(Job(("paths", id(self)), steps, self._complain, priority=BEHIND))
+
+    def _walk(self, plan: Any, sender: Any, path: list[Any]) -> Generator[Any, None, None]:
+        """The steps of `_follow`."""
+        paths = yield from plan.path_steps(sender, path)
+        if self._on_page_subject["plan"] is plan:  # else the question is another by now
+            self._on_page.paths = paths
+            self.picture = yield from aside(self._on_page.parcel)
+
     def close(self) -> None:
         """Leave the session and the page."""
         self._lend(release=True)
+        if self.session is not None:
+            self.session.runner.drop(("paths", id(self)))
         super().close()
 
     # --- edits ---------------------------------------------------------------------------------------
@@ -466,30 +442,10 @@ class Patching(AskingView[PatchGrid]):
         super()._options_edited(change)
         if change["new"]["beside"] != change["old"].get("beside"):
             self._lend()
+        self._follow()
 
 
-def _why_estimate(exact: str, cost: Any) -> str:
-    """Why cells are not made exact; "" where they are."""
-    if exact == "estimate":
-        return "estimate only, as chosen"
-    if exact == "auto" and (cost.seconds > MOST_SECONDS or cost.cells > MOST_RUNS):
-        return (
-            f"{cost.cells:,} exact cells would take about {duration(cost.seconds)}: choose exact “always” to have them"
-        )
-    return ""
-
-
-def duration(seconds: float) -> str:
-    """`"9 s"`, `"4 min"`, `"2 h"`."""
-    if seconds < 100:
-        return f"{max(1, round(seconds))} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.0f} h"
-
-
-def _exchanged(prompt: Any, answer: str, foil: str) -> str:
-    """`prompt` with both words exchanged; "" where it is no text, or holds neither."""
-    if not isinstance(prompt, str) or not answer or not foil:
-        return ""
-    other = {answer: foil, foil: answer}
-    found = re.sub(rf"\b({re.escape(answer)}|{re.escape(foil)})\b", lambda word: other[word[0]], prompt)
-    return "" if found == prompt else found
+def _station(step: Mapping[str, Any]) -> tuple[int, int | None]:
+    """Layer and head of one step of a path; the head None of an MLP."""
+    head = int(step["head"])
+    return int(step["layer"]), None if head < 0 else head

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from mi_widgets.data import PatchGrid
+from mi_widgets.data import PatchGrid, PathEffects
 from mi_widgets.data.alignment import align
 from mi_widgets.data.patching import PATCH_SITES
 from mi_widgets.described.patching import METRIC_NAMES, METRIC_UNITS, TIMES
@@ -44,7 +44,7 @@ class PatchingPicture(Picture[PatchGrid, None]):
         half: the model computes in half precision.
         why_estimate: why cells stay estimates.
         seconds: predicted of all exact cells, and of the estimate.
-        paths: the effect of one sender by receiver.
+        paths: the effects of one sender by receiver.
         how: see `Picture`.
     """
 
@@ -64,7 +64,7 @@ class PatchingPicture(Picture[PatchGrid, None]):
         half: bool = False,
         why_estimate: str = "",
         seconds: tuple[float | None, float | None] = (None, None),
-        paths: PathsValue | None = None,
+        paths: PathEffects | None = None,
         **how: Any,
     ) -> None:
         super().__init__(data, comparison, **how)
@@ -140,7 +140,7 @@ class PatchingPicture(Picture[PatchGrid, None]):
             "sites": list(self.sites),
             "grids": [TIMES.join(axes) for axes in PATCH_SITES[data.site]] if patching else [],
             "metrics": list(self.metrics),
-            "paths": self.paths,
+            "paths": None if self.paths is None else _paths(self.paths),
         }
 
     def _token(self, ids: np.ndarray | None) -> TokenName | None:
@@ -163,6 +163,20 @@ class PatchingPicture(Picture[PatchGrid, None]):
 def _number(value: float | None) -> float | None:
     """As JSON has it."""
     return None if value is None or not math.isfinite(value) else float(value)
+
+
+def _paths(found: PathEffects) -> PathsValue:
+    """The effects of one sender, and how it was come to."""
+    steps = [(*found.sender, ""), *found.path]
+    return {
+        "path": [
+            {"layer": layer, "head": -1 if head is None else head, "entered": entered} for layer, head, entered in steps
+        ],
+        "kinds": list(found.kinds),
+        "layers": found.layers.tolist(),
+        "heads": found.heads.tolist(),
+        "effects": [_number(effect) for effect in found.effect.tolist()],
+    }
 
 
 def _shape_of(data: PatchGrid) -> tuple[int, int, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import patches_one_by_one as one_by_one
@@ -14,6 +15,7 @@ from on_screen import manifest_of
 
 import mi_widgets as mw
 from mi_widgets import compute
+from mi_widgets.compute import patch_plan
 from mi_widgets.errors import AnswerError, DataError, PromptError
 from mi_widgets.widgets import partial
 from mi_widgets.wire.blocks import unpack
@@ -22,13 +24,6 @@ from mi_widgets.wire.patching_messages import PatchingManifest
 
 CLEAN, CORRUPT = "w3 w4 w5 w3 w4", "w3 w7 w5 w3 w7"
 NAMES = "When Mary and John went to the store , John gave a drink to"
-
-
-@pytest.fixture(autouse=True)
-def stand_ins(monkeypatch):
-    for name in ("patch_steps", "attribution_patch", "patch_cost", "ablate_steps"):
-        if not hasattr(compute, name):
-            monkeypatch.setattr(compute, name, getattr(one_by_one, name), raising=False)
 
 
 @pytest.fixture
@@ -64,10 +59,9 @@ def choose(view, component="resid_pre", **at):
 
 
 def test_the_data_is_the_grid_one_run_for_each_cell(model, view):
-    expected = one_by_one.finished(model, CLEAN, CORRUPT, "w5", "w6")
+    expected = one_by_one.by_layer_and_position(model, CLEAN, CORRUPT, 5, 6)
     assert view.data.by == ("layer", "position")
-    np.testing.assert_allclose(view.data.values, expected.values, rtol=1e-4, atol=1e-5)
-    assert view.data.clean == pytest.approx(expected.clean, abs=1e-5)
+    np.testing.assert_allclose(view.data.value, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_the_picture_holds_the_data(view):
@@ -105,7 +99,7 @@ def test_the_estimate_comes_first_and_exact_cells_replace_it(session, view):
     assert done[-1] == 12
     assert any(0 < count < 12 for count in done)
     assert "estimated; 0 of 12 cells are exact" in said
-    assert "4 of 12 cells, about 1 s left" in said
+    assert any("of 12 cells, about 1 s left" in message for message in said)
     assert view.status["state"] == "idle"
 
 
@@ -114,18 +108,19 @@ def test_stopped_it_keeps_what_is_exact_and_the_model_is_clean(model, session, v
     hooks = sum(len(point.fwd_hooks) for point in model.hook_dict.values())
 
     def stop(_change):
-        if manifest_of(view)["done"] == 3:
+        if 0 < manifest_of(view)["done"] < 12:
             session.stop()
 
     view.observe(stop, "picture")
     session.prompt = "w3 w9 w5 w3 w9"
+    done = int(view.data.exact.sum())  # cells whose activation is the same are known at once
+    assert 0 < done < 12
     assert (view.status["state"], view.last_error) == ("idle", None)
-    assert view.status["message"] == "Stopped at 3 of 12 cells; the rest is estimated."
-    assert view.data.exact.sum() == 3
+    assert view.status["message"] == f"Stopped at {done} of 12 cells; the rest is estimated."
     assert view.data.clean_tokens.ids.tolist() == session.tokens.ids.tolist()
     assert view.status["message"] in view.data.notes
     assert sum(len(point.fwd_hooks) for point in model.hook_dict.values()) == hooks
-    assert "Stopped at 3 of 12" in str(unpack(view.frozen_state()["picture"])[0]["notes"])
+    assert f"Stopped at {done} of 12" in str(unpack(view.frozen_state()["picture"])[0]["notes"])
 
 
 @pytest.mark.usefixtures("every_part")
@@ -139,7 +134,7 @@ def test_an_edit_starts_it_anew_and_leaves_other_views_alone(in_loop, model):
         lens.observe(lambda _: drawn.append(1), "picture")
 
         def edit(_change):
-            if manifest_of(view)["done"] == 3 and view.corrupt == CORRUPT:
+            if 0 < manifest_of(view)["done"] < 12 and view.corrupt == CORRUPT:
                 view.corrupt = "w3 w8 w5 w3 w8"
 
         view.observe(edit, "picture")
@@ -158,8 +153,8 @@ def test_estimate_only_where_it_is_chosen_or_exact_cells_are_too_dear(monkeypatc
     view = mw.Patching(session, corrupt=CORRUPT, exact="estimate")
     assert not view.data.exact.any()
     assert "as chosen" in manifest_of(view)["why_estimate"]
-    dear = one_by_one.SimpleNamespace(cells=30_000, seconds=900.0, estimate_seconds=0.5)
-    monkeypatch.setattr(compute, "patch_cost", lambda *_, **__: dear)
+    dear = SimpleNamespace(cells=12, runs=30_000, exact_seconds=900.0, estimate_seconds=0.5)
+    monkeypatch.setattr(patch_plan, "patch_cost", lambda *_, **__: dear)
     view.options = {"exact": "auto"}
     assert not view.data.exact.any()
     assert "30,000 exact cells would take about 15 min" in manifest_of(view)["why_estimate"]
@@ -339,7 +334,76 @@ def test_linked_views_show_the_cells_number(session, view):
     assert lens.comparison.b.interventions == view.run_of().interventions
 
 
+# --- paths ---------------------------------------------------------------------------------------
+
+
+def test_paths_of_the_chosen_head_are_computed_beside_the_grid_and_walked_on(model, session, view):
+    before = session.passes, view.data
+    view.options = {"chart": "paths"}
+    assert (view.paths, manifest_of(view)["paths"]) == (None, None)  # no head is chosen
+    view.selection = mw.Selection(layer=0, head=2)
+    expected = compute.path_patch(model, CLEAN, CORRUPT, "w5", "w6", sender=(0, 2))
+    assert view.paths.labels == expected.labels
+    np.testing.assert_allclose(view.paths.effect, expected.effect, rtol=1e-4, atol=1e-5)
+    crossed = manifest_of(view)["paths"]
+    assert crossed["path"] == [{"layer": 0, "head": 2, "entered": ""}]
+    assert crossed["kinds"] == list(expected.kinds)
+    assert crossed["effects"] == pytest.approx(view.paths.effect.tolist())
+    assert (session.passes, view.data) == before
+    view.set_state({"path": [{"layer": 0, "head": 2, "entered": ""}, {"layer": 1, "head": 1, "entered": "q"}]})
+    assert view.paths.path == ((1, 1, "q"),)
+    assert manifest_of(view)["paths"]["path"][1] == {"layer": 1, "head": 1, "entered": "q"}
+
+
+def test_after_an_edit_the_paths_are_of_the_new_prompts(model, view):
+    view.options = {"chart": "paths"}
+    view.selection = mw.Selection(layer=0, head=2)
+    view.corrupt = "w3 w8 w5 w3 w8"
+    expected = compute.path_patch(model, CLEAN, "w3 w8 w5 w3 w8", "w5", "w6", sender=(0, 2))
+    np.testing.assert_allclose(view.paths.effect, expected.effect, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("path", [[{"layer": "moon"}], [{}], [3], [{"layer": 1, "head": 0}, {"layer": 0, "head": 0}]])
+def test_a_path_that_means_nothing_raises_nowhere(path, view):
+    view.options = {"chart": "paths"}
+    view.set_state({"path": path})
+    assert view.paths is None
+
+
+def test_a_path_that_cannot_be_walked_is_said_and_the_grid_stays(view):
+    view.options = {"chart": "paths"}
+    before = view.data
+    view.set_state({"path": [{"layer": 1, "head": 0, "entered": ""}, {"layer": 0, "head": 0, "entered": "q"}]})
+    assert "does not hear" in view.status["message"]
+    assert view.data is before
+
+
 # --- batches, functions, ablation ----------------------------------------------------------------
+
+PAIRS = [(CLEAN, CORRUPT, "w5", "w6"), ("w5 w4 w3 w5 w4", "w5 w7 w3 w5 w7", "w3", "w6")]
+
+
+def test_a_batch_of_pairs_is_one_grid_with_its_interval(model, session):
+    view = mw.Patching(session, pairs=PAIRS)
+    expected = compute.patch(model, mw.Pairs(PAIRS))
+    np.testing.assert_allclose(view.data.values, expected.values, rtol=1e-4, atol=1e-5)
+    manifest, blocks, _ = unpack(view.picture)
+    assert manifest["pairs"] == 2
+    assert {"low", "high", "spread"} <= set(blocks)
+    assert (session.prompt, session.corrupt, session.answer, session.foil) == PAIRS[0]
+    assert all(check["ok"] for check in manifest["checks"])
+    assert "pairs=mw.Pairs([(" in view.recipe()
+
+
+def test_an_edit_leaves_the_batch_and_its_first_pair_is_as_it_was(session):
+    view = mw.Patching(session, pairs=mw.Pairs(PAIRS))
+    assert view.pairs == mw.Pairs(PAIRS)
+    view.corrupt = "w3 w8 w5 w3 w8"
+    assert (view.pairs, view.data.n_pairs) == (None, 1)
+    view.corrupt = CORRUPT
+    assert view.data.n_pairs == 2
+    with pytest.raises(DataError, match="of their own"):
+        mw.Patching(session, pairs=PAIRS, answer="w5")
 
 
 def test_a_metric_of_the_users_own_is_asked_and_needs_to_be_given(session):
@@ -347,6 +411,40 @@ def test_a_metric_of_the_users_own_is_asked_and_needs_to_be_given(session):
     with pytest.raises(DataError, match="no function"):
         view.options = {"metric": "own"}
     assert "own" not in manifest_of(view)["metrics"]
+
+    def twice(logits):
+        return 2 * (logits[0, -1, 5] - logits[0, -1, 6])
+
+    own, usual = mw.Patching(session, metric=twice), mw.Patching(session, answer="w5", foil="w6")
+    np.testing.assert_allclose(own.data.value, 2 * usual.data.value, rtol=1e-4, atol=1e-5)
+    assert (manifest_of(own)["metric"], manifest_of(own)["metric_title"]) == ("own", "twice")
+    assert "\n# metric: your own function of the logits\n" in own.recipe()
+    assert all(check["ok"] for check in manifest_of(own)["checks"])
+
+
+def test_a_metric_that_raises_is_said_by_its_name(session):
+    def broken(logits):
+        raise ValueError("no such token")
+
+    view = mw.Patching(session, corrupt=CORRUPT, metric=broken)
+    assert view.status["state"] == "error"
+    assert "broken raised ValueError: no such token" in view.status["message"]
+
+
+@pytest.mark.parametrize("metric", ["log_probability", "probability", "rank", "kl"])
+def test_every_metric_has_a_grid_and_those_without_a_gradient_say_that_they_are_not_estimated(metric, view):
+    view.options = {"metric": metric}
+    assert view.status["state"] == "idle", view.status
+    assert view.data.exact.all()
+    assert (view.data.estimates is None) == (metric == "rank")
+    assert any("Not estimated" in note for note in manifest_of(view)["notes"]) == (metric == "rank")
+
+
+def test_prompts_that_do_not_differ_are_said(view):
+    view.corrupt = CLEAN
+    assert view.status["state"] == "idle", view.status
+    assert not manifest_of(view)["differs"]
+    assert manifest_of(view)["notes"]
 
 
 # --- results -------------------------------------------------------------------------------------
