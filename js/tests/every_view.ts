@@ -2,9 +2,11 @@
 import attention from "../src/widgets/attention/index";
 import attribution from "../src/widgets/logit_attribution/index";
 import lens from "../src/widgets/logit_lens/index";
+import patching from "../src/widgets/patching/index";
 import prompt from "../src/widgets/prompt/index";
 import { attributionPicture, attributionState, comparedPicture, OTHER as OTHER_WORDS } from "./attribution_state";
 import { lensPicture, lensState } from "./lens_state";
+import { CLEAN, CORRUPT, patchingPicture, patchingState } from "./patching_state";
 import { A, B, EQUAL_PAIRS, promptPicture, promptState } from "./prompt_state";
 import { packed, syntheticManifest, syntheticPicture, syntheticState } from "./synthetic";
 
@@ -54,6 +56,15 @@ export const EVERY_VIEW: EveryView[] = [
     picture: (run) => attributionPicture({ run }),
     words: "<bos>When Mary and John gave to",
     compared: { picture: (run) => comparedPicture(run), words: OTHER_WORDS.join("") },
+  },
+  {
+    name: "patching",
+    view: patching,
+    state: (change) => patchingState(change),
+    picture: (run) => patchingPicture({ run }),
+    // A picture of two prompts in any case, which have names of their own.
+    words: `clean${CLEAN.join("")}corrupt${CORRUPT.join("")}`,
+    compared: null,
   },
   {
     name: "prompt",

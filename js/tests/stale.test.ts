@@ -23,8 +23,14 @@ function said(root: HTMLElement): { stale: string | undefined; of: string | null
 
 const CURRENT = { stale: undefined, of: null, ticks: 1 };
 
+/** What a stale picture names beside its prompts. */
+const ASKED: Record<string, string> = {
+  logit_attribution: "logit(·Mary) − logit(·John) at position 6",
+  patching: "resid_pre, layer × position: logit difference",
+};
+
 describe.each(EVERY_VIEW)("$name", ({ name, view, state, picture, words, compared }) => {
-  const asked = name === "logit_attribution" ? "logit(·Mary) − logit(·John) at position 6" : "";
+  const asked = ASKED[name] ?? "";
   const STALE = { stale: "true", of: `Picture of:${asked}${words}`, ticks: 0 };
 
   test.each([

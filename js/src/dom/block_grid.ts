@@ -113,6 +113,12 @@ export abstract class BlockGrid extends CellGrid {
     };
   }
 
+  /** Wider than this a grid would only push what stands beside it away; in pixels. */
+  get widest(): number {
+    const blocks = this.blocks.peek();
+    return blocks?.titles.length === 1 ? edgesOf(blocks).left + blocks.columns.count * LARGEST.width + 6 : Infinity;
+  }
+
   /** How many blocks stand beside each other: as many as make the shorter sides of cells longest. */
   #fittest(): number {
     const blocks = this.blocks.value;
@@ -221,8 +227,8 @@ export abstract class BlockGrid extends CellGrid {
     const written = wide >= WRITTEN.width && high >= WRITTEN.height;
     const dot = Math.max(0.7, Math.min(2, 0.16 * Math.min(wide, high)));
     const extreme = Math.max(Math.abs(mapping.low), Math.abs(mapping.high));
-    const paths: Record<string, Path2D> = {};
-    const path = (look: string): Path2D => (paths[look] ??= new Path2D());
+    const paths: Record<string, (() => void)[]> = {};
+    const add = (look: string, outline: () => void): number => (paths[look] ??= []).push(outline);
     context.font = `${LABEL}px ${ink.font}`;
     context.textAlign = "center";
     for (let row = sight.rows.first; row < sight.rows.last; row++) {
@@ -231,17 +237,16 @@ export abstract class BlockGrid extends CellGrid {
         if (cell === null || kinds[cell] === "missing") continue;
         const [kind, value, x, y] = [kinds[cell]!, values[cell]!, left(column), top(row)];
         if (kind === "pending" || kind === "impossible") {
-          path(kind).rect(x, y, wide, high);
+          add(kind, () => context.rect(x, y, wide, high));
           continue;
         }
         const on = written || kind === "estimate" ? inkOn(colorOf(value, mapping)) : "";
         if (kind === "estimate") {
           const [across, down] = written ? [x + CUT, y + CUT] : [x + wide / 2, y + high / 2];
-          if (dot < 1) path(on).rect(across - dot, down - dot, 2 * dot, 2 * dot);
-          else disc(path(on), across, down, dot);
+          add(on, () => (dot < 1 ? context.rect(across - dot, down - dot, 2 * dot, 2 * dot) : disc(context, across, down, dot)));
         }
         const beyond = value > mapping.high + ROUNDING || value < mapping.low - ROUNDING;
-        if (beyond && Math.min(wide, high) >= GAPS - 1) corner(path("cut"), x + wide, y);
+        if (beyond && Math.min(wide, high) >= GAPS - 1) add("cut", () => corner(context, x + wide, y));
         if (!written) continue;
         context.fillStyle = on;
         context.fillText(compact(value, extreme), x + wide / 2, y + high / 2 + 0.5);
@@ -252,9 +257,11 @@ export abstract class BlockGrid extends CellGrid {
       impossible: () => this.textured(context, "hatch", mapping.masked, ink.line),
       cut: () => ink.paper,
     };
-    for (const [look, drawn] of Object.entries(paths)) {
+    for (const [look, outlines] of Object.entries(paths)) {
       context.fillStyle = looks[look]?.() ?? look;
-      context.fill(drawn);
+      context.beginPath();
+      for (const outline of outlines) outline();
+      context.fill();
     }
   }
 
@@ -311,7 +318,8 @@ export abstract class BlockGrid extends CellGrid {
 
 /** Where the first cell begins: after the labels, of which tokens take what the longest needs. */
 function edgesOf({ rows, columns, titles }: Blocks): { left: number; top: number } {
-  const longest = ({ labels }: Side): number => Math.max(...labels.map(({ length }) => Math.min(length, LONGEST))) * CHARACTER + 10;
+  const longest = ({ labels }: Side): number =>
+    Math.ceil(Math.max(...labels.map(({ length }) => Math.min(length, LONGEST))) * CHARACTER) + 10;
   const top = columns.tokens ? longest(columns) : EDGE.top;
   return { left: Math.max(EDGE.left, longest(rows)), top: top + (titles.length > 1 ? TITLE : 0) };
 }
@@ -329,12 +337,12 @@ function rule({ context, ink, area, sight, left, top }: Drawing): void {
     for (let row = sight.rows.first; row < sight.rows.last; row++) context.fillRect(x, top(row) + area.rows.cell, end - x, 1);
 }
 
-function disc(path: Path2D, x: number, y: number, radius: number): void {
+export function disc(path: CanvasRenderingContext2D, x: number, y: number, radius: number): void {
   path.moveTo(x + radius, y);
   path.arc(x, y, radius, 0, 7);
 }
 
-function corner(path: Path2D, right: number, top: number): void {
+function corner(path: CanvasRenderingContext2D, right: number, top: number): void {
   path.moveTo(right - CUT, top);
   path.lineTo(right, top);
   path.lineTo(right, top + CUT);

@@ -30,6 +30,8 @@ export class Facts {
   readonly #strips = h("div", { class: "miw-patching-strips", tabindex: 0, role: "group", "aria-label": "both prompts, aligned" });
   readonly element: HTMLElement;
   readonly #view: PatchingView;
+  /** While a grid fills, the same prompts come again and again. */
+  #shown = "";
 
   constructor(view: PatchingView) {
     this.#view = view;
@@ -81,6 +83,9 @@ export class Facts {
   #showStrips(): void {
     const manifest = this.#view.picture.value?.manifest;
     const pairs = manifest?.compare?.pairs ?? [];
+    const key = JSON.stringify([pairs, manifest?.tokens.strings, manifest?.compare?.tokens.strings]);
+    if (key === this.#shown) return;
+    this.#shown = key;
     this.#strips.hidden = !pairs.length;
     const token = (strings: string[], special: boolean[], at: number): HTMLElement =>
       at < 0 ? h("span", { class: "miw-patching-gap" }, "∅") : makeToken(strings[at]!, !!special[at], at);
@@ -99,11 +104,12 @@ export class Facts {
     const view = this.#view;
     const [picture, cell] = [view.picture.value, view.chosen.value];
     const { beside } = view.options.value;
-    const patched = picture && cell !== null && beside === "patched";
-    this.#beside.hidden = !patched && beside !== "corrupt";
-    if (this.#beside.hidden) return;
-    const done = picture?.manifest.experiment === "ablation" ? "ablated" : "patched";
-    const name = patched ? `${picture.nameOf(cell)} ${done}` : "corrupt";
+    this.#beside.hidden = !picture || cell === null || beside === "nothing";
+    if (!picture || cell === null) return;
+    const { experiment, compare, direction } = picture.manifest;
+    const base = direction === "denoise" ? "corrupt" : "clean";
+    const patched = experiment === "ablation" ? `clean, ${picture.nameOf(cell)} ablated` : `${base}, ${picture.nameOf(cell)} patched`;
+    const name = beside === "corrupt" && compare ? "corrupt" : patched;
     const away = h(
       "button",
       { class: "miw-chip-away", "aria-label": "release the cell", "data-tip": "Release the cell", click: () => view.release() },
@@ -115,7 +121,7 @@ export class Facts {
         "Views of this session that compare nothing of their own show this run as their side B",
         "miw-faint",
       ),
-      h("span", { class: "miw-chip" }, h("span", { class: "miw-chip-name" }, h("bdi", {}, name)), patched ? away : null),
+      h("span", { class: "miw-chip" }, h("span", { class: "miw-chip-name" }, h("bdi", {}, name)), away),
     );
   }
 }

@@ -48,6 +48,7 @@ export default framed<PatchingState>("patching", (frame) => {
   const grid = new PatchingGrid(view, ink, tooltip);
   const scatter = new Scatter(view, ink, tooltip);
   const paths = new PathsGrid(view, ink, tooltip);
+  const charts = { grid, scatter, paths };
   const legend = makeLegend(view, paths);
   frame.hold(view, {
     above: [prompts.element, toolbar],
@@ -80,13 +81,15 @@ export default framed<PatchingState>("patching", (frame) => {
   frame.fit(
     view,
     () => void [view.field.value, view.answers.refused.value, view.chosen.value],
-    () => [grid, scatter, paths].forEach((part) => part.fit()),
+    () => {
+      grid.element.style.maxWidth = Number.isFinite(grid.widest) ? `${grid.widest}px` : "none";
+      charts[view.options.peek().chart].fit();
+    },
   );
-  const drawn = { grid, scatter, paths };
   frame.announce(
     view,
     computed(() => view.status.value.state !== "computing"),
-    computed(() => drawn[view.options.value.chart].drawn.value),
+    computed(() => charts[view.options.value.chart].drawn.value),
   );
 });
 
@@ -110,7 +113,8 @@ function makeControls(view: PatchingView): OptionControls<PatchingOptions> {
     metric: { now: () => fixed(offered("metric", manifest.value?.metrics)) },
     direction: { now: () => fixed({ hidden: ablates() }) },
     ablated_by: { now: () => fixed({ hidden: !ablates() }) },
-    exact: { now: () => fixed({ hidden: !manifest.value?.estimated_by && ablates() }) },
+    exact: { now: () => fixed({ hidden: ablates() }) },
+    beside: { now: () => fixed() },
     shows: { now: () => (manifest.value?.differs === false ? { value: "change", disabled: true } : {}) },
   });
 }

@@ -10,9 +10,9 @@ import { PATCHING } from "../../core/options.gen";
 import { makeMapping, type Mapping, type Theme } from "../../core/scale";
 import { computed, Signal, type Readable, type Scope } from "../../core/signal";
 import type { DataSource } from "../../core/source";
-import type { PatchingManifest, PatchingOptions, PatchingState, PathStep, SelectionValue } from "../../core/wire.gen";
+import type { PatchingManifest, PatchingOptions, PatchingState, PathStep } from "../../core/wire.gen";
 import type { CellKind } from "../../dom/block_grid";
-import { PatchingPicture, TOKEN_AXES, type At, type Shows } from "./picture";
+import { PatchingPicture, type Shows } from "./picture";
 
 export interface Field {
   shows: Shows;
@@ -25,8 +25,6 @@ export interface Field {
   /** How many cells lie beyond the ends of the colours. */
   clipped: number;
 }
-
-type Pointed = Partial<Record<"layer" | "head" | "position" | "query" | "key" | "neuron", number | null>>;
 
 export class PatchingView extends Linked<PatchingState, PatchingOptions, PatchingPicture> {
   override readonly runNames = ["clean", "corrupt"] as const;
@@ -52,6 +50,11 @@ export class PatchingView extends Linked<PatchingState, PatchingOptions, Patchin
     this.begin(["answer", "foil", "refused", "path", "proposal", "picture"]);
   }
 
+  /** What stands beside the clean run here is no matter of comparing. */
+  override get compares(): boolean {
+    return false;
+  }
+
   // ---- what follows from the state -------------------------------------------------------------------------------
 
   readonly field: Readable<Field | null> = computed(() => {
@@ -59,14 +62,22 @@ export class PatchingView extends Linked<PatchingState, PatchingOptions, Patchin
     return picture && fieldOf(picture, this.options.value.shows, this.theme.value);
   });
 
-  /** The cell that was chosen, here or in a linked view; and the one that a linked view points at. */
-  readonly chosen: Readable<number | null> = computed(() => this.#cellOf(this.selection.value));
-  readonly linked: Readable<number | null> = computed(() => this.#cellOf(this.remote.value));
+  /** The cell that was chosen: the selection is one of a cell where it names the site, and counts as the grid does. */
+  readonly chosen: Readable<number | null> = computed(() => {
+    const [picture, selected] = [this.picture.value, this.selection.value];
+    return picture && selected.component === picture.manifest.site ? picture.cellOf(selected) : null;
+  });
+
+  /** The cell that a linked view points at. */
+  readonly linked: Readable<number | null> = computed(() => {
+    const [picture, pointed] = [this.picture.value, this.remote.value];
+    return picture && picture.cellOf(picture.fromLinked(pointed));
+  });
 
   /** What a patch in the cell pointed at can reach: the layers after `layer`, and there the positions from `position` on. */
   readonly cone: Readable<{ layer: number; position: number } | null> = computed(() => {
     const [picture, cell] = [this.picture.value, this.hover.value];
-    const { layer, position = 0 } = picture && cell !== null ? picture.at(cell) : ({} as At);
+    const { layer, position = 0 } = picture && cell !== null ? picture.at(cell) : {};
     return layer === undefined ? null : { layer, position: picture!.manifest.causal ? position : 0 };
   });
 
@@ -75,21 +86,22 @@ export class PatchingView extends Linked<PatchingState, PatchingOptions, Patchin
   choose(cell: number): void {
     const picture = this.picture.peek();
     if (!picture || picture.impossible(cell)) return;
-    const at = this.#inA(picture, cell);
+    const { site, layer } = picture.manifest;
     // A head that was chosen before is not of this cell's layer.
-    this.select({ layer: picture.manifest.layer, head: null, ...at });
+    this.select({ component: site, layer, head: null, ...picture.at(cell) });
   }
 
   release(): void {
     const by = this.picture.peek()?.manifest.by ?? [];
-    this.select({ layer: null, ...Object.fromEntries(by.map((axis) => [axis, null])) });
+    this.select({ component: null, layer: null, ...Object.fromEntries(by.map((axis) => [axis, null])) });
   }
 
   point(cell: number | null): void {
     if (this.hover.peek() === cell) return;
     this.hover.value = cell;
     const picture = this.picture.peek();
-    this.publishHover(picture && cell !== null ? { layer: picture.manifest.layer, ...this.#inA(picture, cell) } : {});
+    const { neuron: _, ...pointed } = picture && cell !== null ? picture.toLinked(cell) : {};
+    this.publishHover(pointed);
   }
 
   /** Looks at the effects of the last of these heads through its receivers, by way of the others. */
@@ -115,28 +127,6 @@ export class PatchingView extends Linked<PatchingState, PatchingOptions, Patchin
     if (picture.run !== this.picture.peek()?.run) this.hover.value = null;
     this.picture.value = picture;
   }
-
-  /** The cell of what is selected or pointed at, whose positions are those of the clean prompt and whose heads read. */
-  #cellOf(pointed: Pointed | SelectionValue): number | null {
-    const picture = this.picture.value;
-    const { by = [], layer = null } = picture?.manifest ?? {};
-    if (!picture || (layer !== null && pointed.layer !== layer)) return null;
-    const at: At = {};
-    for (const axis of by as (keyof Pointed)[]) {
-      const number = pointed[axis];
-      if (number === null || number === undefined) return null;
-      at[axis] = TOKEN_AXES.includes(axis) ? picture.positions.fromA.get(number) : axis === "head" ? picture.ownHead(number) : number;
-    }
-    return picture.cellOf(at);
-  }
-
-  #inA(picture: PatchingPicture, cell: number): Pointed {
-    const number = ([axis, number]: [string, number | undefined]): [string, number] => [
-      axis,
-      TOKEN_AXES.includes(axis) ? picture.positions.toA[number!]! : axis === "head" ? picture.readingHead(number!) : number!,
-    ];
-    return Object.fromEntries(Object.entries(picture.at(cell)).map(number));
-  }
 }
 
 /** Colours diverge about what changes nothing and reach as far as the cells do; of effects no further than 1. */
@@ -148,9 +138,9 @@ function fieldOf(picture: PatchingPicture, asked: Shows, theme: Theme): Field {
   const values = new Float32Array(picture.cells).fill(NaN);
   const kinds = Array.from(values, (_, cell): CellKind => {
     const known = Number.isFinite(exact[cell]);
+    if (!known && picture.impossible(cell)) return "impossible";
     values[cell] = (known ? exact : estimate)[cell] ?? NaN;
-    if (Number.isFinite(values[cell])) return known ? "exact" : "estimate";
-    return picture.impossible(cell) ? "impossible" : unknown;
+    return !Number.isFinite(values[cell]) ? unknown : known ? "exact" : "estimate";
   });
   const far = reachOf(values, neutral);
   const reach = shows === "effect" ? Math.min(1, far) : far;

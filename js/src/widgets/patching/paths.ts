@@ -21,7 +21,7 @@ const TABLE_ROWS = 100;
 interface Receiver {
   kind: string;
   layer: number;
-  /** The head that reads, also where a key-value head stands for several. */
+  /** A key-value head of keys and values; -1 of an MLP. */
   head: number;
 }
 
@@ -45,21 +45,20 @@ export class PathsGrid extends BlockGrid {
 
   protected pointAt(cell: number | null): void {
     this.#pointed.value = cell;
-    const { layer = -1, head = -1 } = (cell !== null && this.#receiver(cell)) || {};
-    this.#view.publishHover(head >= 0 ? { layer, head } : {});
+    const { kind = "", layer = -1, head = -1 } = cell === null ? {} : this.#receiver(cell);
+    this.#view.publishHover(head >= 0 ? { layer, head: head * (kind === "q" ? 1 : this.#sizes.group) } : {});
   }
 
   protected pickCell(cell: number): void {
     const paths = this.#view.picture.peek()?.manifest.paths;
     const { kind, layer, head } = this.#receiver(cell);
-    if (!paths || this.blocks.peek()!.kinds[cell] !== "exact" || head < 0) return;
-    this.#view.select({ layer, head });
+    if (!paths || this.blocks.peek()!.kinds[cell] !== "exact" || kind === "logits") return;
     this.#view.walk([...paths.path, { layer, head, entered: kind }]);
   }
 
   protected tipOf(cell: number): Node[] {
     const receiver = this.#receiver(cell);
-    const on = receiver.head >= 0 && this.#view.canCompute.peek() ? [faint("click: walk on from this head")] : [];
+    const on = receiver.kind !== "logits" && this.#view.canCompute.peek() ? [faint("click: walk on from here")] : [];
     return [h("span", { class: "miw-tip-value" }, `effect ${this.#value(cell)}`), h("span", {}, titleOf(receiver)), ...on];
   }
 
@@ -70,7 +69,8 @@ export class PathsGrid extends BlockGrid {
   protected marked(): Partial<Record<Tone, number | null>> {
     const step = this.#view.picture.value?.manifest.paths?.path.at(-1);
     const entered = step ? ENTRIES.indexOf(step.entered) : -1;
-    return { locked: entered < 0 ? null : this.#cellOf(entered, step!.layer, step!.head), pointed: this.#pointed.value };
+    const column = entered > 0 ? step!.head * this.#sizes.group : step?.head;
+    return { locked: entered < 0 ? null : this.#cellOf(entered, step!.layer, column!), pointed: this.#pointed.value };
   }
 
   protected listed({ values, kinds }: Blocks): Listed {
@@ -93,9 +93,9 @@ export class PathsGrid extends BlockGrid {
   }
 
   #receiver(cell: number): Receiver {
-    const { layers, columns } = this.#sizes;
+    const { layers, columns, group } = this.#sizes;
     const [block, layer, column] = [Math.floor(cell / (layers * columns)), Math.floor(cell / columns) % layers, cell % columns];
-    if (block < ENTRIES.length) return { kind: ENTRIES[block]!, layer, head: column };
+    if (block < ENTRIES.length) return { kind: ENTRIES[block]!, layer, head: block ? Math.floor(column / group) : column };
     return column ? { kind: "logits", layer: -1, head: -1 } : { kind: "mlp", layer, head: -1 };
   }
 
@@ -109,8 +109,8 @@ export class PathsGrid extends BlockGrid {
     };
     // What stands before the sender receives nothing of it.
     for (let cell = 0; cell < kinds.length; cell++) {
-      const { kind, head } = this.#receiver(cell);
-      if (kind !== "logits" && head < count && cell % columns < (head < 0 ? 1 : count)) kinds[cell] = "impossible";
+      const { kind } = this.#receiver(cell);
+      if (kind !== "logits" && cell % columns < (kind === "mlp" ? 1 : count)) kinds[cell] = "impossible";
     }
     ways.forEach((way, place) => {
       const [block, effect] = [ENTRIES.indexOf(way), effects[place]!];
@@ -142,10 +142,10 @@ export class PathsGrid extends BlockGrid {
     this.element.hidden = !path.length;
     const step = ({ layer, head, entered }: PathStep, at: number): Node[] => {
       const last = at === path.length - 1;
-      const name = nameOfHead({ layer, head });
+      const name = nodeName(layer, head);
       const look = { class: "miw-button", disabled: last || !live, "aria-current": last ? "step" : null };
       const back = { click: () => view.walk(path.slice(0, at + 1)), "data-tip": last ? "Its effects are shown" : `Back to ${name}` };
-      return [...(entered ? [faint(`→ ${SAID[entered] ?? entered} of`)] : []), h("button", { ...look, ...back }, name)];
+      return [...(entered ? [faint(head < 0 ? "→" : `→ ${SAID[entered] ?? entered} of`)] : []), h("button", { ...look, ...back }, name)];
     };
     const none = "Choose a head, in a grid by head or in a linked view: its effects through each receiver stand here.";
     this.#crumbs.replaceChildren(
@@ -156,5 +156,9 @@ export class PathsGrid extends BlockGrid {
 
 function titleOf({ kind, layer, head }: Receiver): string {
   if (kind === "logits") return "the logits directly";
-  return head < 0 ? `L${layer} ${SAID[kind]}` : `${SAID[kind]} of ${nameOfHead({ layer, head })}`;
+  return head < 0 ? nodeName(layer, head) : `${SAID[kind]} of ${nodeName(layer, head)}`;
+}
+
+function nodeName(layer: number, head: number): string {
+  return head < 0 ? `L${layer} MLP` : nameOfHead({ layer, head });
 }

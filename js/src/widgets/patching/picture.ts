@@ -10,7 +10,8 @@ import type { PatchingManifest, PatchingOptions, TokenTable } from "../../core/w
 
 export type Shows = PatchingOptions["shows"];
 /** The model's numbers of a cell by the names of the axes; positions are those of the run that is changed. */
-export type At = Partial<Record<string, number>>;
+export type At = Partial<Record<"layer" | "head" | "position" | "query" | "key" | "neuron", number | null>>;
+type Axis = keyof At;
 
 export const TOKEN_AXES = ["position", "query", "key"];
 export const LETTERS: Record<string, string> = { layer: "L", head: "H", neuron: "N" };
@@ -77,9 +78,9 @@ export class PatchingPicture implements Pictured {
     return shows === "effect" ? this.manifest.neutral : 0;
   }
 
-  at(cell: number): At {
+  at(cell: number): Record<string, number> {
     const { by, numbers } = this.manifest;
-    const at: At = {};
+    const at: Record<string, number> = {};
     let rest = cell;
     for (let axis = by.length - 1; axis >= 0; axis--) {
       const size = this.shape[axis]!;
@@ -91,24 +92,32 @@ export class PatchingPicture implements Pictured {
 
   /** The cell of these numbers; null where there is no such one. */
   cellOf(at: At): number | null {
+    const { by, numbers, layer } = this.manifest;
+    if (layer !== null && at.layer !== layer) return null;
     let cell = 0;
-    for (const [axis, name] of this.manifest.by.entries()) {
-      const place = this.manifest.numbers[axis]!.indexOf(at[name] ?? -1);
+    for (const [axis, name] of by.entries()) {
+      const place = numbers[axis]!.indexOf(at[name as Axis] ?? -1);
       if (place < 0) return null;
       cell = cell * this.shape[axis]! + place;
     }
     return cell;
   }
 
-  /** The key-value head of a head that reads, where the grid has such; and the first that reads of one of them. */
-  ownHead(head: number): number {
-    return Math.floor(head / this.#group);
+  /** As linked views count: positions of the clean prompt, heads that read. */
+  toLinked(cell: number): At {
+    const own = Object.entries(this.at(cell));
+    const number = (axis: string, at: number): number | null => (TOKEN_AXES.includes(axis) ? (this.positions.toA[at] ?? null) : at);
+    const at = Object.fromEntries(own.map(([axis, at]) => [axis, axis === "head" ? at * this.#group : number(axis, at)]));
+    return { layer: this.manifest.layer, ...at };
   }
 
-  readingHead(head: number): number {
-    return head * this.#group;
+  fromLinked({ head, ...at }: At): At {
+    const own = (position: number | null | undefined): number | null => this.positions.fromA.get(position ?? -1) ?? null;
+    const there = { position: own(at.position), query: own(at.query), key: own(at.key) };
+    return { ...at, ...there, head: typeof head === "number" ? Math.floor(head / this.#group) : null };
   }
 
+  /** How many heads read of one of the grid's. */
   get #group(): number {
     const { site, n_heads, n_kv_heads } = this.manifest;
     return site === "k" || site === "v" ? Math.max(1, Math.floor(n_heads / Math.max(1, n_kv_heads))) : 1;

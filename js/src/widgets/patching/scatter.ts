@@ -5,6 +5,7 @@
 import { makeMapping, ticks } from "../../core/scale";
 import { computed, frame, Signal, type Readable } from "../../core/signal";
 import { clipped } from "../../core/tokens";
+import { disc } from "../../dom/block_grid";
 import { h } from "../../dom/element";
 import { prepare, sizeOf, type Size } from "../../dom/surface";
 import { HiddenTable, listLater } from "../../dom/table";
@@ -182,14 +183,11 @@ export class Scatter {
     context.rotate(-Math.PI / 2);
     write(`exact ${field.shows}`, 0, 0, "center");
     context.restore();
-    const dots = new Path2D();
-    for (const { estimate, exact } of points) {
-      dots.moveTo(x(estimate) + RADIUS, y(exact));
-      dots.arc(x(estimate), y(exact), RADIUS, 0, 7);
-    }
+    context.beginPath();
+    for (const { estimate, exact } of points) disc(context, x(estimate), y(exact), RADIUS);
     context.globalAlpha = 0.55;
     context.fillStyle = ink.ink;
-    context.fill(dots);
+    context.fill();
     context.globalAlpha = 1;
     for (const { cell, estimate, exact } of points.slice(0, NAMED)) {
       if (off({ cell, estimate, exact }) < NEAR * (high - low)) break;
