@@ -75,6 +75,38 @@ class Putting:
 
 
 @dataclass(frozen=True, eq=False)
+class PuttingEdges:
+    """Puts numbers in place of attention from some queries to some keys.
+
+    Attributes:
+        heads: whose pattern.
+        queries: positions of the prompt, counted from the start.
+        keys: likewise.
+        numbers: float32 `[head, query, key]` of these.
+    """
+
+    heads: tuple[int, ...]
+    queries: tuple[int, ...]
+    keys: tuple[int, ...]
+    numbers: np.ndarray
+
+    def __call__(self, activation: torch.Tensor, first: int) -> torch.Tensor | None:
+        """As `Write.act`, of a pattern `[run, head, query, key]`."""
+        count, width = activation.shape[2:]
+        start = max(0, first + count - width)  # of a sliding window only the last keys were kept
+        rows = [order for order, query in enumerate(self.queries) if first <= query < first + count]
+        columns = [order for order, key in enumerate(self.keys) if start <= key < start + width]
+        if not rows or not columns:
+            return None
+        changed = activation.clone()
+        at = np.ix_(
+            self.heads, [self.queries[row] - first for row in rows], [self.keys[one] - start for one in columns]
+        )
+        changed[(slice(None), *map(torch.from_numpy, at))] = _like(activation, self.numbers[:, rows][:, :, columns])
+        return changed
+
+
+@dataclass(frozen=True, eq=False)
 class Adding:
     """Adds a direction at some positions (all if None)."""
 

@@ -15,10 +15,10 @@ import torch
 from mi_widgets.compute.forward import PATTERN, SCORES, Activations, Reader, forward, unwritten
 from mi_widgets.compute.interventions import Interventions, resolve
 from mi_widgets.compute.not_finite import not_finite
+from mi_widgets.compute.stream_changes import hooks_of
 from mi_widgets.data import AttentionPatterns, Tokens
 from mi_widgets.data.attention import WEIGHTINGS, patterns_from_arrays, reads_outside
 from mi_widgets.data.integers import integers, word
-from mi_widgets.data.interventions import Intervention
 from mi_widgets.errors import DataError, ModelError
 from mi_widgets.models import ModelInfo, Prompt, describe, has_tokenizer, token_strings, tokenize
 
@@ -246,11 +246,7 @@ def _scores_kept(base: np.ndarray) -> dict[str, Any]:
 def _own_rows(model: Any, activations: Activations) -> list[int]:
     """The rows of the layer axis whose patterns are the model's own, and not what an intervention put there."""
     known = model.hook_dict
-    written = {
-        id(known[change.hook_name])
-        for change in activations.interventions
-        if isinstance(change, Intervention) and change.hook_name in known
-    }
+    written = {id(known[hook]) for hook in hooks_of(activations.interventions) if hook in known}
     return [
         row
         for row, layer in enumerate(activations.layers)

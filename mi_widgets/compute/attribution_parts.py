@@ -186,7 +186,7 @@ def replaced_heads(model: Any, interventions: Iterable[Change], layer: int, n_he
             replaced |= model.hook_dict.get(change.hook_name) is point
             continue
         head, site = getattr(change, "head", None), getattr(change, "site", None)
-        if getattr(change, "layer", None) == layer and (head is not None or site == "z"):
+        if getattr(change, "layer", None) == layer and (site == "z" or (site is None and head is not None)):
             replaced[slice(None) if head is None else head] = True
     return replaced
 

@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from mi_widgets.compute.acts import MIDDLE, Act, Adding, Middle, Own, Part, Putting
-from mi_widgets.compute.forward import Activations, Layers, Write, forward
+from mi_widgets.compute.acts import MIDDLE, Act, Adding, Middle, Own, Part, Putting, PuttingEdges
+from mi_widgets.compute.forward import PATTERN, Activations, Layers, Write, forward
 from mi_widgets.compute.reach import Reach, carries, reach
+from mi_widgets.compute.replacements import Mean, partners_of, resampled
 from mi_widgets.data import Tokens
-from mi_widgets.data.alignment import align
-from mi_widgets.data.interventions import SITES, Ablate, Add, Change, Intervention, Patch, checked_interventions
+from mi_widgets.data.interventions import HEADS, SITES, Ablate, Add, Change, Intervention, Patch, checked_interventions
 from mi_widgets.errors import DataError, ModelError
 from mi_widgets.models import ModelInfo, describe, tokenize
 
@@ -39,12 +39,14 @@ class Edits:
         interventions: what they were made from.
         whole: a function of the user's own is among them, which expects every position of the prompt in its activation;
             so no keys and values may be kept.
+        middles: by block, what carries changes of the stream in its middle to its end.
     """
 
     writes: tuple[Write, ...] = ()
     notes: tuple[str, ...] = ()
     interventions: tuple[Change, ...] = ()
     whole: bool = False
+    middles: Mapping[int, Middle] = field(default_factory=dict)
 
 
 def resolve(
@@ -89,9 +91,15 @@ def resolve(
     before = [write for middle in middles.values() for write in middle.before()]
     after = [write for middle in middles.values() for write in middle.after()]
     notes = tuple(f"{plan.change.label}: {plan.note}" for plan in plans if plan.note)
-    return Edits(
-        (*before, *writes, *after), notes, changes, any(isinstance(change, Intervention) for change in changes)
-    )
+    whole = any(isinstance(change, Intervention) for change in changes)
+    return Edits((*before, *writes, *after), notes, changes, whole, middles)
+
+
+def reaches(model: Any, tokens: Tokens, interventions: Interventions) -> tuple[Reach, ...]:
+    """What is known of the hook of each intervention, once it is seen that it can act in a run of `tokens`. Raises what
+    `resolve` raises before any activation is taken."""
+    run = _Run(model, model.hook_dict, describe(model), tokens, None, True)
+    return tuple(_plan(run, change).reach for change in checked_interventions(interventions))
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,9 +125,9 @@ class _Plan:
         tokens: the prompt that is run.
         places: the positions it acts at, counted from the start; None for all.
         reach: what is known of the hook.
-        n_heads: query heads, where an activation does not tell.
+        n_heads: heads there, where an activation does not tell: query heads, of keys and values key-value heads.
         sources: prompts whose untouched runs it takes activations from.
-        taken: what it took, float32 `[position, …]` of each, in their order.
+        taken: what it took, float32 `[position, …]` of each, in their order; of a pattern `[head, query, key]`.
         note: see `Edits.notes`.
     """
 
@@ -153,6 +161,8 @@ class _Plan:
         if isinstance(self.change, Add):
             direction = np.float32(self.change.strength) * self.change.direction
             return Adding(self.hook, part, self.places, direction)
+        if self.site == PATTERN:
+            return self._edges()
         rows, beyond = self._rows()
         everywhere = range(len(self.tokens)) if self.places is None else self.places
         places = [place for place in everywhere if place in rows]
@@ -166,37 +176,35 @@ class _Plan:
         if self.change.by == "zero":
             nothing = np.zeros(self.part_shape, np.float32)
             return dict.fromkeys(range(len(self.tokens)), nothing), nothing
-        return self._mean() if self.change.by == "mean" else self._resampled()
-
-    def _mean(self) -> tuple[dict[int, np.ndarray], np.ndarray]:
-        count = len(self.tokens)
-        whole: np.ndarray = np.concatenate(self.taken).mean(0, dtype=np.float64).astype(np.float32)
-        own = not self.change.reference
-        if own or any(len(one) != count for one in self.sources):
-            what = "this prompt" if own else _prompts(len(self.sources))
-            self.note = f"the mean over {'' if own else 'all positions of '}{'the positions of ' if own else ''}{what}"
-            return dict.fromkeys(range(count), whole), whole
-        mean = np.stack(self.taken).mean(0, dtype=np.float64).astype(np.float32)
-        self.note = f"the mean over {_prompts(len(self.sources))}, position by position"
-        return dict(enumerate(mean)), whole
-
-    def _resampled(self) -> tuple[dict[int, np.ndarray], np.ndarray]:
-        (source,), (taken,) = self.sources, self.taken
-        rows = {place: taken[other] for place, other in _partners(self.tokens, source).items()}
-        alone = [place for place in range(len(self.tokens)) if place not in rows]
-        rows |= dict.fromkeys(alone, taken[-1])
-        said = source.text if source.text is not None else "".join(source.strings)
-        self.note = f"from “{said if len(said) <= 40 else said[:39] + '…'}”"
-        if len(source) != len(self.tokens):
-            self.note += ", by alignment"
-        if alone:
-            self.note += f"; at {_listed(alone)}, which have no partner there, its last position"
-        return rows, taken[-1]
+        if self.change.by == "mean":
+            mean = Mean(len(self.tokens), self.sources if self.change.reference else ())
+            for taken in self.taken:
+                mean.add(taken)
+            (rows, beyond), self.note = mean.rows(), mean.note
+        else:
+            (rows, beyond), self.note = resampled(self.tokens, self.sources[0], self.taken[0])
+        return dict(enumerate(rows)), beyond
 
     def _patched(self) -> dict[int, np.ndarray]:
-        (source,), (taken,) = self.sources, self.taken
-        partners = _partners(self.tokens, source)
-        lacking = [place for place in self.places or () if place not in partners]
+        (taken,) = self.taken
+        return {place: taken[other] for place, other in self._partners_in_source(self.places or ()).items()}
+
+    def _edges(self) -> PuttingEdges:
+        """What is put in place of a pattern: from the queries that are asked for, to the keys that are."""
+        (taken,), asked = self.taken, () if self.change.key is None else (self.change.key % len(self.tokens),)
+        partners = self._partners_in_source((*(self.places or ()), *asked))
+        queries, keys = (tuple(places or partners) for places in (self.places, asked))
+        if self.note and not asked:
+            self.note += "; attention to the others stays as it is, so that it need not sum to 1"
+        rows, columns = ([partners[place] for place in places] for places in (queries, keys))
+        heads = tuple(range(self.n_heads)) if self.change.head is None else (self.change.head,)
+        return PuttingEdges(heads, queries, keys, taken[:, rows][:, :, columns])
+
+    def _partners_in_source(self, asked: Sequence[int]) -> dict[int, int]:
+        """By position of the prompt, that of the source which answers to it; those asked for must have one."""
+        (source,) = self.sources
+        partners = partners_of(self.tokens, source)
+        lacking = [place for place in asked if place not in partners]
         if lacking:
             raise DataError(
                 f"{self.change.label}: position {lacking[0]} ({self.tokens.labels()[lacking[0]]}) has no partner in "
@@ -205,7 +213,7 @@ class _Plan:
             )
         if len(source) != len(self.tokens):
             self.note = f"{len(partners)} of {len(self.tokens)} positions have a partner in the source, by alignment"
-        return {place: taken[other] for place, other in partners.items()}
+        return partners
 
 
 def _plan(run: _Run, change: Change) -> _Plan:
@@ -237,9 +245,10 @@ def _plan(run: _Run, change: Change) -> _Plan:
             "architecture.",
             "Choose resid_pre or resid_post.",
         )
-    plan = _Plan(change, hook, site, tokens, _places(tokens, change), found, info.n_heads)
+    heads = info.kv_heads if change.site in {"k", "v"} else info.n_heads
+    plan = _Plan(change, hook, site, tokens, _places(tokens, change), found, heads)
     _check_size(plan)
-    if isinstance(change, Ablate) and change.neuron is not None:
+    if site == SITES["post"]:
         _check_neurons(run, change)
     given = change.reference if isinstance(change, Ablate) else [change.source] if isinstance(change, Patch) else []
     if isinstance(change, Ablate) and change.by == "resample":
@@ -269,7 +278,7 @@ def _lacking(run: _Run, change: Any) -> ModelError:
         what = "attention and MLP of this model run side by side: there is no residual stream between them."
     elif site == "post":
         what = f"layer {change.layer} has no MLP whose neurons can be told apart."
-    elif site == "z":
+    elif site in HEADS:
         what = f"layer {change.layer} has no attention whose heads can be told apart."
     else:
         what = f"layer {change.layer} of this architecture has no {site}."
@@ -309,14 +318,13 @@ def _unknown_hook(run: _Run, hook: str) -> ModelError:
 def _places(tokens: Tokens, change: Any) -> tuple[int, ...] | None:
     """The positions that it asks for, counted from the start."""
     given, count = (change.position if isinstance(change, Patch) else change.positions), len(tokens)
-    if given is None:
-        return None
-    wrong = [place for place in given if not -count <= place < count]
+    key = getattr(change, "key", None)
+    wrong = [place for place in (*(given or ()), *(() if key is None else (key,))) if not -count <= place < count]
     if wrong:
         raise DataError(
             f"{change.label}: position {wrong[0]} does not exist.", f"The prompt has positions 0 to {count - 1}."
         )
-    return tuple(sorted({place % count for place in given}))
+    return None if given is None else tuple(sorted({place % count for place in given}))
 
 
 def _check_size(plan: _Plan) -> None:
@@ -328,9 +336,12 @@ def _check_size(plan: _Plan) -> None:
         )
     head, neuron = getattr(change, "head", None), getattr(change, "neuron", None)
     heads, width = (shape[2], shape[3]) if len(shape) == 4 else (plan.n_heads, shape[2] // plan.n_heads)
+    if plan.site == PATTERN:
+        heads = shape[1]
     if head is not None and head >= heads:
+        kind = "key-value heads" if change.site in {"k", "v"} else "heads"
         raise DataError(
-            f"{change.label}: head {head} does not exist.", f"Layer {change.layer} has heads 0 to {heads - 1}."
+            f"{change.label}: head {head} does not exist.", f"Layer {change.layer} has {kind} 0 to {heads - 1}."
         )
     if neuron is not None and neuron >= shape[-1]:
         raise DataError(
@@ -347,7 +358,7 @@ def _check_size(plan: _Plan) -> None:
             )
 
 
-def _check_neurons(run: _Run, change: Ablate) -> None:
+def _check_neurons(run: _Run, change: Ablate | Patch | Add) -> None:
     """Raise ModelError where the layer is a mixture of experts: it has no neurons that are the same for all tokens."""
     try:
         weight = run.model.blocks[change.layer].mlp.W_out
@@ -382,23 +393,10 @@ def _fetch(plans: Sequence[_Plan], read: Read) -> None:
 
 
 def _of_part(array: np.ndarray, plan: _Plan) -> np.ndarray:
-    """`[position, …]` of the head or neuron that is changed, or all of it."""
+    """`[position, …]` of the head or neuron that is changed, or all of it; of a pattern `[head, query, key]`."""
     head, neuron = getattr(plan.change, "head", None), getattr(plan.change, "neuron", None)
+    if plan.site == PATTERN:
+        return array if head is None else array[[head]]
     if head is not None:
         return array.reshape(len(array), plan.n_heads, -1)[:, head] if array.ndim == 2 else array[:, head]
     return array if neuron is None else array[:, neuron]
-
-
-def _partners(tokens: Tokens, source: Tokens) -> dict[int, int]:
-    """By position of the prompt, that of the source which answers to it."""
-    pairs = align(tokens, source).pairs
-    return {own: other for own, other in pairs if own is not None and other is not None}
-
-
-def _prompts(count: int) -> str:
-    return "one reference prompt" if count == 1 else f"{count} reference prompts"
-
-
-def _listed(places: Sequence[int]) -> str:
-    shown = ", ".join(map(str, places[:4])) + (" …" if len(places) > 4 else "")
-    return f"position{'s' if len(places) > 1 else ''} {shown}"

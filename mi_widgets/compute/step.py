@@ -30,6 +30,19 @@ class Step:
 Steps = Generator[Step, None, Result]
 
 
+def as_one(steps: Steps[Result], step: Step) -> Steps[Result]:
+    """The steps of a part of some work, each of which says the same: `step`."""
+    try:
+        while True:
+            try:
+                next(steps)
+            except StopIteration as finished:
+                return finished.value
+            yield step
+    finally:
+        steps.close()
+
+
 def run(steps: Steps[Result], progress: bool = False, label: str = "") -> Result:
     """Run to the end, at once, on this thread. Ctrl-C leaves the model as it was.
 

@@ -14,11 +14,13 @@ from typing import Any, ClassVar
 import numpy as np
 
 from mi_widgets.data.arrays import as_float32
-from mi_widgets.data.integers import integer, integers, is_integer, number, several, text, word
+from mi_widgets.data.held import checked_prompt, checked_prompts, frozen, identity, name_of, plain
+from mi_widgets.data.integers import integer, integers, is_integer, number, text, word
 from mi_widgets.errors import DataError, choose
 
-#: Where an intervention can act by a word of its own, and the hook of a block that it is. Of one head: `"z"`, what the
-#: head read, before W_O; of one neuron: `"post"`, after the nonlinearity (and gate).
+#: Where an intervention can act by a word of its own, and the hook of a block that it is. Of heads: `"z"`, what they
+#: read, before W_O; their queries, keys and values as the weights give them (before any rotation); and their pattern.
+#: Of neurons: `"post"`, after the nonlinearity (and gate).
 SITES = {
     "resid_pre": "hook_resid_pre",
     "resid_mid": "hook_resid_mid",
@@ -26,8 +28,15 @@ SITES = {
     "attn_out": "hook_attn_out",
     "mlp_out": "hook_mlp_out",
     "z": "attn.hook_z",
+    "q": "attn.hook_q",
+    "k": "attn.hook_k",
+    "v": "attn.hook_v",
+    "pattern": "attn.hook_pattern",
     "post": "mlp.hook_post",
 }
+#: Sites of `d_model` numbers at each position, and those that are told apart by head.
+STREAMS = ("resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out")
+HEADS = ("z", "q", "k", "v", "pattern")
 #: What an ablation puts in place of what was there.
 BY = ("zero", "mean", "resample")
 
@@ -44,15 +53,15 @@ class Change(ABC):
         """A few words for a header: `"L2 H6 ablated"`."""
 
     @property
-    def key(self) -> Hashable:
+    def identity(self) -> Hashable:
         """Equal for interventions that do the same; for caches. Of a function of the user's: that very function."""
-        return (type(self).__name__, *(_key(getattr(self, one.name)) for one in fields(self)))  # type: ignore[arg-type]
+        return (type(self).__name__, *(identity(getattr(self, one.name)) for one in fields(self)))  # type: ignore[arg-type]
 
     def __eq__(self, other: object) -> bool:
-        return type(other) is type(self) and other.key == self.key  # type: ignore[attr-defined]
+        return type(other) is type(self) and other.identity == self.identity  # type: ignore[attr-defined]
 
     def __hash__(self) -> int:
-        return hash(self.key)
+        return hash(self.identity)
 
     def __repr__(self) -> str:
         """Python that makes it again, `mi_widgets` imported as `mw`; an array or function stands by its name."""
@@ -62,7 +71,7 @@ class Change(ABC):
             value = getattr(self, one.name)
             if one.name in first:
                 words.append(_shown(one.name, value))
-            elif _key(value) != _key(one.default):
+            elif identity(value) != identity(one.default):
                 words.append(f"{one.name}={_shown(one.name, value)}")
         return f"mw.{type(self).__name__}({', '.join(words)})"
 
@@ -71,7 +80,7 @@ class Change(ABC):
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; of a function of the user's only its name."""
-        values = {one.name: _plain(getattr(self, one.name)) for one in fields(self)}  # type: ignore[arg-type]
+        values = {one.name: plain(getattr(self, one.name)) for one in fields(self)}  # type: ignore[arg-type]
         return {"kind": self.kind, **values}
 
     def _set(self, name: str, value: Any) -> None:
@@ -118,12 +127,12 @@ class Ablate(Change):
         for name in ("head", "neuron"):
             self._set(name, None if getattr(self, name) is None else _index(name, getattr(self, name)))
         if self.site is not None:
-            self._set("site", word("site", self.site, [site for site in SITES if site not in {"z", "post"}]))
+            self._set("site", word("site", self.site, STREAMS))
         given = [name for name in ("head", "site", "neuron") if getattr(self, name) is not None]
         if len(given) != 1:
             said = " and ".join(given) or "none"
             raise DataError(f"an ablation is of one head, site or neuron; {said} is given.", "E.g. head=6.")
-        self._set("reference", _prompts(self.reference))
+        self._set("reference", checked_prompts("reference", self.reference))
         if self.by == "resample" and not self.reference:
             raise DataError('by="resample" draws from prompts; there are none.', "Give reference=[…], a few prompts.")
         self._set("seed", _index("seed", self.seed))
@@ -140,12 +149,16 @@ class Patch(Change):
     """Put in what stands there in the run of another prompt (activation patching).
 
     Attributes:
-        site: `"resid_pre"`, `"resid_mid"`, `"resid_post"`, `"attn_out"`, `"mlp_out"`, or `"z"` with a head.
+        site: a word of `SITES`.
         layer: the block, from 0.
-        position: only there: one or several, negative ones from the end; None is everywhere that both prompts have.
+        position: only there: one or several, negative ones from the end; None is everywhere that both prompts have. Of
+            site `"pattern"` the queries.
         source: the other prompt: text, ids or messages. Prompts of one length correspond position by position, others
             by their alignment.
-        head: of site `"z"`: only this query head.
+        head: of sites `"z"`, `"q"`, `"k"`, `"v"` and `"pattern"`: only this head; all of them if None. Keys and values
+            have key-value heads, fewer than query heads where the model groups its queries.
+        key: of site `"pattern"`: only what goes to this one key; all keys if None.
+        neuron: of site `"post"`: only this neuron; all of them if None.
 
     Raises:
         DataError: a number or word that means nothing, or no source.
@@ -158,14 +171,20 @@ class Patch(Change):
     position: tuple[int, ...] | None = None
     source: Any = None
     head: int | None = None
+    key: int | None = None
+    neuron: int | None = None
 
     def __post_init__(self) -> None:
-        self._set("site", word("site", self.site, [site for site in SITES if site != "post"]))
+        self._set("site", word("site", self.site, SITES))
         self._set("layer", _index("layer", self.layer))
         self._set("position", _positions("position", self.position))
-        self._set("head", None if self.head is None else _index("head", self.head))
-        if self.head is not None and self.site != "z":
-            raise DataError(f"{self.site} has no heads.", 'Give site="z" with a head.')
+        for name, sites in (("head", HEADS), ("neuron", ("post",)), ("key", ("pattern",))):
+            if getattr(self, name) is not None and self.site not in sites:
+                has = " or ".join(f'"{site}"' for site in sites)
+                raise DataError(f"{self.site} has no {name}s.", f"Give site={has} with a {name}.")
+        for name in ("head", "neuron"):
+            self._set(name, None if getattr(self, name) is None else _index(name, getattr(self, name)))
+        self._set("key", None if self.key is None else integer("key", self.key))
         if self.source is None:
             raise DataError("a patch is from another prompt's run; there is none.", 'Give source="another prompt".')
         self._set("source", checked_prompt("source", self.source))
@@ -176,7 +195,9 @@ class Patch(Change):
     @property
     def label(self) -> str:
         """See `Change`."""
-        return f"{_where(self)} patched{_at(self.position)}"
+        site = f" {self.site}" if self.head is not None and self.site != "z" else ""
+        to = "" if self.key is None else f" → {self.key}" if self.position else f" at key {self.key}"
+        return f"{_where(self)}{site} patched{_at(self.position)}{to}"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -212,7 +233,7 @@ class Add(Change):
             )
         direction.flags.writeable = False
         self._set("direction", direction)
-        self._set("site", word("site", self.site, [site for site in SITES if site != "post"]))
+        self._set("site", word("site", self.site, (*STREAMS, "z")))
         if self.layer is None:
             raise DataError("layer is missing.", "Say where the direction is added: layer=2.")
         self._set("layer", _index("layer", self.layer))
@@ -265,7 +286,7 @@ class Intervention(Change):
     @property
     def label(self) -> str:
         """See `Change`."""
-        return f"{_name(self.function)} at {self.hook_name}"
+        return f"{name_of(self.function)} at {self.hook_name}"
 
 
 KINDS: dict[str, type[Change]] = {kind.kind: kind for kind in (Ablate, Patch, Add, Intervention)}
@@ -293,7 +314,7 @@ class Run:
         return (
             isinstance(other, Run)
             and other.model is self.model
-            and _key(_frozen(other.prompt)) == _key(_frozen(self.prompt))
+            and identity(frozen(other.prompt)) == identity(frozen(self.prompt))
             and other.interventions == self.interventions
         )
 
@@ -379,96 +400,11 @@ def _at(positions: tuple[int, ...] | None) -> str:
     return f" at {shown}"
 
 
-def _name(function: Any) -> str:
-    return function if isinstance(function, str) else getattr(function, "__name__", type(function).__name__)
-
-
-def _prompts(given: Any) -> tuple[Any, ...]:
-    """Prompts as they cannot be changed later; one alone, as text, ids or messages, will do."""
-    if given is None:
-        return ()
-    found = _frozen([given] if isinstance(given, dict) else given)
-    if isinstance(found, tuple) and not found:
-        return ()
-    return (
-        (found,)
-        if _is_prompt(found)
-        else tuple(checked_prompt("reference", one) for one in several("reference", found))
-    )
-
-
-def checked_prompt(name: str, given: Any) -> Any:
-    """One prompt likewise.
-
-    Raises:
-        DataError: neither text, nor token ids, nor chat messages.
-    """
-    found = _frozen([given] if isinstance(given, dict) else given)
-    if not _is_prompt(found):
-        raise DataError(
-            f"{name}={given!r:.60} is no prompt.",
-            "Give text, token ids [position], or chat messages, or a list of them.",
-        )
-    return found
-
-
-def _is_prompt(found: Any) -> bool:
-    if isinstance(found, str):
-        return True
-    if not isinstance(found, tuple) or not found:
-        return False
-    inner = found[0] if len(found) == 1 and isinstance(found[0], tuple) else found  # ids may be [1, position]
-    return bool(inner) and (all(map(is_integer, inner)) or all(isinstance(one, dict) for one in found))
-
-
-def _frozen(value: Any) -> Any:
-    """The same with tuples for lists and arrays, so that nothing that is held can still be changed."""
-    if hasattr(value, "tolist"):
-        value = value.tolist()
-    if isinstance(value, dict):
-        return {name: _frozen(one) for name, one in value.items()}
-    return tuple(map(_frozen, value)) if isinstance(value, (list, tuple)) else value
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, np.ndarray) or hasattr(value, "tolist"):
-        return value.tolist()
-    if callable(value):
-        return _name(value)
-    return [_plain(one) for one in value] if isinstance(value, (tuple, list)) else value
-
-
-def _key(value: Any) -> Hashable:
-    if isinstance(value, np.ndarray):
-        return value.shape, value.tobytes()
-    if hasattr(value, "tolist"):
-        value = value.tolist()
-    if isinstance(value, (list, tuple)):
-        return tuple(map(_key, value))
-    if isinstance(value, dict):
-        return tuple((name, _key(one)) for name, one in value.items())
-    # A function is itself; some objects that can be called cannot be hashed.
-    return _Itself(value) if callable(value) and type(value).__hash__ is None else value
-
-
-class _Itself:
-    """Equal for one and the same thing, which it holds: an id would be another's when that is gone."""
-
-    def __init__(self, thing: Any) -> None:
-        self._thing = thing
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Itself) and other._thing is self._thing
-
-    def __hash__(self) -> int:
-        return id(self._thing)
-
-
 def _shown(name: str, value: Any) -> str:
     if isinstance(value, np.ndarray):
         return name
     if callable(value) or name == "function":
-        return _name(value)
+        return name_of(value)
     if name == "position" and value is not None and len(value) == 1:
         return repr(value[0])
     return repr(list(value)) if isinstance(value, tuple) else repr(value)

@@ -11,8 +11,8 @@ from typing import Any
 
 import pandas as pd
 
+from mi_widgets.data.held import checked_prompt
 from mi_widgets.data.integers import is_integer, several
-from mi_widgets.data.interventions import checked_prompt
 from mi_widgets.errors import DataError
 
 #: Columns of a table of pairs.

@@ -35,7 +35,8 @@ def fitting(given: Any, model: Any, info: Any) -> tuple[Change, ...]:
                 )
             continue
         layer, head = getattr(change, "layer", None), getattr(change, "head", None)
-        for name, value, count in (("layer", layer, info.n_layers), ("head", head, info.n_heads)):
+        heads = info.kv_heads if getattr(change, "site", None) in {"k", "v"} else info.n_heads
+        for name, value, count in (("layer", layer, info.n_layers), ("head", head, heads)):
             if value is not None and value >= count:
                 raise DataError(f"{change!r}: there is no {name} {value}.", f"This model has {name}s 0 to {count - 1}.")
         if isinstance(change, Add) and change.head is None and len(change.direction) != info.d_model:
@@ -94,4 +95,4 @@ def run_key(run: Run) -> Hashable:
 
 def keys_of(interventions: Sequence[Change]) -> tuple[Hashable, ...]:
     """Equal for interventions that do the same."""
-    return tuple(change.key for change in interventions)
+    return tuple(change.identity for change in interventions)

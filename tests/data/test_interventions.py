@@ -31,6 +31,10 @@ CHANGES = [
     mw.Patch("resid_pre", layer=1, position=4, source="another prompt"),
     mw.Patch("z", layer=1, head=0, source=[0, 4, 5]),
     mw.Patch("resid_post", layer=1, position=[1, -2], source=[{"role": "user", "content": "Hi"}]),
+    mw.Patch("q", layer=2, position=4, source="x", head=6),
+    mw.Patch("pattern", layer=2, position=[4, 5], source="x", head=6, key=2),
+    mw.Patch("pattern", layer=2, source="x", key=-1),
+    mw.Patch("post", layer=1, source="x", neuron=7),
     mw.Add(DIRECTION, layer=2, strength=4.0),
     mw.Add(DIRECTION, site="z", layer=0, head=1, strength=-0.5, positions=[-1]),
     mw.Intervention("blocks.2.attn.hook_z", double),
@@ -80,7 +84,7 @@ def test_a_direction_comes_back_bit_for_bit():
 )
 def test_what_does_something_else_is_not_equal(other):
     assert other != mw.Ablate(2, head=6)
-    assert other.key != mw.Ablate(2, head=6).key
+    assert other.identity != mw.Ablate(2, head=6).identity
 
 
 def test_directions_are_compared_by_their_numbers():
@@ -112,10 +116,10 @@ def test_what_can_be_called_and_not_hashed_is_a_function_too():
 def test_nothing_that_it_was_given_can_change_it_later():
     ids, direction = [0, 4, 5], DIRECTION.copy()
     patch, add = mw.Patch("z", 0, source=ids), mw.Add(direction, layer=0)
-    key = patch.key
+    identity = patch.identity
     ids.append(9)
     direction[0] = 0
-    assert patch.key == key
+    assert patch.identity == identity
     assert add.direction[0] == DIRECTION[0]
     with pytest.raises(ValueError, match="read-only"):
         add.direction[0] = 0
@@ -134,6 +138,11 @@ def test_one_reference_prompt_needs_no_list_around_it(alone):
         (mw.Ablate(2, site="mlp_out", by="resample", reference="x"), "L2 mlp_out resampled"),
         (mw.Ablate(2, neuron=7, positions=range(9)), "L2 neuron 7 ablated at 0, 1, 2, 3 …"),
         (mw.Patch("z", 1, head=0, source="x"), "L1 H0 patched"),
+        (mw.Patch("q", 2, position=4, head=6, source="x"), "L2 H6 q patched at 4"),
+        (mw.Patch("k", 2, source="x"), "L2 k patched"),
+        (mw.Patch("pattern", 2, position=4, head=6, key=1, source="x"), "L2 H6 pattern patched at 4 → 1"),
+        (mw.Patch("pattern", 2, head=6, key=1, source="x"), "L2 H6 pattern patched at key 1"),
+        (mw.Patch("post", 2, position=4, neuron=7, source="x"), "L2 neuron 7 patched at 4"),
         (mw.Add(DIRECTION, layer=2, strength=4), "L2 resid_post + 4 × direction"),
         (mw.Add(DIRECTION, layer=2, strength=-0.5), "L2 resid_post − 0.5 × direction"),
         (mw.Intervention("blocks.2.attn.hook_z", double), "double at blocks.2.attn.hook_z"),
@@ -275,11 +284,11 @@ def test_another_function_that_cannot_be_hashed_is_never_taken_for_one_that_is_g
 
     steer = Steer()
     held = weakref.ref(steer)
-    key = mw.Intervention("blocks.0.hook_resid_post", steer).key
+    key = mw.Intervention("blocks.0.hook_resid_post", steer).identity
     del steer
     assert held() is not None  # so that no other gets its id
-    assert mw.Intervention("blocks.0.hook_resid_post", held()).key == key
-    assert mw.Intervention("blocks.0.hook_resid_post", Steer()).key != key
+    assert mw.Intervention("blocks.0.hook_resid_post", held()).identity == key
+    assert mw.Intervention("blocks.0.hook_resid_post", Steer()).identity != key
 
 
 def test_a_seed_below_zero_is_refused_where_it_is_given():

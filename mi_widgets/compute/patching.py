@@ -1,0 +1,345 @@
+"""Activation patching, exactly: for each cell of a grid the metric of a run in which one activation is another run's.
+
+Both runs are made once. Of a changed run only what changes is made: the cell's own block, many cells at a time, and
+from there on what `Onward` says. A cell whose activation is the same in both runs changes nothing, and is not run.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import psutil
+import torch
+
+from mi_widgets.compute.answers import named
+from mi_widgets.compute.interventions import Interventions
+from mi_widgets.compute.patch_blocks import Blocks
+from mi_widgets.compute.patch_cells import Cells, planned, read_position
+from mi_widgets.compute.patch_metrics import OwnMetric, PatchMetric
+from mi_widgets.compute.patch_runs import PatchRuns, Prompts, aligned_note, as_pairs, runs_steps, tokenized
+from mi_widgets.compute.reach import carries
+from mi_widgets.compute.step import Step, Steps, as_one, run
+from mi_widgets.data.integers import integer, word
+from mi_widgets.data.pairs import Pairs
+from mi_widgets.data.patching import DIRECTIONS, PatchGrid
+from mi_widgets.errors import DataError
+from mi_widgets.models import Prompt, describe
+
+#: How cells follow each other.
+ORDERS = ("largest estimate first", "top layers first")
+#: Bytes that batches may take unless told, and the share of what is free that they take at most.
+MEMORY, MEMORY_SHARE = 1_000_000_000, 0.25
+#: Rows of logits at a time.
+LOGITS_AT_ONCE = 64
+#: Partial grids are made no more often than this.
+PARTIAL_SECONDS = 0.05
+
+
+def patch(
+    model: Any,
+    clean: Prompt | Pairs,
+    corrupt: Prompt = None,
+    answer: Any = None,
+    foil: Any = None,
+    site: str = "resid_pre",
+    metric: str | OwnMetric = "logit_difference",
+    direction: str = "denoise",
+    by: Iterable[str] | None = None,
+    *,
+    layer: int | None = None,
+    layers: Iterable[int] | None = None,
+    positions: Iterable[int] | None = None,
+    heads: Iterable[int] | None = None,
+    neurons: Iterable[int] | None = None,
+    position: int = -1,
+    memory: int | None = None,
+    estimate: bool | PatchGrid = False,
+    prepend_bos: bool | None = None,
+    interventions: Interventions = (),
+    progress: bool = False,
+) -> PatchGrid:
+    """Activation patching: what the metric becomes where one activation of a run is another run's, for each cell of a
+    grid, exactly. Ctrl-C leaves the model as it was.
+
+    Args:
+        model: a TransformerBridge.
+        clean: text, token ids or chat messages; or several pairs, which bring all of the next three.
+        corrupt: the other prompt. Prompts of one length correspond position by position, others by their alignment.
+        answer: the next token that is right after the clean prompt: text as it stands there, or its id. None: the
+            clean run's first choice.
+        foil: the one that it is compared with; None beside an answer: the answer's logit alone. Both None: the clean
+            run's first and second choice.
+        site: a word of `data.patching.PATCH_SITES`. `"resid_mid"` is the residual stream itself.
+        metric: `"logit_difference"`, `"log_probability"`, `"probability"`, `"rank"`, `"kl"` (of the clean run's next
+            token to the changed one's, nats); or a function that is called with the logits `[1, 1, d_vocab]` of one
+            run, where they are read, and gives one number.
+        direction: `"denoise"`: clean activations are put into the corrupt run; `"noise"`: the other way.
+        by: the axes of a cell, a choice of `PATCH_SITES`; None: the usual ones of the site.
+        layer: of grids without an axis of layers; None: the last.
+        layers: only these, where layers are an axis.
+        positions: only these positions, or queries, of the run that is changed; negative ones count from its end.
+        heads: only these; of sites `"k"` and `"v"` key-value heads.
+        neurons: only these.
+        position: where the logits are read, counted from the end of each prompt: -1 is the last.
+        memory: bytes that batches may take; at most a quarter of what is free and 1 GB if None.
+        estimate: estimate all cells first (`attribution_patch`), so that the grid holds both; or a grid that holds
+            estimates of the same cells.
+        prepend_bos: None means what `model.to_tokens(prompt)` does.
+        interventions: made in both runs beside the patch: `mw.Ablate`, `mw.Patch`, `mw.Add`, `mw.Intervention`.
+        progress: show a bar.
+
+    Returns:
+        PatchGrid. Where a cell has no partner in the other prompt its value is NaN.
+
+    Raises:
+        AnswerError: an answer or foil that is no single token.
+        PromptError: a prompt that cannot be run.
+        ModelError: a site that this architecture lacks or does not read, numbers that are not finite, a model that
+            sees ahead.
+        DataError: no such site, axes or metric, a number that does not exist, pairs whose prompts have no common
+            positions, or a metric function that raised or gave no number.
+    """
+    steps = patch_steps(
+        model, clean, corrupt, answer, foil, site, metric, direction, by, layer=layer, layers=layers,
+        positions=positions, heads=heads, neurons=neurons, position=position, memory=memory, estimate=estimate,
+        prepend_bos=prepend_bos, interventions=interventions,
+    )  # fmt: skip
+    return run(steps, progress, "patching")
+
+
+def patch_steps(
+    model: Any,
+    clean: Prompt | Pairs,
+    corrupt: Prompt = None,
+    answer: Any = None,
+    foil: Any = None,
+    site: str = "resid_pre",
+    metric: str | OwnMetric = "logit_difference",
+    direction: str = "denoise",
+    by: Iterable[str] | None = None,
+    *,
+    layer: int | None = None,
+    layers: Iterable[int] | None = None,
+    positions: Iterable[int] | None = None,
+    heads: Iterable[int] | None = None,
+    neurons: Iterable[int] | None = None,
+    position: int = -1,
+    memory: int | None = None,
+    estimate: bool | PatchGrid = False,
+    prepend_bos: bool | None = None,
+    interventions: Interventions = (),
+    order: str = ORDERS[0],
+) -> Steps[PatchGrid]:
+    """`patch` as steps. `Step.partial` is the grid as far as it is known, NaN elsewhere: of the first pair while that
+    is worked at, then of all pairs that are finished. Between steps the model is as it was.
+
+    The `order` of the cells is `"largest estimate first"` (where there are estimates), or `"top layers first"`, whose
+    runs are the shortest. All else is as for `patch`.
+    """
+    word("order", order, ORDERS)
+    ready = prepared(
+        model, clean, corrupt, answer, foil, site, direction, by, layer=layer, layers=layers, positions=positions,
+        heads=heads, neurons=neurons, prepend_bos=prepend_bos,
+    )  # fmt: skip
+    for prompts in ready.prompts:
+        for tokens in (prompts.clean, prompts.corrupt):
+            read_position(position, len(tokens))
+    memory = batch_memory(model, memory)
+    estimates = estimate if isinstance(estimate, PatchGrid) else None
+    if estimate is True:
+        from mi_widgets.compute.attribution_patching import attribution_patch_steps
+
+        estimates = yield from attribution_patch_steps(
+            model, clean, corrupt, answer, foil, site, metric, direction, by, layer=layer, layers=layers,
+            positions=positions, heads=heads, neurons=neurons, position=position, prepend_bos=prepend_bos,
+            interventions=interventions,
+        )  # fmt: skip
+        yield Step(0, len(ready.prompts) * len(ready.cells), estimates)
+    making = _Making(ready, position, estimates)
+    for number, prompts in enumerate(ready.prompts):
+        runs = yield from runs_steps(
+            model, prompts, ready.cells, metric, position, making.step(), memory=memory, prepend_bos=prepend_bos,
+            interventions=interventions,
+        )  # fmt: skip
+        making.begin(runs)
+        changes = None if making.estimates is None else making.estimates[number] - runs.base_value
+        yield from _cells_steps(making, runs, memory, changes if order == ORDERS[0] else None)
+    return making.grid()
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """What a grid will be of, before anything is run.
+
+    Attributes:
+        model: a TransformerBridge.
+        prompts: of each pair.
+        cells: of the grid.
+        notes: what a reader must know of both.
+    """
+
+    model: Any
+    prompts: tuple[Prompts, ...]
+    cells: Cells
+    notes: tuple[str, ...]
+
+
+def prepared(
+    model: Any,
+    clean: Prompt | Pairs,
+    corrupt: Prompt,
+    answer: Any,
+    foil: Any,
+    site: str,
+    direction: str,
+    by: Iterable[str] | None,
+    *,
+    prepend_bos: bool | None,
+    **which: Any,
+) -> Prepared:
+    """Pairs, prompts and cells of a grid, checked; `which` is what `planned` takes. All else is as for `patch`.
+
+    Raises:
+        DataError, ModelError, PromptError: as `patch`.
+    """
+    pairs, direction = as_pairs(clean, corrupt, answer, foil), word("direction", direction, DIRECTIONS)
+    prompts = tuple(tokenized(model, pair, direction, prepend_bos) for pair in pairs)
+    cells = planned(model, prompts[0].base, site, by, **which)
+    lengths = sorted({len(one.base) for one in prompts})
+    if len(lengths) > 1 and {"position", "query", "key"} & set(cells.by):
+        raise DataError(
+            f"the pairs have prompts of {lengths[0]} to {lengths[-1]} tokens, and so no common positions.",
+            "Give pairs of one length, or a grid by layer, or by layer and head.",
+        )
+    notes = aligned_note(prompts)
+    if cells.site == "resid_mid" and not all(carries(model, prompts[0].base.ids, layer) for layer in cells.layers):
+        notes += (
+            "resid_mid is the residual stream itself; TransformerLens's hook there, and its own patching, change only "
+            "what the MLP reads",
+        )
+    return Prepared(model, prompts, cells, notes)
+
+
+def batch_memory(model: Any, memory: int | None) -> int:
+    """Bytes that batches may take: as told, or at most a quarter of what is free and 1 GB."""
+    if memory is not None:
+        if integer("memory", memory) <= 0:
+            raise DataError(f"memory={memory!r}.", "Give bytes, e.g. 2_000_000_000.")
+        return integer("memory", memory)
+    device = next(model.parameters()).device
+    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
+    return int(min(MEMORY, MEMORY_SHARE * free))
+
+
+class _Making:
+    """A grid while it is made: what is known of each pair."""
+
+    def __init__(self, ready: Prepared, position: int, estimates: PatchGrid | None) -> None:
+        self._ready, self._position, self._estimated = ready, position, estimates
+        self._since, self._shown = time.perf_counter(), 0.0
+        self._runs: PatchRuns | None = None
+        self._clean: list[float] = []
+        self._corrupt: list[float] = []
+        self._metrics: list[PatchMetric] = []
+        self._notes: list[str] = list(ready.notes)
+        self._overflow = 0
+        count, n_cells = len(ready.prompts), len(ready.cells)
+        self.values = np.full((count, n_cells), np.nan, np.float32)
+        self.done, self.total = 0, count * n_cells
+        self.estimates = None if estimates is None else estimates.estimates
+        if self.estimates is not None and self.estimates.shape != self.values.shape:
+            raise DataError(
+                f"the estimates are [pair, cell] {list(self.estimates.shape)}, the grid {list(self.values.shape)}.",
+                "Give those of the same pairs and cells.",
+            )
+
+    def begin(self, runs: PatchRuns) -> None:
+        """The next pair, its two runs made."""
+        self._runs = runs
+        self._clean.append(runs.clean_value)
+        self._corrupt.append(runs.corrupt_value)
+        self._metrics.append(runs.metric)
+        self._notes += [note for note in runs.edits.notes if note not in self._notes]
+
+    def set(self, cells: np.ndarray, values: Any) -> None:
+        """Numbers of some cells of the pair that is worked at."""
+        self.values[len(self._clean) - 1, cells] = values
+        self.done += np.size(cells)
+
+    def overflowed(self, count: int) -> None:
+        """Some changed runs have no finite logits."""
+        self._overflow += count
+
+    def step(self) -> Step:
+        """How far it is, with the grid so far, where that is worth showing."""
+        now, partial = time.perf_counter(), None
+        if self._clean and now - self._shown > PARTIAL_SECONDS:
+            self._shown, partial = now, self.grid()
+        return Step(self.done, self.total, partial)
+
+    def grid(self) -> PatchGrid:
+        """The pairs that are finished; of the first as far as it goes."""
+        ready, cells = self._ready, self._ready.cells
+        count = max(1, self.done // max(1, len(cells)))
+        metrics, notes = self._metrics[:count], list(self._notes)
+        if count < len(ready.prompts):
+            notes.append(f"{count} of {len(ready.prompts)} pairs so far")
+        if self._overflow:
+            notes.append(f"{self._overflow} changed runs have logits that are not finite; their cells are empty")
+        answers, foils = ([getattr(one, name) for one in metrics] for name in ("answer", "foil"))
+        made = PatchGrid(
+            clean_tokens=ready.prompts[0].clean,
+            corrupt_tokens=ready.prompts[0].corrupt,
+            method="patching",
+            site=cells.site,
+            by=cells.by,
+            numbers=cells.numbers,
+            values=self.values[:count].copy(),
+            clean_values=np.array(self._clean[:count], np.float32),
+            corrupt_values=np.array(self._corrupt[:count], np.float32),
+            estimates=None if self.estimates is None else self.estimates[:count],
+            direction=ready.prompts[0].direction,
+            metric=metrics[0].metric,
+            metric_name=metrics[0].name,
+            position=self._position,
+            layer=cells.layer,
+            answers=np.array(answers, np.int32),
+            foils=np.array(foils, np.int32),
+            names=named(ready.model, [*answers, *foils]),
+            estimated_by="" if self._estimated is None else self._estimated.estimated_by,
+            notes=tuple(notes),
+            seconds=time.perf_counter() - self._since,
+            model=describe(ready.model).label,
+            interventions=() if self._runs is None else self._runs.edits.interventions,
+        )
+        if made.differs:
+            return made
+        return replace(made, notes=(*notes, "clean and corrupt do not differ in the metric: no effect can be measured"))
+
+
+def _cells_steps(making: _Making, runs: PatchRuns, memory: int, changes: np.ndarray | None) -> Steps[None]:
+    """All cells of one pair."""
+    blocks = Blocks(runs, memory)
+    units, unchanged, alone = blocks.units(changes)
+    making.set(np.flatnonzero(unchanged), runs.base_value)
+    making.set(np.flatnonzero(alone), np.nan)
+    for unit in units:
+        yield making.step()
+        step = Step(making.done, making.total)
+        layer, first, stream = yield from blocks.stream_steps(unit, step)
+        final = yield from as_one(runs.onward.steps(layer, first, stream), step)
+        for start in range(0, len(final), LOGITS_AT_ONCE):
+            logits = runs.onward.logits(final[start : start + LOGITS_AT_ONCE], runs.metric.tokens)
+            values = runs.metric(logits) if runs.metric.tokens is None else runs.metric.of_tokens(logits)
+            values = values.detach().float().cpu().numpy()
+            broken = ~np.isfinite(logits.amax(-1).cpu().numpy())
+            values[broken] = np.nan
+            making.overflowed(int(broken.sum()))
+            making.set(unit.cells[start : start + LOGITS_AT_ONCE], values)
+            if start:
+                yield step
+    yield making.step()
