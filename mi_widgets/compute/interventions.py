@@ -17,8 +17,8 @@ import numpy as np
 from mi_widgets.compute.acts import MIDDLE, Act, Adding, Middle, Own, Part, Putting, PuttingEdges
 from mi_widgets.compute.forward import PATTERN, Activations, Layers, Write, forward
 from mi_widgets.compute.reach import Reach, carries, reach
+from mi_widgets.compute.replacements import Mean, partners_of, resampled
 from mi_widgets.data import Tokens
-from mi_widgets.data.alignment import align
 from mi_widgets.data.interventions import HEADS, SITES, Ablate, Add, Change, Intervention, Patch, checked_interventions
 from mi_widgets.errors import DataError, ModelError
 from mi_widgets.models import ModelInfo, describe, tokenize
@@ -176,32 +176,14 @@ class _Plan:
         if self.change.by == "zero":
             nothing = np.zeros(self.part_shape, np.float32)
             return dict.fromkeys(range(len(self.tokens)), nothing), nothing
-        return self._mean() if self.change.by == "mean" else self._resampled()
-
-    def _mean(self) -> tuple[dict[int, np.ndarray], np.ndarray]:
-        count = len(self.tokens)
-        whole: np.ndarray = np.concatenate(self.taken).mean(0, dtype=np.float64).astype(np.float32)
-        own = not self.change.reference
-        if own or any(len(one) != count for one in self.sources):
-            what = "this prompt" if own else _prompts(len(self.sources))
-            self.note = f"the mean over {'' if own else 'all positions of '}{'the positions of ' if own else ''}{what}"
-            return dict.fromkeys(range(count), whole), whole
-        mean = np.stack(self.taken).mean(0, dtype=np.float64).astype(np.float32)
-        self.note = f"the mean over {_prompts(len(self.sources))}, position by position"
-        return dict(enumerate(mean)), whole
-
-    def _resampled(self) -> tuple[dict[int, np.ndarray], np.ndarray]:
-        (source,), (taken,) = self.sources, self.taken
-        rows = {place: taken[other] for place, other in _partners(self.tokens, source).items()}
-        alone = [place for place in range(len(self.tokens)) if place not in rows]
-        rows |= dict.fromkeys(alone, taken[-1])
-        said = source.text if source.text is not None else "".join(source.strings)
-        self.note = f"from “{said if len(said) <= 40 else said[:39] + '…'}”"
-        if len(source) != len(self.tokens):
-            self.note += ", by alignment"
-        if alone:
-            self.note += f"; at {_listed(alone)}, which have no partner there, its last position"
-        return rows, taken[-1]
+        if self.change.by == "mean":
+            mean = Mean(len(self.tokens), self.sources if self.change.reference else ())
+            for taken in self.taken:
+                mean.add(taken)
+            (rows, beyond), self.note = mean.rows(), mean.note
+        else:
+            (rows, beyond), self.note = resampled(self.tokens, self.sources[0], self.taken[0])
+        return dict(enumerate(rows)), beyond
 
     def _patched(self) -> dict[int, np.ndarray]:
         (taken,) = self.taken
@@ -221,7 +203,7 @@ class _Plan:
     def _partners_in_source(self, asked: Sequence[int]) -> dict[int, int]:
         """By position of the prompt, that of the source which answers to it; those asked for must have one."""
         (source,) = self.sources
-        partners = _partners(self.tokens, source)
+        partners = partners_of(self.tokens, source)
         lacking = [place for place in asked if place not in partners]
         if lacking:
             raise DataError(
@@ -418,18 +400,3 @@ def _of_part(array: np.ndarray, plan: _Plan) -> np.ndarray:
     if head is not None:
         return array.reshape(len(array), plan.n_heads, -1)[:, head] if array.ndim == 2 else array[:, head]
     return array if neuron is None else array[:, neuron]
-
-
-def _partners(tokens: Tokens, source: Tokens) -> dict[int, int]:
-    """By position of the prompt, that of the source which answers to it."""
-    pairs = align(tokens, source).pairs
-    return {own: other for own, other in pairs if own is not None and other is not None}
-
-
-def _prompts(count: int) -> str:
-    return "one reference prompt" if count == 1 else f"{count} reference prompts"
-
-
-def _listed(places: Sequence[int]) -> str:
-    shown = ", ".join(map(str, places[:4])) + (" …" if len(places) > 4 else "")
-    return f"position{'s' if len(places) > 1 else ''} {shown}"

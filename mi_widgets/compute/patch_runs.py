@@ -164,6 +164,7 @@ def runs_steps(
         cells: where patches act.
         metric: see `patch_metric`.
         position: where the logits are read, counted from the end of each prompt.
+        step: what all steps say.
         memory: bytes that batches may take.
         prepend_bos: for prompts that interventions name.
         interventions: made in both runs.
@@ -194,7 +195,7 @@ def runs_steps(
     logits = {name: torch.tensor(activations.arrays[LAST_LOGITS]) for name, (_, activations) in found.items()}
     if position != -1:
         for name, tokens in (("clean", prompts.clean), ("corrupt", prompts.corrupt)):
-            logits[name] = yield from _logits_at(model, tokens, position, found[name][0], memory, step)
+            logits[name] = yield from logits_at(model, tokens, position, found[name][0], memory, step)
     before = prompts.clean.upto(read_position(position, len(prompts.clean)))
     ready = patch_metric(model, metric, before, logits["clean"], prompts.pair.answer, prompts.pair.foil)
     values = [float(ready(logits[name][None])[0]) for name in ("clean", "corrupt")]
@@ -207,7 +208,7 @@ def runs_steps(
     return PatchRuns(model, prompts, cells, edits, base, source, ready, *values, onward)
 
 
-def _logits_at(
+def logits_at(
     model: Any, tokens: Tokens, position: int, edits: Edits, memory: int | None, step: Step
 ) -> Steps[torch.Tensor]:
     """`[d_vocab]` of one run at a position that is not the last."""

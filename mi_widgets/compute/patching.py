@@ -18,7 +18,7 @@ import torch
 from mi_widgets.compute.answers import named
 from mi_widgets.compute.interventions import Interventions
 from mi_widgets.compute.patch_blocks import Blocks
-from mi_widgets.compute.patch_cells import Cells, planned
+from mi_widgets.compute.patch_cells import Cells, planned, read_position
 from mi_widgets.compute.patch_metrics import OwnMetric, PatchMetric
 from mi_widgets.compute.patch_runs import PatchRuns, Prompts, aligned_note, as_pairs, runs_steps, tokenized
 from mi_widgets.compute.reach import carries
@@ -137,15 +137,17 @@ def patch_steps(
     """`patch` as steps. `Step.partial` is the grid as far as it is known, NaN elsewhere: of the first pair while that
     is worked at, then of all pairs that are finished. Between steps the model is as it was.
 
-    Args:
-        order: of the cells: `"largest estimate first"` (where there are estimates), or `"top layers first"`, whose
-            runs are the shortest. All else is as for `patch`.
+    The `order` of the cells is `"largest estimate first"` (where there are estimates), or `"top layers first"`, whose
+    runs are the shortest. All else is as for `patch`.
     """
     word("order", order, ORDERS)
     ready = prepared(
         model, clean, corrupt, answer, foil, site, direction, by, layer=layer, layers=layers, positions=positions,
         heads=heads, neurons=neurons, prepend_bos=prepend_bos,
     )  # fmt: skip
+    for prompts in ready.prompts:
+        for tokens in (prompts.clean, prompts.corrupt):
+            read_position(position, len(tokens))
     memory = batch_memory(model, memory)
     estimates = estimate if isinstance(estimate, PatchGrid) else None
     if estimate is True:
@@ -156,6 +158,7 @@ def patch_steps(
             positions=positions, heads=heads, neurons=neurons, position=position, prepend_bos=prepend_bos,
             interventions=interventions,
         )  # fmt: skip
+        yield Step(0, len(ready.prompts) * len(ready.cells), estimates)
     making = _Making(ready, position, estimates)
     for number, prompts in enumerate(ready.prompts):
         runs = yield from runs_steps(
@@ -327,11 +330,12 @@ def _cells_steps(making: _Making, runs: PatchRuns, memory: int, changes: np.ndar
     for unit in units:
         yield making.step()
         step = Step(making.done, making.total)
-        layer, stream = yield from blocks.stream_steps(unit, step)
-        final = yield from as_one(runs.onward.steps(layer, unit.first, stream), step)
+        layer, first, stream = yield from blocks.stream_steps(unit, step)
+        final = yield from as_one(runs.onward.steps(layer, first, stream), step)
         for start in range(0, len(final), LOGITS_AT_ONCE):
-            logits = runs.onward.logits(final[start : start + LOGITS_AT_ONCE])
-            values = runs.metric(logits).detach().float().cpu().numpy()
+            logits = runs.onward.logits(final[start : start + LOGITS_AT_ONCE], runs.metric.tokens)
+            values = runs.metric(logits) if runs.metric.tokens is None else runs.metric.of_tokens(logits)
+            values = values.detach().float().cpu().numpy()
             broken = ~np.isfinite(logits.amax(-1).cpu().numpy())
             values[broken] = np.nan
             making.overflowed(int(broken.sum()))

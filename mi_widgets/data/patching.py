@@ -67,6 +67,8 @@ class PatchGrid(Effects):
         layer: of every cell, where layers are no axis; else None.
         ablated_by: of an ablation `"zero"`, `"mean"` or `"resample"`, else "".
         reference: of an ablation what the mean is over, or what was drawn, in words.
+        reference_prompts: of an ablation by mean or resampling; none: the mean is over each prompt's own positions.
+        seed: of the draw among them.
         answers: int32 `[pair]`: token id of the right answer, -1 where the metric needs none.
         foils: int32 `[pair]`: of the wrong one, or -1.
         names: display strings of these ids.
@@ -94,6 +96,8 @@ class PatchGrid(Effects):
     layer: int | None = None
     ablated_by: str = ""
     reference: str = ""
+    reference_prompts: tuple[Any, ...] = ()
+    seed: int = 0
     answers: Annotated[np.ndarray, whole_numbers("pair")] | None = None
     foils: Annotated[np.ndarray, whole_numbers("pair")] | None = None
     names: dict[int, str] = field(default_factory=dict)
@@ -163,7 +167,15 @@ class PatchGrid(Effects):
         if self.method == "ablation":
             positions = None if where is None else (where,)
             whole = {} if part else {"site": self.site}
-            return Ablate(layer=layer, by=self.ablated_by, positions=positions, **part, **whole)  # type: ignore[arg-type]
+            return Ablate(
+                layer=layer,  # type: ignore[arg-type]
+                by=self.ablated_by,
+                positions=positions,
+                reference=self.reference_prompts,
+                seed=self.seed,
+                **part,
+                **whole,  # type: ignore[arg-type]
+            )
         if "key" in at:
             part["key"] = at["key"]
         return Patch(self.site, layer=layer, position=where, source=source, **part)  # type: ignore[arg-type]

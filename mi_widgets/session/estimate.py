@@ -22,17 +22,8 @@ MEMORY_SHARE = 0.9
 LARGE_SECONDS, LARGE_BYTES = 0.1, 8_000_000
 #: First guess, before any pass was timed: floating-point operations a second.
 CPU_RATE, GPU_RATE = 2e10, 1e13
-
-
 #: A pass forward and back, in passes forward.
 BACK = 2.0
-#: Numbers that one block holds at its peak for each position: so many residual streams, and for each of its keys so
-#: many in every head.
-BLOCK_WIDTHS, BLOCK_SQUARES = 12, 3
-#: The same of every block, kept for the way back (measured on GPT-2's and Llama's shapes whose weights want gradients;
-#: half the widths where they do not).
-GRAPH_WIDTHS, GRAPH_SQUARES = 32, 1
-FLOAT = 4
 
 
 @dataclass(frozen=True)
@@ -103,15 +94,17 @@ class Clock:
             start: the first block that is run.
             new: positions that are run, where keys and values of those before are kept; all if None.
         """
+        from mi_widgets.compute.pass_bytes import kept_bytes, working_bytes
+
         rows = positions if new is None else new
         kept = 0
         for site in sites:
             chosen = layers.get(site) if isinstance(layers, Mapping) else layers
             blocks = chosen if isinstance(chosen, int) else info.n_layers - start if chosen is None else len(chosen)
-            kept += runs * _held(info, site, blocks, rows, positions)
+            kept += runs * kept_bytes(info, site, blocks, rows, positions)
         seconds = self._operations(rows, info.n_layers, runs, gradients, start) / self._rate
         alone = runs == 1 and not gradients
-        working = runs * _working(info, rows, positions, gradients, start) if self._on_cpu and not alone else 0
+        working = runs * working_bytes(info, rows, positions, gradients, start) if self._on_cpu and not alone else 0
         return Estimate(seconds, kept, working, runs)
 
     def learn(
@@ -145,37 +138,6 @@ class Clock:
 def _count(module: Any) -> int:
     """How many weights it has."""
     return sum(parameter.numel() for parameter in module.parameters())
-
-
-def _held(info: Any, site: str, blocks: int, rows: int, keys: int) -> int:
-    """Bytes that one run's array of this site takes."""
-    from mi_widgets.compute.forward import PATTERN, SCORES, hook_of, in_block
-    from mi_widgets.compute.output import KEPT, LAST_LOGITS
-
-    if site == LAST_LOGITS:
-        return info.d_vocab * FLOAT
-    if site.startswith("output.top_"):
-        return rows * KEPT * (2 * FLOAT if site.endswith("ids") else FLOAT)
-    if site.startswith("output."):
-        return rows * FLOAT
-    if "@" in site:  # of one position: as good as nothing
-        return 0
-    hook = hook_of(site)
-    if hook in (PATTERN, SCORES) or "pattern" in hook or "scores" in hook:
-        each = info.n_heads * keys
-    else:
-        each = info.d_model * (4 if hook.startswith("mlp.") and hook != "mlp.hook_out" else 1)
-    return rows * each * FLOAT * (blocks if in_block(site) else 1)
-
-
-def _working(info: Any, rows: int, keys: int, gradients: bool, start: int) -> int:
-    """Bytes that one run of a pass holds at its peak: in a block, and in the logits, which the model always makes."""
-    block = rows * (BLOCK_WIDTHS * info.d_model + BLOCK_SQUARES * info.n_heads * keys)
-    logits = rows * info.d_vocab
-    if not gradients:
-        return FLOAT * max(block, logits)
-    graph = rows * (GRAPH_WIDTHS * info.d_model + GRAPH_SQUARES * info.n_heads * keys) * (info.n_layers - start)
-    return FLOAT * (graph + max(block, 2 * logits))  # the logits, and their gradient
 
 
 def runs_at_once(estimate: Estimate) -> int:
