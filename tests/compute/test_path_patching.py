@@ -33,12 +33,12 @@ DEEP = {
     for name, (config, values) in tiny_models.CONFIGS.items()
 }  # fmt: skip
 DEAF = {
-    "gptj": ("GPTJConfig", dict(vocab_size=128, n_embd=32, n_layer=3, n_head=4, n_positions=64, rotary_dim=4,
-                                bos_token_id=0, eos_token_id=0)),
-    "gptneo": ("GPTNeoConfig", dict(vocab_size=128, hidden_size=32, num_layers=3, num_heads=4, window_size=4,
-                                    attention_types=[[["global", "local", "global"], 1]], max_position_embeddings=64,
-                                    bos_token_id=0, eos_token_id=0)),
-}  # fmt: skip
+    "gptj": (tiny_models.DEAF["gptj"][0], {**tiny_models.DEAF["gptj"][1], "n_layer": 3}),
+    "gptneo": (
+        tiny_models.DEAF["gptneo"][0],
+        {**tiny_models.DEAF["gptneo"][1], "num_layers": 3, "attention_types": [[["global", "local", "global"], 1]]},
+    ),
+}
 
 
 @pytest.fixture(scope="module")
