@@ -33,12 +33,12 @@ DEEP = {
     for name, (config, values) in tiny_models.CONFIGS.items()
 }  # fmt: skip
 DEAF = {
-    "gptj": ("GPTJConfig", dict(vocab_size=128, n_embd=32, n_layer=3, n_head=4, n_positions=64, rotary_dim=4,
-                                bos_token_id=0, eos_token_id=0)),
-    "gptneo": ("GPTNeoConfig", dict(vocab_size=128, hidden_size=32, num_layers=3, num_heads=4, window_size=4,
-                                    attention_types=[[["global", "local", "global"], 1]], max_position_embeddings=64,
-                                    bos_token_id=0, eos_token_id=0)),
-}  # fmt: skip
+    "gptj": (tiny_models.DEAF["gptj"][0], {**tiny_models.DEAF["gptj"][1], "n_layer": 3}),
+    "gptneo": (
+        tiny_models.DEAF["gptneo"][0],
+        {**tiny_models.DEAF["gptneo"][1], "num_layers": 3, "attention_types": [[["global", "local", "global"], 1]]},
+    ),
+}
 
 
 @pytest.fixture(scope="module")
@@ -314,6 +314,24 @@ def test_hooks_of_the_users_own_that_know_one_run_alone_still_fire(deep):
             each.blocks[1].hook_mlp_out.add_hook(one)
         found = path_patch(model, CLEAN, CORRUPT, ANSWER, FOIL, sender=SENDER)
         check(found, ByHand(split), SENDER)
+    finally:
+        for each in (model, split):
+            each.reset_hooks()
+
+
+def test_hooks_that_mix_positions_carry_the_change_back(deep):
+    model, split = deep("gpt2")
+
+    def centred(value, hook):
+        return value - value.mean(1, keepdim=True)
+
+    last = CLEAN.copy()
+    last[-2] = 50
+    try:
+        for each in (model, split):
+            each.blocks[1].hook_mlp_out.add_hook(centred)
+        found = path_patch(model, last, CLEAN, ANSWER, FOIL, sender=SENDER)
+        check(found, ByHand(split, CLEAN, last), SENDER)
     finally:
         for each in (model, split):
             each.reset_hooks()
