@@ -18,7 +18,7 @@ import torch
 from mi_widgets.compute.acts import LAST, MIDDLE
 from mi_widgets.compute.answers import named
 from mi_widgets.compute.forward import PATTERN, Write, forward_steps, gradients
-from mi_widgets.compute.interventions import Interventions, resolve
+from mi_widgets.compute.interventions import Edits, Interventions, resolve
 from mi_widgets.compute.not_finite import not_finite, refusal
 from mi_widgets.compute.output import LAST_LOGITS
 from mi_widgets.compute.patch_cells import Cells, read_position
@@ -165,10 +165,10 @@ def attribution_patch_steps(
         foils=np.array([each.foil for each in metrics]),
         names=named(model, known),
         estimated_by=estimated_by(points),
-        notes=ready.notes,
+        notes=tuple(dict.fromkeys([*ready.notes, *(note for one in found for note in one.edits.notes)])),
         seconds=time.perf_counter() - since,
         model=describe(model).label,
-        interventions=found[0].interventions,
+        interventions=found[0].edits.interventions,
     )
 
 
@@ -195,14 +195,14 @@ class PairEstimate:
         base: the metric of the run that is changed, untouched.
         source: of the other run.
         metric: with its answers.
-        interventions: made in both runs.
+        edits: what interventions are in the run that is changed.
     """
 
     estimates: np.ndarray
     base: float
     source: float
     metric: PatchMetric
-    interventions: tuple[Any, ...]
+    edits: Edits
 
     def values(self, direction: str) -> tuple[float, float]:
         """The metric of the clean and of the corrupt run."""
@@ -268,7 +268,7 @@ def pair_estimate_steps(
     if not np.isfinite(value):
         raise refusal(not_finite(model, base.ids, writes=edits[id(base)].writes))
     estimates = np.float32(value) + summed(worth, cells, prompts.partners, len(base))
-    return PairEstimate(estimates, value, float(ready[0](logits[None])[0]), ready[0], edits[id(base)].interventions)
+    return PairEstimate(estimates, value, float(ready[0](logits[None])[0]), ready[0], edits[id(base)])
 
 
 def summed(worth: np.ndarray, cells: Cells, partners: Mapping[int, int], count: int) -> np.ndarray:
@@ -330,7 +330,7 @@ def worth_steps(
     """
     hook = SITES[site]
     own, other = np.array(list(partners), int), np.array(list(partners.values()), int)
-    every = range(n_heads)
+    every = np.arange(n_heads)
     here, there = (np.ix_(every, places, places) if hook == PATTERN else (places,) for places in (own, other))
     row = {layer: order for order, layer in enumerate(layers)}
     differences: dict[int, np.ndarray] = {}
