@@ -127,9 +127,9 @@ class Onward:
             yield Step(done, len(residual))
         return torch.cat(found) if found else residual[:, -1]
 
-    def logits(self, final: torch.Tensor) -> torch.Tensor:
+    def logits(self, final: torch.Tensor, tokens: Sequence[int] | None = None) -> torch.Tensor:
         """float32 `[run, d_vocab]` of `final` `[run, d_model]`, as the model reads its last stream; what hangs behind
-        the last block acts there.
+        the last block acts there. Of some `tokens` alone `[run, token]`.
 
         Raises:
             ModelError: logits that are not made by a final norm and an unembedding from one residual stream, or hooks
@@ -137,13 +137,14 @@ class Onward:
         """
         self._prepare()
         if not self._behind:
-            return self._readout.logits(final)
+            return self._readout.logits(final, tokens)
         if not self._reads_alone:
             raise ModelError(
                 "a hook behind the last block does something else where it sees the position that is read alone.",
                 "Take it away, or let it not count positions.",
             )
-        return self._hooked_logits(final)
+        logits = self._hooked_logits(final)
+        return logits if tokens is None else logits[:, list(tokens)]
 
     # --- the unchanged run ----------------------------------------------------------------------------------------
 

@@ -160,6 +160,7 @@ def patch_steps(
             positions=positions, heads=heads, neurons=neurons, position=position, prepend_bos=prepend_bos,
             interventions=interventions,
         )  # fmt: skip
+        yield Step(0, len(ready.prompts) * len(ready.cells), estimates)
     return (yield from grid_steps(
         ready, metric, position, memory, estimates, order=order, prepend_bos=prepend_bos, interventions=interventions
     ))  # fmt: skip
@@ -355,8 +356,9 @@ def _cells_steps(making: _Making, runs: PatchRuns, memory: int, changes: np.ndar
         layer, first, stream = yield from blocks.stream_steps(unit, step)
         final = yield from as_one(runs.onward.steps(layer, first, stream), step)
         for start in range(0, len(final), LOGITS_AT_ONCE):
-            logits = runs.onward.logits(final[start : start + LOGITS_AT_ONCE])
-            values = runs.metric(logits).detach().float().cpu().numpy()
+            logits = runs.onward.logits(final[start : start + LOGITS_AT_ONCE], runs.metric.tokens)
+            values = runs.metric(logits) if runs.metric.tokens is None else runs.metric.of_tokens(logits)
+            values = values.detach().float().cpu().numpy()
             broken = ~np.isfinite(logits.amax(-1).cpu().numpy())
             values[broken] = np.nan
             making.overflowed(int(broken.sum()))

@@ -3,6 +3,8 @@ other, half precision, hooks of the user's own, and a stop in the middle."""
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -222,19 +224,39 @@ def test_interventions_stand_in_both_runs(model, site):
     assert abs(grid.clean - plain.clean) > 1e-4
     assert grid.interventions == standing
 
-    tokens, source, values = tokenize(model, CORRUPT), tokenize(model, CLEAN), []
-    ready = compute.interventions.resolve(model, source, standing)
+    close(grid.value, standing_one_at_a_time(model, grid, standing))
 
-    def read(prompt, sites, layers):  # the other run, as it is with these interventions
-        writes = ready.writes if prompt.ids.tolist() == CLEAN.tolist() else ()
-        return forward(model, prompt.ids, sites, layers, writes=writes)
+
+def standing_one_at_a_time(model, grid, standing):
+    """`one_at_a_time`, the other run being made with the same interventions too."""
+    tokens, ready, values = (
+        tokenize(model, CORRUPT),
+        compute.interventions.resolve(model, tokenize(model, CLEAN), standing),
+        [],
+    )
+
+    def read(prompt, sites, layers):
+        return forward(
+            model, prompt.ids, sites, layers, writes=ready.writes if prompt.ids.tolist() == CLEAN.tolist() else ()
+        )
 
     for index in np.ndindex(*grid.shape):
         change = grid.change(index, list(CLEAN))
         edits = compute.interventions.resolve(model, tokens, [*standing, change], read=read)
         logits = forward(model, CORRUPT, (LAST_LOGITS,), (), writes=edits.writes).arrays[LAST_LOGITS]
         values.append(logits[ANSWER] - logits[FOIL])
-    close(grid.value, np.array(values).reshape(grid.shape))
+    return np.array(values).reshape(grid.shape)
+
+
+@pytest.mark.parametrize("site", ["resid_pre", "resid_post", "z", "k"])
+@pytest.mark.parametrize("name", ["blocks.0.attn.hook_v", "blocks.1.hook_resid_pre", "blocks.1.hook_mlp_out"])
+def test_functions_of_the_users_own_see_one_run_as_they_expect(model, site, name):
+    def double(activation, hook):
+        activation[0, 3] *= 2  # of the first run, at a place in the whole prompt
+
+    standing = (mw.Intervention(name, double),)
+    grid = compute.patch(model, CLEAN, CORRUPT, ANSWER, FOIL, site, interventions=standing)
+    close(grid.value, standing_one_at_a_time(model, grid, standing))
 
 
 @pytest.mark.parametrize("site", ["resid_pre", "resid_post", "z", "k"])
@@ -374,3 +396,47 @@ def test_patterns_that_nothing_reads_are_refused_with_the_reason(kind, tmp_path)
 def test_the_middle_of_the_stream_says_that_transformer_lens_reads_another_thing(model):
     assert any("TransformerLens" in note for note in compute.patch(model, CLEAN, CORRUPT, site="resid_mid").notes)
     assert not compute.patch(model, CLEAN, CORRUPT, site="resid_post").notes
+
+
+def test_estimates_stand_beside_exact_values_and_the_largest_come_first(model, monkeypatch):
+    monkeypatch.setattr(compute.patching, "PARTIAL_SECONDS", -1.0)
+    monkeypatch.setattr(compute.patch_blocks, "ROWS", 1)
+    seen = []
+    steps = compute.patch_steps(model, CLEAN, CORRUPT, ANSWER, FOIL, "resid_pre", estimate=True)
+    whole = compute.run(_watched(steps, seen, []))
+    close(whole.value, compute.patch(model, CLEAN, CORRUPT, ANSWER, FOIL).value)
+    assert not seen[0].exact.any()
+    assert np.isfinite(seen[0].estimate).all()
+    np.testing.assert_array_equal(whole.estimate, seen[0].estimate)
+    assert whole.estimated_by
+    size = np.abs(whole.estimate - whole.base)
+    run_now = [grid.exact & (grid.value != grid.base) for grid in seen]
+    added = [size[after & ~before].max() for before, after in itertools.pairwise(run_now) if (after & ~before).any()]
+    assert len(added) > 5
+    assert added == sorted(added, reverse=True)
+
+
+def test_a_grid_of_estimates_gives_the_order_without_being_made_again(model, monkeypatch):
+    estimated = compute.attribution_patch(model, CLEAN, CORRUPT, ANSWER, FOIL, "z")
+    monkeypatch.setattr(compute.attribution_patching, "attribution_patch_steps", None)
+    grid = compute.patch(model, CLEAN, CORRUPT, ANSWER, FOIL, "z", estimate=estimated)
+    np.testing.assert_array_equal(grid.estimates, estimated.estimates)
+    assert grid.exact.all()
+    with pytest.raises(DataError, match="same pairs and cells"):
+        compute.patch(model, CLEAN, CORRUPT, ANSWER, FOIL, "q", by=("layer", "head", "position"), estimate=estimated)
+
+
+def test_what_is_the_same_in_both_runs_is_not_run(model, monkeypatch):
+    ran = []
+    plain = compute.onward.Onward.steps
+
+    def counted(self, layer, first, residual):
+        ran.append(len(residual))
+        return plain(self, layer, first, residual)
+
+    monkeypatch.setattr(compute.onward.Onward, "steps", counted)
+    late = CLEAN.copy()
+    late[4] = 99
+    grid = compute.patch(model, CLEAN, late, ANSWER, FOIL)
+    assert sum(ran) == 1 + 2  # layer 0: the token that differs; layer 1: it and the one behind
+    close(grid.value, one_at_a_time(model, grid, CLEAN, base=late))
