@@ -4,7 +4,7 @@ import attribution from "../src/widgets/logit_attribution/index";
 import lens from "../src/widgets/logit_lens/index";
 import patching from "../src/widgets/patching/index";
 import prompt from "../src/widgets/prompt/index";
-import { attributionPicture, attributionState } from "./attribution_state";
+import { attributionPicture, attributionState, comparedPicture, OTHER as OTHER_WORDS } from "./attribution_state";
 import { lensPicture, lensState } from "./lens_state";
 import { CLEAN, CORRUPT, patchingPicture, patchingState } from "./patching_state";
 import { A, B, EQUAL_PAIRS, promptPicture, promptState } from "./prompt_state";
@@ -22,7 +22,7 @@ export interface EveryView {
   /** A picture of `words`, its own prompt, as a run of this number. */
   picture(run: number): DataView;
   words: string;
-  /** The same of two prompts, where the view compares them, and the second one. */
+  /** The same of two prompts, and the second one; null of a view that compares nothing with its run. */
   compared: { picture(run: number): DataView; words: string } | null;
 }
 
@@ -55,7 +55,7 @@ export const EVERY_VIEW: EveryView[] = [
     state: (change) => attributionState(change),
     picture: (run) => attributionPicture({ run }),
     words: "<bos>When Mary and John gave to",
-    compared: null,
+    compared: { picture: (run) => comparedPicture(run), words: OTHER_WORDS.join("") },
   },
   {
     name: "patching",

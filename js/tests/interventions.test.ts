@@ -175,6 +175,7 @@ describe.each(EVERY_VIEW)("$name", ({ view, state, picture, compared }) => {
     expect(root.dataset["stale"]).toBe("true");
   });
 
+  // Patching sets runs beside those of other views, and none beside its own.
   if (!compared) return;
 
   test("of a comparison both sides say what they are, where they are not the same", async () => {

@@ -116,7 +116,7 @@ describe.each(EVERY_VIEW)("$name", ({ name, view, state, picture, words, compare
     );
     const root = rendered(view, model);
     await settle();
-    expect(said(root)).toEqual({ stale: "true", of: `Picture of:A${words}B${compared.words}`, ticks: 0 });
+    expect(said(root)).toEqual({ stale: "true", of: `Picture of:${asked}A${words}B${compared.words}`, ticks: 0 });
   });
 });
 

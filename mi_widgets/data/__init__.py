@@ -10,6 +10,7 @@ from mi_widgets.data.attention import (
 )
 from mi_widgets.data.interventions import Ablate, Add, Change, Intervention, Patch, Run
 from mi_widgets.data.logit_attribution import AttributionRow, LogitAttribution
+from mi_widgets.data.logit_attribution_comparison import LogitAttributionComparison
 from mi_widgets.data.logit_lens import LogitLens
 from mi_widgets.data.logit_lens_comparison import LogitLensComparison
 from mi_widgets.data.next_tokens import Continuation, NextTokens, NextTokensComparison, next_tokens_from_logits
@@ -33,6 +34,7 @@ __all__ = [
     "Continuation",
     "Intervention",
     "LogitAttribution",
+    "LogitAttributionComparison",
     "LogitLens",
     "LogitLensComparison",
     "NextTokens",

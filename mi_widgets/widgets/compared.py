@@ -12,7 +12,7 @@ import traitlets
 
 from mi_widgets.data.interventions import Run
 from mi_widgets.errors import DataError
-from mi_widgets.session import Answered, Progress, Session, explain
+from mi_widgets.session import Answered, Need, Progress, Session, explain
 from mi_widgets.session.prompts import plain
 from mi_widgets.session.traits import refusing
 from mi_widgets.widgets.live import PROMPT_TRAIT, LiveView, Result
@@ -91,6 +91,18 @@ class ComparedView(LiveView[Result], Generic[Result, Both]):
             return super()._runs()
         return {"A": (self.session.filled(), "Prompt A"), "B": (self.session.filled(self._second), "Prompt B")}
 
+    def _needs(self, need: Callable[[str, Run, str], Need], **own: Any) -> list[Need]:
+        """What `need` makes of every run: of its name, it, and what errors call it; `own` as in `_wanted`."""
+        needs = []
+        for name, (run, called) in self._wanted(**own).items():
+            try:
+                needs.append(need(name, run, called))
+            except Exception as error:
+                if name == "A" or not self.session_besides:
+                    raise
+                self._next_subject["why_alone"] = error
+        return needs
+
     def _wanted(self, **own: Any) -> dict[str, tuple[Run, str]]:
         return super()._wanted(compare=self._second, **own)
 
@@ -132,7 +144,7 @@ class ComparedView(LiveView[Result], Generic[Result, Both]):
 
     def session_draws(self, progress: Progress, answers: dict[str, Answered]) -> Generator[Any, None, None]:
         """See `session.SessionView`. What fails of the session's run beside costs nothing of A."""
-        refused = progress.refused
+        refused = progress.refused or self._next_subject.get("why_alone")
         if refused is None:
             try:
                 return (yield from super().session_draws(progress, answers))

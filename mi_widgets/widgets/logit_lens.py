@@ -15,6 +15,7 @@ import traitlets
 from mi_widgets.data import LogitLens as Lens
 from mi_widgets.data import LogitLensComparison
 from mi_widgets.data.integers import integers
+from mi_widgets.data.interventions import Run
 from mi_widgets.described.logit_lens import LOGIT_LENS as OPTIONS
 from mi_widgets.errors import AnswerError, DataError
 from mi_widgets.session import Answered, Need, Progress
@@ -149,18 +150,19 @@ class LogitLens(ComparedView[Lens, LogitLensComparison]):
         sites = lens_sites(asked["stream"])
         lenses = [self._lenses[name] for name in (asked["lens"], asked["versus"]) if name is not None]
         lens_rows(self.session.model, asked["stream"], None, lenses)  # says why, before anything is run
-        stream, runs = asked["stream"], self._wanted(**asked)
-        if any(run.model is not self.session.model for run, _ in runs.values()):
-            if asked["lens"] != "logit":
-                raise DataError(
-                    f"the {asked['lens']} lens was fitted for one of these models only.",
-                    'Compare them by lens="logit".',
-                )
-            lens_rows(runs["B"][0].model, stream, None, lenses)
-        return [
-            Need(name, run, sites, partial(lens_readers, run.model, stream), called=called)
-            for name, (run, called) in runs.items()
-        ]
+        own, stream = self.session.model, asked["stream"]
+
+        def need(name: str, run: Run, called: str) -> Need:
+            if run.model is not own:
+                if asked["lens"] != "logit":
+                    raise DataError(
+                        f"the {asked['lens']} lens was fitted for one of these models only.",
+                        'Compare them by lens="logit".',
+                    )
+                lens_rows(run.model, stream, None, lenses)
+            return Need(name, run, sites, partial(lens_readers, run.model, stream), called=called)
+
+        return self._needs(need, **asked)
 
     def _drawing(
         self, progress: Progress, answers: dict[str, Answered], subject: dict[str, Any]

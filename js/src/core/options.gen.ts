@@ -1074,7 +1074,7 @@ export const LENS: Described<LensOptions, LensMeasure, LensDifference> = {
 };
 
 export type AttributionMeasure = "contribution";
-export type AttributionDifference = never;
+export type AttributionDifference = "contribution";
 export const ATTRIBUTION: Described<AttributionOptions, AttributionMeasure, AttributionDifference> = {
   "height": 560,
   "options": {
@@ -1135,6 +1135,29 @@ export const ATTRIBUTION: Described<AttributionOptions, AttributionMeasure, Attr
       "others": "{}",
       "computed": true,
       "whole": true
+    },
+    "show": {
+      "default": "A",
+      "control": "menu",
+      "label": "show",
+      "tip": "Prompt A, prompt B, or A − B: what each part, head and source adds in A more than in B, of one answer and foil and on aligned tokens",
+      "key": "d",
+      "said": "when comparing: A, B, difference, the next of them",
+      "group": "show",
+      "choices": [
+        {
+          "value": "A",
+          "label": "A"
+        },
+        {
+          "value": "B",
+          "label": "B"
+        },
+        {
+          "value": "difference",
+          "label": "A − B"
+        }
+      ]
     },
     "sort": {
       "default": "model",
@@ -1229,7 +1252,16 @@ export const ATTRIBUTION: Described<AttributionOptions, AttributionMeasure, Attr
       "signed": true
     }
   },
-  "differences": {}
+  "differences": {
+    "contribution": {
+      "legend": "contribution, A − B, logits",
+      "label": "contribution",
+      "tip": "",
+      "scale": "linear",
+      "block": "contribution",
+      "signed": true
+    }
+  }
 };
 
 export type PromptMeasure = "surprisal" | "probability" | "entropy" | "rank";

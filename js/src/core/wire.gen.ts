@@ -658,6 +658,7 @@ export type By = "component" | "layer" | "head" | "neuron";
 export interface AttributionOptions {
   by: "component" | "layer" | "head" | "neuron";
   top: number;
+  show: "A" | "B" | "difference";
   sort: "model" | "size";
   chart: "waterfall" | "bars";
   rows: number;
@@ -665,12 +666,31 @@ export interface AttributionOptions {
 }
 
 /**
- * What the attribution picture means; contributions are in logits and sum to `difference` up to `residue`.
+ * One attribution; contributions are in logits and sum to `difference` up to `residue`.
  *
  * Parts are parallel lists (-1 where a part has no layer, head or neuron). Blocks: `contribution` [part] (f32);
  * `mlps` [layer] (f32, NaN where not known); `heads` [layer, head] (f32), whatever `by` is, absent where
  * `why_no_heads` says why; `sources` [layer, head, position] (f16): each head's contribution by the position it reads
  * from, absent where `has_sources` is false (`why_no_sources` says why).
+ */
+export interface AttributionSide {
+  tokens: TokenTable;
+  position: number;
+  part_labels: string[];
+  part_kinds: ("embedding" | "position embedding" | "layer" | "attention" | "attention bias" | "head" | "mlp" | "mlp bias" | "neuron" | "norm bias" | "unembedding bias" | "output transform" | "rest" | "intervention")[];
+  part_layers: number[];
+  part_heads: number[];
+  part_neurons: number[];
+  difference: number;
+  residue: number;
+  n_heads: number;
+  why_no_heads: string;
+  has_sources: boolean;
+  why_no_sources: string;
+}
+
+/**
+ * What the attribution picture means; what is said of one side is of A.
  */
 export interface AttributionManifest {
   run: number;
@@ -679,15 +699,9 @@ export interface AttributionManifest {
   checks: CheckValue[];
   notes: string[];
   live: boolean;
-  kind: "logit_attribution";
-  ablated: number[][];
+  other: OtherRun | null;
   tokens: TokenTable;
   position: number;
-  answer: TokenName;
-  foil: TokenName | null;
-  automatic: boolean;
-  candidates: Candidate[];
-  by: "component" | "layer" | "head" | "neuron";
   part_labels: string[];
   part_kinds: ("embedding" | "position embedding" | "layer" | "attention" | "attention bias" | "head" | "mlp" | "mlp bias" | "neuron" | "norm bias" | "unembedding bias" | "output transform" | "rest" | "intervention")[];
   part_layers: number[];
@@ -695,11 +709,29 @@ export interface AttributionManifest {
   part_neurons: number[];
   difference: number;
   residue: number;
-  n_layers: number;
   n_heads: number;
   why_no_heads: string;
   has_sources: boolean;
   why_no_sources: string;
+  kind: "logit_attribution";
+  ablated: number[][];
+  answer: TokenName;
+  foil: TokenName | null;
+  automatic: boolean;
+  candidates: Candidate[];
+  by: "component" | "layer" | "head" | "neuron";
+  n_layers: number;
+  compare: AttributionCompare | null;
+}
+
+/**
+ * The second attribution, and A − B, whose tokens are the columns of `pairs` as in `CompareTable`. The blocks of
+ * either begin with its name: `B/contribution`.
+ */
+export interface AttributionCompare {
+  B: AttributionSide;
+  difference: AttributionSide;
+  pairs: number[][];
 }
 
 /**
@@ -719,6 +751,8 @@ export interface AttributionState {
   focus: DataView;
   store: DataView;
   height: number;
+  compare: PromptValue | RunValue | null;
+  beside: PromptValue | RunValue | null;
   answer: string | number | null;
   foil: string | number | null;
   refused: RefusedToken | null;
