@@ -22,8 +22,8 @@ export interface EveryView {
   /** A picture of `words`, its own prompt, as a run of this number. */
   picture(run: number): DataView;
   words: string;
-  /** The same of two prompts, and the second one. */
-  compared: { picture(run: number): DataView; words: string };
+  /** The same of two prompts, and the second one; null of a view that compares nothing with its run. */
+  compared: { picture(run: number): DataView; words: string } | null;
 }
 
 export const EVERY_VIEW: EveryView[] = [

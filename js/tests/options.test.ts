@@ -3,7 +3,7 @@
 import { beforeEach, expect, test } from "vitest";
 import type { Described, Option } from "../src/core/described";
 import { kindOf } from "../src/core/described";
-import { ATTENTION, ATTRIBUTION, LENS, PROMPT } from "../src/core/options.gen";
+import { ATTENTION, ATTRIBUTION, LENS, PATCHING, PROMPT } from "../src/core/options.gen";
 import { Scope, Signal } from "../src/core/signal";
 import { OptionControl, OptionControls, optionKeys, type HasOptions, type Particulars } from "../src/dom/options";
 
@@ -160,11 +160,20 @@ test("the list of keys has a line for each group", () => {
 });
 
 test("what the page knows of each view comes from its description", () => {
-  for (const described of [ATTENTION, ATTRIBUTION, LENS, PROMPT] as unknown as Described<Record<string, unknown>>[]) {
+  for (const described of [ATTENTION, ATTRIBUTION, LENS, PATCHING, PROMPT] as unknown as Described<Record<string, unknown>>[]) {
     const { defaults, height, computed } = kindOf(described);
     expect(Object.keys(defaults)).toEqual(Object.keys(described.options));
     expect(height).toBe(described.height);
     for (const name of computed) expect(described.options[name]!.computed).toBe(true);
   }
   expect(kindOf(ATTENTION).defaults.scale).toBe("sqrt");
+});
+
+test.each(Object.entries({ ATTENTION, ATTRIBUTION, LENS, PATCHING, PROMPT }))("no key of %s does two things", (_, { options }) => {
+  const keys = Object.values(options as Record<string, Option>).flatMap(({ key, choices = [] }) => [
+    key,
+    ...choices.map((choice) => choice.key ?? ""),
+  ]);
+  const taken = [..."/zyhkK?", ...keys.filter(Boolean)];
+  expect(taken.filter((key, at) => taken.indexOf(key) !== at)).toEqual([]);
 });

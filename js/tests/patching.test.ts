@@ -261,7 +261,7 @@ test("axes, sites and metrics are offered as the picture has them, and what abla
 
 describe("the scatter", () => {
   const options = { chart: "scatter" } as never;
-  const scatter = (root: Element): HTMLElement => root.querySelector<HTMLElement>(".miw-patching-scatter")!;
+  const scatter = (root: Element): HTMLElement => root.querySelector<HTMLElement>(".miw-scatter")!;
 
   test("keys walk from the point that is farthest off; Enter locks its cell", async () => {
     const model = state({ options });
@@ -293,7 +293,7 @@ describe("the scatter", () => {
   test("without estimates it says why it is empty", async () => {
     const root = show(state({ options, picture: patchingPicture({ estimated_by: "" }) }));
     await settle();
-    expect(text(root, ".miw-patching-none")).toBe("No estimates were made here.");
+    expect(text(root, ".miw-scatter-none")).toBe("No estimates were made here.");
   });
 });
 

@@ -61,8 +61,11 @@ test("a position without a partner has no patch, nor has a key after its query",
   view.choose(3);
   expect(view.selection.peek().layer).toBeNull();
   const numbers = [[0], [0, 1], [0, 1]];
-  const pattern = pictureOf({ site: "pattern", by: ["head", "query", "key"], layer: 1, numbers }, [0, null, 0, 0]);
+  const pattern = pictureOf({ site: "pattern", by: ["head", "query", "key"], layer: 1, numbers }, [0, 0, 0, 0]);
   expect([0, 1, 2].map((cell) => pattern.impossible(cell))).toEqual(["", "a query reads no later key", ""]);
+  expect(viewOf({ site: "pattern", by: ["head", "query", "key"], layer: 1, numbers }, [0, 0, 0, 0]).field.value!.kinds[1]).toBe(
+    "impossible",
+  );
   expect(pattern.nameOf(2).replace(/[\u2068\u2069]/g, "")).toBe("L1 H0 When (1) ← <bos> (0)");
 });
 

@@ -108,6 +108,8 @@ describe.each(EVERY_VIEW)("$name", ({ name, view, state, picture, words, compare
     expect([line(root), line(other)]).toEqual(["", ""]);
   });
 
+  if (!compared) return;
+
   test("where two prompts are compared both are named", async () => {
     const model = new FakeModel(
       state({ picture: compared.picture(1), compare: text("B"), status: status("error", 2, { message: "Too long." }) }),

@@ -550,7 +550,7 @@ export const PATCHING: Described<PatchingOptions, PatchingMeasure, PatchingDiffe
       "control": "menu",
       "label": "by",
       "tip": "Zero; mean: over all positions of the clean and the corrupt prompt; resample: the corrupt prompt's",
-      "key": "y",
+      "key": "t",
       "said": "how it is ablated",
       "group": "ablated_by",
       "choices": [

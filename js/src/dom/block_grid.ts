@@ -7,7 +7,7 @@ import { colorOf, inkOn, type Mapping } from "../core/scale";
 import { computed, type Readable, type Scope } from "../core/signal";
 import { clipped } from "../core/tokens";
 import { cellOf, CellGrid, type Area, type Drawing, type Labels, type Mark, type Place, type Spot, type Tone } from "./grid";
-import { offscreen, type Size } from "./surface";
+import { disc, offscreen, type Size } from "./surface";
 import { listLater, type Listed } from "./table";
 import type { Ink } from "./theme";
 import type { Tooltip } from "./tooltip";
@@ -335,11 +335,6 @@ function rule({ context, ink, area, sight, left, top }: Drawing): void {
       context.fillRect(left(column) + area.columns.cell, y, 1, foot - y);
   if (area.rows.gap)
     for (let row = sight.rows.first; row < sight.rows.last; row++) context.fillRect(x, top(row) + area.rows.cell, end - x, 1);
-}
-
-export function disc(path: CanvasRenderingContext2D, x: number, y: number, radius: number): void {
-  path.moveTo(x + radius, y);
-  path.arc(x, y, radius, 0, 7);
 }
 
 function corner(path: CanvasRenderingContext2D, right: number, top: number): void {

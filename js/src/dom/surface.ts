@@ -46,6 +46,12 @@ export function offscreen(width: number, height: number): Offscreen | null {
   return context ? { canvas, context } : null;
 }
 
+/** Adds a disc to the path. */
+export function disc(context: CanvasRenderingContext2D, x: number, y: number, radius: number): void {
+  context.moveTo(x + radius, y);
+  context.arc(x, y, radius, 0, 7);
+}
+
 /** The look of cells that the mask forbids: their colour with thin diagonal lines. */
 export function hatch(context: CanvasRenderingContext2D, color: string, line: string): CanvasPattern | string {
   return tiled(context, color, (tile, size, ratio) => {

@@ -13,7 +13,7 @@ import { Facts } from "./facts";
 import { PatchingGrid } from "./grid";
 import { PatchingView } from "./model";
 import { PathsGrid } from "./paths";
-import { Scatter } from "./scatter";
+import { makeScatter } from "./scatter";
 
 const KEYS: KeyRow[] = [
   ["← ↑ → ↓, Home, End", "grid, paths: walk the cells · scatter: walk the points, the farthest off first"],
@@ -46,7 +46,7 @@ export default framed<PatchingState>("patching", (frame) => {
   toolbar.append(...controls.rest(), help.button);
   const facts = new Facts(view);
   const grid = new PatchingGrid(view, ink, tooltip);
-  const scatter = new Scatter(view, ink, tooltip);
+  const scatter = makeScatter(view, ink, tooltip);
   const paths = new PathsGrid(view, ink, tooltip);
   const charts = { grid, scatter, paths };
   const legend = makeLegend(view, paths);

@@ -138,7 +138,7 @@ function fieldOf(picture: PatchingPicture, asked: Shows, theme: Theme): Field {
   const values = new Float32Array(picture.cells).fill(NaN);
   const kinds = Array.from(values, (_, cell): CellKind => {
     const known = Number.isFinite(exact[cell]);
-    if (!known && picture.impossible(cell)) return "impossible";
+    if (picture.impossible(cell)) return "impossible";
     values[cell] = (known ? exact : estimate)[cell] ?? NaN;
     return !Number.isFinite(values[cell]) ? unknown : known ? "exact" : "estimate";
   });

@@ -30,7 +30,9 @@ export class PatchingPicture implements Pictured {
   readonly #blocks: (name: string) => Float32Array;
   /** The token of the other run for each position of this one that has such. */
   readonly #partners = new Map<number, string>();
-  readonly #needsPartner: boolean;
+  /** Positions of which a patch has nothing to take; and whether any cell is of such, or has a key after its query. */
+  readonly #lone: Set<number>;
+  readonly #mayLack: boolean;
 
   constructor(
     readonly manifest: PatchingManifest,
@@ -49,10 +51,12 @@ export class PatchingPicture implements Pictured {
       if (!decoded.has(name)) decoded.set(name, blocks.has(name) ? decode(blocks.get(name)!) : NONE);
       return decoded.get(name)!;
     };
-    this.#needsPartner = compare !== null && manifest.experiment === "patching";
     for (const [a = -1, b = -1] of compare?.pairs ?? []) {
       if (a >= 0 && b >= 0) this.#partners.set(base === "A" ? a : b, base === "A" ? compare!.tokens.strings[b]! : tokens.strings[a]!);
     }
+    const needed = compare && manifest.experiment === "patching" ? this.positions.labels.keys() : [];
+    this.#lone = new Set([...needed].filter((position) => !this.#partners.has(position)));
+    this.#mayLack = this.#lone.size > 0 || manifest.by.includes("key");
   }
 
   get cells(): number {
@@ -125,10 +129,11 @@ export class PatchingPicture implements Pictured {
 
   /** Why there is nothing to put into a cell; "" where there is. */
   impossible(cell: number): string {
+    if (!this.#mayLack) return "";
     const { position, query, key } = this.at(cell);
     if (query !== undefined && key !== undefined && key > query && this.manifest.causal) return "a query reads no later key";
-    const lone = [position, query, key].some((place) => place !== undefined && this.#needsPartner && !this.#partners.has(place));
-    return lone ? "the other prompt has no such position" : "";
+    const places = [position, query, key].filter((place) => place !== undefined);
+    return places.every((place) => !this.#lone.has(place)) ? "" : "the other prompt has no such position";
   }
 
   /** The other run's token in this place, where it is another one. */
