@@ -148,7 +148,7 @@ def _work(info: ModelInfo, cells: Cells, prompts: Prompts, position: int) -> tup
     live = (first >= begins) & (first < end)
     if place is not None:
         live &= ~np.isin(place, prompts.alone)
-        if cells.site == "resid_pre":  # of the embeddings only those of other tokens
+        if cells.site in ("resid_pre", "q", "k", "v"):  # in the first block only those of other tokens differ
             live &= (layer > 0) | differs[place]
     if key is not None:
         live &= key <= first
