@@ -87,7 +87,7 @@ class TestBytes:
     def test_an_estimate_needs_the_activations_of_its_site_and_a_pass_back(self, model):
         cost = compute.patch_cost(model, CLEAN, CORRUPT, "pattern", by=("head", "query", "key"), pass_seconds=1)
         every = compute.patch_cost(model, CLEAN, CORRUPT, "pattern", pass_seconds=1)
-        one_layer = 3 * 4 * 12 * 12 * 4  # source, difference and gradient; heads, queries, keys; float32
+        one_layer = 4 * 4 * 12 * 12 * 4  # four copies; heads, queries, keys; float32
         assert every.estimate_bytes - cost.estimate_bytes == one_layer
 
     def test_exact_runs_take_no_more_than_they_may(self, model):
