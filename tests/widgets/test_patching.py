@@ -142,7 +142,7 @@ def test_an_edit_starts_it_anew_and_leaves_other_views_alone(in_loop, model):
         session.wait()
         return view, drawn, session.passes - before
 
-    view, drawn, passes = in_loop(main)
+    view, drawn = in_loop(main)
     assert view.data.corrupt_tokens.strings[2] == "w8"
     assert view.data.exact.all()
     assert drawn == []
