@@ -16,7 +16,6 @@ import numpy as np
 import torch
 
 from mi_widgets.compute.acts import LAST, MIDDLE
-from mi_widgets.compute.answers import named
 from mi_widgets.compute.forward import PATTERN, Write, forward_steps, gradients
 from mi_widgets.compute.interventions import Edits, Interventions, resolve
 from mi_widgets.compute.not_finite import not_finite, refusal
@@ -32,7 +31,7 @@ from mi_widgets.data.interventions import HEADS, SITES
 from mi_widgets.data.pairs import Pairs
 from mi_widgets.data.patching import DIRECTIONS, PatchGrid
 from mi_widgets.errors import DataError
-from mi_widgets.models import Prompt, describe
+from mi_widgets.models import Prompt
 
 #: The residual stream before all blocks: what integrated gradients go along.
 BEGINNING = "blocks.0.hook_resid_pre"
@@ -136,6 +135,9 @@ def attribution_patch_steps(
         heads=heads, neurons=neurons, prepend_bos=prepend_bos,
     )  # fmt: skip
     prompts, cells = ready.prompts, ready.cells
+    for one in prompts:
+        for tokens in (one.clean, one.corrupt):
+            read_position(position, len(tokens))
     found: list[PairEstimate] = []
     for order, one in enumerate(prompts):
         made = pair_estimate_steps(
@@ -143,32 +145,17 @@ def attribution_patch_steps(
         )
         found.append((yield from as_one(made, Step(order, len(prompts)))))
     values = [one.values(direction) for one in found]
-    metrics = [one.metric for one in found]
-    known = [token for each in metrics for token in (each.answer, each.foil) if token >= 0]
-    return PatchGrid(
-        clean_tokens=prompts[0].clean,
-        corrupt_tokens=prompts[0].corrupt,
-        method="patching",
-        site=cells.site,
-        by=cells.by,
-        numbers=cells.numbers,
-        values=np.full((len(found), len(cells)), np.nan, np.float32),
-        clean_values=np.array([clean for clean, _ in values]),
-        corrupt_values=np.array([corrupt for _, corrupt in values]),
+    return ready.grid(
+        np.full((len(found), len(cells)), np.nan, np.float32),
+        [clean for clean, _ in values],
+        [corrupt for _, corrupt in values],
+        [one.metric for one in found],
+        found[0].edits,
         estimates=np.stack([one.estimates for one in found]),
-        direction=direction,
-        metric=metrics[0].metric,
-        metric_name=metrics[0].name,
         position=position,
-        layer=cells.layer,
-        answers=np.array([each.answer for each in metrics]),
-        foils=np.array([each.foil for each in metrics]),
-        names=named(model, known),
         estimated_by=estimated_by(points),
         notes=tuple(dict.fromkeys([*ready.notes, *(note for one in found for note in one.edits.notes)])),
         seconds=time.perf_counter() - since,
-        model=describe(model).label,
-        interventions=found[0].edits.interventions,
     )
 
 

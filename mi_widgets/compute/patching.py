@@ -7,7 +7,7 @@ from there on what `Onward` says. A cell whose activation is the same in both ru
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,7 +16,7 @@ import psutil
 import torch
 
 from mi_widgets.compute.answers import named
-from mi_widgets.compute.interventions import Interventions
+from mi_widgets.compute.interventions import Edits, Interventions
 from mi_widgets.compute.patch_blocks import Blocks
 from mi_widgets.compute.patch_cells import Cells, planned, read_position
 from mi_widgets.compute.patch_metrics import OwnMetric, PatchMetric
@@ -210,6 +210,41 @@ class Prepared:
     cells: Cells
     notes: tuple[str, ...]
 
+    def grid(
+        self,
+        values: np.ndarray,
+        clean_values: Sequence[float],
+        corrupt_values: Sequence[float],
+        metrics: Sequence[PatchMetric],
+        edits: Edits,
+        **known: Any,
+    ) -> PatchGrid:
+        """The grid: `values` float32 `[pair, cell]`, what both runs and the metric of each pair are, the interventions
+        made in them; `known` are further fields of `PatchGrid`."""
+        answers, foils = ([getattr(one, name) for one in metrics] for name in ("answer", "foil"))
+        made = PatchGrid(
+            clean_tokens=self.prompts[0].clean,
+            corrupt_tokens=self.prompts[0].corrupt,
+            method="patching",
+            site=self.cells.site,
+            by=self.cells.by,
+            numbers=self.cells.numbers,
+            values=values,
+            clean_values=np.array(clean_values, np.float32),
+            corrupt_values=np.array(corrupt_values, np.float32),
+            direction=self.prompts[0].direction,
+            metric=metrics[0].metric,
+            metric_name=metrics[0].name,
+            layer=self.cells.layer,
+            answers=np.array(answers, np.int32),
+            foils=np.array(foils, np.int32),
+            names=named(self.model, [*answers, *foils]),
+            model=describe(self.model).label,
+            interventions=edits.interventions,
+            **known,
+        )
+        return made if made.differs else replace(made, notes=(*made.notes, NO_DIFFERENCE))
+
 
 def prepared(
     model: Any,
@@ -313,35 +348,18 @@ class _Making:
             notes.append(f"{count} of {len(ready.prompts)} pairs so far")
         if self._overflow:
             notes.append(f"{self._overflow} changed runs have logits that are not finite; their cells are empty")
-        answers, foils = ([getattr(one, name) for one in metrics] for name in ("answer", "foil"))
-        made = PatchGrid(
-            clean_tokens=ready.prompts[0].clean,
-            corrupt_tokens=ready.prompts[0].corrupt,
-            method="patching",
-            site=cells.site,
-            by=cells.by,
-            numbers=cells.numbers,
-            values=self.values[:count].copy(),
-            clean_values=np.array(self._clean[:count], np.float32),
-            corrupt_values=np.array(self._corrupt[:count], np.float32),
+        return ready.grid(
+            self.values[:count].copy(),
+            self._clean[:count],
+            self._corrupt[:count],
+            metrics,
+            Edits() if self._runs is None else self._runs.edits,
             estimates=None if self.estimates is None else self.estimates[:count],
-            direction=ready.prompts[0].direction,
-            metric=metrics[0].metric,
-            metric_name=metrics[0].name,
             position=self._position,
-            layer=cells.layer,
-            answers=np.array(answers, np.int32),
-            foils=np.array(foils, np.int32),
-            names=named(ready.model, [*answers, *foils]),
             estimated_by="" if self._estimated is None else self._estimated.estimated_by,
             notes=tuple(notes),
             seconds=time.perf_counter() - self._since,
-            model=describe(ready.model).label,
-            interventions=() if self._runs is None else self._runs.edits.interventions,
         )
-        if made.differs:
-            return made
-        return replace(made, notes=(*notes, NO_DIFFERENCE))
 
 
 def _cells_steps(making: _Making, runs: PatchRuns, memory: int, changes: np.ndarray | None) -> Steps[None]:
