@@ -276,7 +276,7 @@ class Patching(AskingView[PatchGrid]):
             raise self._no_corrupt(subject["prompt"], *names)
         asked = (subject["prompt"], subject["corrupt"], answer, foil) if pairs is None else (pairs,)
         how = {"function": self._function, "prepend_bos": session.prepend_bos}
-        changes = found.run.interventions
+        changes = found.run.interventions or ()
 
         def made(tokens: Tokens, sites: Any, made_in: Any = changes) -> Generator[Any, None, Any]:
             run = Run(prompt=tokens.ids.tolist(), interventions=made_in)
@@ -460,7 +460,8 @@ class Patching(AskingView[PatchGrid]):
     def changed_options(self, current: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
         """`current` with `changes`; DataError for an unknown name or value, or a function that was not given."""
         options = super().changed_options(current, changes)
-        if self.session is not None and options["metric"] == "own" and self._function is None:
+        asks = self.session is not None or self._data is None  # else the grid is there already
+        if asks and options["metric"] == "own" and self._function is None:
             raise DataError("metric='own', but no function is given.", "Give one: mw.Patching(…, metric=function).")
         return options
 
