@@ -32,7 +32,7 @@ class FakeView:
     def session_fails(self, run, error):
         self.log.append(("fails", type(error).__name__))
 
-    session_hidden = False
+    session_hidden = session_besides = False
 
     def session_stops(self, run, error):
         self.log.append(("stops",))

@@ -9,10 +9,12 @@ from mi_widgets.data import (
     AttentionComparison,
     Continuation,
     LogitAttribution,
+    LogitAttributionComparison,
     LogitLens,
     LogitLensComparison,
     NextTokensComparison,
     PatchGrid,
+    PathEffects,
     Tokens,
     next_tokens_from_logits,
     patterns_from_arrays,
@@ -104,6 +106,29 @@ def patch_grid(**changes):
     return PatchGrid(**{**values, **changes})
 
 
+def path_effects(**changes):
+    values = {
+        "clean_tokens": tokens(),
+        "corrupt_tokens": tokens(("<bos>", " a", " d", " c")),
+        "sender_layer": 0,
+        "sender_head": 1,
+        "path_kinds": ("v",),
+        "path_layers": (1,),
+        "path_heads": (0,),
+        "kinds": ("mlp", "q", "k", "v", "mlp", "logits"),
+        "layers": np.array([1, 2, 2, 2, 2, -1]),
+        "heads": np.array([-1, 3, 1, 0, -1, -1]),
+        "values": np.linspace(-1, 3, 12, dtype=np.float32).reshape(2, 6),
+        "clean_values": np.array([3.0, 2.5], np.float32),
+        "corrupt_values": np.array([-1.0, -0.5], np.float32),
+        "answers": np.array([3, 3]),
+        "foils": np.array([1, -1]),
+        "names": {1: " a", 3: " c", -1: "–"},
+        "model": "tiny",
+    }
+    return PathEffects(**{**values, **changes})
+
+
 #: By class name: how to make one.
 RECORDS = {
     "AttentionPatterns": patterns,
@@ -111,8 +136,10 @@ RECORDS = {
     "LogitLens": lens,
     "LogitLensComparison": lambda: LogitLensComparison(lens(), lens(1), np.ones((3, 4), np.float32)),
     "LogitAttribution": attribution,
+    "LogitAttributionComparison": lambda: LogitAttributionComparison(attribution(), attribution(difference=1.0)),
     "NextTokens": expected,
     "NextTokensComparison": lambda: NextTokensComparison(expected(), expected(1)),
     "Continuation": continuation,
     "PatchGrid": patch_grid,
+    "PathEffects": path_effects,
 }

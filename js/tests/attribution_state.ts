@@ -1,5 +1,5 @@
 /** A small attribution, made here: two layers of two heads on a few words, for tests of the model and of the view. */
-import type { AttributionManifest, AttributionState } from "../src/core/wire.gen";
+import type { AttributionManifest, AttributionSide, AttributionState } from "../src/core/wire.gen";
 import { packed, type Piece } from "./synthetic";
 
 export const WORDS = ["<bos>", "When", " Mary", " and", " John", " gave", " to"];
@@ -62,6 +62,8 @@ export function attributionManifest(change: Partial<AttributionManifest> = {}): 
     checks: [{ label: "the parts sum to the logit difference", ok: true, detail: "residue 3e-06" }],
     notes: [],
     live: true,
+    other: null,
+    compare: null,
     ...change,
   };
 }
@@ -91,12 +93,71 @@ export function attributionPicture(
   return packed(pieces, manifest);
 }
 
+/** Another prompt of as many words, with a word more before the last: what is asked of it stands at its position 7. */
+export const OTHER = ["<bos>", "When", " Anna", " and", " Tom", " gave", " it", " to"];
+export const PAIRS = [
+  [0, 0],
+  [1, 1],
+  [2, 2],
+  [3, 3],
+  [4, 4],
+  [5, 5],
+  [-1, 6],
+  [6, 7],
+];
+/** What B adds; of A − B every part, head and source is the difference. B has a part that A lacks. */
+export const B_PARTS = [0.5, -0.25, 0.25, 1.5, -1, 0.25, 0.125];
+export const B_HEADS = [0.25, -0.25, 1.5, 0];
+export const B_MLPS = [0.25, -1];
+
+/** The picture of both; `other` says what B is beside its prompt. */
+export function comparedPicture(run = 1, change: Partial<AttributionManifest> = {}): DataView {
+  const base = attributionManifest({ run });
+  const lists = ["part_labels", "part_kinds", "part_layers", "part_heads", "part_neurons"] as const;
+  const more = { part_labels: "L1 intervention", part_kinds: "intervention", part_layers: 1, part_heads: -1, part_neurons: -1 };
+  const parts = Object.fromEntries(lists.map((name) => [name, [...base[name], more[name]]]));
+  const side = (strings: string[], position: number, difference: number): AttributionSide => ({
+    ...base,
+    ...(parts as unknown as Pick<AttributionSide, (typeof lists)[number]>),
+    tokens: { ...base.tokens, ids: strings.map((_, at) => 200 + at), strings, special: strings.map((_, at) => at === 0) },
+    position,
+    difference,
+    residue: 0,
+  });
+  const columns = PAIRS.map(([a = -1, b = -1]) =>
+    a < 0 ? `∅→${OTHER[b]}` : WORDS[a] === OTHER[b] ? WORDS[a]! : `${WORDS[a]}→${OTHER[b]}`,
+  );
+  const compare = { B: side(OTHER, 7, 1.375), difference: side(columns, 7, 1), pairs: PAIRS };
+  const minus = (a: number[], b: number[]): number[] => b.map((value, at) => (a[at] ?? 0) - value);
+  const blocks = (prefix: string, contribution: number[], heads: number[], mlps: number[], last: number): Piece[] => [
+    floats(`${prefix}contribution`, [contribution.length], contribution),
+    floats(`${prefix}mlps`, [2], mlps),
+    floats(`${prefix}heads`, [2, 2], heads),
+    // All of a head's is read from the last position.
+    floats(
+      `${prefix}sources`,
+      [2, 2, last + 1],
+      heads.flatMap((value) => [...new Array<number>(last).fill(0), value]),
+    ),
+  ];
+  return packed(
+    [
+      ...blocks("", PARTS, HEADS, MLPS, 6),
+      ...blocks("B/", B_PARTS, B_HEADS, B_MLPS, 7),
+      ...blocks("difference/", minus(PARTS, B_PARTS), minus(HEADS, B_HEADS), minus(MLPS, B_MLPS), 7),
+    ],
+    { ...base, compare, other: { interventions: [], ablated: [], model: null }, ...change },
+  );
+}
+
 export function attributionState(change: Partial<AttributionState> = {}): Record<string, unknown> {
   return {
     session_id: "session",
     prompt: { kind: "text", text: WORDS.slice(1).join("") },
     history: [],
     selection: { layer: null, head: null, query: null, key: null, position: null, feature: null, heads: [], stamp: 0 },
+    compare: null,
+    beside: null,
     answer: null,
     foil: null,
     refused: null,

@@ -3,7 +3,7 @@ import attention from "../src/widgets/attention/index";
 import attribution from "../src/widgets/logit_attribution/index";
 import lens from "../src/widgets/logit_lens/index";
 import prompt from "../src/widgets/prompt/index";
-import { attributionPicture, attributionState } from "./attribution_state";
+import { attributionPicture, attributionState, comparedPicture, OTHER as OTHER_WORDS } from "./attribution_state";
 import { lensPicture, lensState } from "./lens_state";
 import { A, B, EQUAL_PAIRS, promptPicture, promptState } from "./prompt_state";
 import { packed, syntheticManifest, syntheticPicture, syntheticState } from "./synthetic";
@@ -20,8 +20,8 @@ export interface EveryView {
   /** A picture of `words`, its own prompt, as a run of this number. */
   picture(run: number): DataView;
   words: string;
-  /** The same of two prompts, where the view compares them, and the second one. */
-  compared: { picture(run: number): DataView; words: string } | null;
+  /** The same of two prompts, and the second one. */
+  compared: { picture(run: number): DataView; words: string };
 }
 
 export const EVERY_VIEW: EveryView[] = [
@@ -53,7 +53,7 @@ export const EVERY_VIEW: EveryView[] = [
     state: (change) => attributionState(change),
     picture: (run) => attributionPicture({ run }),
     words: "<bos>When Mary and John gave to",
-    compared: null,
+    compared: { picture: (run) => comparedPicture(run), words: OTHER_WORDS.join("") },
   },
   {
     name: "prompt",

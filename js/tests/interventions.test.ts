@@ -27,6 +27,9 @@ const ablated = (layer: number, head: number, by = "zero"): InterventionValue =>
 });
 const OWN: InterventionValue = { label: "double at blocks.0.hook_mlp_out", kind: "own", by: null, layer: null, head: null };
 
+/** Set beside by the session. */
+const PATCHED = { kind: "run", prompt: { kind: "text", text: "corrupt" }, model: null, interventions: ["L3 resid_pre patched"] };
+
 function press(target: Element, key: string): void {
   target.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true }));
 }
@@ -172,8 +175,6 @@ describe.each(EVERY_VIEW)("$name", ({ view, state, picture, compared }) => {
     expect(root.dataset["stale"]).toBe("true");
   });
 
-  if (!compared) return;
-
   test("of a comparison both sides say what they are, where they are not the same", async () => {
     const untouched = { kind: "run", prompt: null, model: null, interventions: [] };
     const model = new FakeModel(state({ interventions: [ablated(1, 0)], compare: untouched }));
@@ -198,6 +199,39 @@ describe.each(EVERY_VIEW)("$name", ({ view, state, picture, compared }) => {
     const [first, second] = [...root.querySelectorAll<HTMLTextAreaElement>("textarea.miw-prompt")];
     expect(second!.value).toBe(first!.value);
     expect(buttons(root)).toEqual(["take away: L1 H0 ablated", "restore all"]);
+  });
+
+  test("what the session sets beside stands on the face as a run of the view's own would, and is not for it to edit", async () => {
+    const model = new FakeModel(state({ beside: PATCHED }));
+    const root = rendered(view, model);
+    await settle();
+    expect(said(root)).toBe("AuntouchedBL3 resid_pre patched×");
+    const second = root.querySelectorAll<HTMLTextAreaElement>("textarea.miw-prompt")[1]!;
+    expect([second.value, second.readOnly]).toEqual(["corrupt", true]);
+    model.set("beside", { ...PATCHED, interventions: ["L4 resid_pre patched"] });
+    await settle(0);
+    expect(said(root)).toBe("AuntouchedBL4 resid_pre patched×");
+    model.set("compare", { ...PATCHED, interventions: ["L1 H0 ablated"], prompt: null });
+    await settle(0);
+    expect([said(root), second.readOnly]).toEqual(["AuntouchedBL1 H0 ablated", false]);
+  });
+
+  test.each(["take the run beside away", "end the comparison"])("“%s” takes it away in all views, at once", async (name) => {
+    const model = new FakeModel(state({ beside: PATCHED }));
+    const root = rendered(view, model);
+    await settle();
+    button(root, name).click();
+    await settle(0);
+    expect(orders(model)).toEqual([{ order: "alone" }]);
+    expect([said(root), root.querySelectorAll(".miw-prompt-row:not([hidden])").length]).toEqual([null, 1]);
+    expect(model.values["compare"] ?? null).toBeNull();
+  });
+
+  test("without a kernel it stands and cannot be taken away", async () => {
+    const model = new FakeModel(state({ beside: PATCHED, picture: compared.picture(1) }), false);
+    const root = rendered(view, model);
+    await settle();
+    expect([said(root), buttons(root)]).toEqual(["AuntouchedBL3 resid_pre patched", []]);
   });
 
   test("another prompt for a compared run leaves its model and interventions as they are", async () => {

@@ -102,15 +102,13 @@ describe.each(EVERY_VIEW)("$name", ({ name, view, state, picture, words, compare
     expect([line(root), line(other)]).toEqual(["", ""]);
   });
 
-  if (!compared) return;
-
   test("where two prompts are compared both are named", async () => {
     const model = new FakeModel(
       state({ picture: compared.picture(1), compare: text("B"), status: status("error", 2, { message: "Too long." }) }),
     );
     const root = rendered(view, model);
     await settle();
-    expect(said(root)).toEqual({ stale: "true", of: `Picture of:A${words}B${compared.words}`, ticks: 0 });
+    expect(said(root)).toEqual({ stale: "true", of: `Picture of:${asked}A${words}B${compared.words}`, ticks: 0 });
   });
 });
 

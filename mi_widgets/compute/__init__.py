@@ -9,6 +9,7 @@ from mi_widgets.compute.logit_lens import logit_lens, logit_lens_comparison
 from mi_widgets.compute.next_tokens import next_tokens
 from mi_widgets.compute.patch_cost import PatchCost, patch_cost
 from mi_widgets.compute.patching import patch, patch_steps
+from mi_widgets.compute.path_patching import path_patch, path_patch_steps
 from mi_widgets.compute.sampling import continued, nucleus, sample, sample_steps
 from mi_widgets.compute.step import Step, run
 from mi_widgets.compute.tuned_lens import TunedLens
@@ -33,6 +34,8 @@ __all__ = [
     "patch",
     "patch_cost",
     "patch_steps",
+    "path_patch",
+    "path_patch_steps",
     "run",
     "sample",
     "sample_steps",

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -84,11 +85,7 @@ class Blocks:
         self._bytes_each = 4 * count * width  # of what leaves a block in one run
         #: Parts that are run together, of `POINT`.
         self._group_size = max(1, int(KEPT_SHARE * memory / 2) // self._bytes_each)
-        heads = int(runs.model.cfg.n_heads)
-        fit = memory // (4 * (WIDTHS * count * width + SQUARES * heads * count * count))
-        fast = next(runs.model.parameters()).device.type != "cpu"
-        soon = (100 if fast else 1) * WORK // (BLOCK * count * width * width)
-        self._at_once = max(1, int(min(fit, soon)))
+        self._at_once = runs_at_once(runs.model, count, memory)
 
     def units(self, estimates: np.ndarray | None) -> tuple[list[Unit], np.ndarray, np.ndarray]:
         """The cells as they go on together: those with the largest estimated effect first, else from the last layer to
@@ -310,3 +307,12 @@ class Blocks:
                 self._together[layer] = self._alike(found, wanted)
             yield step
         return self._together[layer]
+
+
+def runs_at_once(model: Any, count: int, memory: int) -> int:
+    """How many runs of one block over `count` positions go together: within the memory, and so that Stop is heard."""
+    width, heads = int(model.cfg.d_model), int(model.cfg.n_heads)
+    fit = memory // (4 * (WIDTHS * count * width + SQUARES * heads * count * count))
+    fast = next(model.parameters()).device.type != "cpu"
+    soon = (100 if fast else 1) * WORK // (BLOCK * count * width * width)
+    return max(1, int(min(fit, soon)))

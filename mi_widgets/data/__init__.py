@@ -10,11 +10,13 @@ from mi_widgets.data.attention import (
 )
 from mi_widgets.data.interventions import Ablate, Add, Change, Intervention, Patch, Run
 from mi_widgets.data.logit_attribution import AttributionRow, LogitAttribution
+from mi_widgets.data.logit_attribution_comparison import LogitAttributionComparison
 from mi_widgets.data.logit_lens import LogitLens
 from mi_widgets.data.logit_lens_comparison import LogitLensComparison
 from mi_widgets.data.next_tokens import Continuation, NextTokens, NextTokensComparison, next_tokens_from_logits
 from mi_widgets.data.pairs import Pair, Pairs
 from mi_widgets.data.patching import PatchGrid
+from mi_widgets.data.paths import PathEffects
 from mi_widgets.data.scores import prompt_scores
 from mi_widgets.data.selection import Selection
 from mi_widgets.data.store import load, save
@@ -32,6 +34,7 @@ __all__ = [
     "Continuation",
     "Intervention",
     "LogitAttribution",
+    "LogitAttributionComparison",
     "LogitLens",
     "LogitLensComparison",
     "NextTokens",
@@ -40,6 +43,7 @@ __all__ = [
     "Pairs",
     "Patch",
     "PatchGrid",
+    "PathEffects",
     "Run",
     "Selection",
     "Tokens",

@@ -5,6 +5,7 @@ Knows nothing of models or torch: answers are words or ids until a model reads t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -104,6 +105,17 @@ class Pairs:
         held = [name for name in COLUMNS if name in table.columns]
         rows = table[held].itertuples(index=False, name=None)
         return cls(tuple(Pair(**dict(zip(held, map(_value, row), strict=True))) for row in rows))
+
+
+def exchanged(prompt: Any, answer: str, foil: str) -> str:
+    """A corrupt prompt to propose: `prompt` with both words exchanged; "" where it is no text, or holds neither."""
+    answer, foil = answer.strip(), foil.strip()
+    if not isinstance(prompt, str) or not answer or not foil:
+        return ""
+    other = {answer: foil, foil: answer}
+    words = rf"\b({re.escape(answer)}|{re.escape(foil)})\b"
+    found = re.sub(words, lambda word: other[word[0]], prompt)
+    return "" if found == prompt else found
 
 
 def _value(value: Any) -> Any:

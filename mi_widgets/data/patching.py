@@ -14,18 +14,16 @@ import numpy as np
 import pandas as pd
 
 from mi_widgets.data.arrays import read_only
+from mi_widgets.data.effects import DIRECTIONS, METHODS, METRICS, Effects
 from mi_widgets.data.integers import integer, place, word
-from mi_widgets.data.interventions import Ablate, Change, Patch
-from mi_widgets.data.record import Record, floats, one_of, record, whole_numbers
+from mi_widgets.data.interventions import Ablate, Change, Patch, Run
+from mi_widgets.data.record import floats, one_of, record, whole_numbers
+from mi_widgets.data.selection import Selection
 from mi_widgets.data.tokens import Tokens
 from mi_widgets.errors import DataError
 
-#: How a cell's number came to be.
-METHODS = ("patching", "ablation")
-#: Which run is changed: the corrupt one with the clean one's activations, or the other way round.
-DIRECTIONS = ("denoise", "noise")
-#: What is read of the logits at the answer's place; `"own"` is a function of the user's.
-METRICS = ("logit_difference", "log_probability", "probability", "rank", "kl", "own")
+#: What a picture shows of a cell.
+SHOWS = ("effect", "change")
 #: What a cell can be told apart by, in the order in which axes stand.
 AXES = ("layer", "head", "position", "query", "key", "neuron")
 #: Where activations are patched, and the choices of axes that a grid there can have; the first is the usual one.
@@ -45,7 +43,7 @@ PATCH_SITES: dict[str, tuple[tuple[str, ...], ...]] = {
 
 
 @record
-class PatchGrid(Record):
+class PatchGrid(Effects):
     """The metric of one changed run for each cell, of one pair of prompts or of several.
 
     Arrays are read-only. `shape` is the shape of the axes `by`; the stored arrays hold the cells flat, in C order.
@@ -119,22 +117,16 @@ class PatchGrid(Record):
         if ("layer" in self.by) == (self.layer is not None):
             raise DataError("a grid has an axis of layers, or one layer.", "Give layer= where by has no layer.")
 
+    @property
+    def _ablates(self) -> bool:
+        return self.method == "ablation"
+
     # --- what the cells are --------------------------------------------------------------------------
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Of the axes `by`."""
         return tuple(len(numbers) for numbers in self.numbers)
-
-    @property
-    def n_pairs(self) -> int:
-        """Pairs of prompts."""
-        return len(self.values)
-
-    @property
-    def base_tokens(self) -> Tokens:
-        """The prompt of the run that is changed (of the first pair); positions of cells are its own."""
-        return self.corrupt_tokens if self.method == "patching" and self.direction == "denoise" else self.clean_tokens
 
     def numbers_of(self, axis: str) -> tuple[int, ...]:
         """The model's own numbers along one axis; DataError where the grid has no such axis."""
@@ -189,43 +181,42 @@ class PatchGrid(Record):
             part["key"] = at["key"]
         return Patch(self.site, layer=layer, position=where, source=source, **part)  # type: ignore[arg-type]
 
+    def run(self, clean: Any, corrupt: Any = None, **at: int) -> Run:
+        """The run that gives a cell's number: for another view's `compare=`, or `session.beside`.
+
+        Args:
+            clean: the clean prompt, of several pairs the first one's.
+            corrupt: the corrupt one; of an ablation None.
+            at: the model's numbers of the cell.
+
+        Raises:
+            DataError: no such cell.
+        """
+        denoise = self.method == "patching" and self.direction == "denoise"
+        base, other = (corrupt, clean) if denoise else (clean, corrupt)
+        return Run(prompt=base, interventions=(*self.interventions, self.change(self.cell(**at), other)))
+
+    def numbers_at(self, **at: int) -> dict[str, Any]:
+        """What is known of a cell: its place, `value`, `change`, `effect`, `estimate` (an effect; NaN where there is
+        none) and whether it is `exact`.
+
+        Raises:
+            DataError: no such cell.
+        """
+        index = self.cell(**at)
+        estimates = np.full(self.shape, np.nan) if self.effect_estimate is None else self.effect_estimate
+        held = {"value": self.value, "change": self.change_in_metric, "effect": self.effect, "estimate": estimates}
+        return {**at, **{name: float(numbers[index]) for name, numbers in held.items()}, "exact": self.exact[index]}
+
+    def chosen(self, selection: Selection) -> dict[str, int] | None:
+        """The model's numbers of the cell that a selection means, whose `component` is the site; None where it means
+        none of this grid."""
+        if selection.component != self.site or self.layer not in (None, selection.layer):
+            return None
+        at = {axis: getattr(selection, axis) for axis in self.by}
+        return at if all(at[axis] in held for axis, held in zip(self.by, self.numbers, strict=True)) else None
+
     # --- what they say -------------------------------------------------------------------------------
-
-    @property
-    def clean(self) -> float:
-        """The metric of the clean run, mean of the pairs."""
-        return float(self.clean_values.mean(dtype=np.float64))
-
-    @property
-    def corrupt(self) -> float:
-        """The metric of the corrupt run, mean of the pairs; of an ablation 0."""
-        return float(self.corrupt_values.mean(dtype=np.float64))
-
-    @property
-    def base(self) -> float:
-        """The metric of the run that is changed, untouched."""
-        return self.corrupt if self.method == "patching" and self.direction == "denoise" else self.clean
-
-    @property
-    def span(self) -> float:
-        """What effects are measured in: clean − corrupt of a patch, |clean| of an ablation; metric units."""
-        return abs(self.clean) if self.method == "ablation" else self.clean - self.corrupt
-
-    @property
-    def neutral(self) -> float:
-        """The effect of a change that changes nothing: 0, but 1 where noise is put into the clean run."""
-        return 1.0 if self.method == "patching" and self.direction == "noise" else 0.0
-
-    @property
-    def differs(self) -> bool:
-        """Whether there is anything to normalise by: clean and corrupt differ in the metric, beyond rounding."""
-        most = max(abs(self.clean), abs(self.corrupt), 1e-6)
-        return bool(abs(self.span) > 1e-4 * most)
-
-    @cached_property
-    def value(self) -> np.ndarray:
-        """float32 `shape`: the metric of each cell's changed run, mean of the pairs."""
-        return self._mean(self.values)
 
     @cached_property
     def estimate(self) -> np.ndarray | None:
@@ -238,18 +229,6 @@ class PatchGrid(Record):
         return read_only(np.asarray(np.isfinite(self.values).all(0)).reshape(self.shape))
 
     @cached_property
-    def change_in_metric(self) -> np.ndarray:
-        """float32 `shape`: the metric of the changed run minus that of the run it changes; unnormalised."""
-        return read_only(self.value - np.float32(self.base))
-
-    @cached_property
-    def effect(self) -> np.ndarray:
-        """float32 `shape`: of a patch (m − m_corrupt) / (m_clean − m_corrupt): 0 as corrupt, 1 as clean, also beyond;
-        of an ablation (m − m_clean) / |m_clean|: −1 where nothing of the metric is left. Means of the pairs are
-        divided. NaN where there is no number, or nothing to normalise by."""
-        return self._effect(self.value)
-
-    @cached_property
     def effect_estimate(self) -> np.ndarray | None:
         """float32 `shape`: the same of the estimates."""
         return None if self.estimate is None else self._effect(self.estimate)
@@ -260,43 +239,24 @@ class PatchGrid(Record):
         estimate = self.effect_estimate
         return self.effect if estimate is None else read_only(np.where(self.exact, self.effect, estimate))
 
-    @cached_property
-    def spread(self) -> np.ndarray:
-        """float32 `shape`: standard deviation of the effect over the pairs (n − 1), each measured in the mean span;
-        NaN for one pair."""
-        if self.n_pairs < 2:
-            return read_only(np.full(self.shape, np.nan, np.float32))
-        return read_only(self._each().std(0, ddof=1).astype(np.float32).reshape(self.shape))
-
-    def interval(self, level: float = 0.95, draws: int = 2000, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-        """The bootstrap interval of the effect over the pairs (percentile method; pairs drawn with replacement).
+    def cells(self, shows: str = "effect") -> np.ndarray:
+        """float32 `shape`: what a picture shows of each cell, exact where it is, else estimated.
 
         Args:
-            level: share of the draws that lie within.
-            draws: how often pairs are drawn.
-            seed: of the draws.
-
-        Returns:
-            Its low and its high end, float32 `shape`; NaN for one pair.
+            shows: `"effect"`, or `"change"` of the metric, unnormalised.
         """
-        if not 0 < level < 1 or draws < 1:
-            raise DataError(f"level={level}, draws={draws}.", "Give a level between 0 and 1, and one draw or more.")
-        if self.n_pairs < 2:
-            nothing = np.full(self.shape, np.nan, np.float32)
-            return nothing, nothing
-        generator = np.random.default_rng(seed)
-        drawn = generator.multinomial(self.n_pairs, np.full(self.n_pairs, 1 / self.n_pairs), size=draws) / self.n_pairs
-        clean, corrupt = drawn @ self.clean_values.astype(np.float64), drawn @ self.corrupt_values.astype(np.float64)
-        ablation = self.method == "ablation"
-        start = (clean if ablation else corrupt)[:, None]
-        span = (np.abs(clean) if ablation else clean - corrupt)[:, None]
-        ends = np.empty((2, self.values.shape[1]), np.float32)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            for first in range(0, self.values.shape[1], 4096):  # of many cells a part at a time, for memory
-                several = slice(first, first + 4096)
-                effects = (drawn @ self.values[:, several].astype(np.float64) - start) / span
-                ends[:, several] = np.quantile(effects, [(1 - level) / 2, (1 + level) / 2], axis=0)
-        return ends[0].reshape(self.shape), ends[1].reshape(self.shape)
+        if word("shows", shows, SHOWS) == "effect":
+            return self.shown
+        if self.estimate is None:
+            return self.change_in_metric
+        return read_only(np.where(self.exact, self.value, self.estimate) - np.float32(self.base))
+
+    def reach(self, shows: str = "effect") -> float:
+        """How far colours reach on both sides of no change: to the largest cell, of effects at most 1; what lies
+        beyond is clipped."""
+        away = np.abs(self.cells(shows) - (self.neutral if shows == "effect" else 0.0))
+        most = float(away[np.isfinite(away)].max(initial=0.0))
+        return min(most, 1.0) if shows == "effect" else most
 
     def to_pandas(self) -> pd.DataFrame:
         """Long form, one row per cell: the axes, for positions their token, `value`, `change`, `effect`, and where
@@ -315,19 +275,3 @@ class PatchGrid(Record):
             low, high = self.interval()
             columns |= {"spread": self.spread.ravel(), "low": low.ravel(), "high": high.ravel()}
         return pd.DataFrame(columns)
-
-    def _mean(self, values: np.ndarray) -> np.ndarray:
-        return read_only(values.mean(0, dtype=np.float64).astype(np.float32).reshape(self.shape))
-
-    def _effect(self, value: np.ndarray) -> np.ndarray:
-        if not self.differs:
-            return read_only(np.full(self.shape, np.nan, np.float32))
-        start = self.clean if self.method == "ablation" else self.corrupt
-        return read_only(((value - start) / self.span).astype(np.float32))
-
-    def _each(self) -> np.ndarray:
-        """float64 `[pair, cell]`: each pair's effect in the mean span."""
-        if not self.differs:
-            return np.full(self.values.shape, np.nan)
-        start = self.clean_values if self.method == "ablation" else self.corrupt_values
-        return (self.values.astype(np.float64) - start[:, None]) / self.span

@@ -6,11 +6,15 @@ from mi_widgets import color
 from mi_widgets.described.option import Choice, OneOf, Option, words
 
 
-def show_option(tip: str, difference: str = "A − B", said: str = "difference", pair: bool = False) -> Option:
-    """Which of two sides is shown."""
-    sides = Choice("A", key="a"), Choice("B", key="b"), Choice("difference", difference, key="d")
+def show_option(
+    tip: str, difference: str = "A − B", said: str = "difference", pair: bool = False, keys: str = "abdx"
+) -> Option:
+    """Which of two sides is shown; `keys` of A, B, the difference and the next of them, or of the next alone."""
+    *each, following = keys
+    names = (("A", ""), ("B", ""), ("difference", difference))
+    sides = (Choice(name, label, key=key) for (name, label), key in zip(names, each or ("",) * 3, strict=True))
     said = f"when comparing: A, B, {said}, the next of them"
-    return Option("show", OneOf(sides), "A", tip=tip, key="x", said=said, pair=pair)
+    return Option("show", OneOf(tuple(sides)), "A", tip=tip, key=following, said=said, pair=pair)
 
 
 def palette_option(which: str) -> Option:

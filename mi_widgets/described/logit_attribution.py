@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mi_widgets.described.common import show_option
 from mi_widgets.described.measure import Measure
 from mi_widgets.described.option import Number, Option, numbers, words
 from mi_widgets.described.view import Described
@@ -26,6 +27,11 @@ LOGIT_ATTRIBUTION = Described(
             tip="How many neurons stand by themselves, the largest of all layers; the others of each layer are one "
             "part",
         ),
+        show_option(
+            "Prompt A, prompt B, or A − B: what each part, head and source adds in A more than in B, of one answer and "
+            "foil and on aligned tokens",
+            keys="d",
+        ),
         Option(
             "sort", words("model", "size"), "model", key="s", group="chart",
             tip="Order of the parts: as the model computes them, from the embedding to the output; or the largest "
@@ -46,4 +52,5 @@ LOGIT_ATTRIBUTION = Described(
         ),
     ),
     measures=(Measure("contribution", "contribution", "logits", signed=True),),
+    differences=(Measure("contribution", "contribution, A − B", "logits", signed=True),),
 )

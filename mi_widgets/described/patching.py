@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mi_widgets.data.patching import DIRECTIONS, METRICS, PATCH_SITES
+from mi_widgets.data.patching import DIRECTIONS, PATCH_SITES
 from mi_widgets.described.measure import Measure
 from mi_widgets.described.option import Choice, Number, OneOf, Option, words
 from mi_widgets.described.view import Described
@@ -33,7 +33,7 @@ MEASURES = (
         "(m − m_clean) / |m_clean|, −1 where nothing is left",
     ),
     Measure(
-        "change", "change of the metric", signed=True, none="not computed",
+        "change", "change", signed=True, label="change of the metric", none="not computed",
         tip="The metric of the changed run minus that of the run it changes, in the metric's own unit",
     ),
 )
@@ -44,6 +44,8 @@ METRIC_NAMES = {
     "rank": ("rank", "Tokens with a larger logit than the answer; 0 is on top"),
     "kl": ("KL to clean", "Kullback-Leibler divergence of the run's next token from the clean run's, nats"),
 }
+#: What a change of the metric is counted in.
+METRIC_UNITS = {"logit_difference": "logits", "log_probability": "nats", "rank": "places", "kl": "nats"}
 
 PATCHING = Described(
     "Patching",
@@ -62,20 +64,33 @@ PATCHING = Described(
         Option(
             "site", OneOf(tuple(Choice(site, tip=SITE_NAMES[site]) for site in PATCH_SITES)), "resid_pre", key="s",
             said="site", computed=True,
-            tip="Which activation is changed",
+            tip="Which activation is patched",
         ),
         Option(
             "by", words(*GRIDS), GRIDS[0], label="by", key="b", said="axes of the grid", computed=True,
-            tip="What a cell is: which parts of the activation are changed by themselves",
+            tip="What a cell is: which parts of the activation are patched by themselves. Where a site has no such "
+            "grid it is the usual one of the site",
+        ),
+        Option(
+            "over", OneOf((
+                Choice("head", tip="Each attention head, by layer"),
+                Choice("mlp", tip="Each MLP"),
+                Choice("neuron", tip="Each neuron of one layer's MLP"),
+                Choice("position", tip="Each position of the residual stream, by layer"),
+            )),
+            "head", label="over", key="o", said="what is ablated", computed=True,
+            tip="What is taken out by itself: heads, MLPs, neurons of one layer, or positions of the residual stream",
         ),
         Option(
             "layer", Number(0, whole=True, none=True, hint="Give a layer of the model, or None for the last."), None,
             label="layer", computed=True, control="own",
-            tip="The layer, of grids without an axis of layers; None: that of the selection, or the last",
+            tip="The layer, of grids without an axis of layers; None: the last",
         ),
         Option(
-            "metric", OneOf(tuple(Choice(name, METRIC_NAMES[name][0], METRIC_NAMES[name][1])
-                                  for name in METRICS if name != "own")),
+            "metric", OneOf((
+                *(Choice(name, *said) for name, said in METRIC_NAMES.items()),
+                Choice("own", "own function", "The function of the logits that was given in Python as metric="),
+            )),
             "logit_difference", key="m", said="metric", computed=True,
             tip="What is read of the logits at the last position",
         ),
@@ -95,12 +110,13 @@ PATCHING = Described(
         ),
         Option(
             "exact", OneOf((
-                Choice("all", tip="Estimated first, then every cell exact, the largest first"),
-                Choice("estimate", "estimate only", "Attribution patching alone: three passes for the whole grid"),
+                Choice("auto", "where cheap", "Estimated first; then every cell exact, where that is not too dear"),
+                Choice("all", "always", "Estimated first, then every cell exact, however long that takes"),
+                Choice("estimate", "estimate only", "Attribution patching alone: a few passes for the whole grid"),
             )),
-            "all", label="runs", key="u", said="exact, estimate only", computed=True,
-            tip="All: the whole grid is estimated at once by gradients, and exact values replace it, the largest "
-            "first. Estimate only: no run for each cell",
+            "auto", label="exact", key="u", said="exact cells, estimate only", computed=True,
+            tip="The whole grid is estimated at once by gradients, and exact values replace the estimates, the largest "
+            "first: where two minutes and 20,000 cells are enough; always; or not at all",
         ),
         Option(
             "shows", OneOf(tuple(measure.choice for measure in MEASURES)), "effect", label="shows", key="c",

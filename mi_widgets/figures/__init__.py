@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     )
     from mi_widgets.figures.logit_lens import lens_preview_png, lens_preview_svg, logit_lens_figure
     from mi_widgets.figures.next_tokens import next_tokens_figure, next_tokens_preview_png, next_tokens_preview_svg
+    from mi_widgets.figures.patching import patching_figure
 
 _HOMES = {
     "attention_figure": "attention",
@@ -31,6 +32,7 @@ _HOMES = {
     "next_tokens_figure": "next_tokens",
     "next_tokens_preview_png": "next_tokens",
     "next_tokens_preview_svg": "next_tokens",
+    "patching_figure": "patching",
     "preview_png": "attention",
     "preview_svg": "attention",
     "save_figure": "export",
@@ -47,6 +49,7 @@ __all__ = [
     "next_tokens_figure",
     "next_tokens_preview_png",
     "next_tokens_preview_svg",
+    "patching_figure",
     "preview_png",
     "preview_svg",
     "save_figure",

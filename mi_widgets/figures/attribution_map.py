@@ -11,7 +11,6 @@ import numpy as np
 
 from mi_widgets import color
 from mi_widgets.data import LogitAttribution
-from mi_widgets.described.logit_attribution import LOGIT_ATTRIBUTION
 from mi_widgets.errors import DataError
 from mi_widgets.figures.legend import Legend
 from mi_widgets.figures.marks import Axis, Box, Cells, Hover, Plot, Rectangles
@@ -80,10 +79,11 @@ class HeadMap:
         width: float,
         bottom: float | None = None,
         *,
+        unit: str,
         still: bool = False,
     ) -> HeadMap:
-        """The map with its labels and colour bar in `width` from `edge` on, no lower than `bottom`; for a `still`
-        picture cells may be however small.
+        """The map with its labels and colour bar, which says `unit`, in `width` from `edge` on, no lower than `bottom`;
+        for a `still` picture cells may be however small.
 
         Raises:
             DataError: heads are not known, or cells would be smaller than 0.6 mm.
@@ -92,7 +92,7 @@ class HeadMap:
         colors, clipped = contribution_scale(data, theme)
         mlps = data.mlps if np.isfinite(data.mlps).any() else None
         missing = any(bool(np.isnan(values).any()) for values in (heads, mlps) if values is not None)
-        legend = Legend(colors, LOGIT_ATTRIBUTION.measure("contribution").legend(), clipped, False, missing)
+        legend = Legend(colors, unit, clipped, False, missing)
         layers, columns = heads.shape[0], heads.shape[1] + (0 if mlps is None else GAP + 1)
         left = edge + left_of([str(layers - 1)])
         pitch = min((edge + width - left - legend.width()) / columns, px(6 if still else 9))

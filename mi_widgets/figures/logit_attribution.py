@@ -1,5 +1,5 @@
 """A logit difference on paper, part by part: a waterfall, bars, the layer × head map, or one head's sources; and the
-still picture of a saved notebook, the waterfall beside the map.
+still picture of a saved notebook, the waterfall beside the map. Of one run, or what A has more of than B.
 
 Takes `data`, gives a sheet. Knows nothing of models, torch or the screen.
 """
@@ -7,13 +7,14 @@ Takes `data`, gives a sheet. Knows nothing of models, torch or the screen.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from mi_widgets.data import LogitAttribution
+from mi_widgets.data import LogitAttribution, LogitAttributionComparison
 from mi_widgets.data.integers import integer, place, word
 from mi_widgets.described.logit_attribution import LOGIT_ATTRIBUTION
+from mi_widgets.described.measure import Measure
 from mi_widgets.errors import DataError
 from mi_widgets.figures import labels as printed
 from mi_widgets.figures.amounts import amount
@@ -26,10 +27,12 @@ from mi_widgets.figures.style import LABEL_PT, inks, pt, px
 
 KINDS = ("waterfall", "bars", "map", "sources")
 
+Attributed: TypeAlias = LogitAttribution | LogitAttributionComparison
+
 
 @plotted
 def logit_attribution_figure(
-    data: LogitAttribution,
+    data: Attributed,
     *,
     kind: str = "waterfall",
     top: int = 16,
@@ -44,10 +47,10 @@ def logit_attribution_figure(
     """What each part adds to a logit difference, as a figure of exact size, ready for `save_figure`.
 
     Parts for the answer and parts against it have the two ends of the diverging palette; the rest of the parts and the
-    residue always stand as rows of their own.
+    residue always stand as rows of their own. Of a comparison A − B is drawn.
 
     Args:
-        data: an attribution; contributions in logits.
+        data: an attribution, contributions in logits; or a comparison of two.
         kind: `"waterfall"` from 0 to the logit difference, `"bars"` from zero, `"map"` of every layer × head (and the
             MLPs beside them), or `"sources"`, one head's contribution by the position it reads from.
         top: parts (or source tokens) that stand by themselves, the largest; the others are one row.
@@ -66,28 +69,28 @@ def logit_attribution_figure(
     Raises:
         DataError: an unknown option, heads or sources that the data lacks, or a size too small to draw in.
     """
-    check_kind_of(data)
+    shown = drawn_of(data)
     kind = word("kind", kind, KINDS)
     top = integer("top", top)
     if top < 1:
         raise DataError(f"top is {top!r}.", "Draw at least one part.")
     page = paper(data, title, width_mm, height_mm, theme, heading(data), _key(data, theme))
     if kind == "map":
-        return _map(page, data, chosen_head(data, layer, head, needed=False))
+        return _map(page, data, chosen_head(shown, layer, head, needed=False))
     if kind == "sources":
-        chosen = chosen_head(data, layer, head, needed=True)
+        chosen = chosen_head(shown, layer, head, needed=True)
         assert chosen is not None
-        unit = f"contribution of layer {chosen[0]}, head {chosen[1]}, logits"
-        return _bars(page, data, _sources(data, chosen, top), unit, mono=True)
-    rows = data.rows(top, sort)
+        unit = f"contribution of layer {chosen[0]}, head {chosen[1]}{_minus(data)}, logits"
+        return _bars(page, data, _sources(shown, chosen, top), unit, mono=True)
+    rows = shown.rows(top, sort)
     if kind == "bars":
         bars = [Bar(row.label, 0.0, row.contribution) for row in rows]
-        return _bars(page, data, bars, LOGIT_ATTRIBUTION.measure("contribution").legend())
-    return _bars(page, data, waterfall(data, rows), f"{data.quantity}, logits", steps=True)
+        return _bars(page, data, bars, measure_of(data).legend())
+    return _bars(page, data, waterfall(shown, rows), f"{shown.quantity}{_minus(data)}, logits", steps=True)
 
 
 def attribution_still(
-    data: LogitAttribution,
+    data: Attributed,
     layer: int | None = None,
     head: int | None = None,
     *,
@@ -100,7 +103,7 @@ def attribution_still(
     layer × head map on the right.
 
     Args:
-        data: an attribution.
+        data: an attribution, or a comparison of two, of which A − B is drawn.
         layer: layer of a head to outline, or None.
         head: that head, or None.
         top: parts that stand by themselves; the others are one row.
@@ -111,33 +114,47 @@ def attribution_still(
     Raises:
         DataError: an unknown option, or a head that the data lacks.
     """
-    check_kind_of(data)
-    page = still(data, title, data.tokens.strings, theme, heading(data), _key(data, theme))
-    upper, mapped = page.top + px(1), data.heads is not None
+    shown = drawn_of(data)
+    page = still(data, title, shown.tokens.strings, theme, heading(data), _key(data, theme))
+    upper, mapped = page.top + px(1), shown.heads is not None
     width = (0.56 if mapped else 1.0) * page.width - EDGE
-    rows = BarRows.fit(waterfall(data, data.rows(top, sort)), EDGE, upper, width - EDGE)
+    rows = BarRows.fit(waterfall(shown, shown.rows(top, sort)), EDGE, upper, width - EDGE)
     if not mapped:
         sheet = page.sheet(rows.bottom + EDGE, heading(data))
     else:
-        outlined = chosen_head(data, layer, head, needed=False)
-        edge = EDGE + width + px(2)
-        heads = HeadMap.fit(data, theme, edge, upper + pt(LABEL_PT) * 1.6, page.width - edge, still=True)
+        outlined = chosen_head(shown, layer, head, needed=False)
+        edge, top_of_map = EDGE + width + px(2), upper + pt(LABEL_PT) * 1.6
+        unit = measure_of(data).legend()
+        heads = HeadMap.fit(shown, theme, edge, top_of_map, page.width - edge, unit=unit, still=True)
         sheet = page.sheet(max(rows.bottom, heads.bottom) + EDGE, heading(data))
         sheet.text(heads.box.left, upper + pt(LABEL_PT) * 0.6, "layer × head", pt(LABEL_PT), inks(theme).quiet)
         heads.draw(sheet, outlined)
-    rows.draw(sheet, _unit(data, f"{data.quantity}, logits"), steps=True)
+    rows.draw(sheet, _unit(shown, f"{shown.quantity}{_minus(data)}, logits"), steps=True)
     return sheet
 
 
 attribution_preview_svg, attribution_preview_png = as_svg(attribution_still), as_png(attribution_still)
 
 
-def check_kind_of(data: Any) -> None:
-    """Raise DataError unless `data` is an attribution."""
+def drawn_of(data: Any) -> LogitAttribution:
+    """What is drawn of `data`: an attribution itself, of two A − B.
+
+    Raises:
+        DataError: it is neither.
+    """
+    if isinstance(data, LogitAttributionComparison):
+        return data.minus
     if not isinstance(data, LogitAttribution):
         raise DataError(
             f"a {type(data).__name__} is no attribution.", "Make one with compute.logit_attribution(model, …)."
         )
+    return data
+
+
+def measure_of(data: Attributed) -> Measure:
+    """What the numbers are."""
+    compared = isinstance(data, LogitAttributionComparison)
+    return (LOGIT_ATTRIBUTION.difference if compared else LOGIT_ATTRIBUTION.measure)("contribution")
 
 
 def chosen_head(data: LogitAttribution, layer: int | None, head: int | None, needed: bool) -> tuple[int, int] | None:
@@ -157,25 +174,39 @@ def chosen_head(data: LogitAttribution, layer: int | None, head: int | None, nee
     return place("layer", layer, data.n_layers), place("head", head, data.n_heads)
 
 
-def heading(data: LogitAttribution) -> str:
+def heading(data: Attributed) -> str:
     """What is attributed, where, and how much it is: one line of prose."""
-    answer = printed.token_label(data.answer_string, 20)
-    against = "" if data.foil_string is None else f" − {printed.token_label(data.foil_string, 20)}"
-    after = printed.token_label(data.tokens.strings[data.position], 20)
-    return (
-        f'{data.quantity} {answer}{against} after "{after}" (position {data.position}): '
-        f"{amount(data.difference, plus=True)}"
-    )
+    a, b = (data.a, data.b) if isinstance(data, LogitAttributionComparison) else (data, data)
+    answer = printed.token_label(a.answer_string, 20)
+    against = "" if a.foil_string is None else f" − {printed.token_label(a.foil_string, 20)}"
+    what = f"{a.quantity} {answer}{against}"
+    where = " → ".join(dict.fromkeys((_asked(a), _asked(b))))
+    if isinstance(data, LogitAttributionComparison):
+        values = {"A": a.difference, "B": b.difference, "A − B": data.minus.difference}
+        return f"{what}: {', '.join(f'{side} {amount(value, plus=True)}' for side, value in values.items())}; {where}"
+    return f"{what} {where}: {amount(data.difference, plus=True)}"
 
 
-def sides(data: LogitAttribution) -> tuple[str, str]:
+def _asked(data: LogitAttribution) -> str:
+    """Where it is asked."""
+    return f'after "{printed.token_label(data.tokens.strings[data.position], 20)}" (position {data.position})'
+
+
+def _minus(data: Attributed) -> str:
+    """What the name of a number says more of two sides."""
+    return ", A − B" if isinstance(data, LogitAttributionComparison) else ""
+
+
+def sides(data: Attributed) -> tuple[str, str]:
     """What negative and positive contributions speak for."""
+    if isinstance(data, LogitAttributionComparison):
+        return "more in B", "more in A"
     answer = printed.token_label(data.answer_string, 16)
     against = "against " + answer if data.foil_string is None else "for " + printed.token_label(data.foil_string, 16)
     return against, f"for {answer}"
 
 
-def _key(data: LogitAttribution, theme: str) -> list[tuple[str, str]]:
+def _key(data: Attributed, theme: str) -> list[tuple[str, str]]:
     inks(theme)  # refuses an unknown theme
     return list(zip(sign_inks(theme), sides(data), strict=True))
 
@@ -201,17 +232,16 @@ def _unit(data: LogitAttribution, unit: str) -> str:
     return unit if data.holds else f"{unit}; residue {amount(data.residue, plus=True)}: the parts do not sum up"
 
 
-def _bars(
-    page: Page, data: LogitAttribution, bars: list[Bar], unit: str, steps: bool = False, mono: bool = False
-) -> Sheet:
+def _bars(page: Page, data: Attributed, bars: list[Bar], unit: str, steps: bool = False, mono: bool = False) -> Sheet:
     rows = BarRows.fit(bars, EDGE, page.top, page.width - 2 * EDGE, page.bottom, mono=mono)
     sheet = page.sheet(rows.bottom + EDGE, heading(data))
-    rows.draw(sheet, _unit(data, unit), steps)
+    rows.draw(sheet, _unit(drawn_of(data), unit), steps)
     return sheet
 
 
-def _map(page: Page, data: LogitAttribution, outlined: tuple[int, int] | None) -> Sheet:
-    heads = HeadMap.fit(data, page.theme, EDGE, page.top, page.width - EDGE, page.bottom)
+def _map(page: Page, data: Attributed, outlined: tuple[int, int] | None) -> Sheet:
+    unit = measure_of(data).legend()
+    heads = HeadMap.fit(drawn_of(data), page.theme, EDGE, page.top, page.width - EDGE, page.bottom, unit=unit)
     sheet = page.sheet(heads.bottom + EDGE, heading(data))
     heads.draw(sheet, outlined)
     return sheet

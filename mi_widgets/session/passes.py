@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 #: Of so many runs it is remembered what their interventions write.
 REMEMBERED = 20
+#: What interventions take from other runs is kept of every layer up to so many bytes: the next from another layer, as
+#: by a click on another cell of a grid, then needs no pass for it.
+SOURCE_BYTES = 64_000_000
 
 
 @dataclass(frozen=True)
@@ -225,8 +228,19 @@ class Passes:
             by_site = dict(layers) if isinstance(layers, Mapping) else {}
             common = None if layers is None or isinstance(layers, Mapping) else tuple(layers)
             sites = {site: by_site.get(site, common) for site in wanted.sites}
+            sites = {site: self._widened(untouched, site, chosen) for site, chosen in sites.items()}
             made[_source(wanted.tokens, wanted.sites, layers)] = yield from self._read(untouched, sites)
             yield None  # here it can be stopped
+
+    def _widened(self, ran: Ran, site: str, layers: Layers) -> Layers:
+        """Every layer in place of some, where all have the site and that takes little."""
+        from mi_widgets.compute.forward import hook_of, in_block
+        from mi_widgets.models import describe
+
+        model, info = ran.run.model, describe(ran.run.model)
+        everywhere = all(f"blocks.{layer}.{hook_of(site)}" in model.hook_dict for layer in range(info.n_layers))
+        kept = self.clock(model).estimate(info, len(ran.tokens), (site,)).nbytes
+        return None if in_block(site) and everywhere and kept <= SOURCE_BYTES else layers
 
     def _cached(self, key: Hashable, site: str, rows: tuple[int, ...] | None) -> Any:
         """The site's array and its layers from the cache; one position of a site also where the whole site is there."""

@@ -115,6 +115,17 @@ class Pictures:
         tokens = self._session.tokenize(run.prompt, run.model)
         return (yield from self.passes.edits(Ran(run, tokens, fingerprint(run.model))))
 
+    def made(self, run: Any, sites: Any) -> Generator[Any, None, Answered]:
+        """See `Session.made`."""
+        from mi_widgets.models import fingerprint
+
+        need = Need("", self._session.filled(run), sites)
+        ran = Ran(need.run, self._session.tokenize(need.run.prompt, need.run.model), fingerprint(need.run.model))
+        answer = (yield from self.passes.answers(ran, [need]))[id(need)]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
     # --- passes --------------------------------------------------------------------------------------
 
     def _rounds(self) -> Generator[Any, None, None]:
@@ -252,10 +263,12 @@ class Pictures:
                 return  # it left, or a newer edit has it
             del self._unmet[view]
         found = {name: answers[id(need)] for name, need in needs.items()}
-        errors = [_named(needs[name], error) for name, error in found.items() if isinstance(error, Exception)]
-        if errors:
-            self._fail({view: run}, errors[0])
+        errors = {name: _named(needs[name], error) for name, error in found.items() if isinstance(error, Exception)}
+        if errors and (next(iter(needs)) in errors or not view.session_besides):
+            self._fail({view: run}, next(iter(errors.values())))
             return
+        found = {name: answer for name, answer in found.items() if name not in errors}
+        progress.refused = next(iter(errors.values()), None)
         progress.done = progress.total - 1
 
         def stepped(step: Any) -> None:

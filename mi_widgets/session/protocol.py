@@ -88,6 +88,7 @@ class Progress:
         estimate: what the pass will cost, in words, where that is worth saying.
         notes: sentences for the status line.
         large: work on what the pass left may take longer than the loop should be held: do it `aside`.
+        refused: why there is nothing of the session's run beside, where that has failed.
     """
 
     run: int
@@ -96,6 +97,7 @@ class Progress:
     estimate: str = ""
     notes: list[str] = field(default_factory=list)
     large: bool = False
+    refused: Exception | None = None
 
     def note(self, text: str) -> None:
         """Say `text`, once."""
@@ -131,7 +133,13 @@ class SessionView(Protocol):
         ...
 
     def session_changed(self, name: str) -> None:
-        """The session's prompt, interventions, history or selection changed."""
+        """The session's prompt, interventions, run beside, history or selection changed."""
+        ...
+
+    @property
+    def session_besides(self) -> bool:
+        """Its needs after the first are of the session's run beside, if there is one. Where these fail the view draws
+        without them."""
         ...
 
     @property

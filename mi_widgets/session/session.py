@@ -20,7 +20,7 @@ from mi_widgets.session.cache import ActivationCache
 from mi_widgets.session.head_scores import HeadScores
 from mi_widgets.session.pictures import Pictures
 from mi_widgets.session.prompts import given, plain, plain_answer
-from mi_widgets.session.protocol import SessionView
+from mi_widgets.session.protocol import Answered, SessionView
 from mi_widgets.session.runner import Runner
 from mi_widgets.session.runs import compared, fitting
 from mi_widgets.session.traits import Checked, SelectionTrait, Truth, refusing
@@ -45,8 +45,9 @@ class Session(traitlets.HasTraits):
         beyond_context: let models whose positions are not learned run past `n_ctx`.
         interventions: made in the run that every view shows: `mw.Ablate`, `mw.Patch`, `mw.Add`, `mw.Intervention`.
 
-    `prompt`, `interventions`, `corrupt`, `answer`, `foil` and `selection` are traits: set them, or observe them:
-    `session.observe(f, "selection")`.
+    `prompt`, `interventions`, `corrupt`, `answer`, `foil`, `beside` and `selection` are traits: set them, or observe
+    them: `session.observe(f, "selection")`. `beside` is a `mw.Run` (or a prompt) that linked views compare with their
+    own run while they are given nothing else to compare; None takes it away.
 
     Raises:
         ModelError: not a TransformerLens model with attention heads.
@@ -58,6 +59,7 @@ class Session(traitlets.HasTraits):
     corrupt = traitlets.Any(None, allow_none=True, help="The second prompt.")
     answer = traitlets.Any(None, allow_none=True, help="The right next token.")
     foil = traitlets.Any(None, allow_none=True, help="The wrong next token.")
+    beside = traitlets.Any(None, allow_none=True, help="Set beside their own run by views that compare nothing else.")
     selection: Any = SelectionTrait(help="What the user points at.")
     beyond_context = Truth(False, help="Run rotary models past n_ctx.")
 
@@ -102,6 +104,7 @@ class Session(traitlets.HasTraits):
         self.observe(self._run_set, ["prompt", "interventions", "beyond_context"])
         self.observe(lambda _change: self._tell("selection"), "selection")
         self.observe(lambda change: self._tell(change["name"]), ["corrupt", "answer", "foil"])
+        self.observe(self._beside_set, "beside")
 
     def __repr__(self) -> str:
         return f"Session({self.info.label!r}, {self.prompt!r})"
@@ -115,6 +118,11 @@ class Session(traitlets.HasTraits):
     @refusing
     def _fitting(self, proposal: Any) -> Any:
         return fitting(proposal["value"], self.model, self.info)
+
+    @traitlets.validate("beside")
+    @refusing
+    def _comparable(self, proposal: Any) -> Any:
+        return self.compared(proposal["value"])
 
     @traitlets.validate("answer", "foil")
     @refusing
@@ -231,6 +239,10 @@ class Session(traitlets.HasTraits):
         """What the interventions write in the session's run, `compute.interventions.Edits` or None, in steps."""
         return self._pictures.edits()
 
+    def made(self, run: Any, sites: Any) -> Generator[Any, None, Answered]:
+        """What a pass over `run` leaves at `sites` (as a `Need` names them), found or made, in steps."""
+        return self._pictures.made(run, sites)
+
     def compared(self, given: Any) -> Any:
         """What a view is to compare the session's run with, checked: a prompt as plain values, a `Run`, or None.
 
@@ -267,11 +279,17 @@ class Session(traitlets.HasTraits):
         self._tell("interventions" if change["name"] == "interventions" else "prompt")
         self._compute_all()
 
-    def _compute_all(self) -> None:
-        """Every view that someone may be looking at now; the others when they are shown or asked."""
+    def _beside_set(self, _change: Any) -> None:
+        self._tell("beside")
+        self._compute_all([view for view in self._views if view.session_besides])
+
+    def _compute_all(self, views: Sequence[SessionView] | None = None) -> None:
+        """Of these views, or of all, every one that someone may be looking at now; the others when they are shown or
+        asked."""
+        views = list(self._views) if views is None else views
         with self._lock:
-            self._behind |= {view for view in self._views if view.session_hidden}
-        self.compute([view for view in self._views if not view.session_hidden or self._pictures.waits(view)])
+            self._behind |= {view for view in views if view.session_hidden}
+        self.compute([view for view in views if not view.session_hidden or self._pictures.waits(view)])
 
     def _remember(self, prompt: Any) -> None:
         if prompt in self.history:

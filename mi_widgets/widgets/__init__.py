@@ -4,6 +4,7 @@ from mi_widgets.widgets.attention import Attention
 from mi_widgets.widgets.logit_attribution import LogitAttribution
 from mi_widgets.widgets.logit_lens import LogitLens
 from mi_widgets.widgets.page import Dashboard, save_html
+from mi_widgets.widgets.patching import Patching
 from mi_widgets.widgets.prompt import Prompt
 from mi_widgets.widgets.view import View
 
@@ -12,6 +13,7 @@ __all__ = [
     "Dashboard",
     "LogitAttribution",
     "LogitLens",
+    "Patching",
     "Prompt",
     "View",
     "save_html",

@@ -206,10 +206,12 @@ class Attention(ComparedView[AttentionPatterns, AttentionComparison]):
         from mi_widgets.compute.attention import SITES, readers_for
 
         weighting = self.options["weighting"]
-        return [
-            Need(name, run, SITES[weighting], lambda: readers_for(weighting), self._layers, called)
-            for name, (run, called) in self._wanted(weighting=weighting).items()
-        ]
+        return self._needs(
+            lambda name, run, called: Need(
+                name, run, SITES[weighting], lambda: readers_for(weighting), self._layers, called
+            ),
+            weighting=weighting,
+        )
 
     def session_draws(self, progress: Progress, answers: dict[str, Answered]) -> Generator[Any, None, None]:
         """See `session.SessionView`."""

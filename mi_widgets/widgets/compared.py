@@ -5,14 +5,14 @@ Knows nothing of any particular view.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import traitlets
 
 from mi_widgets.data.interventions import Run
 from mi_widgets.errors import DataError
-from mi_widgets.session import Session
+from mi_widgets.session import Answered, Need, Progress, Session, explain
 from mi_widgets.session.prompts import plain
 from mi_widgets.session.traits import refusing
 from mi_widgets.widgets.live import PROMPT_TRAIT, LiveView, Result
@@ -27,6 +27,7 @@ class ComparedView(LiveView[Result], Generic[Result, Both]):
     Attributes:
         compare: a second prompt, run as the session's is (its model, its interventions); or a `Run`, whose parts that
             are left out are the session's, also when that changes; or None.
+        beside: the session's `beside`, for reading, while the view compares nothing of its own.
     """
 
     #: Two results, as the view compares them.
@@ -36,8 +37,11 @@ class ComparedView(LiveView[Result], Generic[Result, Both]):
         **{**PROMPT_TRAIT, "to_json": run_to_wire, "from_json": run_from_wire}
     )
 
+    beside = traitlets.Any(None, allow_none=True).tag(sync=True, to_json=run_to_wire)
+
     def __init__(self, session: Session | None, *, compare: Any = None, **traits: Any) -> None:
         super().__init__(session, compare=session.compared(compare) if session is not None else None, **traits)
+        self.beside = self._lent()
         self.observe(self._compare_edited, "compare")
 
     def _opened(
@@ -48,7 +52,8 @@ class ComparedView(LiveView[Result], Generic[Result, Both]):
         session, chosen = super()._opened(source, prompt, prepend_bos, options)
         if session is None and compare is not None:
             raise DataError("a result that is there already cannot be compared anew.", "Give a comparison of both.")
-        if compare is not None or self._comparison is not None:
+        lent = None if session is None else session.beside
+        if compare is not None or lent is not None or self._comparison is not None:
             chosen["show"] = options.get("show", "difference")
         return session, chosen
 
@@ -77,16 +82,29 @@ class ComparedView(LiveView[Result], Generic[Result, Both]):
 
     def frozen_state(self, **options: Any) -> dict[str, Any]:
         """The state for an offline page; takes what `PAGE_OPTIONS` names."""
-        return {**super().frozen_state(**options), "compare": run_to_wire(self._subject.get("compare"), self)}
+        compared = run_to_wire(self._subject.get("compare"), self)
+        return {**super().frozen_state(**options), "compare": compared, "beside": None}
 
     def _runs(self) -> dict[str, tuple[Run, str]]:
         assert self.session is not None
-        if self.compare is None:
+        if self._second is None:
             return super()._runs()
-        return {"A": (self.session.filled(), "Prompt A"), "B": (self.session.filled(self.compare), "Prompt B")}
+        return {"A": (self.session.filled(), "Prompt A"), "B": (self.session.filled(self._second), "Prompt B")}
+
+    def _needs(self, need: Callable[[str, Run, str], Need], **own: Any) -> list[Need]:
+        """What `need` makes of every run: of its name, it, and what errors call it; `own` as in `_wanted`."""
+        needs = []
+        for name, (run, called) in self._wanted(**own).items():
+            try:
+                needs.append(need(name, run, called))
+            except Exception as error:
+                if name == "A" or not self.session_besides:
+                    raise
+                self._next_subject["why_alone"] = error
+        return needs
 
     def _wanted(self, **own: Any) -> dict[str, tuple[Run, str]]:
-        return super()._wanted(compare=self.compare, **own)
+        return super()._wanted(compare=self._second, **own)
 
     def _result(self) -> Any:
         self._current()
@@ -102,12 +120,62 @@ class ComparedView(LiveView[Result], Generic[Result, Both]):
         given = proposal["value"]
         return plain(given) if self.session is None else self.session.compared(given)
 
+    # --- the session's run beside --------------------------------------------------------------------
+
+    @property
+    def session_besides(self) -> bool:
+        """See `session.SessionView`."""
+        return self.session is not None and self.compare is None
+
+    @property
+    def _second(self) -> Any:
+        """What side B is to be: the view's own, or that of the session."""
+        return self.beside if self.compare is None else self.compare
+
+    def _lent(self) -> Any:
+        """What the session gives the view to set beside its run."""
+        return self.session.beside if self.session is not None and self.session_besides else None
+
+    def session_changed(self, name: str) -> None:
+        """See `session.SessionView`."""
+        super().session_changed(name)
+        if name == "beside":
+            self._second_edited(self._second)
+
+    def session_draws(self, progress: Progress, answers: dict[str, Answered]) -> Generator[Any, None, None]:
+        """See `session.SessionView`. What fails of the session's run beside costs nothing of A."""
+        refused = progress.refused or self._next_subject.get("why_alone")
+        if refused is None:
+            try:
+                return (yield from super().session_draws(progress, answers))
+            except Exception as error:
+                if "B" not in answers or not self.session_besides:
+                    raise
+                refused = error
+        message, hint = explain(refused)
+        progress.note(f"B cannot be shown: {message}")
+        self._next_subject = {**self._next_subject, "compare": None}
+        yield from super().session_draws(progress, {"A": answers["A"]})
+        self._complain(DataError(f"B cannot be shown: {message}", hint))
+
+    def _order(self, order: dict[str, Any]) -> None:
+        if order.get("order") != "alone":
+            super()._order(order)
+        elif self.session is not None:
+            self.session.beside = None
+
+    # --- edits ---------------------------------------------------------------------------------------
+
     def _compare_edited(self, change: Any) -> None:
-        if self.session is None:
-            return
-        # A first second prompt is there to be compared with; without one, only A is left to show.
-        if change["new"] is None:
+        if self.session is not None:
+            self._second_edited(self.beside if change["old"] is None else change["old"])
+            self._compute()
+
+    def _second_edited(self, before: Any) -> None:
+        """Side B was `before`; show what there is now."""
+        self.beside = self._lent()
+        # A first second run is there to be compared with; without one, only A is left to show.
+        if before is not None and self._second is None:
             self.options = {"show": "A"}  # the comparison itself stays until its successor is drawn
-        elif change["old"] is None and self.options["show"] == "A":
+        elif before is None and self._second is not None and self.options["show"] == "A":
             self.options = {"show": "difference"}
-        self._compute()

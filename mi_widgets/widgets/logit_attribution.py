@@ -7,36 +7,32 @@ A shell: the numbers come from `compute.logit_attribution`, the bytes from `wire
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
-import traitlets
 
 from mi_widgets.data import LogitAttribution as Attribution
+from mi_widgets.data import LogitAttributionComparison, Tokens, align
 from mi_widgets.data.integers import word
+from mi_widgets.data.interventions import Run
 from mi_widgets.described.logit_attribution import LOGIT_ATTRIBUTION as OPTIONS
-from mi_widgets.errors import AnswerError, DataError, UnreadError
+from mi_widgets.errors import DataError, PromptError, UnreadError
 from mi_widgets.session import Answered, Need, Progress, aside
-from mi_widgets.session.prompts import plain_answer
-from mi_widgets.session.traits import refusing
-from mi_widgets.widgets.live import LiveView, refused_token
+from mi_widgets.widgets.asking import CANDIDATES, AskingView
+from mi_widgets.widgets.compared import ComparedView
 from mi_widgets.widgets.view import page_source
 from mi_widgets.wire.attribution_picture import AttributionPicture
 
-#: Likely next tokens offered as answers.
-CANDIDATES = 10
 
-
-#: How a trait that holds an answer crosses: text, an id, or null.
-ANSWER_TRAIT: dict[str, Any] = {"sync": True, "from_page": True}
-
-
-class LogitAttribution(LiveView[Attribution]):
+class LogitAttribution(AskingView[Attribution], ComparedView[Attribution, LogitAttributionComparison]):
     """The logit difference of an answer and a foil at one position, split over the model's parts.
 
     Args:
         source: a `Session`, or a TransformerBridge together with `prompt`.
         prompt: text, token ids or chat messages; not with a session, which has its own.
+        compare: a second prompt of the same forms; A, B and A − B are shown, of one answer and foil. What is left to
+            the model to choose is A's choice.
         answer: the token asked for: text of one token, or its id; the session's if None, and if that is None the
             model's own first choice.
         foil: the token it is compared with, likewise; the model's second choice where neither is given.
@@ -51,51 +47,40 @@ class LogitAttribution(LiveView[Attribution]):
 
     kind: ClassVar[str] = "logit_attribution"
     OPTIONS = OPTIONS
-    RECORD, PICTURE = Attribution, AttributionPicture
+    RECORD, COMPARISON, PICTURE = Attribution, LogitAttributionComparison, AttributionPicture
     _esm, _css = page_source("logit_attribution")
-
-    answer: Any = traitlets.Any(None, allow_none=True).tag(**ANSWER_TRAIT)
-    foil: Any = traitlets.Any(None, allow_none=True).tag(**ANSWER_TRAIT)
-    refused = traitlets.Dict(default_value=None, allow_none=True).tag(sync=True)
 
     def __init__(
         self,
         source: Any = None,
         prompt: Any = None,
         *,
+        compare: Any = None,
         answer: Any = None,
         foil: Any = None,
         prepend_bos: bool | None = None,
         height: int = OPTIONS.height,
         **options: Any,
     ) -> None:
-        session, chosen = self._opened(source, prompt, prepend_bos, options)
+        session, chosen = self._opened(source, prompt, prepend_bos, options, compare)
         self._with_heads = True
-        if session is not None:
-            # The session holds them, so that other views ask for the same.
-            if answer is not None:
-                session.answer = answer
-            if foil is not None:
-                session.foil = foil
-            answer, foil = session.answer, session.foil
-        else:
+        if session is None:
             answer, foil = self._data.answer_string, self._data.foil_string
-        super().__init__(session, height=height, options=chosen, answer=answer, foil=foil)
-        self.observe(self._answer_edited, ["answer", "foil"])
+        super().__init__(session, height=height, options=chosen, compare=compare, answer=answer, foil=foil)
         self._begin()
 
     @classmethod
-    def from_data(cls, attribution: Attribution, **view: Any) -> LogitAttribution:
+    def from_data(cls, attribution: Attribution | LogitAttributionComparison, **view: Any) -> LogitAttribution:
         """The view of an attribution that is there already, without a model and without torch.
 
         Args:
-            attribution: as `compute.logit_attribution` returns it, or `mw.data.load`.
+            attribution: as `compute.logit_attribution` returns it, a comparison of two, or `mw.data.load`.
             view: height and options.
 
         Raises:
             DataError: something else.
         """
-        if not isinstance(attribution, Attribution):
+        if not isinstance(attribution, (Attribution, LogitAttributionComparison)):
             raise DataError(
                 f"{type(attribution).__name__} is no attribution.", "Give what compute.logit_attribution returns."
             )
@@ -112,13 +97,13 @@ class LogitAttribution(LiveView[Attribution]):
         from mi_widgets.figures import logit_attribution_figure
         from mi_widgets.figures.logit_attribution import KINDS
 
-        self._flush()
+        self._current()
         kind = options["kind"] = word("kind", options.get("kind", self.options["chart"]), KINDS)
         if kind == "sources" and self.selection.layer is not None and self.selection.head is not None:
             options = {"layer": self.selection.layer, "head": self.selection.head, **options}
         if kind in {"waterfall", "bars"}:
             options = {"sort": self.options["sort"], **options}
-        return logit_attribution_figure(self.data, **options)
+        return logit_attribution_figure(self._shown(), **options)
 
     def _recipe_words(self) -> dict[str, Any]:
         asked = {name: self._subject.get(name) for name in ("answer", "foil")}
@@ -131,12 +116,6 @@ class LogitAttribution(LiveView[Attribution]):
     def _said_by(self, data: Attribution) -> dict[str, Any]:
         return {"by": data.by}
 
-    def _alone(self) -> AttributionPicture:
-        return AttributionPicture(self._data, live=False)
-
-    def _offline(self, picture: AttributionPicture) -> dict[str, Any]:
-        return {**super()._offline(picture), "answer": self.answer, "foil": self.foil, "refused": None}
-
     # --- computing -----------------------------------------------------------------------------------
 
     def session_needs(self) -> Sequence[Need]:
@@ -147,13 +126,18 @@ class LogitAttribution(LiveView[Attribution]):
         session = self.session
         assert session is not None
         chosen = {name: self.options[name] for name in OPTIONS.computed}
-        run, _ = self._wanted(answer=self.answer, foil=self.foil, **chosen)["A"]
-        count = len(session.tokenize(session.prompt))
-        position, _ = _position(self.options["position"], count)
-        sites = attribution_sites(
-            session.model, self.options["by"], position, count, self._with_heads, run.interventions or ()
-        )
-        return [Need("A", run, tuple(dict.fromkeys([*sites, *OUTPUT_SITES])))]
+        prompts: list[Tokens] = []
+
+        def need(name: str, run: Run, called: str) -> Need:
+            try:
+                prompts.append(session.tokenize(run.prompt, run.model))
+            except PromptError:
+                return Need(name, run, (), called=called)  # its pass says why
+            asked = chosen["by"], _positions(chosen["position"], prompts)[0][-1], len(prompts[-1])
+            sites = attribution_sites(run.model, *asked, self._with_heads, run.interventions or ())
+            return Need(name, run, tuple(dict.fromkeys([*sites, *OUTPUT_SITES])), called=called)
+
+        return self._needs(need, answer=self.answer, foil=self.foil, **chosen)
 
     def session_fails(self, run: int, error: Exception) -> None:
         """See `session.SessionView`."""
@@ -173,16 +157,21 @@ class LogitAttribution(LiveView[Attribution]):
 
         found, by, top = answers["A"], subject["by"], subject["top"]
         model, tokens, activations = found.run.model, found.tokens, found.activations
-        position, note = _position(subject["position"], len(tokens))
+        positions, note = _positions(subject["position"], [one.tokens for one in answers.values()])
         candidates = yield from aside(
-            lambda: likeliest(model, tokens, activations, position, CANDIDATES), progress.large
+            lambda: likeliest(model, tokens, activations, positions[0], CANDIDATES), progress.large
         )
-        answer, foil, automatic = self._tokens(subject, found, position, candidates)
-        yield None
+        answer, foil, automatic = self._tokens(subject, found, positions[0], candidates)
+        sides = []
+        for one, position in zip(answers.values(), positions, strict=True):
+            yield None
+            given = one.run.model, one.tokens, one.activations, answer, foil, position, by, top
+            sides.append((yield from aside(partial(attribute, *given), progress.large)))
 
         def make() -> AttributionPicture:
             return AttributionPicture(
-                attribute(model, tokens, activations, answer, foil, position, by, top),
+                sides[0],
+                LogitAttributionComparison(*sides) if "B" in answers else None,
                 run=progress.run,
                 candidates=candidates,
                 automatic=automatic,
@@ -192,36 +181,12 @@ class LogitAttribution(LiveView[Attribution]):
 
         return (yield from aside(make, progress.large))
 
-    def _becomes(self, picture: AttributionPicture, subject: dict[str, Any]) -> None:  # noqa: ARG002
-        self.refused = None
-
     def _tokens(
         self, subject: dict[str, Any], found: Answered, position: int, candidates: list[tuple[int, str, float]]
     ) -> tuple[int, int | None, bool]:
-        """Ids of answer and foil, and whether both are the model's own choice."""
-        from mi_widgets.compute.answers import resolve
-
-        assert self.session is not None
-        chosen: dict[str, int | None] = {}
-        for role in ("answer", "foil"):
-            given = subject[role]
-            try:
-                before = found.tokens.upto(position)
-                chosen[role] = None if given is None else resolve(self.session.model, before, given, role=role)
-            except AnswerError as error:
-                self.refused = refused_token(role, error)
-                raise
-        automatic = chosen["answer"] is None and chosen["foil"] is None
-        answer = (
-            chosen["answer"]
-            if chosen["answer"] is not None
-            else next(token for token, _, _ in candidates if token != chosen["foil"])
-        )
-        foil = chosen["foil"]
-        if automatic:
-            foil = next(token for token, _, _ in candidates if token != answer)
-            if self._asks_the_same(found, position):
-                answer, foil = self._data.answer, self._data.foil
+        answer, foil, automatic = super()._tokens(subject, found, position, candidates)
+        if automatic and self._asks_the_same(found, position):
+            answer, foil = self._data.answer, self._data.foil
         return answer, foil, automatic
 
     def _asks_the_same(self, found: Answered, position: int) -> bool:
@@ -237,38 +202,29 @@ class LogitAttribution(LiveView[Attribution]):
             and before.interventions != found.activations.interventions
         )
 
-    def session_changed(self, name: str) -> None:
-        """See `session.SessionView`."""
-        super().session_changed(name)
-        if name in {"answer", "foil"} and self.session is not None:
-            setattr(self, name, getattr(self.session, name))
-
-    # --- edits ---------------------------------------------------------------------------------------
-
-    @traitlets.validate("answer", "foil")
-    @refusing
-    def _plain_answer(self, proposal: Any) -> Any:
-        return plain_answer(proposal["trait"].name, proposal["value"])
-
-    def _answer_edited(self, change: Any) -> None:
-        if self.session is None:
-            return
-        if getattr(self.session, change["name"]) != change["new"]:
-            setattr(self.session, change["name"], change["new"])
-        self._compute()
-
     def _draw_still(self) -> Any:
         from mi_widgets.figures.logit_attribution import attribution_still
 
-        return attribution_still(self._data)
+        return attribution_still(self._shown())
 
 
-def _position(asked: int | None, count: int) -> tuple[int, list[str]]:
-    """The position meant among `count`, and what to say where it is not there any more."""
-    last = count - 1
-    if asked is None:
-        return last, []
-    position = asked if asked >= 0 else count + asked
-    if 0 <= position < count:
-        return position, []
-    return last, [f"The prompt has no position {asked}; this is its last, {last}."]
+def _positions(asked: int | None, prompts: Sequence[Tokens]) -> tuple[list[int], list[str]]:
+    """The position meant in prompt A, and in B the one that answers to it; and what to say where it is not there any
+    more.
+
+    Raises:
+        DataError: no position of B answers to it.
+    """
+    lasts = [len(tokens) - 1 for tokens in prompts]
+    last = lasts[0]
+    position = last if asked is None else asked if asked >= 0 else last + 1 + asked
+    there = 0 <= position <= last
+    note = [] if there else [f"The prompt has no position {asked}; this is its last, {last}."]
+    if position == last or not there:
+        return lasts, note
+    if len(prompts) == 1:
+        return [position], note
+    partner = dict(align(*prompts).pairs).get(position)
+    if partner is None:
+        raise DataError(f"position {position} of A has no partner in B.", "Choose another position, e.g. the last.")
+    return [position, partner], note

@@ -15,6 +15,7 @@ import traitlets
 from mi_widgets.data import LogitLens as Lens
 from mi_widgets.data import LogitLensComparison
 from mi_widgets.data.integers import integers
+from mi_widgets.data.interventions import Run
 from mi_widgets.described.logit_lens import LOGIT_LENS as OPTIONS
 from mi_widgets.errors import AnswerError, DataError
 from mi_widgets.session import Answered, Need, Progress
@@ -149,18 +150,19 @@ class LogitLens(ComparedView[Lens, LogitLensComparison]):
         sites = lens_sites(asked["stream"])
         lenses = [self._lenses[name] for name in (asked["lens"], asked["versus"]) if name is not None]
         lens_rows(self.session.model, asked["stream"], None, lenses)  # says why, before anything is run
-        stream, runs = asked["stream"], self._wanted(**asked)
-        if any(run.model is not self.session.model for run, _ in runs.values()):
-            if asked["lens"] != "logit":
-                raise DataError(
-                    f"the {asked['lens']} lens was fitted for one of these models only.",
-                    'Compare them by lens="logit".',
-                )
-            lens_rows(runs["B"][0].model, stream, None, lenses)
-        return [
-            Need(name, run, sites, partial(lens_readers, run.model, stream), called=called)
-            for name, (run, called) in runs.items()
-        ]
+        own, stream = self.session.model, asked["stream"]
+
+        def need(name: str, run: Run, called: str) -> Need:
+            if run.model is not own:
+                if asked["lens"] != "logit":
+                    raise DataError(
+                        f"the {asked['lens']} lens was fitted for one of these models only.",
+                        'Compare them by lens="logit".',
+                    )
+                lens_rows(run.model, stream, None, lenses)
+            return Need(name, run, sites, partial(lens_readers, run.model, stream), called=called)
+
+        return self._needs(need, **asked)
 
     def _drawing(
         self, progress: Progress, answers: dict[str, Answered], subject: dict[str, Any]
@@ -306,6 +308,11 @@ class LogitLens(ComparedView[Lens, LogitLensComparison]):
 
     # --- edits ---------------------------------------------------------------------------------------
 
+    @property
+    def session_besides(self) -> bool:
+        """See `session.SessionView`. Two lenses are a comparison of the view's own."""
+        return super().session_besides and self.options["versus"] is None
+
     def changed_options(self, current: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
         """`current` with `changes`; DataError for an unknown name or value, or a lens that was not given."""
         options = super().changed_options(current, changes)
@@ -322,7 +329,9 @@ class LogitLens(ComparedView[Lens, LogitLensComparison]):
 
     def _options_edited(self, change: Any) -> None:
         versus, before = change["new"]["versus"], change["old"].get("versus")
-        if versus != before and self.compare is None and None in (versus, before):
+        if versus != before and self.session is not None:
+            self._second_edited(self._second)
+        if versus != before and self._second is None and None in (versus, before):
             # A first second lens is there to be compared with; without one, only A is left to show.
             self.options = {"show": "A" if versus is None else "difference"}
         super()._options_edited(change)

@@ -255,10 +255,7 @@ class Prompt(ComparedView[NextTokens, NextTokensComparison]):
         """See `session.SessionView`."""
         from mi_widgets.compute.next_tokens import next_token_sites
 
-        return [
-            Need(name, run, next_token_sites(), layers=(), called=called)
-            for name, (run, called) in self._wanted().items()
-        ]
+        return self._needs(lambda name, run, called: Need(name, run, next_token_sites(), layers=(), called=called))
 
     def _drawing(
         self,

@@ -94,6 +94,8 @@ class View(anywidget.AnyWidget):
     _own_layout: Any = None
     #: No page shows the view any more; a view that was never shown (a script's) is not hidden.
     session_hidden = False
+    #: See `session.SessionView`.
+    session_besides = False
     #: Work on what the picture is made of may take longer than the loop should be held.
     _large = False
     _called = float("-inf")

@@ -8,21 +8,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from mi_widgets.data import LogitAttribution
+from mi_widgets.data import LogitAttribution, LogitAttributionComparison
 from mi_widgets.wire.attention import token_table
 from mi_widgets.wire.blocks import Block, pack
-from mi_widgets.wire.checks import output_check
+from mi_widgets.wire.checks import output_check, worst
 from mi_widgets.wire.interventions import ablated_heads, interventions_of
 from mi_widgets.wire.messages import CheckValue, TokenName
 from mi_widgets.wire.picture import Picture
-from mi_widgets.wire.view_messages import AttributionManifest, Candidate
+from mi_widgets.wire.view_messages import AttributionCompare, AttributionManifest, AttributionSide, Candidate
 
 
-class AttributionPicture(Picture[LogitAttribution, None]):
+class AttributionPicture(Picture[LogitAttribution, LogitAttributionComparison]):
     """What one run shows, as `Picture`.
 
     Args:
-        data: what is shown.
+        data: see `Picture`, as the others.
+        comparison: see there.
         candidates: likely next tokens at the position: id, string, probability.
         automatic: answer and foil are the model's own choices.
         half: the model computes in half precision.
@@ -32,73 +33,94 @@ class AttributionPicture(Picture[LogitAttribution, None]):
     def __init__(
         self,
         data: LogitAttribution,
+        comparison: LogitAttributionComparison | None = None,
         *,
         candidates: Sequence[tuple[int, str, float]] = (),
         automatic: bool = False,
         half: bool = False,
         **how: Any,
     ) -> None:
-        super().__init__(data, **how)
+        super().__init__(data, comparison, **how)
         self.candidates, self.automatic, self.half = tuple(candidates), automatic, half
 
     def parcel(self, live: bool | None = None) -> bytes:
         """The whole picture."""
-        shown = self.data
-        blocks = [
-            Block("contribution", shown.contribution, ("part",)),
-            Block("mlps", shown.mlps, ("layer",)),
-        ]
-        if shown.heads is not None:
-            blocks.append(Block("heads", shown.heads, ("layer", "head")))
-        if shown.sources is not None:
-            blocks.append(Block("sources", shown.sources, ("layer", "head", "position"), "f16"))
+        blocks = _blocks(self.data)
+        if self.comparison is not None:
+            blocks += _blocks(self.comparison.b, "B/") + _blocks(self.comparison.minus, "difference/")
         return pack(blocks, self.manifest(live))
 
     def manifest(self, live: bool | None = None) -> AttributionManifest:
         """What the picture means."""
-        shown = self.data
+        shown, both = self.data, self.comparison
         candidates: list[Candidate] = [
             {"id": token, "string": string, "probability": probability}
             for token, string, probability in self.candidates
         ]
+        compare: AttributionCompare | None = None
+        if both is not None:
+            compare = {"B": _side(both.b), "difference": _side(both.minus), "pairs": self.pairs(both.columns)}
         return {
             **self.of_any_view(live),
+            **_side(shown),
             "kind": "logit_attribution",
             "ablated": ablated_heads(interventions_of(shown)),
-            "tokens": token_table(shown.tokens),
-            "position": shown.position,
+            "other": self.other(),
             "answer": _token(shown.answer, shown.answer_string),
             "foil": None if shown.foil is None else _token(shown.foil, shown.foil_string or ""),
             "automatic": self.automatic,
             "candidates": candidates,
             "by": shown.by,  # type: ignore[typeddict-item]
-            "part_labels": list(shown.labels),
-            "part_kinds": list(shown.part_kinds),  # type: ignore[typeddict-item]
-            "part_layers": shown.part_layers.tolist(),
-            "part_heads": shown.part_heads.tolist(),
-            "part_neurons": shown.part_neurons.tolist(),
-            "difference": shown.difference,
-            "residue": shown.residue,
             "n_layers": shown.n_layers,
-            "n_heads": shown.n_heads,
-            "why_no_heads": shown.why_no_heads,
-            "has_sources": shown.sources is not None,
-            "why_no_sources": shown.why_no_sources,
+            "compare": compare,
         }
 
     def _checks(self) -> list[CheckValue]:
-        shown = self.data
+        sides = self.sides.values()
+        residue = max((side.residue for side in sides), key=lambda residue: (residue != residue, abs(residue)))
         checks: list[CheckValue] = [
             {
-                "label": f"the parts sum to the {shown.quantity}",
-                "ok": bool(shown.holds),
-                "detail": f"residue {shown.residue:.0e}".replace("-", "−"),
+                "label": f"the parts sum to the {self.data.quantity}",
+                "ok": all(side.holds for side in sides),
+                "detail": f"residue {residue:.0e}".replace("-", "−"),
             }
         ]
-        if shown.max_error is not None:
-            detail = f"relative error {shown.max_error:.0e}"
-            checks.append(output_check("read as the model reads", shown.max_error, self.half, detail))
+        error = worst(side.max_error for side in sides)
+        if error is not None:
+            checks.append(output_check("read as the model reads", error, self.half, f"relative error {error:.0e}"))
         return checks
+
+
+def _blocks(side: LogitAttribution, prefix: str = "") -> list[Block]:
+    """The numbers of one attribution."""
+    blocks = [
+        Block(f"{prefix}contribution", side.contribution, ("part",)),
+        Block(f"{prefix}mlps", side.mlps, ("layer",)),
+    ]
+    if side.heads is not None:
+        blocks.append(Block(f"{prefix}heads", side.heads, ("layer", "head")))
+    if side.sources is not None:
+        blocks.append(Block(f"{prefix}sources", side.sources, ("layer", "head", "position"), "f16"))
+    return blocks
+
+
+def _side(side: LogitAttribution) -> AttributionSide:
+    """What they are."""
+    return {
+        "tokens": token_table(side.tokens),
+        "position": side.position,
+        "part_labels": list(side.labels),
+        "part_kinds": list(side.part_kinds),  # type: ignore[typeddict-item]
+        "part_layers": side.part_layers.tolist(),
+        "part_heads": side.part_heads.tolist(),
+        "part_neurons": side.part_neurons.tolist(),
+        "difference": side.difference,
+        "residue": side.residue,
+        "n_heads": side.n_heads,
+        "why_no_heads": side.why_no_heads,
+        "has_sources": side.sources is not None,
+        "why_no_sources": side.why_no_sources,
+    }
 
 
 def _token(token: int, string: str) -> TokenName:

@@ -184,9 +184,11 @@ class ViewState(TypedDict):
 
 
 class ComparedState(ViewState):
-    """The state of a view that can set a second run beside the first."""
+    """The state of a view that can set a second run beside the first: its own, or while that is null what its session
+    sets `beside` the runs of all its views."""
 
     compare: PromptValue | RunValue | None
+    beside: PromptValue | RunValue | None
 
 
 class AttentionManifest(ComparedManifest):
@@ -301,11 +303,11 @@ class Order(TypedDict, total=False):
     `positions` of prompt `side`, which are not read yet: read them next. Of every view, on the interventions of its
     session: `ablate`: take these `heads` out, or where all of them are out, put them back; `remove`: take away the
     intervention at place `at`, which is called `label`; `restore`: take all away; `undo`: those that were made before
-    the last change, and again: those of now.
+    the last change, and again: those of now. Of a view that compares: `alone`: take away what its session sets beside.
     """
 
     kind: Literal["order"]
-    order: Literal["append", "sample", "look", "ablate", "remove", "restore", "undo"]
+    order: Literal["append", "sample", "look", "ablate", "remove", "restore", "undo", "alone"]
     ids: list[int]
     tokens: int
     positions: list[int]

@@ -16,13 +16,15 @@ class PatchingManifest(ComparedManifest):
 
     Cells are flat in C order over the axes `by`, whose entries are the model's `numbers`. Blocks: `effect`, `change`
     [cell]: exact ones, NaN where not (yet) computed or not possible; `estimate`, `estimated_change` [cell] where
-    `estimated_by` is not ""; `low`, `high`, `spread` [cell] of the effect where there are several pairs; f32 (exact),
-    of very many cells f16.
+    `estimated_by` is not ""; `low`, `high`, `spread` [cell] of the effect where there are several pairs and no
+    cell is missing; f32 (exact), of very many cells f16.
 
-    `base`: the run that is changed, whose positions the cells' are. `done` of `total` cells are exact. The
-    pairs of clean and corrupt positions are in `compare`. `differs`: whether clean and corrupt differ in the
-    metric; where not, effects are NaN and `change` is what there is. `why_estimate`: why cells stay estimates, "" where
-    they do not; `seconds`: predicted of all exact cells, and of the estimate; null where not known.
+    `base`: the run that is changed, whose positions the cells' are. `done` of `total` cells are exact (`total` counts
+    those that have a partner in the other run). The pairs of clean and corrupt positions are in `compare`, null of an
+    ablation. `differs`: whether clean and corrupt differ in the metric; where not, effects are NaN and `change` is what
+    there is. `why_estimate`: why cells stay estimates, "" where they do not; `seconds`: predicted of all exact cells,
+    and of the estimate; null where not known. What can be chosen here: `sites` of this architecture, `grids` (values of
+    the option `by`) of the site, `metrics`. `paths`: those of the trait `path`; null where none are computed.
     """
 
     kind: Literal["patching"]
@@ -59,6 +61,8 @@ class PatchingManifest(ComparedManifest):
     n_kv_heads: int
     causal: bool
     sites: list[str]
+    grids: list[str]
+    metrics: list[str]
     paths: PathsValue | None
 
 
@@ -84,7 +88,8 @@ class PathsValue(TypedDict):
 
 
 class PathStep(TypedDict):
-    """One head of a path; `entered` is how the path enters it (`"q"`, `"k"`, `"v"`), "" of the first sender."""
+    """One head of a path, or -1 for an MLP; `entered` is how the path enters it (`"q"`, `"k"`, `"v"`, `"mlp"`), "" of
+    the first sender."""
 
     layer: int
     head: int
@@ -94,12 +99,14 @@ class PathStep(TypedDict):
 class PatchingState(ComparedState):
     """The synchronised state of the patching view.
 
-    `prompt` is the clean prompt and `compare` the corrupt one. `answer` and `foil` as in the attribution view. `path`:
-    the heads walked in the chart of paths, from the first sender on, `{layer, head, entered}`.
+    `prompt` is the clean prompt and `compare` the corrupt one; `proposal` is a corrupt prompt to offer while there is
+    none, or "". `answer` and `foil` as in the attribution view. `path`: the heads walked in the chart of paths, from
+    the first sender on, `{layer, head, entered}`; empty: the selected head.
     """
 
     options: PatchingOptions
     answer: str | int | None
     foil: str | int | None
     refused: RefusedToken | None
+    proposal: str
     path: list[PathStep]

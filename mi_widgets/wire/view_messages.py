@@ -17,8 +17,6 @@ from mi_widgets.wire.messages import (
     RefusedToken,
     TokenName,
     TokenTable,
-    ViewManifest,
-    ViewState,
 )
 
 # --- logit lens ----------------------------------------------------------------------------------
@@ -99,8 +97,8 @@ By = Annotated[str, LOGIT_ATTRIBUTION.by_name["by"]]
 AttributionOptions = Annotated[dict[str, Any], LOGIT_ATTRIBUTION]
 
 
-class AttributionManifest(ViewManifest):
-    """What the attribution picture means; contributions are in logits and sum to `difference` up to `residue`.
+class AttributionSide(TypedDict):
+    """One attribution; contributions are in logits and sum to `difference` up to `residue`.
 
     Parts are parallel lists (-1 where a part has no layer, head or neuron). Blocks: `contribution` [part] (f32);
     `mlps` [layer] (f32, NaN where not known); `heads` [layer, head] (f32), whatever `by` is, absent where
@@ -108,15 +106,8 @@ class AttributionManifest(ViewManifest):
     from, absent where `has_sources` is false (`why_no_sources` says why).
     """
 
-    kind: Literal["logit_attribution"]
-    ablated: list[list[int]]
     tokens: TokenTable
     position: int
-    answer: TokenName
-    foil: TokenName | None
-    automatic: bool
-    candidates: list[Candidate]
-    by: By
     part_labels: list[str]
     part_kinds: list[PartKind]
     part_layers: list[int]
@@ -124,11 +115,33 @@ class AttributionManifest(ViewManifest):
     part_neurons: list[int]
     difference: float
     residue: float
-    n_layers: int
     n_heads: int
     why_no_heads: str
     has_sources: bool
     why_no_sources: str
+
+
+class AttributionManifest(ComparedManifest, AttributionSide):
+    """What the attribution picture means; what is said of one side is of A."""
+
+    kind: Literal["logit_attribution"]
+    ablated: list[list[int]]
+    answer: TokenName
+    foil: TokenName | None
+    automatic: bool
+    candidates: list[Candidate]
+    by: By
+    n_layers: int
+    compare: AttributionCompare | None
+
+
+class AttributionCompare(TypedDict):
+    """The second attribution, and A − B, whose tokens are the columns of `pairs` as in `CompareTable`. The blocks of
+    either begin with its name: `B/contribution`."""
+
+    B: AttributionSide
+    difference: AttributionSide
+    pairs: list[list[int]]
 
 
 class Candidate(TypedDict):
@@ -139,7 +152,7 @@ class Candidate(TypedDict):
     probability: float
 
 
-class AttributionState(ViewState):
+class AttributionState(ComparedState):
     """The synchronised state of the attribution view.
 
     `answer` and `foil` are text or ids; both null: the model's own first and second choice; a null foil beside an

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from mi_widgets import color
-from mi_widgets.data import LogitAttribution, Tokens
+from mi_widgets.data import Ablate, LogitAttribution, LogitAttributionComparison, Tokens
 from mi_widgets.errors import DataError
 from mi_widgets.figures import (
     attribution_preview_png,
@@ -392,3 +392,33 @@ def test_ticks_are_round_and_inside(low, high):
     assert all(low - 1e-9 <= tick <= high + 1e-9 for tick in ticks)
     if low < 0 < high:
         assert 0 in ticks
+
+
+# --- two of them --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["waterfall", "bars", "map", "sources"])
+def test_of_two_attributions_a_minus_b_is_drawn_and_said(kind):
+    a, b = attribution(), attribution(seed=1)
+    both = LogitAttributionComparison(a, b)
+    figure = logit_attribution_figure(both, kind=kind, width_mm=174)
+    words = " ".join(notes(figure))
+    assert f"A {amount(a.difference, plus=True)}, B {amount(b.difference, plus=True)}" in words
+    assert f"A − B {amount(a.difference - b.difference, plus=True)}" in words
+    assert {"more in A", "more in B"} <= set(notes(figure))
+    assert "for ·Mary" not in notes(figure)
+    if kind == "map":
+        assert np.array_equal(map_axes(figure)[0][2].z, both.minus.heads)
+        assert "contribution, A − B, logits" in words
+    elif kind == "waterfall":
+        assert bars_of(figure)["logit difference"] == (0.0, pytest.approx(a.difference - b.difference))
+        assert "logit difference, A − B, logits" in words
+    elif kind == "bars":
+        rows = both.minus.rows(16)
+        assert [end for _, end in bars_of(figure).values()] == pytest.approx([row.contribution for row in rows])
+
+
+def test_the_interventions_of_both_runs_stand_over_their_difference():
+    both = LogitAttributionComparison(attribution(), attribution(interventions=(Ablate(layer=1, head=2),)))
+    assert "A: untouched · B: L1 H2 ablated" in " ".join(notes(logit_attribution_figure(both)))
+    assert "more in A" in attribution_preview_svg(both)

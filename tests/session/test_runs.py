@@ -115,6 +115,19 @@ class TestInterventions:
         session.prompt = "w9 w10"
         assert session.passes == 5  # the reference is known
 
+    def test_another_layer_of_the_same_source_needs_no_pass_for_it(self, model, monkeypatch):
+        session = Session(model, "w3 w4")
+        view = RunView(session)
+        for passes, layer in ((3, 0), (4, 1)):  # the source and the changed run, then that alone
+            session.interventions = [mw.Patch("resid_pre", layer=layer, position=1, source="w5 w6")]
+            assert session.passes == passes
+        alone = RunView(Session(model, "w3 w4", interventions=session.interventions))
+        assert np.array_equal(view.array(), alone.array())
+        monkeypatch.setattr("mi_widgets.session.passes.SOURCE_BYTES", 0)
+        session.refresh()
+        session.interventions = [mw.Patch("resid_pre", layer=0, position=1, source="w5 w6")]
+        assert session.passes == 8  # of a large one the layer alone is kept
+
     def test_refresh_makes_what_they_rest_on_anew(self, model):
         session = Session(model, "w3 w4", interventions=[mw.Ablate(layer=1, head=0, by="mean")])
         view = RunView(session)

@@ -31,6 +31,7 @@ export interface LinkedState {
   options?: object;
   prompt?: PromptValue | null;
   compare?: PromptValue | RunValue | null;
+  beside?: PromptValue | RunValue | null;
   interventions?: InterventionValue[];
   history?: PromptValue[];
 }
@@ -91,6 +92,7 @@ export interface AnyView {
   readonly compare: Readable<PromptValue | null>;
   readonly interventions: Interventions;
   readonly beside: Readable<Beside | null>;
+  readonly lent: Readable<boolean>;
   readonly compares: boolean;
   readonly history: Readable<PromptValue[]>;
   readonly picture: Readable<Pictured | null>;
@@ -110,15 +112,16 @@ export interface AnyView {
 
 const QUIET: StatusValue = { state: "idle", run: 0, message: "", hint: "", done: 0, total: 0, estimate: "", elapsed_ms: 0 };
 
-const SHARED = ["options", "selection", "status", "prompt", "compare", "interventions", "history", "height"] as const;
+const SHARED = ["options", "selection", "status", "prompt", "compare", "beside", "interventions", "history", "height"] as const;
 
 export abstract class Linked<State extends LinkedState, Options extends object, Picture extends Pictured> implements AnyView {
   readonly options: Signal<Options>;
   readonly selection = new Signal<SelectionValue>(NOTHING);
   readonly status = new Signal<StatusValue>(QUIET);
   readonly prompt = new Signal<PromptValue | null>(null);
-  /** Side B as it was given: another prompt, or another run. */
+  /** Side B as the view was given it: another prompt, or another run. And what its session sets beside all its views. */
   readonly #compare = new Signal<PromptValue | RunValue | null>(null);
+  readonly #lent = new Signal<PromptValue | RunValue | null>(null);
   readonly interventions: Interventions;
   readonly history = new Signal<PromptValue[]>([]);
   readonly picture = new Signal<Picture | null>(null);
@@ -192,14 +195,20 @@ export abstract class Linked<State extends LinkedState, Options extends object, 
     return run > picture.run || !mayBeOf(picture.prompts, this.prompt.value, this.compare.value) || this.#otherwiseMade(picture);
   });
 
+  /** Side B: the view's own, or that of its session. */
+  readonly #second: Readable<PromptValue | RunValue | null> = computed(() => this.#compare.value ?? this.#lent.value);
+
+  /** Side B is the session's: not for this view to edit, only to take away. */
+  readonly lent: Readable<boolean> = computed(() => this.#compare.value === null && this.#lent.value !== null);
+
   /** The prompt of side B: its own, or that of the session. */
   readonly compare: Readable<PromptValue | null> = computed(() => {
-    const compare = this.#compare.value;
+    const compare = this.#second.value;
     return isRun(compare) ? (compare.prompt ?? this.prompt.value) : compare;
   });
 
   readonly beside: Readable<Beside | null> = computed(() =>
-    besideOf(this.interventions.made.value, this.#compare.value, this.picture.value?.manifest),
+    besideOf(this.interventions.made.value, this.#second.value, this.picture.value?.manifest),
   );
 
   /** A second prompt or run can stand beside the first. */
@@ -223,7 +232,7 @@ export abstract class Linked<State extends LinkedState, Options extends object, 
           .filter(({ kind, head }) => kind === "ablate" && head !== null)
           .map(({ layer, head }) => ({ layer: layer!, head: head! }))
       : asHeads(manifest?.ablated);
-    const compare = this.#compare.value;
+    const compare = this.#second.value;
     const shared = asked && compare !== null && !(isRun(compare) && compare.interventions);
     return { A, B: shared ? A : asHeads(manifest?.other?.ablated) };
   });
@@ -262,6 +271,7 @@ export abstract class Linked<State extends LinkedState, Options extends object, 
     this.notice.value = null;
     const held = this.#compare.peek();
     if (which === "prompt") this.#ask({ prompt: value });
+    else if (this.lent.peek()) this.#giveBack();
     // Another prompt for a run leaves the rest of it as it is.
     else this.#ask({ compare: value && isRun(held) ? { ...held, prompt: value } : value });
   }
@@ -329,6 +339,14 @@ export abstract class Linked<State extends LinkedState, Options extends object, 
     this.expectKernel();
   }
 
+  /** Takes away what the session sets beside all its views. */
+  #giveBack(): void {
+    if (!this.canCompute.peek()) return;
+    this.#lent.value = null;
+    this.source.order({ order: "alone" });
+    this.expectKernel();
+  }
+
   /** Other interventions are made than those of the picture, as far as it names them. */
   #otherwiseMade({ manifest }: Picture): boolean {
     const own = manifest.interventions;
@@ -376,6 +394,7 @@ export abstract class Linked<State extends LinkedState, Options extends object, 
     }
     if (names.has("prompt")) this.prompt.value = source.get("prompt") ?? null;
     if (names.has("compare")) this.#compare.value = source.get("compare") ?? null;
+    if (names.has("beside")) this.#lent.value = source.get("beside") ?? null;
     if (names.has("interventions")) this.interventions.tell(source.get("interventions") ?? []);
     if (names.has("history")) this.history.value = source.get("history") ?? [];
     if (names.has("selection")) this.#adopt(source.get("selection"));

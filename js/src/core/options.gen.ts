@@ -331,7 +331,7 @@ export const PATCHING: Described<PatchingOptions, PatchingMeasure, PatchingDiffe
       "default": "resid_pre",
       "control": "menu",
       "label": "site",
-      "tip": "Which activation is changed",
+      "tip": "Which activation is patched",
       "key": "s",
       "said": "site",
       "group": "site",
@@ -398,7 +398,7 @@ export const PATCHING: Described<PatchingOptions, PatchingMeasure, PatchingDiffe
       "default": "layer × position",
       "control": "menu",
       "label": "by",
-      "tip": "What a cell is: which parts of the activation are changed by themselves",
+      "tip": "What a cell is: which parts of the activation are patched by themselves. Where a site has no such grid it is the usual one of the site",
       "key": "b",
       "said": "axes of the grid",
       "group": "by",
@@ -438,11 +438,43 @@ export const PATCHING: Described<PatchingOptions, PatchingMeasure, PatchingDiffe
       ],
       "computed": true
     },
+    "over": {
+      "default": "head",
+      "control": "menu",
+      "label": "over",
+      "tip": "What is taken out by itself: heads, MLPs, neurons of one layer, or positions of the residual stream",
+      "key": "o",
+      "said": "what is ablated",
+      "group": "over",
+      "choices": [
+        {
+          "value": "head",
+          "label": "head",
+          "tip": "Each attention head, by layer"
+        },
+        {
+          "value": "mlp",
+          "label": "mlp",
+          "tip": "Each MLP"
+        },
+        {
+          "value": "neuron",
+          "label": "neuron",
+          "tip": "Each neuron of one layer's MLP"
+        },
+        {
+          "value": "position",
+          "label": "position",
+          "tip": "Each position of the residual stream, by layer"
+        }
+      ],
+      "computed": true
+    },
     "layer": {
       "default": null,
       "control": "own",
       "label": "layer",
-      "tip": "The layer, of grids without an axis of layers; None: that of the selection, or the last",
+      "tip": "The layer, of grids without an axis of layers; None: the last",
       "key": "",
       "said": "layer",
       "group": "layer",
@@ -482,6 +514,11 @@ export const PATCHING: Described<PatchingOptions, PatchingMeasure, PatchingDiffe
           "value": "kl",
           "label": "KL to clean",
           "tip": "Kullback-Leibler divergence of the run's next token from the clean run's, nats"
+        },
+        {
+          "value": "own",
+          "label": "own function",
+          "tip": "The function of the logits that was given in Python as metric="
         }
       ],
       "computed": true
@@ -533,23 +570,28 @@ export const PATCHING: Described<PatchingOptions, PatchingMeasure, PatchingDiffe
       "computed": true
     },
     "exact": {
-      "default": "all",
+      "default": "auto",
       "control": "menu",
-      "label": "runs",
-      "tip": "All: the whole grid is estimated at once by gradients, and exact values replace it, the largest first. Estimate only: no run for each cell",
+      "label": "exact",
+      "tip": "The whole grid is estimated at once by gradients, and exact values replace the estimates, the largest first: where two minutes and 20,000 cells are enough; always; or not at all",
       "key": "u",
-      "said": "exact, estimate only",
+      "said": "exact cells, estimate only",
       "group": "exact",
       "choices": [
         {
+          "value": "auto",
+          "label": "where cheap",
+          "tip": "Estimated first; then every cell exact, where that is not too dear"
+        },
+        {
           "value": "all",
-          "label": "all",
-          "tip": "Estimated first, then every cell exact, the largest first"
+          "label": "always",
+          "tip": "Estimated first, then every cell exact, however long that takes"
         },
         {
           "value": "estimate",
           "label": "estimate only",
-          "tip": "Attribution patching alone: three passes for the whole grid"
+          "tip": "Attribution patching alone: a few passes for the whole grid"
         }
       ],
       "computed": true
@@ -570,7 +612,7 @@ export const PATCHING: Described<PatchingOptions, PatchingMeasure, PatchingDiffe
         },
         {
           "value": "change",
-          "label": "change",
+          "label": "change of the metric",
           "tip": "The metric of the changed run minus that of the run it changes, in the metric's own unit"
         }
       ]
@@ -639,8 +681,8 @@ export const PATCHING: Described<PatchingOptions, PatchingMeasure, PatchingDiffe
       "none": "not computed"
     },
     "change": {
-      "legend": "change of the metric",
-      "label": "change",
+      "legend": "change",
+      "label": "change of the metric",
       "tip": "The metric of the changed run minus that of the run it changes, in the metric's own unit",
       "scale": "linear",
       "block": "change",
@@ -1032,7 +1074,7 @@ export const LENS: Described<LensOptions, LensMeasure, LensDifference> = {
 };
 
 export type AttributionMeasure = "contribution";
-export type AttributionDifference = never;
+export type AttributionDifference = "contribution";
 export const ATTRIBUTION: Described<AttributionOptions, AttributionMeasure, AttributionDifference> = {
   "height": 560,
   "options": {
@@ -1093,6 +1135,29 @@ export const ATTRIBUTION: Described<AttributionOptions, AttributionMeasure, Attr
       "others": "{}",
       "computed": true,
       "whole": true
+    },
+    "show": {
+      "default": "A",
+      "control": "menu",
+      "label": "show",
+      "tip": "Prompt A, prompt B, or A − B: what each part, head and source adds in A more than in B, of one answer and foil and on aligned tokens",
+      "key": "d",
+      "said": "when comparing: A, B, difference, the next of them",
+      "group": "show",
+      "choices": [
+        {
+          "value": "A",
+          "label": "A"
+        },
+        {
+          "value": "B",
+          "label": "B"
+        },
+        {
+          "value": "difference",
+          "label": "A − B"
+        }
+      ]
     },
     "sort": {
       "default": "model",
@@ -1187,7 +1252,16 @@ export const ATTRIBUTION: Described<AttributionOptions, AttributionMeasure, Attr
       "signed": true
     }
   },
-  "differences": {}
+  "differences": {
+    "contribution": {
+      "legend": "contribution, A − B, logits",
+      "label": "contribution",
+      "tip": "",
+      "scale": "linear",
+      "block": "contribution",
+      "signed": true
+    }
+  }
 };
 
 export type PromptMeasure = "surprisal" | "probability" | "entropy" | "rank";

@@ -222,7 +222,8 @@ export interface ViewState {
 }
 
 /**
- * The state of a view that can set a second run beside the first.
+ * The state of a view that can set a second run beside the first: its own, or while that is null what its session
+ * sets `beside` the runs of all its views.
  */
 export interface ComparedState {
   session_id: string;
@@ -236,6 +237,7 @@ export interface ComparedState {
   store: DataView;
   height: number;
   compare: PromptValue | RunValue | null;
+  beside: PromptValue | RunValue | null;
 }
 
 /**
@@ -363,11 +365,11 @@ export interface RefusedToken {
  * `positions` of prompt `side`, which are not read yet: read them next. Of every view, on the interventions of its
  * session: `ablate`: take these `heads` out, or where all of them are out, put them back; `remove`: take away the
  * intervention at place `at`, which is called `label`; `restore`: take all away; `undo`: those that were made before
- * the last change, and again: those of now.
+ * the last change, and again: those of now. Of a view that compares: `alone`: take away what its session sets beside.
  */
 export interface Order {
   kind?: "order";
-  order?: "append" | "sample" | "look" | "ablate" | "remove" | "restore" | "undo";
+  order?: "append" | "sample" | "look" | "ablate" | "remove" | "restore" | "undo" | "alone";
   ids?: number[];
   tokens?: number;
   positions?: number[];
@@ -393,6 +395,7 @@ export interface AttentionState {
   store: DataView;
   height: number;
   compare: PromptValue | RunValue | null;
+  beside: PromptValue | RunValue | null;
   options: AttentionOptions;
 }
 
@@ -409,11 +412,12 @@ export interface PatchingOptions {
   experiment: "patching" | "ablation";
   site: "resid_pre" | "resid_mid" | "resid_post" | "attn_out" | "mlp_out" | "z" | "q" | "k" | "v" | "pattern" | "post";
   by: "layer \u00d7 position" | "layer" | "layer \u00d7 head" | "layer \u00d7 head \u00d7 position" | "head \u00d7 position" | "head \u00d7 query \u00d7 key" | "neuron" | "position \u00d7 neuron";
+  over: "head" | "mlp" | "neuron" | "position";
   layer: number | null;
-  metric: "logit_difference" | "log_probability" | "probability" | "rank" | "kl";
+  metric: "logit_difference" | "log_probability" | "probability" | "rank" | "kl" | "own";
   direction: "denoise" | "noise";
   ablated_by: "zero" | "mean" | "resample";
-  exact: "all" | "estimate";
+  exact: "auto" | "all" | "estimate";
   shows: "effect" | "change";
   chart: "grid" | "scatter" | "paths";
   beside: "patched" | "corrupt" | "nothing";
@@ -424,13 +428,15 @@ export interface PatchingOptions {
  *
  * Cells are flat in C order over the axes `by`, whose entries are the model's `numbers`. Blocks: `effect`, `change`
  * [cell]: exact ones, NaN where not (yet) computed or not possible; `estimate`, `estimated_change` [cell] where
- * `estimated_by` is not ""; `low`, `high`, `spread` [cell] of the effect where there are several pairs; f32 (exact),
- * of very many cells f16.
+ * `estimated_by` is not ""; `low`, `high`, `spread` [cell] of the effect where there are several pairs and no
+ * cell is missing; f32 (exact), of very many cells f16.
  *
- * `base`: the run that is changed, whose positions the cells' are. `done` of `total` cells are exact. The
- * pairs of clean and corrupt positions are in `compare`. `differs`: whether clean and corrupt differ in the
- * metric; where not, effects are NaN and `change` is what there is. `why_estimate`: why cells stay estimates, "" where
- * they do not; `seconds`: predicted of all exact cells, and of the estimate; null where not known.
+ * `base`: the run that is changed, whose positions the cells' are. `done` of `total` cells are exact (`total` counts
+ * those that have a partner in the other run). The pairs of clean and corrupt positions are in `compare`, null of an
+ * ablation. `differs`: whether clean and corrupt differ in the metric; where not, effects are NaN and `change` is what
+ * there is. `why_estimate`: why cells stay estimates, "" where they do not; `seconds`: predicted of all exact cells,
+ * and of the estimate; null where not known. What can be chosen here: `sites` of this architecture, `grids` (values of
+ * the option `by`) of the site, `metrics`. `paths`: those of the trait `path`; null where none are computed.
  */
 export interface PatchingManifest {
   run: number;
@@ -474,6 +480,8 @@ export interface PatchingManifest {
   n_kv_heads: number;
   causal: boolean;
   sites: string[];
+  grids: string[];
+  metrics: string[];
   paths: PathsValue | null;
 }
 
@@ -500,7 +508,8 @@ export interface PathsValue {
 }
 
 /**
- * One head of a path; `entered` is how the path enters it (`"q"`, `"k"`, `"v"`), "" of the first sender.
+ * One head of a path, or -1 for an MLP; `entered` is how the path enters it (`"q"`, `"k"`, `"v"`, `"mlp"`), "" of
+ * the first sender.
  */
 export interface PathStep {
   layer: number;
@@ -511,8 +520,9 @@ export interface PathStep {
 /**
  * The synchronised state of the patching view.
  *
- * `prompt` is the clean prompt and `compare` the corrupt one. `answer` and `foil` as in the attribution view. `path`:
- * the heads walked in the chart of paths, from the first sender on, `{layer, head, entered}`.
+ * `prompt` is the clean prompt and `compare` the corrupt one; `proposal` is a corrupt prompt to offer while there is
+ * none, or "". `answer` and `foil` as in the attribution view. `path`: the heads walked in the chart of paths, from
+ * the first sender on, `{layer, head, entered}`; empty: the selected head.
  */
 export interface PatchingState {
   session_id: string;
@@ -526,10 +536,12 @@ export interface PatchingState {
   store: DataView;
   height: number;
   compare: PromptValue | RunValue | null;
+  beside: PromptValue | RunValue | null;
   options: PatchingOptions;
   answer: string | number | null;
   foil: string | number | null;
   refused: RefusedToken | null;
+  proposal: string;
   path: PathStep[];
 }
 
@@ -636,6 +648,7 @@ export interface LensState {
   store: DataView;
   height: number;
   compare: PromptValue | RunValue | null;
+  beside: PromptValue | RunValue | null;
   options: LensOptions;
   refused: RefusedToken | null;
 }
@@ -645,6 +658,7 @@ export type By = "component" | "layer" | "head" | "neuron";
 export interface AttributionOptions {
   by: "component" | "layer" | "head" | "neuron";
   top: number;
+  show: "A" | "B" | "difference";
   sort: "model" | "size";
   chart: "waterfall" | "bars";
   rows: number;
@@ -652,12 +666,31 @@ export interface AttributionOptions {
 }
 
 /**
- * What the attribution picture means; contributions are in logits and sum to `difference` up to `residue`.
+ * One attribution; contributions are in logits and sum to `difference` up to `residue`.
  *
  * Parts are parallel lists (-1 where a part has no layer, head or neuron). Blocks: `contribution` [part] (f32);
  * `mlps` [layer] (f32, NaN where not known); `heads` [layer, head] (f32), whatever `by` is, absent where
  * `why_no_heads` says why; `sources` [layer, head, position] (f16): each head's contribution by the position it reads
  * from, absent where `has_sources` is false (`why_no_sources` says why).
+ */
+export interface AttributionSide {
+  tokens: TokenTable;
+  position: number;
+  part_labels: string[];
+  part_kinds: ("embedding" | "position embedding" | "layer" | "attention" | "attention bias" | "head" | "mlp" | "mlp bias" | "neuron" | "norm bias" | "unembedding bias" | "output transform" | "rest" | "intervention")[];
+  part_layers: number[];
+  part_heads: number[];
+  part_neurons: number[];
+  difference: number;
+  residue: number;
+  n_heads: number;
+  why_no_heads: string;
+  has_sources: boolean;
+  why_no_sources: string;
+}
+
+/**
+ * What the attribution picture means; what is said of one side is of A.
  */
 export interface AttributionManifest {
   run: number;
@@ -666,15 +699,9 @@ export interface AttributionManifest {
   checks: CheckValue[];
   notes: string[];
   live: boolean;
-  kind: "logit_attribution";
-  ablated: number[][];
+  other: OtherRun | null;
   tokens: TokenTable;
   position: number;
-  answer: TokenName;
-  foil: TokenName | null;
-  automatic: boolean;
-  candidates: Candidate[];
-  by: "component" | "layer" | "head" | "neuron";
   part_labels: string[];
   part_kinds: ("embedding" | "position embedding" | "layer" | "attention" | "attention bias" | "head" | "mlp" | "mlp bias" | "neuron" | "norm bias" | "unembedding bias" | "output transform" | "rest" | "intervention")[];
   part_layers: number[];
@@ -682,11 +709,29 @@ export interface AttributionManifest {
   part_neurons: number[];
   difference: number;
   residue: number;
-  n_layers: number;
   n_heads: number;
   why_no_heads: string;
   has_sources: boolean;
   why_no_sources: string;
+  kind: "logit_attribution";
+  ablated: number[][];
+  answer: TokenName;
+  foil: TokenName | null;
+  automatic: boolean;
+  candidates: Candidate[];
+  by: "component" | "layer" | "head" | "neuron";
+  n_layers: number;
+  compare: AttributionCompare | null;
+}
+
+/**
+ * The second attribution, and A − B, whose tokens are the columns of `pairs` as in `CompareTable`. The blocks of
+ * either begin with its name: `B/contribution`.
+ */
+export interface AttributionCompare {
+  B: AttributionSide;
+  difference: AttributionSide;
+  pairs: number[][];
 }
 
 /**
@@ -706,6 +751,8 @@ export interface AttributionState {
   focus: DataView;
   store: DataView;
   height: number;
+  compare: PromptValue | RunValue | null;
+  beside: PromptValue | RunValue | null;
   answer: string | number | null;
   foil: string | number | null;
   refused: RefusedToken | null;
@@ -772,6 +819,7 @@ export interface PromptState {
   store: DataView;
   height: number;
   compare: PromptValue | RunValue | null;
+  beside: PromptValue | RunValue | null;
   options: PromptOptions;
   written: number;
 }

@@ -143,7 +143,7 @@ export class Prompts {
       prompt.show(present);
       compare.show(other);
       prompt.setReadOnly(!live);
-      compare.setReadOnly(!live);
+      compare.setReadOnly(!live || view.lent.value);
       add.show({ hidden: !present || !!other, disabled: !live });
       remove.show({ disabled: !live });
       earlier.show({ disabled: !live });

@@ -55,13 +55,14 @@ export class RunLine {
       const own = made.value;
       const live = view.canCompute.value;
       const other = view.beside.value;
+      const lent = view.lent.value;
       const back = live ? aside.value : [];
       this.element.hidden = !own.length && !other?.differs && !back.length;
       restore.show({ hidden: !live || !own.length });
       putBack.show({ hidden: !back.length });
       beside.show({ hidden: !live || !own.length || !view.compares || other !== null });
       // Anew only where it says something new: what has the focus may be in it.
-      const key = JSON.stringify([own, live, other, back]);
+      const key = JSON.stringify([own, live, other, lent, back]);
       if (key === this.#shown) return;
       this.#shown = key;
       this.#sides.replaceChildren(...this.#content(own, live, back));
@@ -76,30 +77,29 @@ export class RunLine {
     const model = beside.model === null ? [] : [chip(`model ${beside.model}`, "Side B is the run of another model")];
     const other = beside.interventions.slice(0, NAMED).map((label) => chip(label, ""));
     if (beside.interventions.length > NAMED) other.push(more(beside.interventions.length));
-    return [side("A", chips), side("B", model.length || other.length ? [...model, ...other] : [untouched()])];
+    const away = live && this.#view.lent.peek() ? [this.#alone()] : [];
+    return [side("A", chips), side("B", [...(model.length || other.length ? [...model, ...other] : [untouched()]), ...away])];
   }
 
   #chips(own: InterventionValue[], live: boolean): HTMLElement[] {
     const shown = own.slice(0, NAMED).map((made, at) => {
       const named = chip(made.label, TIPS[made.by ?? made.kind] ?? "", made.kind === "ablate" && made.head !== null);
-      if (live) named.append(this.#away(made.label, at));
+      const tip = `Take this one away: ${made.label}`;
+      if (live) named.append(away(`take away: ${made.label}`, tip, () => this.#view.takeAway(at)));
       return named;
     });
     return own.length > NAMED ? [...shown, more(own.length)] : shown;
   }
 
-  #away(label: string, at: number): HTMLElement {
-    return h(
-      "button",
-      {
-        class: "miw-chip-away",
-        "aria-label": `take away: ${label}`,
-        "data-tip": `Take this one away: ${label}`,
-        click: () => this.#view.takeAway(at),
-      },
-      "×",
-    );
+  /** Takes away the run that the session sets beside. */
+  #alone(): HTMLElement {
+    const tip = "Take this run away, here and in all linked views";
+    return away("take the run beside away", tip, () => this.#view.setPrompt("compare", null));
   }
+}
+
+function away(label: string, tip: string, click: () => void): HTMLElement {
+  return h("button", { class: "miw-chip-away", "aria-label": label, "data-tip": tip, click }, "×");
 }
 
 function untouched(): HTMLElement {

@@ -11,7 +11,7 @@ import { EMPTY_POSITIONS, type Positions } from "../../core/positions";
 import { makeMapping, type Mapping, type Theme } from "../../core/scale";
 import { computed, Signal, type Readable, type Scope } from "../../core/signal";
 import type { DataSource } from "../../core/source";
-import type { AttributionManifest, AttributionOptions, AttributionState, RefusedToken } from "../../core/wire.gen";
+import type { AttributionManifest, AttributionOptions, AttributionState, RefusedToken, Show } from "../../core/wire.gen";
 import { AttributionPicture, largest, type Head, type Span } from "./picture";
 import { makeRows, type Row } from "./rows";
 
@@ -39,32 +39,43 @@ export class Attribution extends Linked<AttributionState, AttributionOptions, At
   ) {
     super(source, scope, kindOf(ATTRIBUTION));
     this.begin(["answer", "foil", "refused", "picture"]);
+    // A row or a token of one side is another's on the other.
+    scope.effect(() => {
+      void this.show.value;
+      this.hoverRow.value = this.hoverPosition.value = this.hoverSource.value = null;
+    });
   }
 
   // ---- what follows from the state -------------------------------------------------------------------------------
 
-  readonly positions: Readable<Positions> = computed(() => this.picture.value?.positions ?? EMPTY_POSITIONS);
+  /** Which side the page can show now. */
+  readonly show: Readable<Show> = computed(() => (this.picture.value?.manifest.compare ? this.options.value.show : "A"));
+
+  /** The picture of that side. */
+  readonly shown: Readable<AttributionPicture | null> = computed(() => this.picture.value?.of(this.show.value) ?? null);
+
+  readonly positions: Readable<Positions> = computed(() => this.shown.value?.positions ?? EMPTY_POSITIONS);
 
   readonly rows: Readable<Row[]> = computed(() => {
-    const picture = this.picture.value;
+    const picture = this.shown.value;
     return picture ? makeRows(picture, this.options.value) : [];
   });
 
-  /** The position asked for: that of the picture, unless the kernel is about to show another. */
+  /** The position asked for, as what is shown counts: that of the picture, unless the kernel is about to show another. */
   readonly position: Readable<number | null> = computed(() => {
     const picture = this.picture.value;
-    if (!picture) return null;
-    const count = picture.positions.count;
+    const shown = this.shown.value;
+    if (!picture || !shown) return null;
     const asked = this.options.value.position ?? -1;
-    const resolved = asked < 0 ? count + asked : asked;
-    const reachable = this.canCompute.value && this.status.value.state !== "error" && resolved >= 0 && resolved < count;
-    return reachable ? resolved : picture.manifest.position;
+    const resolved = asked < 0 ? picture.positions.count + asked : asked;
+    const open = this.canCompute.value && this.status.value.state !== "error" && resolved !== picture.manifest.position;
+    return (open ? shown.positions.fromA.get(resolved) : undefined) ?? shown.manifest.position;
   });
 
   /** The head that was chosen, here or in a linked view. */
   readonly chosen: Readable<Head | null> = computed(() => {
     const { layer, head } = this.selection.value;
-    return this.picture.value?.has(layer, head) ? { layer: layer!, head: head! } : null;
+    return this.shown.value?.has(layer, head) ? { layer: layer!, head: head! } : null;
   });
 
   /** What is chosen, on the map: a head, or the row of a layer. */
@@ -72,7 +83,7 @@ export class Attribution extends Linked<AttributionState, AttributionOptions, At
     const chosen = this.chosen.value;
     if (chosen) return { layer: chosen.layer, first: chosen.head, last: chosen.head };
     const { layer, head } = this.selection.value;
-    const picture = this.picture.value;
+    const picture = this.shown.value;
     if (!picture || layer === null || head !== null || layer < 0 || layer >= picture.manifest.n_layers) return null;
     return { layer, first: 0, last: picture.columns - 1 };
   });
@@ -82,18 +93,18 @@ export class Attribution extends Linked<AttributionState, AttributionOptions, At
     const cell = this.hoverCell.value;
     if (cell) return { layer: cell.layer, first: cell.column, last: cell.column };
     const row = this.rows.value[this.hoverRow.value ?? -1];
-    return row?.kind === "part" ? (this.picture.value?.spanOf(row.part) ?? null) : null;
+    return row?.kind === "part" ? (this.shown.value?.spanOf(row.part) ?? null) : null;
   });
 
   /** The head that a linked view points at. */
   readonly remoteHead: Readable<Head | null> = computed(() => {
     const { layer, head } = this.remote.value;
-    return this.picture.value?.has(layer, head) ? { layer: layer!, head: head! } : null;
+    return this.shown.value?.has(layer, head) ? { layer: layer!, head: head! } : null;
   });
 
   /** The head whose sources are shown: pointed at here or in a linked view, else chosen, else the one that adds most. */
   readonly head: Readable<Head | null> = computed(() => {
-    const picture = this.picture.value;
+    const picture = this.shown.value;
     if (!picture) return null;
     const span = this.pointedSpan.value;
     if (span && span.first === span.last && picture.has(span.layer, span.first)) return { layer: span.layer, head: span.first };
@@ -102,7 +113,7 @@ export class Attribution extends Linked<AttributionState, AttributionOptions, At
 
   /** The head that is held, whatever the pointer is over. */
   readonly held: Readable<Head[]> = computed(() => {
-    const held = this.chosen.value ?? this.picture.value?.strongest();
+    const held = this.chosen.value ?? this.shown.value?.strongest();
     return held ? [held] : [];
   });
 
@@ -110,23 +121,37 @@ export class Attribution extends Linked<AttributionState, AttributionOptions, At
     const span = this.pointedSpan.value;
     if (!span) return this.held.value;
     const head = { layer: span.layer, head: span.first };
-    return span.first === span.last && this.picture.value?.has(head.layer, head.head) ? [head] : [];
+    return span.first === span.last && this.shown.value?.has(head.layer, head.head) ? [head] : [];
   });
 
   /** The names of the heads that are ablated. */
-  readonly ablatedShown: Readable<ReadonlySet<string>> = computed(() => new Set(this.ablated.value.A.map(nameOfHead)));
+  readonly ablatedShown: Readable<ReadonlySet<string>> = computed(() => {
+    const { A, B } = this.ablated.value;
+    const show = this.show.value;
+    return new Set([...(show === "B" ? [] : A), ...(show === "A" ? [] : B)].map(nameOfHead));
+  });
 
   readonly sources: Readable<Float32Array | null> = computed(() => {
     const head = this.head.value;
-    return head ? (this.picture.value?.sourcesOf(head) ?? null) : null;
+    return head ? (this.shown.value?.sourcesOf(head) ?? null) : null;
   });
 
-  readonly mapMapping: Readable<Mapping> = computed(() => this.#diverging(this.picture.value?.span ?? 0));
+  /** A and B have one scale: what has one colour is as much on either. */
+  readonly mapMapping: Readable<Mapping> = computed(() => {
+    const show = this.show.value;
+    const sides = (show === "difference" ? [show] : (["A", "B"] as const)).map((side) => this.picture.value?.of(side).span ?? 0);
+    return this.#diverging(Math.max(...sides));
+  });
   readonly sourceMapping: Readable<Mapping> = computed(() => this.#diverging(this.sources.value ? largest(this.sources.value) : 0));
+
+  /** Where a position of prompt A, as linked views count, stands in what is shown. */
+  placeOf(position: number | null): number | null {
+    return position === null ? null : (this.positions.value.fromA.get(position) ?? null);
+  }
 
   /** How a row answers to cells of the map. */
   relation(row: Row, span: Span | null): Relation {
-    const picture = this.picture.peek();
+    const picture = this.shown.peek();
     const own = row.kind === "part" ? picture?.spanOf(row.part) : null;
     if (!span || !own || own.layer !== span.layer) return null;
     if (own.first === span.first && own.last === span.last) return "same";
@@ -162,8 +187,9 @@ export class Attribution extends Linked<AttributionState, AttributionOptions, At
   /** Attributes the prediction after this token; the last one stays the last when the prompt grows. */
   choosePosition(position: number): void {
     if (!this.canCompute.peek() || position === this.position.peek()) return;
-    const last = this.positions.peek().count - 1;
-    if (position >= 0 && position <= last) this.setOptions({ position: position === last ? null : position });
+    const own = this.positions.peek().toA[position] ?? -1;
+    const last = this.picture.peek()!.positions.count - 1;
+    if (own >= 0) this.setOptions({ position: own === last ? null : own });
   }
 
   chooseCell(layer: number, column: number): void {
@@ -174,7 +200,7 @@ export class Attribution extends Linked<AttributionState, AttributionOptions, At
 
   /** A row's head; of a layer's attention the head that counts most in it; of all else in a layer, the layer. */
   chooseRow(row: Row): boolean {
-    const picture = this.picture.peek();
+    const picture = this.shown.peek();
     const span = row.kind === "part" ? picture?.spanOf(row.part) : null;
     if (!picture || !span) return false;
     const attention = picture.manifest.part_kinds[row.part] === "attention";
@@ -189,8 +215,9 @@ export class Attribution extends Linked<AttributionState, AttributionOptions, At
     const manifest = this.picture.peek()?.manifest;
     const head = this.head.peek();
     if (!manifest || !head) return;
-    if (key === null) this.select({ key: null });
-    else this.select({ ...head, query: manifest.position, key });
+    const own = key === null ? -1 : (this.positions.peek().toA[key] ?? -1);
+    if (own < 0) this.select({ key: null });
+    else this.select({ ...head, query: manifest.position, key: own });
   }
 
   pointAtRow(row: number | null): void {
@@ -249,10 +276,14 @@ export class Attribution extends Linked<AttributionState, AttributionOptions, At
   #tellHover(): void {
     const picture = this.picture.peek();
     const span = this.pointedSpan.peek();
-    const key = this.hoverSource.peek();
+    const toA = (position: number | null): number | null => {
+      const own = position === null ? -1 : (this.positions.peek().toA[position] ?? -1);
+      return own < 0 ? null : own;
+    };
+    const key = toA(this.hoverSource.peek());
     const head = span && span.first === span.last && picture?.has(span.layer, span.first) ? span.first : null;
     if (key !== null && picture) {
       this.publishHover({ ...this.head.peek(), query: picture.manifest.position, key });
-    } else this.publishHover({ layer: span?.layer ?? null, head, position: this.hoverPosition.peek() });
+    } else this.publishHover({ layer: span?.layer ?? null, head, position: toA(this.hoverPosition.peek()) });
   }
 }

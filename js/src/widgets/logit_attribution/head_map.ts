@@ -53,7 +53,7 @@ export class HeadMap extends CellGrid {
   }
 
   protected lay({ width, height }: Size): Area | null {
-    const picture = this.#attribution.picture.value;
+    const picture = this.#attribution.shown.value;
     if (!picture) return null;
     const { columns, manifest } = picture;
     const down = (height - TOP - 2) / Math.max(1, manifest.n_layers) - GAP;
@@ -80,7 +80,7 @@ export class HeadMap extends CellGrid {
   }
 
   describe({ row, column }: Place): string {
-    const picture = this.#attribution.picture.peek();
+    const picture = this.#attribution.shown.peek();
     if (!picture) return "";
     const ablated = this.#isAblated(row, column) ? ", ablated" : "";
     return `${nameOf(picture, row, column)}${ablated}: ${signed(picture.valueAt(row, column), 3)} logits`;
@@ -101,7 +101,7 @@ export class HeadMap extends CellGrid {
     const held = attribution.hoverCell.peek();
     const head = attribution.head.peek();
     const { layer: row, column } = held ?? { layer: head?.layer ?? 0, column: head?.head ?? 0 };
-    return { at: attribution.picture.peek() && { row, column }, fresh: !held && !attribution.chosen.peek(), held: held !== null };
+    return { at: attribution.shown.peek() && { row, column }, fresh: !held && !attribution.chosen.peek(), held: held !== null };
   }
 
   #isAblated(layer: number, column: number): boolean {
@@ -109,7 +109,7 @@ export class HeadMap extends CellGrid {
   }
 
   protected override tip({ row, column }: Spot): Node[] {
-    const picture = this.#attribution.picture.peek();
+    const picture = this.#attribution.shown.peek();
     if (!picture || row === null || column === null) return [];
     const value = picture.valueAt(row, column);
     const known = Number.isFinite(value);
@@ -122,18 +122,20 @@ export class HeadMap extends CellGrid {
 
   #showTitle(): void {
     const attribution = this.#attribution;
-    const picture = attribution.picture.value;
+    const picture = attribution.shown.value;
     if (!picture) return;
     const { n_heads, why_no_heads } = picture.manifest;
-    this.#title.textContent = n_heads ? "heads and MLPs" : "MLPs";
+    const compared = attribution.show.value === "difference";
+    this.#title.textContent = `${n_heads ? "heads and MLPs" : "MLPs"}${compared ? ", A − B" : ""}`;
     this.#why.textContent = n_heads ? "" : why_no_heads || "The heads are not told apart here.";
     this.#why.hidden = n_heads > 0;
-    this.#scale.show(attribution.mapMapping.value, "logits", picture.extreme > picture.span);
+    const mapping = attribution.mapMapping.value;
+    this.#scale.show(mapping, "logits", picture.extreme > mapping.high, compared);
   }
 
   /** The same numbers for screen readers, the largest first. */
   #list(): void {
-    const picture = this.#attribution.picture.value;
+    const picture = this.#attribution.shown.value;
     if (!picture) return;
     const cells: { name: string; value: number }[] = [];
     for (let layer = 0; layer < picture.manifest.n_layers; layer++) {
@@ -153,7 +155,7 @@ export class HeadMap extends CellGrid {
   }
 
   protected paint({ context, ink, area, sight, left, top }: Drawing): void {
-    const picture = this.#attribution.picture.value!;
+    const picture = this.#attribution.shown.value!;
     const mapping = this.#attribution.mapMapping.value;
     const ablated = this.#attribution.ablatedShown.value;
     const [wide, high] = [area.columns.cell, area.rows.cell];
@@ -184,14 +186,14 @@ export class HeadMap extends CellGrid {
     const chosen = attribution.chosenSpan.value;
     return [
       ...mark(of(attribution.remoteHead.value), "linked"),
-      ...(chosen ? mark(chosen, "locked") : mark(of(attribution.picture.value?.strongest()), "likely")),
+      ...(chosen ? mark(chosen, "locked") : mark(of(attribution.shown.value?.strongest()), "likely")),
       ...mark(attribution.pointedSpan.value, "pointed"),
     ];
   }
 
   protected label(drawing: Drawing): void {
     const { cell, gap } = drawing.area.columns;
-    const { columns, manifest } = this.#attribution.picture.value!;
+    const { columns, manifest } = this.#attribution.shown.value!;
     const heads = manifest.n_heads;
     this.labelRows(drawing, { text: (layer) => `L${layer}` });
     // "MLP" is wider than a narrow cell: the heads next to it stay unnamed.

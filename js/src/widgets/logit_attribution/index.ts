@@ -25,7 +25,7 @@ const TITLE = 20;
 export default framed<AttributionState>("logit_attribution", (frame) => {
   const { scope, root, ink, tooltip, announcer } = frame;
   const attribution = new Attribution(frame.source, frame.theme, scope);
-  const prompts = new Prompts(attribution, { compare: false, width: frame.width, size: () => size(attribution) });
+  const prompts = new Prompts(attribution, { compare: true, width: frame.width, size: () => size(attribution) });
   const help = new KeyHelp(scope, KEYS);
   const toolbar = new Toolbar(attribution, help.button);
   const question = new Question(attribution, tooltip);
@@ -62,7 +62,7 @@ function fitPanels(
     void attribution.refused.value;
   };
   frame.fit(attribution, follow, () => {
-    const picture = attribution.picture.peek()!;
+    const picture = attribution.shown.peek()!;
     question.strip.element.style.height = `${Math.min(question.strip.textHeight, CONTEXT)}px`;
     const whole = where.clientHeight - TITLE;
     const room = picture.manifest.has_sources ? [whole * MAP_SHARE, whole - SOURCES] : [whole - 2 * TITLE, whole - 2 * TITLE];

@@ -56,7 +56,11 @@ export function handleKeys(view: View): void {
   });
   const read = walkLine(sources.strip.element, {
     count: () => (attribution.sources.peek() ? positions() : 0),
-    from: () => attribution.hoverSource.peek() ?? attribution.selection.peek().key ?? attribution.picture.peek()?.manifest.position ?? 0,
+    from: () =>
+      attribution.hoverSource.peek() ??
+      attribution.placeOf(attribution.selection.peek().key) ??
+      attribution.shown.peek()?.manifest.position ??
+      0,
     held: () => attribution.hoverSource.peek(),
     point(position) {
       attribution.pointAtSource(position);

@@ -99,7 +99,7 @@ export class Parts {
     const row = this.#attribution.rows.peek()[at];
     if (!row) return "";
     const total = row.kind === "sum" ? "" : `, total ${rounded(row.to)}`;
-    const ablated = this.#attribution.picture.peek()?.isAblated(row.part) ? ", ablated" : "";
+    const ablated = this.#attribution.shown.peek()?.isAblated(row.part) ? ", ablated" : "";
     return `${row.label}${ablated}: ${signed(row.value, decimalsFor([row.value]))} logits${total}`;
   }
 
@@ -120,26 +120,29 @@ export class Parts {
   }
 
   #showTitle(): void {
-    const manifest = this.#attribution.picture.value?.manifest;
+    const manifest = this.#attribution.shown.value?.manifest;
     if (!manifest) return this.#title.replaceChildren();
     const tip =
       "Direct contributions: what each part writes into the last residual stream, as the final norm (its scale held fixed) and the unembedding read it. " +
       "What a part does by way of later layers counts for those layers";
-    const what = manifest.foil ? "logit difference" : "logit";
+    const compared = this.#attribution.show.value === "difference";
+    const what = `${manifest.foil ? "logit difference" : "logit"}${compared ? ", A − B" : ""}`;
     const toward = (sign: string, token: TokenName | null, otherwise: string): Node[] => [
       h("span", { class: `miw-toward-color miw-toward-${sign}` }),
       token ? code(clipped(visible(token.string), 16)) : h("span", {}, otherwise),
     ];
-    const colors = [...toward("plus", manifest.foil && manifest.answer, "raises it"), ...toward("minus", manifest.foil, "lowers it")];
+    const colors = compared
+      ? [...toward("plus", null, "more in A"), ...toward("minus", null, "more in B")]
+      : [...toward("plus", manifest.foil && manifest.answer, "raises it"), ...toward("minus", manifest.foil, "lowers it")];
     this.#title.replaceChildren(
       h("span", { "data-tip": tip }, h("strong", {}, what), ` by ${manifest.by}`),
-      h("span", { class: "miw-toward" }, manifest.foil ? "for" : "", ...colors),
+      h("span", { class: "miw-toward" }, manifest.foil && !compared ? "for" : "", ...colors),
     );
   }
 
   #draw(): void {
     const attribution = this.#attribution;
-    const picture = attribution.picture.value;
+    const picture = attribution.shown.value;
     const rows = attribution.rows.value;
     const { chart } = attribution.options.value;
     const { width, height } = this.size.value;
@@ -201,7 +204,7 @@ export class Parts {
     this.#sum.replaceChildren(this.#elements.at(-1)!);
     const failed = manifest.checks.some((check) => !check.ok && check.label.includes("sum"));
     this.#residue.dataset["tip"] =
-      `What the parts leave unexplained: the model's own ${manifest.foil ? "logit difference" : "logit"}, ${exact(manifest.difference)}, minus their sum`;
+      `What the parts leave unexplained: the model's own ${manifest.foil ? "logit difference" : "logit"}${attribution.show.value === "difference" ? ", A − B" : ""}, ${exact(manifest.difference)}, minus their sum`;
     this.#residue.classList.toggle("miw-part-failed", failed);
     this.#residue.replaceChildren(
       h("span", { class: "miw-part-label" }, "residue"),
@@ -243,7 +246,7 @@ export class Parts {
   #tooltipLines(at: number): Node[] {
     const attribution = this.#attribution;
     const row = attribution.rows.peek()[at];
-    const picture = attribution.picture.peek();
+    const picture = attribution.shown.peek();
     if (!row || !picture) return [];
     const { manifest } = picture;
     const lines: Node[] = [

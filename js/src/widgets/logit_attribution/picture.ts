@@ -1,13 +1,13 @@
 /**
- * One run's attribution as the page holds it: what each part, head and MLP adds to the logit difference, and by which
- * positions each head does so. Knows nothing of the DOM or of the kernel.
+ * One run's attribution as the page holds it, of side A, B or A − B: what each part, head and MLP adds to the logit
+ * difference, and by which positions each head does so. Knows nothing of the DOM or of the kernel.
  */
 import { decode, type Parcel } from "../../core/blocks";
 import type { Precision } from "../../core/format";
 import type { Head } from "../../core/interventions";
 import { makePositions, type Positions } from "../../core/positions";
 import { clipped, visible } from "../../core/tokens";
-import type { AttributionManifest, TokenName, TokenTable } from "../../core/wire.gen";
+import type { AttributionManifest, Show, TokenName, TokenTable } from "../../core/wire.gen";
 
 export type { Head };
 
@@ -33,25 +33,35 @@ export class AttributionPicture {
   /** Where the map's colours end: they span the heads, which one large MLP would else leave pale. */
   readonly span: number;
   readonly precision: Precision;
+  /** What is said of one side is of the one shown. */
+  readonly manifest: AttributionManifest;
   readonly #sources: Float32Array | null;
+  readonly #given: AttributionManifest;
+  readonly #parcel: Parcel;
+  readonly #others = new Map<Show, AttributionPicture>();
 
-  constructor(
-    readonly manifest: AttributionManifest,
-    parcel: Parcel,
-  ) {
+  constructor(given: AttributionManifest, parcel: Parcel, show: Show = "A") {
+    this.#given = given;
+    this.#parcel = parcel;
+    const { compare } = given;
+    const manifest = { ...given, ...(compare && show !== "A" ? compare[show] : {}) };
+    const theirs = given.other?.ablated ?? [];
+    if (show !== "A") manifest.ablated = show === "B" ? theirs : [...given.ablated, ...theirs];
+    this.manifest = manifest;
+    const prefix = show === "A" ? "" : `${show}/`;
     const read = (name: string): Float32Array => {
-      const block = parcel.blocks.get(name);
+      const block = parcel.blocks.get(prefix + name);
       return block ? decode(block) : NONE;
     };
     this.contribution = read("contribution");
     this.heads = read("heads");
     this.mlps = read("mlps");
-    this.positions = makePositions(manifest.tokens);
+    this.positions = makePositions(given.tokens, compare ? { tokens: compare.B.tokens, pairs: compare.pairs } : null, show);
     this.sum = this.contribution.reduce((total, value) => total + value, 0);
     const ofHeads = largest(this.heads);
     this.extreme = Math.max(ofHeads, largest(this.mlps));
     this.span = ofHeads > 0 ? ofHeads : this.extreme;
-    const sources = manifest.has_sources ? parcel.blocks.get("sources") : undefined;
+    const sources = manifest.has_sources ? parcel.blocks.get(`${prefix}sources`) : undefined;
     this.#sources = sources ? decode(sources) : null;
     this.precision = sources?.header.dtype === "f32" ? "exact" : "half";
   }
@@ -61,7 +71,16 @@ export class AttributionPicture {
   }
 
   get prompts(): TokenTable[] {
-    return [this.manifest.tokens];
+    const { tokens, compare } = this.#given;
+    return compare ? [tokens, compare.B.tokens] : [tokens];
+  }
+
+  /** The same of another side, where there is one. */
+  of(show: Show): AttributionPicture {
+    if (show === "A" || !this.#given.compare) return this;
+    const made = this.#others.get(show) ?? new AttributionPicture(this.#given, this.#parcel, show);
+    this.#others.set(show, made);
+    return made;
   }
 
   get asked(): string {

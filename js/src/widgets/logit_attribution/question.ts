@@ -87,7 +87,7 @@ export class Question {
     });
     scope.effect(() => {
       const { position: there, query } = attribution.remote.value;
-      const pointed = attribution.hoverPosition.value ?? there ?? query;
+      const pointed = attribution.hoverPosition.value ?? attribution.placeOf(there ?? query);
       this.strip.mark({ pointed, locked: attribution.position.value });
     });
     scope.effect(() => {
@@ -130,11 +130,18 @@ export class Question {
     if (!manifest) return;
     // The words in sight may be others than the picture's: its own stand above, and no number beside these.
     this.#where.hidden = this.#result.hidden = attribution.stale.value;
-    const { position, difference } = manifest;
+    const { position, difference } = attribution.shown.value!.manifest;
+    const show = attribution.show.value;
     const positions = attribution.positions.value;
     const label = clipped(positions.labels[position] ?? "", 24);
-    this.#where.replaceChildren(faint(`at position ${position} `), code(label), faint(" ="));
+    const side = manifest.compare ? `${show === "difference" ? "A − B" : show} ` : "";
+    this.#where.replaceChildren(faint(`${side}at position ${position} `), code(label), faint(" ="));
     this.#result.textContent = signed(difference, decimalsFor([difference])).replace("+", "");
+    if (show === "difference") {
+      const [a, b] = [manifest.difference, manifest.compare!.B.difference];
+      this.#result.dataset["tip"] = `${exact(difference)} logits: A ${exact(a)}, B ${exact(b)}`;
+      return;
+    }
     this.#result.dataset["tip"] = manifest.foil
       ? `${exact(difference)} logits: the model gives ${quoted(manifest.answer)} ${odds(difference)} the probability of ${quoted(manifest.foil)} after this token`
       : `${exact(difference)}: the logit of ${quoted(manifest.answer)} after this token`;

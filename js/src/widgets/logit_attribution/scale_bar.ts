@@ -11,8 +11,9 @@ export class ScaleBar {
   readonly #high = h("span");
   readonly element = h("span", { class: "miw-scale-bar", role: "img" }, this.#low, this.#bar, this.#high);
 
-  /** `unit` stands after the numbers where there is room for it; `beyond`: some values have the colour of the ends. */
-  show(mapping: Mapping, unit = "", beyond = false): void {
+  /** `unit` stands after the numbers where there is room for it; `beyond`: some values have the colour of the ends;
+   * `compared`: they are A − B. */
+  show(mapping: Mapping, unit = "", beyond = false, compared = false): void {
     const { high, colors } = mapping;
     this.element.hidden = !(high > 0);
     const stops = Array.from({ length: STOPS + 1 }, (_, stop) => cssOf(colors[Math.min(255, Math.round((stop * 256) / STOPS))]!));
@@ -21,6 +22,6 @@ export class ScaleBar {
     this.#high.textContent = `${beyond ? "≥ " : ""}+${rounded(high)}${unit && ` ${unit}`}`;
     this.element.setAttribute("aria-label", `colours from −${exact(high)} to +${exact(high)} logits, 0 in the middle`);
     this.element.dataset["tip"] =
-      `Colour: −${exact(high)} to +${exact(high)} logits, 0 in the middle. Orange adds to the answer, blue to the foil${beyond ? ". The colours span the heads; an MLP beyond them has the colour of the end" : ""}`;
+      `Colour: −${exact(high)} to +${exact(high)} logits, 0 in the middle. ${compared ? "Orange: more in A, blue: more in B" : "Orange adds to the answer, blue to the foil"}${beyond ? ". The colours span the heads; an MLP beyond them has the colour of the end" : ""}`;
   }
 }

@@ -59,12 +59,12 @@ export class Sources {
     scope.effect(() => this.#showList());
     scope.effect(() => {
       const { key } = attribution.remote.value;
-      this.strip.mark({ pointed: attribution.hoverSource.value ?? key, locked: this.#locked() });
+      this.strip.mark({ pointed: attribution.hoverSource.value ?? attribution.placeOf(key), locked: this.#locked() });
     });
     // The text follows the head that is chosen, never the pointer: nothing moves under the reader's eyes.
     scope.effect(() => {
       void attribution.chosen.value;
-      void attribution.picture.value;
+      void attribution.shown.value;
       void this.#locked();
       this.reveal();
     });
@@ -72,7 +72,7 @@ export class Sources {
 
   /** Brings the read that is locked into sight, or else the strongest of the chosen head. */
   reveal(): void {
-    const picture = this.#attribution.picture.peek();
+    const picture = this.#attribution.shown.peek();
     const head = this.#attribution.chosen.peek() ?? picture?.strongest();
     const values = head && picture?.sourcesOf(head);
     const position = this.#locked() ?? (values ? strongestOf(values, 1)[0] : undefined);
@@ -84,8 +84,8 @@ export class Sources {
     const attribution = this.#attribution;
     const picture = attribution.picture.peek();
     if (!picture || !attribution.sources.peek()) return;
-    const { key, query } = attribution.selection.peek();
-    attribution.chooseSource(key === position && query === picture.manifest.position ? null : position);
+    const held = this.#locked() === position && attribution.selection.peek().query === picture.manifest.position;
+    attribution.chooseSource(held ? null : position);
   }
 
   describe(position: number): string {
@@ -95,12 +95,11 @@ export class Sources {
   }
 
   #locked(): number | null {
-    const { key } = this.#attribution.selection.value;
-    return key !== null && key >= 0 && key < this.#attribution.positions.value.count ? key : null;
+    return this.#attribution.placeOf(this.#attribution.selection.value.key);
   }
 
   #number(value: number): string {
-    return shown(value, this.#attribution.picture.peek()?.precision ?? "half");
+    return shown(value, this.#attribution.shown.peek()?.precision ?? "half");
   }
 
   #paint(): void {
@@ -108,7 +107,7 @@ export class Sources {
     this.strip.setTokens(attribution.positions.value);
     const values = attribution.sources.value;
     const mapping = attribution.sourceMapping.value;
-    const position = attribution.picture.value?.manifest.position ?? 0;
+    const position = attribution.shown.value?.manifest.position ?? 0;
     if (!values) {
       this.strip.paint(0, () => PLAIN);
       this.strip.number(new Map());
@@ -127,7 +126,7 @@ export class Sources {
 
   #showTitle(): void {
     const attribution = this.#attribution;
-    const picture = attribution.picture.value;
+    const picture = attribution.shown.value;
     const head = attribution.head.value;
     const values = attribution.sources.value;
     const why = !picture
@@ -149,9 +148,11 @@ export class Sources {
     this.#title.replaceChildren(
       h("span", { "data-tip": SOURCES_TIP }, h("strong", {}, nameOfHead(head)), ` ${value > 0 ? "+" : ""}${rounded(value)}`),
       attribution.ablatedShown.value.has(nameOfHead(head)) ? ablatedBadge() : "",
-      faint(` by source${preview ? ", preview" : chosen ? "" : ", the strongest"}`),
+      faint(
+        `${attribution.show.value === "difference" ? ", A − B," : ""} by source${preview ? ", preview" : chosen ? "" : ", the strongest"}`,
+      ),
     );
-    if (values) this.#scale.show(attribution.sourceMapping.value);
+    if (values) this.#scale.show(attribution.sourceMapping.value, "", false, attribution.show.value === "difference");
   }
 
   #showList(): void {
@@ -200,7 +201,7 @@ export class Sources {
 
   #tooltipLines(position: number, values: Float32Array): Node[] {
     const attribution = this.#attribution;
-    const picture = attribution.picture.peek();
+    const picture = attribution.shown.peek();
     const head = attribution.head.peek();
     const value = values[position]!;
     const whole = head && picture ? picture.valueAt(head.layer, head.head) : NaN;

@@ -25,6 +25,7 @@ export class Toolbar {
     };
     this.controls = new OptionControls<AttributionOptions>(attribution, OPTIONS, {
       by: { now: splits },
+      show: { now: () => ({ value: attribution.show.value, hidden: !attribution.picture.value?.manifest.compare }) },
       top: { now: () => ({ hidden: split() !== "neuron", ...(attribution.canCompute.value ? {} : FIXED) }) },
     });
     this.element.append(...this.controls.rest(), makeAblateButton(attribution, attribution.held), help);
