@@ -17,9 +17,10 @@ from mi_widgets.compute.forward import forward
 from mi_widgets.compute.output import LAST_LOGITS
 from mi_widgets.compute.pass_bytes import FLOAT, kept_bytes, working_bytes
 from mi_widgets.compute.patch_cells import POINTWISE, Cells, read_position
+from mi_widgets.compute.patch_grids import prepared
 from mi_widgets.compute.patch_metrics import OwnMetric
 from mi_widgets.compute.patch_runs import Prompts
-from mi_widgets.compute.patching import batch_memory, prepared
+from mi_widgets.compute.patching import batch_memory
 from mi_widgets.data.integers import integer
 from mi_widgets.data.pairs import Pairs
 from mi_widgets.models import ModelInfo, Prompt, describe, own_hooks

@@ -11,8 +11,8 @@ import torch
 import mi_widgets as mw
 from mi_widgets import compute
 from mi_widgets.compute.patch_blocks import Blocks
+from mi_widgets.compute.patch_grids import prepared
 from mi_widgets.compute.patch_runs import runs_steps
-from mi_widgets.compute.patching import prepared
 from mi_widgets.compute.step import Step, run
 from mi_widgets.data.patching import PATCH_SITES
 from mi_widgets.errors import DataError
