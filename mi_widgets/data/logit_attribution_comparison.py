@@ -82,9 +82,10 @@ class LogitAttributionComparison(Comparison):
         `contribution_b` and `contribution` = A − B, logits; see `minus`. `attrs` holds what the last sums to, up to the
         residue, and the residue."""
         table = self.minus.to_pandas()
-        for name, values in zip(("contribution_b", "contribution_a"), self._parts[:0:-1], strict=True):
-            table.insert(5, name, values.astype(np.float32))
-        return table[[*(name for name in table if name != "contribution"), "contribution"]]
+        _, of_a, of_b = self._parts
+        for place, (side, values) in enumerate((("a", of_a), ("b", of_b)), list(table).index("contribution")):
+            table.insert(place, f"contribution_{side}", values.astype(np.float32))
+        return table
 
     @cached_property
     def _parts(self) -> tuple[list[Part], np.ndarray, np.ndarray]:

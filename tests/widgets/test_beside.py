@@ -16,12 +16,13 @@ ABLATED = mw.Run(interventions=[mw.Ablate(layer=1, head=2)])
 PATCHED = mw.Run(prompt=CORRUPT, interventions=[mw.Patch("resid_pre", layer=1, position=2, source=PROMPT)])
 #: A position that the prompt does not have: found out when the run is made.
 IMPOSSIBLE = mw.Run(interventions=[mw.Patch("resid_pre", layer=1, position=40, source=CORRUPT)])
-COMPARED = [mw.Attention, mw.LogitLens, mw.Prompt]
+COMPARED = [mw.Attention, mw.LogitLens, mw.LogitAttribution, mw.Prompt]
 every_compared = pytest.mark.parametrize("kind", COMPARED, ids=lambda kind: kind.__name__)
 
 
 def numbers(data):
-    return data.values if hasattr(data, "values") else data.top_probs
+    """The numbers of a result that an intervention changes."""
+    return next(getattr(data, name) for name in ("values", "top_probs", "contribution") if hasattr(data, name))
 
 
 def ordered(view, order):

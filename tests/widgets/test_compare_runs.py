@@ -12,8 +12,8 @@ from mi_widgets.errors import DataError, ModelError
 
 PROMPT = "w3 w4 w5 w3 w4"
 ABLATED = mw.Ablate(layer=1, head=2)
-COMPARED = [mw.Attention, mw.LogitLens, mw.Prompt]
-VIEWS = [*COMPARED, mw.LogitAttribution]
+ASKED = {"answer": 5, "foil": 7}
+COMPARED = VIEWS = [mw.Attention, mw.LogitLens, mw.LogitAttribution, mw.Prompt]
 
 
 def numbers(data):
@@ -41,10 +41,10 @@ def loads(model, monkeypatch):
 
 @pytest.mark.parametrize("kind", COMPARED)
 def test_a_view_shows_the_changed_run_beside_the_untouched_one(kind, model):
-    session = mw.Session(model, PROMPT, interventions=[ABLATED])
+    session = mw.Session(model, PROMPT, interventions=[ABLATED], **ASKED)
     view = kind(session, compare=mw.Run(interventions=[]))
     assert view.options["show"] == "difference"
-    untouched, changed = kind(mw.Session(model, PROMPT)), kind(session)
+    untouched, changed = kind(mw.Session(model, PROMPT, **ASKED)), kind(session)
     assert np.allclose(numbers(view.comparison.a), numbers(changed.data), atol=1e-5)
     assert np.allclose(numbers(view.comparison.b), numbers(untouched.data), atol=1e-5)
     assert view.comparison.a.interventions == (ABLATED,)
@@ -89,11 +89,11 @@ def test_another_model_is_read_as_itself(kind, model, tiny_model):
         for parameter in other.parameters():
             parameter.mul_(1.1)
     view = kind(
-        mw.Session(model, PROMPT),
+        mw.Session(model, PROMPT, **ASKED),
         compare=mw.Run(model=other),
         **({"weighting": "value"} if kind is mw.Attention else {}),
     )
-    alone = kind(mw.Session(other, PROMPT), **({"weighting": "value"} if kind is mw.Attention else {}))
+    alone = kind(mw.Session(other, PROMPT, **ASKED), **({"weighting": "value"} if kind is mw.Attention else {}))
     assert np.allclose(numbers(view.comparison.b), numbers(alone.data), atol=1e-5)
     assert not np.allclose(numbers(view.comparison.a), numbers(view.comparison.b), atol=1e-5)
 

@@ -10,8 +10,7 @@ from on_screen import manifest_of
 import mi_widgets as mw
 from mi_widgets.data.interventions import Ablate, Add, Intervention, Run
 
-VIEWS = [mw.Attention, mw.LogitLens, mw.LogitAttribution, mw.Prompt]
-COMPARED = [mw.Attention, mw.LogitLens, mw.Prompt]
+COMPARED = VIEWS = [mw.Attention, mw.LogitLens, mw.LogitAttribution, mw.Prompt]
 every_view = pytest.mark.parametrize("kind", VIEWS, ids=lambda kind: kind.__name__)
 every_compared = pytest.mark.parametrize("kind", COMPARED, ids=lambda kind: kind.__name__)
 UNTOUCHED = {"kind": "run", "prompt": None, "model": None, "interventions": []}
