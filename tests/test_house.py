@@ -215,7 +215,13 @@ def test_one_file_runs_the_model():
             )
             if by_method or by_call:
                 found.setdefault(str(path.relative_to(ROOT)), []).append(node.lineno)
-    assert set(found) == {"compute/forward.py"}, found
+    # The second runs Hugging Face's modules, made anew on the model's weights, and never the model itself.
+    assert set(found) == {"compute/forward.py", "compute/plain_layers.py"}, found
+    plain = ROOT / "compute" / "plain_layers.py"
+    called = [node for node in ast.walk(ast.parse(plain.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
+    ran = [ast.unparse(node.func) for node in called if node.lineno in found["compute/plain_layers.py"]]
+    assert ran == ["self.model"], ran
+    assert "self.model, path = _made(" in plain.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))

@@ -1,5 +1,6 @@
 """How results are computed: pure functions from a model and a prompt to data, usable without any widget."""
 
+from mi_widgets.compute.ablation import ablate, ablate_steps
 from mi_widgets.compute.attention import attention_patterns
 from mi_widgets.compute.attribution_patching import attribution_patch, attribution_patch_steps
 from mi_widgets.compute.head_scores import head_scores
@@ -18,6 +19,8 @@ __all__ = [
     "PatchCost",
     "Step",
     "TunedLens",
+    "ablate",
+    "ablate_steps",
     "attention_patterns",
     "attribution_patch",
     "attribution_patch_steps",

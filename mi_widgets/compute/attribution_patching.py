@@ -16,9 +16,8 @@ import numpy as np
 import torch
 
 from mi_widgets.compute.acts import LAST, MIDDLE
-from mi_widgets.compute.answers import named
 from mi_widgets.compute.forward import PATTERN, Write, forward_steps, gradients
-from mi_widgets.compute.interventions import Interventions, resolve
+from mi_widgets.compute.interventions import Edits, Interventions, resolve
 from mi_widgets.compute.not_finite import not_finite, refusal
 from mi_widgets.compute.output import LAST_LOGITS
 from mi_widgets.compute.patch_cells import Cells, read_position
@@ -32,7 +31,7 @@ from mi_widgets.data.interventions import HEADS, SITES
 from mi_widgets.data.pairs import Pairs
 from mi_widgets.data.patching import DIRECTIONS, PatchGrid
 from mi_widgets.errors import DataError
-from mi_widgets.models import Prompt, describe
+from mi_widgets.models import Prompt
 
 #: The residual stream before all blocks: what integrated gradients go along.
 BEGINNING = "blocks.0.hook_resid_pre"
@@ -136,6 +135,9 @@ def attribution_patch_steps(
         heads=heads, neurons=neurons, prepend_bos=prepend_bos,
     )  # fmt: skip
     prompts, cells = ready.prompts, ready.cells
+    for one in prompts:
+        for tokens in (one.clean, one.corrupt):
+            read_position(position, len(tokens))
     found: list[PairEstimate] = []
     for order, one in enumerate(prompts):
         made = pair_estimate_steps(
@@ -143,32 +145,17 @@ def attribution_patch_steps(
         )
         found.append((yield from as_one(made, Step(order, len(prompts)))))
     values = [one.values(direction) for one in found]
-    metrics = [one.metric for one in found]
-    known = [token for each in metrics for token in (each.answer, each.foil) if token >= 0]
-    return PatchGrid(
-        clean_tokens=prompts[0].clean,
-        corrupt_tokens=prompts[0].corrupt,
-        method="patching",
-        site=cells.site,
-        by=cells.by,
-        numbers=cells.numbers,
-        values=np.full((len(found), len(cells)), np.nan, np.float32),
-        clean_values=np.array([clean for clean, _ in values]),
-        corrupt_values=np.array([corrupt for _, corrupt in values]),
+    return ready.grid(
+        np.full((len(found), len(cells)), np.nan, np.float32),
+        [clean for clean, _ in values],
+        [corrupt for _, corrupt in values],
+        [one.metric for one in found],
+        found[0].edits,
         estimates=np.stack([one.estimates for one in found]),
-        direction=direction,
-        metric=metrics[0].metric,
-        metric_name=metrics[0].name,
         position=position,
-        layer=cells.layer,
-        answers=np.array([each.answer for each in metrics]),
-        foils=np.array([each.foil for each in metrics]),
-        names=named(model, known),
         estimated_by=estimated_by(points),
-        notes=ready.notes,
+        notes=tuple(dict.fromkeys([*ready.notes, *(note for one in found for note in one.edits.notes)])),
         seconds=time.perf_counter() - since,
-        model=describe(model).label,
-        interventions=found[0].interventions,
     )
 
 
@@ -195,14 +182,14 @@ class PairEstimate:
         base: the metric of the run that is changed, untouched.
         source: of the other run.
         metric: with its answers.
-        interventions: made in both runs.
+        edits: what interventions are in the run that is changed.
     """
 
     estimates: np.ndarray
     base: float
     source: float
     metric: PatchMetric
-    interventions: tuple[Any, ...]
+    edits: Edits
 
     def values(self, direction: str) -> tuple[float, float]:
         """The metric of the clean and of the corrupt run."""
@@ -268,7 +255,7 @@ def pair_estimate_steps(
     if not np.isfinite(value):
         raise refusal(not_finite(model, base.ids, writes=edits[id(base)].writes))
     estimates = np.float32(value) + summed(worth, cells, prompts.partners, len(base))
-    return PairEstimate(estimates, value, float(ready[0](logits[None])[0]), ready[0], edits[id(base)].interventions)
+    return PairEstimate(estimates, value, float(ready[0](logits[None])[0]), ready[0], edits[id(base)])
 
 
 def summed(worth: np.ndarray, cells: Cells, partners: Mapping[int, int], count: int) -> np.ndarray:
@@ -330,7 +317,7 @@ def worth_steps(
     """
     hook = SITES[site]
     own, other = np.array(list(partners), int), np.array(list(partners.values()), int)
-    every = range(n_heads)
+    every = np.arange(n_heads)
     here, there = (np.ix_(every, places, places) if hook == PATTERN else (places,) for places in (own, other))
     row = {layer: order for order, layer in enumerate(layers)}
     differences: dict[int, np.ndarray] = {}

@@ -2,8 +2,9 @@
 
 What does not change is computed once: the blocks below are passed over, keys and values of the positions before are
 those of the run that is changed, positions behind the one that is read are left out, and nothing is unembedded. The
-user's hooks fire, and may expect the whole prompt, or one run at a time: each way is taken only where the unchanged run
-comes out of it as it does out of the whole pass. Knows nothing of what was changed, nor of metrics.
+user's hooks fire, and may expect the whole prompt, or one run at a time; where there are none, the layers themselves
+are run (`plain_layers`). Each way is taken only where the unchanged run comes out of it as it does out of the whole
+pass. Knows nothing of what was changed, nor of metrics.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import psutil
@@ -20,23 +22,56 @@ import torch
 from mi_widgets.compute.activations import EMBEDDING
 from mi_widgets.compute.forward import KeptKeys, Reader, Start, Write, forward
 from mi_widgets.compute.output import LAST_LOGITS
+from mi_widgets.compute.plain_layers import ATTENTIONS, DynamicCache, PlainLayers, lent
 from mi_widgets.compute.readout import BEHIND, Readout
 from mi_widgets.compute.step import Step, Steps
 from mi_widgets.compute.writes import tolerance_of
 from mi_widgets.data.integers import is_integer
 from mi_widgets.errors import DataError, DisturbedError, ModelError
-from mi_widgets.models import fingerprint, own_hooks
+from mi_widgets.models import fingerprint, own_hooks, weights_fingerprint
 
 #: How far the unchanged run may come out of a way from where the whole pass brings it, relative to its length.
 EXACT = 1e-4
 #: Bytes that a batch may take unless told, and the share of what is free that it takes at most.
 MEMORY, MEMORY_SHARE = 1_000_000_000, 0.25
 #: A batch is to take no longer than this, so that Stop is heard between two.
-BATCH_SECONDS = 0.12
+BATCH_SECONDS = 0.2
 #: Runs of the first batch, before the model's speed is known.
 FIRST_RUNS = 2
 #: What a run holds at its peak, in units of its positions times the width, and times heads and keys.
 WIDTHS, SQUARES = 16, 4
+
+
+class _Way(NamedTuple):
+    """How runs are made.
+
+    Attributes:
+        alone: the positions from the first changed one to the one that is read, else the whole prompt.
+        together: several at once.
+        plain: by the layers themselves, else through the model as it stands.
+    """
+
+    alone: bool
+    together: bool
+    plain: bool = False
+
+
+class _Plain(NamedTuple):
+    """What is known of the layers themselves of one model: which kind of them does what the model does.
+
+    Attributes:
+        weights: for which weights.
+        positions: up to which length of prompt that was seen.
+        kinds: `attention` and `trimmed` of `PlainLayers`, of the one that does; of all that may; or of none.
+    """
+
+    weights: int
+    positions: int
+    kinds: tuple[tuple[str, bool], ...]
+
+
+_KINDS = tuple((attention, trimmed) for attention in ATTENTIONS for trimmed in (True, False))
+_KNOWN: WeakKeyDictionary[Any, _Plain] = WeakKeyDictionary()
 
 
 class Onward:
@@ -79,11 +114,14 @@ class Onward:
         self._end = "ln_final.hook_in" if "ln_final.hook_in" in known else self._hook(self._n_layers)
         self._speed = 0.0  # positions in a block, a second
         self._key: Any = None
+        self._kept: KeptKeys | None = None
+        self._plain: PlainLayers | None = None
 
     @property
     def plain(self) -> bool:
         """Whether the layers themselves are run, not the model with its hooks."""
-        return False
+        self._prepare()
+        return self._plain is not None
 
     def steps(self, layer: int, first: int, residual: torch.Tensor) -> Steps[torch.Tensor]:
         """Run on from above some block, in batches; a step after each.
@@ -121,15 +159,15 @@ class Onward:
             way = self._way(first)
             batch = residual[done : done + self._runs(layer, first, way)]
             since = time.perf_counter()
-            found.append(self._hooked(way, layer, first, batch))
+            found.append((self._by_layers if way.plain else self._hooked)(way, layer, first, batch))
             self._measure(len(batch), layer, first, way, time.perf_counter() - since)
             done += len(batch)
             yield Step(done, len(residual))
         return torch.cat(found) if found else residual[:, -1]
 
-    def logits(self, final: torch.Tensor) -> torch.Tensor:
+    def logits(self, final: torch.Tensor, tokens: Sequence[int] | None = None) -> torch.Tensor:
         """float32 `[run, d_vocab]` of `final` `[run, d_model]`, as the model reads its last stream; what hangs behind
-        the last block acts there.
+        the last block acts there. Of some `tokens` alone `[run, token]`.
 
         Raises:
             ModelError: logits that are not made by a final norm and an unembedding from one residual stream, or hooks
@@ -137,13 +175,14 @@ class Onward:
         """
         self._prepare()
         if not self._behind:
-            return self._readout.logits(final)
+            return self._readout.logits(final, tokens)
         if not self._reads_alone:
             raise ModelError(
                 "a hook behind the last block does something else where it sees the position that is read alone.",
                 "Take it away, or let it not count positions.",
             )
-        return self._hooked_logits(final)
+        logits = self._hooked_logits(final)
+        return logits if tokens is None else logits[:, list(tokens)]
 
     # --- the unchanged run ----------------------------------------------------------------------------------------
 
@@ -156,24 +195,63 @@ class Onward:
             vars(self).pop(name, None)
         self._hooks = bool(own_hooks(self._model))
         self._behind = any(_behind(write.hook) for write in self._writes) or _hooked_behind(self._model)
-        self._keys, self._ways = KeptKeys(entire=True), {}
-        kept: dict[str, torch.Tensor] = {}
-        begin = self._hook(0)
+        self._ways: dict[int | None, _Way] = {}
+        self._kept = self._plain = None
+        free = not (self._hooks or self._writes or getattr(self._model, "compatibility_mode", False))
+        known = _KNOWN.get(self._model) if free else None
+        if known is None or known.weights != weights_fingerprint(self._model) or known.positions <= self.position:
+            self._begin_hooked()
+            known = _Plain(weights_fingerprint(self._model), self.position + 1, _KINDS) if free else None
+        if known is not None:
+            self._begin_plain(known)
+        if self._plain is None and self._kept is None:
+            self._begin_hooked()
+        self._key = fingerprint(self._model)  # a first pass may leave hooks of transformers' own
 
-        def keep(name: str) -> Any:
+    def _begin_hooked(self) -> None:
+        """The unchanged run through the model as it stands: its first stream, its final one, keys and values."""
+        kept: dict[str, torch.Tensor] = {}
+
+        def keep(name: str) -> Reader:
             return lambda _layer, value: kept.__setitem__(name, value.clone())
 
-        readers = {name: keep(name) for name in (begin, self._end)}
-        forward(self._model, self._ids, (), (), readers, self._writes, keys=self._keys, until=self._end)
+        readers = {name: keep(name) for name in (self._hook(0), self._hook(self._n_layers // 2), self._end)}
+        self._kept = KeptKeys(entire=True)
+        forward(self._model, self._ids, (), (), readers, self._writes, keys=self._kept, until=self._end)
         if self._end not in kept:
             raise ModelError("this architecture does not show its final residual stream.", "It cannot be patched.")
-        self._begin, self._final = kept[begin], kept[self._end][self.position]
-        self._key = fingerprint(self._model)  # a first pass may leave hooks of transformers' own
+        self._first, self._middle = kept[self._hook(0)], kept[self._hook(self._n_layers // 2)]
+        self._final = kept[self._end][self.position]
+
+    def _begin_plain(self, known: _Plain) -> None:
+        """The layers themselves, if there are such as do what the model does, and the unchanged run's keys and values
+        by them."""
+        end, seen = self.position + 1, len(known.kinds) < 2
+        for kind in known.kinds:
+            try:
+                layers, self._cache = PlainLayers(self._model, *kind), DynamicCache()
+                since = time.perf_counter()
+                final = layers.run(self._ids[None, :end], self._cache)
+                self._speed = end * self._n_layers / (time.perf_counter() - since)
+                if seen or (_same(final, self._final) and self._goes_on(layers)):
+                    self._plain, self._final = layers, final[0]
+                    break
+            except Exception:  # whatever these layers cannot do, the model can
+                continue
+        if not seen:
+            _KNOWN[self._model] = known._replace(kinds=() if self._plain is None else (kind,))
+
+    def _goes_on(self, layers: PlainLayers) -> bool:
+        """Whether `layers`, begun in the middle of the blocks and of the prompt, come to the same end."""
+        first, end = self.position // 2, self.position + 1
+        residual = self._middle[first:end].expand(2, -1, -1)
+        ids = np.broadcast_to(self._ids[first:end], (2, end - first))
+        return _same(layers.run(ids, lent(self._cache, first, 2), self._n_layers // 2, residual), self._final)
 
     @cached_property
     def _entered(self) -> list[torch.Tensor]:
         """Of the unchanged run what enters each block, and what leaves the last: `[layer + 1][position, d_model]`."""
-        kept: list[torch.Tensor] = [self._begin]
+        kept: list[torch.Tensor] = [self._first]
         readers = {self._hook(layer + 1): lambda _layer, value: kept.append(value.clone()) for layer in self._layers}
         forward(self._model, self._ids, (), (), readers, self._writes, until=self._end)
         return kept
@@ -192,18 +270,19 @@ class Onward:
 
     # --- the ways -------------------------------------------------------------------------------------------------
 
-    def _way(self, first: int) -> tuple[bool, bool]:
-        """How runs that change from `first` on are made: whether from there to the position that is read alone (else
-        over the whole prompt), and whether several at once. Hooks and writes are asked at each `first`."""
+    def _way(self, first: int) -> _Way:
+        """How runs that change from `first` on are made. Hooks and writes are asked at each `first`."""
+        if self._plain is not None:
+            return _Way(True, True, plain=True)
         asked = first if self._hooks or self._writes else None
         if asked not in self._ways:
-            ways = [(True, True), (False, True)] if self._keys.supported else [(False, True)]
-            self._ways[asked] = next((way for way in ways if self._holds(way, first)), (False, False))
+            ways = [_Way(True, True), _Way(False, True)][0 if self._kept.supported else 1 :]
+            self._ways[asked] = next((way for way in ways if self._holds(way, first)), _Way(False, False))
         return self._ways[asked]
 
-    def _holds(self, way: tuple[bool, bool], first: int) -> bool:
+    def _holds(self, way: _Way, first: int) -> bool:
         """Whether two unchanged runs come out of `way` as they should."""
-        unchanged = self._begin[first : self.position + 1].expand(2, -1, -1)
+        unchanged = self._first[first : self.position + 1].expand(2, -1, -1)
         try:
             found = self._hooked(way, 0, first, unchanged)
         except DisturbedError:
@@ -212,16 +291,15 @@ class Onward:
             return False
         return _same(found, self._final)
 
-    def _hooked(self, way: tuple[bool, bool], layer: int, first: int, residual: torch.Tensor) -> torch.Tensor:
+    def _hooked(self, way: _Way, layer: int, first: int, residual: torch.Tensor) -> torch.Tensor:
         """`[run, d_model]`, through the model as it stands, hooks and all."""
-        alone, _ = way
-        runs, end, from_here = len(residual), self.position + 1, first if alone else 0
+        runs, end, from_here = len(residual), self.position + 1, first if way.alone else 0
         ids, given = self._ids[:end], residual
-        if not alone:
+        if not way.alone:
             ids = self._ids
             given = self._entered[layer].expand(runs, -1, -1).clone()
             given[:, first:end] = residual.to(given)
-        keys = self._keys.cut(from_here).expanded(runs) if from_here else None
+        keys = self._kept.cut(from_here).expanded(runs) if from_here else None
         found: list[torch.Tensor] = []
         forward(
             self._model,
@@ -235,6 +313,15 @@ class Onward:
             until=self._end,
         )
         return found[0]
+
+    def _by_layers(self, _way: _Way, layer: int, first: int, residual: torch.Tensor) -> torch.Tensor:
+        """`[run, d_model]`, by the layers themselves."""
+        assert self._plain is not None
+        if layer == self._n_layers:
+            return residual[:, -1].to(self._final)
+        runs, end = len(residual), self.position + 1
+        ids = np.broadcast_to(self._ids[first:end], (runs, end - first))
+        return self._plain.run(ids, lent(self._cache, first, runs), layer, residual)
 
     def _hooked_logits(self, final: torch.Tensor, readers: dict[str, Reader] | None = None) -> torch.Tensor:
         """`logits` through the model as it stands: all blocks are passed over, with the one position that is read."""
@@ -271,21 +358,21 @@ class Onward:
 
     # --- batches --------------------------------------------------------------------------------------------------
 
-    def _work(self, runs: int, layer: int, first: int, way: tuple[bool, bool]) -> int:
+    def _work(self, runs: int, layer: int, first: int, way: _Way) -> int:
         """Positions times blocks of a batch."""
-        positions = self.position + 1 - first if way[0] else len(self._ids)
+        positions = self.position + 1 - first if way.alone else len(self._ids)
         return runs * positions * (self._n_layers - layer + 1)
 
-    def _runs(self, layer: int, first: int, way: tuple[bool, bool]) -> int:
+    def _runs(self, layer: int, first: int, way: _Way) -> int:
         """How many fit into the memory and into `BATCH_SECONDS`."""
-        if not way[1]:
+        if not way.together:
             return 1
         cfg = self._model.cfg
-        positions = self.position + 1 - first if way[0] else len(self._ids)
-        keys = (self.position + 1 if way[0] else len(self._ids)) * (self._n_layers - layer)
+        positions = self.position + 1 - first if way.alone else len(self._ids)
+        keys = (self.position + 1) * (1 if way.plain else self._n_layers - layer)  # lent ones are held in one block
         squares = SQUARES * int(cfg.n_heads) * positions * len(self._ids)
-        numbers = int(cfg.d_model) * (WIDTHS * positions + 2 * keys * way[0]) + squares
-        fit = self._bytes // (numbers * self._begin.element_size())
+        numbers = int(cfg.d_model) * (WIDTHS * positions + 2 * keys * way.alone) + squares
+        fit = self._bytes // (numbers * self._final.element_size())
         soon = self._speed * BATCH_SECONDS / self._work(1, layer, first, way) if self._speed else FIRST_RUNS
         return max(1, min(fit, round(soon)))
 
@@ -293,11 +380,11 @@ class Onward:
     def _bytes(self) -> int:
         if self._memory is not None:
             return self._memory
-        device = self._begin.device
+        device = self._final.device
         free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
         return int(min(MEMORY, MEMORY_SHARE * free))
 
-    def _measure(self, runs: int, layer: int, first: int, way: tuple[bool, bool], seconds: float) -> None:
+    def _measure(self, runs: int, layer: int, first: int, way: _Way, seconds: float) -> None:
         speed = self._work(runs, layer, first, way) / max(seconds, 1e-6)
         self._speed = speed if not self._speed else 0.5 * (self._speed + speed)
 

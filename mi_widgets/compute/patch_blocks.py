@@ -32,6 +32,9 @@ ROWS = 128
 #: The share of the memory for rows of blocks that are kept for other cells.
 KEPT_SHARE = 0.25
 
+#: How far rounding brings a position of the stream, relative to its length, in single precision.
+CLOSE = 1e-5
+
 #: How a layer's cells come to their streams.
 DIRECT, POINT, WHOLE = "direct", "point", "whole"
 
@@ -79,9 +82,9 @@ class Blocks:
         self._together: dict[int, bool] = {}
         width = int(runs.model.cfg.d_model)
         count = len(runs.prompts.base)
-        bytes_each = 4 * count * width
+        self._bytes_each = 4 * count * width  # of what leaves a block in one run
         #: Parts that are run together, of `POINT`.
-        self._group_size = max(1, int(KEPT_SHARE * memory / 2) // bytes_each)
+        self._group_size = max(1, int(KEPT_SHARE * memory / 2) // self._bytes_each)
         self._at_once = runs_at_once(runs.model, count, memory)
 
     def units(self, estimates: np.ndarray | None) -> tuple[list[Unit], np.ndarray, np.ndarray]:
@@ -121,18 +124,19 @@ class Blocks:
             found.sort(key=lambda unit: -largest[id(unit)])
         return found, unchanged, alone
 
-    def stream_steps(self, unit: Unit, step: Step) -> Steps[tuple[int, torch.Tensor]]:
-        """The block that the cells go on from, and what enters it: `[cell, position, d_model]`, at the positions from
-        `unit.first` to the one that is read."""
+    def stream_steps(self, unit: Unit, step: Step) -> Steps[tuple[int, int, torch.Tensor]]:
+        """The block that the cells go on from, the first position that differs, and what enters the block from there to
+        the position that is read: `[cell, position, d_model]`."""
         end = self._runs.onward.position + 1
         after = unit.layer if unit.way == DIRECT and self._cells.site == "resid_pre" else unit.layer + 1
         if unit.way == WHOLE:
             changes = self._cells.changes(unit.cells)
             whole = yield from self._run_steps(unit.layer, changes, step)
-            return after, whole[:, unit.first : end]
+            first = unit.first if self._same_before(unit, whole) else 0
+            return after, first, whole[:, first:end]
         if unit.way == DIRECT and self._places is None:
             put = self._runs.at_site(unit.layer)[1]
-            return after, put[None, unit.first : end]
+            return after, unit.first, put[None, unit.first : end]
         stream = self._runs.after(after - 1) if after else torch.tensor(self._runs.base.arrays[BEFORE][0])
         changed = stream[unit.first : end].repeat(len(unit.cells), 1, 1)
         assert self._places is not None
@@ -143,7 +147,18 @@ class Blocks:
             kept = yield from self._rows_steps(unit, step)
             rows = kept[torch.from_numpy(self._which[unit.cells] - unit.group * self._group_size), places]
         changed[torch.arange(len(changed)), places - unit.first] = rows
-        return after, changed
+        return after, unit.first, changed
+
+    def _same_before(self, unit: Unit, whole: torch.Tensor) -> bool:
+        """Whether a patch changed no earlier position of the block, as hooks of the user's own may make it do."""
+        return not self._hooked or self._alike(whole[:, : unit.first], self._runs.after(unit.layer)[: unit.first])
+
+    def _alike(self, found: torch.Tensor, wanted: torch.Tensor) -> bool:
+        """Whether each run of `found` is `wanted` `[position, d_model]`, up to rounding."""
+        dtype = next(self._runs.model.parameters()).dtype
+        tolerance = CLOSE if dtype in (torch.float32, torch.float64) else tolerance_of(dtype)
+        apart = (found.double() - wanted.double()).norm(dim=-1)
+        return bool((apart <= tolerance * wanted.double().norm(dim=-1)).all())  # not where it is not a number
 
     # --- which go together --------------------------------------------------------------------------------------
 
@@ -289,10 +304,7 @@ class Blocks:
             except Exception:  # a hook of the user's own that fits one run alone raises what it likes
                 self._together[layer] = False
             else:
-                dtype = next(self._runs.model.parameters()).dtype
-                tolerance = 1e-4 if dtype == torch.float32 else tolerance_of(dtype)
-                apart = float((found.double() - wanted.double()).norm(dim=(1, 2)).max())
-                self._together[layer] = apart <= tolerance * float(wanted.double().norm())
+                self._together[layer] = self._alike(found, wanted)
             yield step
         return self._together[layer]
 

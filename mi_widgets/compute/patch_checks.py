@@ -5,17 +5,17 @@ Knows nothing of how the grid was computed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
-from mi_widgets.compute.forward import forward
+from mi_widgets.compute.forward import forward_steps
 from mi_widgets.compute.interventions import resolve
 from mi_widgets.compute.output import LAST_LOGITS
-from mi_widgets.compute.patch_metrics import OwnMetric, PatchMetric, patch_metric
-from mi_widgets.compute.step import Step, Steps
+from mi_widgets.compute.patch_metrics import OwnMetric, patch_metric
+from mi_widgets.compute.step import Steps
 from mi_widgets.data import PatchGrid
 from mi_widgets.data.interventions import Change, Patch
 from mi_widgets.models import Prompt, tokenize
@@ -23,6 +23,8 @@ from mi_widgets.models import Prompt, tokenize
 #: The names of the checks.
 WHOLE = "patched at layer 0, every position = {} run"
 CELL = "a cell = its run"
+#: Given a prompt and interventions, steps that return the logits `[d_vocab]` after the prompt's last position.
+Made = Callable[[Prompt, Sequence[Change]], Steps[np.ndarray]]
 
 
 def check_steps(
@@ -33,6 +35,7 @@ def check_steps(
     *,
     function: OwnMetric | None = None,
     prepend_bos: bool | None = None,
+    made: Made | None = None,
 ) -> Steps[dict[str, float]]:
     """Errors of a grid's numbers, by what is compared, relative to the metric of its runs: of its first pair.
 
@@ -43,57 +46,43 @@ def check_steps(
         corrupt: the corrupt one; of an ablation None.
         function: the user's metric, where the grid's is one.
         prepend_bos: for prompts given as text, as when the grid was made.
+        made: finds or makes the runs; `compute.forward` if None.
 
     Returns:
         The error of the exact cell that changes most against its run, made whole with the cell's intervention; and of
         prompts of one length, without interventions, that of a run whose whole stream before block 0 is the other's,
-        against that other run.
-        None of what the grid does not hold.
+        against that other run. None of what the grid does not hold.
     """
-    patching = corrupt is not None
-    denoise = patching and grid.direction == "denoise"
+    denoise = grid.method == "patching" and grid.direction == "denoise"
     base, other = (corrupt, clean) if denoise else (clean, corrupt)
-    metric = _metric(model, grid, clean, function, prepend_bos)
-    yield Step(1, 3)
-    known = np.abs(np.where(grid.exact, grid.change_in_metric, np.nan))
-    errors: dict[str, float] = {}
-    if np.isfinite(known).any():
-        index = np.unravel_index(int(np.nanargmax(known)), grid.shape)
-        found = _value(model, base, (*grid.interventions, grid.change(index, other)), metric, prepend_bos)
-        errors[CELL] = _relative(grid, found, grid.values[0, np.ravel_multi_index(index, grid.shape)])
-        yield Step(2, 3)
-    if patching and len(grid.clean_tokens) == len(grid.corrupt_tokens) and not grid.interventions:
-        found = _value(model, base, [Patch("resid_pre", layer=0, source=other)], metric, prepend_bos)
-        name, ends = ("clean", grid.clean_values) if denoise else ("corrupt", grid.corrupt_values)
-        errors[WHOLE.format(name)] = _relative(grid, found, ends[0])
-    return errors
 
+    def forwarded(prompt: Prompt, changes: Sequence[Change]) -> Steps[np.ndarray]:
+        tokens = tokenize(model, prompt, prepend_bos)
+        edits = resolve(model, tokens, changes, prepend_bos=prepend_bos)
+        found = yield from forward_steps(model, tokens.ids, (LAST_LOGITS,), (), writes=edits.writes)
+        return found.arrays[LAST_LOGITS]
 
-def _metric(
-    model: Any, grid: PatchGrid, clean: Prompt, function: OwnMetric | None, prepend_bos: bool | None
-) -> PatchMetric:
-    """The grid's metric of its first pair."""
-    tokens = tokenize(model, clean, prepend_bos)
+    made = made or forwarded
     answer, foil = (None if ids is None or ids[0] < 0 else int(ids[0]) for ids in (grid.answers, grid.foils))
-    metric: Any = grid.metric if function is None else function
-    return patch_metric(model, metric, tokens, _logits(model, clean, grid.interventions, prepend_bos), answer, foil)
+    asked: Any = grid.metric if function is None else function
+    before = yield from made(clean, grid.interventions)
+    metric = patch_metric(model, asked, grid.clean_tokens, torch.tensor(before), answer, foil)
+    ends = float(grid.clean_values[0]), float(grid.corrupt_values[0])
 
+    def error(changes: Sequence[Change], held: float) -> Steps[float]:
+        logits = yield from made(base, changes)
+        found = float(metric(torch.tensor(logits)[None])[0])
+        return abs(found - held) / max(abs(ends[0]), abs(ends[1]), abs(held), 1e-6)
 
-def _value(
-    model: Any, prompt: Prompt, changes: Sequence[Change], metric: PatchMetric, prepend_bos: bool | None
-) -> float:
-    return float(metric(_logits(model, prompt, changes, prepend_bos)[None])[0])
-
-
-def _logits(model: Any, prompt: Prompt, changes: Sequence[Change], prepend_bos: bool | None) -> torch.Tensor:
-    """`[d_vocab]`, after the last position of a run with these interventions."""
-    tokens = tokenize(model, prompt, prepend_bos)
-    edits = resolve(model, tokens, changes, prepend_bos=prepend_bos)
-    found = forward(model, tokens.ids, (LAST_LOGITS,), (), writes=edits.writes)
-    return torch.from_numpy(found.arrays[LAST_LOGITS].copy())
-
-
-def _relative(grid: PatchGrid, found: float, held: float) -> float:
-    """The difference of two metrics in the size of those of the first pair's own runs."""
-    size = max(abs(float(grid.clean_values[0])), abs(float(grid.corrupt_values[0])), abs(float(held)), 1e-6)
-    return abs(found - float(held)) / size
+    errors: dict[str, float] = {}
+    changed = np.abs(np.where(grid.exact, grid.change_in_metric, np.nan))
+    if np.isfinite(changed).any():
+        index = np.unravel_index(int(np.nanargmax(changed)), grid.shape)
+        changes = (*grid.interventions, grid.change(index, other))
+        held = float(grid.values[0].reshape(grid.shape)[index])
+        errors[CELL] = yield from error(changes, held)
+    alike = len(grid.clean_tokens) == len(grid.corrupt_tokens) and not grid.interventions
+    if grid.method == "patching" and alike:
+        name, end = ("clean", ends[0]) if denoise else ("corrupt", ends[1])
+        errors[WHOLE.format(name)] = yield from error([Patch("resid_pre", layer=0, source=other)], end)
+    return errors

@@ -64,14 +64,25 @@ class PatchMetric:
             apart = clean - logits.log_softmax(-1)
             terms = torch.where(clean == -torch.inf, 0.0, clean.exp() * apart)  # what the clean run forbids counts as 0
             return terms.sum(-1).clamp_min(0.0)
+        if self.tokens is not None:
+            return self.of_tokens(logits[:, list(self.tokens)])
         own = logits[:, self.answer]
-        if self.metric == "logit_difference":
-            return own if self.foil < 0 else own - logits[:, self.foil]
         if self.metric == "rank":
             rank = (logits > own[:, None]).sum(-1).float()
             return torch.where(own.isnan(), torch.nan, rank)
         log_probability = own - logits.logsumexp(-1)
         return log_probability if self.metric == "log_probability" else log_probability.exp()
+
+    @property
+    def tokens(self) -> tuple[int, ...] | None:
+        """The tokens whose logits alone it reads; None where it reads all."""
+        if self.metric != "logit_difference":
+            return None
+        return (self.answer,) if self.foil < 0 else (self.answer, self.foil)
+
+    def of_tokens(self, logits: torch.Tensor) -> torch.Tensor:
+        """The metric of each run from the logits `[run, token]` of `tokens` alone."""
+        return logits[:, 0].float() if logits.shape[1] == 1 else logits[:, 0].float() - logits[:, 1].float()
 
     def _own(self, logits: torch.Tensor) -> torch.Tensor:
         """One run's number by the user's function."""

@@ -164,6 +164,7 @@ def runs_steps(
         cells: where patches act.
         metric: see `patch_metric`.
         position: where the logits are read, counted from the end of each prompt.
+        step: what all steps say.
         memory: bytes that batches may take.
         prepend_bos: for prompts that interventions name.
         interventions: made in both runs.
@@ -176,6 +177,9 @@ def runs_steps(
     found: dict[str, tuple[Edits, Activations]] = {}
     for name, tokens in (("clean", prompts.clean), ("corrupt", prompts.corrupt)):
         yield step
+        if found and tokens is prompts.clean:  # there is no other run
+            found[name] = found["clean"]
+            continue
         edits = resolve(model, tokens, interventions, prepend_bos=prepend_bos)
         layers = every if tokens is prompts.base else {}
         layers = layers | {cells.hook: None if layers.get(cells.hook, ()) is None else cells.layers}

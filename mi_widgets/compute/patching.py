@@ -7,7 +7,7 @@ from there on what `Onward` says. A cell whose activation is the same in both ru
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,9 +16,9 @@ import psutil
 import torch
 
 from mi_widgets.compute.answers import named
-from mi_widgets.compute.interventions import Interventions
+from mi_widgets.compute.interventions import Edits, Interventions
 from mi_widgets.compute.patch_blocks import Blocks
-from mi_widgets.compute.patch_cells import Cells, planned
+from mi_widgets.compute.patch_cells import Cells, planned, read_position
 from mi_widgets.compute.patch_metrics import OwnMetric, PatchMetric
 from mi_widgets.compute.patch_runs import PatchRuns, Prompts, aligned_note, as_pairs, runs_steps, tokenized
 from mi_widgets.compute.reach import carries
@@ -35,6 +35,8 @@ ORDERS = ("largest estimate first", "top layers first")
 MEMORY, MEMORY_SHARE = 1_000_000_000, 0.25
 #: Rows of logits at a time.
 LOGITS_AT_ONCE = 64
+#: Said of a grid that has nothing to normalise by.
+NO_DIFFERENCE = "clean and corrupt do not differ in the metric: no effect can be measured"
 #: Partial grids are made no more often than this.
 PARTIAL_SECONDS = 0.05
 
@@ -137,15 +139,17 @@ def patch_steps(
     """`patch` as steps. `Step.partial` is the grid as far as it is known, NaN elsewhere: of the first pair while that
     is worked at, then of all pairs that are finished. Between steps the model is as it was.
 
-    Args:
-        order: of the cells: `"largest estimate first"` (where there are estimates), or `"top layers first"`, whose
-            runs are the shortest. All else is as for `patch`.
+    The `order` of the cells is `"largest estimate first"` (where there are estimates), or `"top layers first"`, whose
+    runs are the shortest. All else is as for `patch`.
     """
     word("order", order, ORDERS)
     ready = prepared(
         model, clean, corrupt, answer, foil, site, direction, by, layer=layer, layers=layers, positions=positions,
         heads=heads, neurons=neurons, prepend_bos=prepend_bos,
     )  # fmt: skip
+    for prompts in ready.prompts:
+        for tokens in (prompts.clean, prompts.corrupt):
+            read_position(position, len(tokens))
     memory = batch_memory(model, memory)
     estimates = estimate if isinstance(estimate, PatchGrid) else None
     if estimate is True:
@@ -156,12 +160,34 @@ def patch_steps(
             positions=positions, heads=heads, neurons=neurons, position=position, prepend_bos=prepend_bos,
             interventions=interventions,
         )  # fmt: skip
+        yield Step(0, len(ready.prompts) * len(ready.cells), estimates)
+    return (yield from grid_steps(
+        ready, metric, position, memory, estimates, order=order, prepend_bos=prepend_bos, interventions=interventions
+    ))  # fmt: skip
+
+
+def grid_steps(
+    ready: Prepared,
+    metric: str | OwnMetric,
+    position: int,
+    memory: int,
+    estimates: PatchGrid | None = None,
+    *,
+    order: str = ORDERS[0],
+    prepend_bos: bool | None = None,
+    interventions: Interventions = (),
+    put: Callable[[PatchRuns], Steps[PatchRuns]] | None = None,
+) -> Steps[PatchGrid]:
+    """The exact cells of a grid that is prepared; `put` lays out, for each pair, what is put in place of activations
+    where that is not the other run's. All else is as for `patch_steps`."""
     making = _Making(ready, position, estimates)
     for number, prompts in enumerate(ready.prompts):
         runs = yield from runs_steps(
-            model, prompts, ready.cells, metric, position, making.step(), memory=memory, prepend_bos=prepend_bos,
+            ready.model, prompts, ready.cells, metric, position, making.step(), memory=memory, prepend_bos=prepend_bos,
             interventions=interventions,
         )  # fmt: skip
+        if put is not None:
+            runs = yield from as_one(put(runs), making.step())
         making.begin(runs)
         changes = None if making.estimates is None else making.estimates[number] - runs.base_value
         yield from _cells_steps(making, runs, memory, changes if order == ORDERS[0] else None)
@@ -183,6 +209,41 @@ class Prepared:
     prompts: tuple[Prompts, ...]
     cells: Cells
     notes: tuple[str, ...]
+
+    def grid(
+        self,
+        values: np.ndarray,
+        clean_values: Sequence[float],
+        corrupt_values: Sequence[float],
+        metrics: Sequence[PatchMetric],
+        edits: Edits,
+        **known: Any,
+    ) -> PatchGrid:
+        """The grid: `values` float32 `[pair, cell]`, what both runs and the metric of each pair are, the interventions
+        made in them; `known` are further fields of `PatchGrid`."""
+        answers, foils = ([getattr(one, name) for one in metrics] for name in ("answer", "foil"))
+        made = PatchGrid(
+            clean_tokens=self.prompts[0].clean,
+            corrupt_tokens=self.prompts[0].corrupt,
+            method="patching",
+            site=self.cells.site,
+            by=self.cells.by,
+            numbers=self.cells.numbers,
+            values=values,
+            clean_values=np.array(clean_values, np.float32),
+            corrupt_values=np.array(corrupt_values, np.float32),
+            direction=self.prompts[0].direction,
+            metric=metrics[0].metric,
+            metric_name=metrics[0].name,
+            layer=self.cells.layer,
+            answers=np.array(answers, np.int32),
+            foils=np.array(foils, np.int32),
+            names=named(self.model, [*answers, *foils]),
+            model=describe(self.model).label,
+            interventions=edits.interventions,
+            **known,
+        )
+        return made if made.differs else replace(made, notes=(*made.notes, NO_DIFFERENCE))
 
 
 def prepared(
@@ -287,35 +348,18 @@ class _Making:
             notes.append(f"{count} of {len(ready.prompts)} pairs so far")
         if self._overflow:
             notes.append(f"{self._overflow} changed runs have logits that are not finite; their cells are empty")
-        answers, foils = ([getattr(one, name) for one in metrics] for name in ("answer", "foil"))
-        made = PatchGrid(
-            clean_tokens=ready.prompts[0].clean,
-            corrupt_tokens=ready.prompts[0].corrupt,
-            method="patching",
-            site=cells.site,
-            by=cells.by,
-            numbers=cells.numbers,
-            values=self.values[:count].copy(),
-            clean_values=np.array(self._clean[:count], np.float32),
-            corrupt_values=np.array(self._corrupt[:count], np.float32),
+        return ready.grid(
+            self.values[:count].copy(),
+            self._clean[:count],
+            self._corrupt[:count],
+            metrics,
+            Edits() if self._runs is None else self._runs.edits,
             estimates=None if self.estimates is None else self.estimates[:count],
-            direction=ready.prompts[0].direction,
-            metric=metrics[0].metric,
-            metric_name=metrics[0].name,
             position=self._position,
-            layer=cells.layer,
-            answers=np.array(answers, np.int32),
-            foils=np.array(foils, np.int32),
-            names=named(ready.model, [*answers, *foils]),
             estimated_by="" if self._estimated is None else self._estimated.estimated_by,
             notes=tuple(notes),
             seconds=time.perf_counter() - self._since,
-            model=describe(ready.model).label,
-            interventions=() if self._runs is None else self._runs.edits.interventions,
         )
-        if made.differs:
-            return made
-        return replace(made, notes=(*notes, "clean and corrupt do not differ in the metric: no effect can be measured"))
 
 
 def _cells_steps(making: _Making, runs: PatchRuns, memory: int, changes: np.ndarray | None) -> Steps[None]:
@@ -327,11 +371,12 @@ def _cells_steps(making: _Making, runs: PatchRuns, memory: int, changes: np.ndar
     for unit in units:
         yield making.step()
         step = Step(making.done, making.total)
-        layer, stream = yield from blocks.stream_steps(unit, step)
-        final = yield from as_one(runs.onward.steps(layer, unit.first, stream), step)
+        layer, first, stream = yield from blocks.stream_steps(unit, step)
+        final = yield from as_one(runs.onward.steps(layer, first, stream), step)
         for start in range(0, len(final), LOGITS_AT_ONCE):
-            logits = runs.onward.logits(final[start : start + LOGITS_AT_ONCE])
-            values = runs.metric(logits).detach().float().cpu().numpy()
+            logits = runs.onward.logits(final[start : start + LOGITS_AT_ONCE], runs.metric.tokens)
+            values = runs.metric(logits) if runs.metric.tokens is None else runs.metric.of_tokens(logits)
+            values = values.detach().float().cpu().numpy()
             broken = ~np.isfinite(logits.amax(-1).cpu().numpy())
             values[broken] = np.nan
             making.overflowed(int(broken.sum()))

@@ -20,6 +20,7 @@ from mi_widgets.compute.patch_blocks import runs_at_once
 from mi_widgets.compute.patch_cells import block_of
 from mi_widgets.compute.patch_runs import AFTER, PatchRuns
 from mi_widgets.compute.reach import carries, reach
+from mi_widgets.compute.step import Step, Steps
 from mi_widgets.data.interventions import SITES
 from mi_widgets.models import describe, own_hooks
 
@@ -41,6 +42,15 @@ class Wiring:
         self._parallel = bool(getattr(model.cfg, "parallel_attn_mlp", False))
         self._known = model.hook_dict
         self.deaf: list[str] = []
+
+    def found_steps(self, layer: int, step: Step) -> Steps[None]:
+        """Ask about every block from `layer` on, as steps that all say `step`: each answer may cost a pass or two."""
+        for above in range(layer, self._info.n_layers):
+            for kind in ("q", "k", "v"):
+                self.heads(above, kind)
+                yield step
+            self.mlp(above)
+            yield step
 
     def heads(self, layer: int, kind: str) -> int:
         """How many heads of a block can hear by `kind`: of `"k"` and `"v"` key-value heads."""
@@ -120,7 +130,7 @@ class Edges:
 
     def __init__(self, runs: PatchRuns, wiring: Wiring, memory: int) -> None:
         self._runs, self._wiring = runs, wiring
-        # A hook or function of the user's own may know of no more than one run.
+        # A hook or function of the user's own may know of no more than one run, and may mix positions.
         hooked = bool(own_hooks(runs.model)) or runs.edits.whole
         #: Runs of one block that are made together.
         self.at_once = 1 if hooked else runs_at_once(runs.model, len(runs.prompts.base), memory)
@@ -130,8 +140,9 @@ class Edges:
         if head is not None:
             own, put = (Part(head, None, runs.cells.n_heads).of(side[None])[0] for side in (own, put))
         apart = (own != put).flatten(1).any(1)
-        #: The first position at which the sender writes something else; None where it writes the same.
-        self.first: int | None = int(apart.int().argmax()) if bool(apart.any()) else None
+        places = apart.nonzero().flatten().tolist()
+        #: The first position that the sender's change can reach; None where it writes the same.
+        self.first: int | None = None if not places else 0 if hooked else places[0]
 
     @property
     def _head(self) -> int | None:

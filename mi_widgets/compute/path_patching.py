@@ -122,6 +122,7 @@ def path_patch_steps(
     heads = None if head is None else [head]
     cells = planned(model, prompts[0].base, site, by, layers=[layer], heads=heads)
     wiring = Wiring(model, prompts[0].base.ids)
+    yield from wiring.found_steps(layer, Step(0, 1))
     stations = _stations(wiring, (layer, head, "mlp" if head is None else "z"), path)
     last = stations[-1] if stations else (layer, head, "mlp" if head is None else "z")
     nodes = _chosen(receivers, wiring.receivers(last[0], last[2] == "mlp"), named_node(*last))

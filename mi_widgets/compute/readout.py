@@ -7,7 +7,7 @@ Runs no block and changes nothing. Knows nothing of prompts.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -89,9 +89,10 @@ class Readout:
         return self._normalized(stream)
 
     @without_gradients
-    def logits(self, stream: torch.Tensor) -> torch.Tensor:
-        """float32 `[row, d_vocab]` of `stream` `[row, d_model]`: norm, unembedding, bias, output transform."""
-        return self.transformed(self._raw_logits(stream))
+    def logits(self, stream: torch.Tensor, tokens: Sequence[int] | None = None) -> torch.Tensor:
+        """float32 `[row, d_vocab]` of `stream` `[row, d_model]`: norm, unembedding, bias, output transform; of some
+        tokens alone `[row, token]`."""
+        return self.transformed(self._raw_logits(stream, tokens))
 
     def differentiable_logits(self, stream: torch.Tensor) -> torch.Tensor:
         """The same with its graph, for whoever takes gradients with respect to what `stream` was made from."""
@@ -114,9 +115,12 @@ class Readout:
         weight = next(iter(self._norm.parameters()), self._unembedding)
         return self._norm(stream.to(weight.device, dtype)[None])[0].to(self.device)
 
-    def _raw_logits(self, stream: torch.Tensor) -> torch.Tensor:
+    def _raw_logits(self, stream: torch.Tensor, tokens: Sequence[int] | None = None) -> torch.Tensor:
+        weight, bias = self._unembedding.T, self.b_U
+        if tokens is not None:
+            weight, bias = weight[list(tokens)], None if bias is None else bias[list(tokens)]
         # In one step, as the model does it: in half precision a bias added afterwards is rounded twice.
-        return torch.nn.functional.linear(self._normalized(stream), self._unembedding.T, self.b_U)
+        return torch.nn.functional.linear(self._normalized(stream), weight, bias)
 
     def transformed(self, logits: torch.Tensor) -> torch.Tensor:
         """float32 logits after what the architecture does to them last: soft-cap (Gemma 2), scale (Cohere, Granite)."""

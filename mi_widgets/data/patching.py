@@ -167,7 +167,7 @@ class PatchGrid(Effects):
         part = {name: at[name] for name in ("head", "neuron") if name in at}
         if self.method == "ablation":
             positions = None if where is None else (where,)
-            whole = {} if part else {"site": self.site}
+            whole: dict[str, Any] = {} if part else {"site": self.site}
             return Ablate(
                 layer=layer,  # type: ignore[arg-type]
                 by=self.ablated_by,
@@ -175,7 +175,7 @@ class PatchGrid(Effects):
                 reference=self.reference_prompts,
                 seed=self.seed,
                 **part,
-                **whole,  # type: ignore[arg-type]
+                **whole,
             )
         if "key" in at:
             part["key"] = at["key"]

@@ -115,6 +115,17 @@ class Pictures:
         tokens = self._session.tokenize(run.prompt, run.model)
         return (yield from self.passes.edits(Ran(run, tokens, fingerprint(run.model))))
 
+    def made(self, run: Any, sites: Any) -> Generator[Any, None, Answered]:
+        """See `Session.made`."""
+        from mi_widgets.models import fingerprint
+
+        need = Need("", self._session.filled(run), sites)
+        ran = Ran(need.run, self._session.tokenize(need.run.prompt, need.run.model), fingerprint(need.run.model))
+        answer = (yield from self.passes.answers(ran, [need]))[id(need)]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
     # --- passes --------------------------------------------------------------------------------------
 
     def _rounds(self) -> Generator[Any, None, None]:

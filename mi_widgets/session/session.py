@@ -20,7 +20,7 @@ from mi_widgets.session.cache import ActivationCache
 from mi_widgets.session.head_scores import HeadScores
 from mi_widgets.session.pictures import Pictures
 from mi_widgets.session.prompts import given, plain, plain_answer
-from mi_widgets.session.protocol import SessionView
+from mi_widgets.session.protocol import Answered, SessionView
 from mi_widgets.session.runner import Runner
 from mi_widgets.session.runs import compared, fitting
 from mi_widgets.session.traits import Checked, SelectionTrait, Truth, refusing
@@ -239,6 +239,10 @@ class Session(traitlets.HasTraits):
     def edits(self) -> Generator[Any, None, Any]:
         """What the interventions write in the session's run, `compute.interventions.Edits` or None, in steps."""
         return self._pictures.edits()
+
+    def made(self, run: Any, sites: Any) -> Generator[Any, None, Answered]:
+        """What a pass over `run` leaves at `sites` (as a `Need` names them), found or made, in steps."""
+        return self._pictures.made(run, sites)
 
     def compared(self, given: Any) -> Any:
         """What a view is to compare the session's run with, checked: a prompt as plain values, a `Run`, or None.

@@ -11,31 +11,21 @@ from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
-import traitlets
 
 from mi_widgets.data import LogitAttribution as Attribution
 from mi_widgets.data import LogitAttributionComparison, Tokens, align
 from mi_widgets.data.integers import word
 from mi_widgets.data.interventions import Run
 from mi_widgets.described.logit_attribution import LOGIT_ATTRIBUTION as OPTIONS
-from mi_widgets.errors import AnswerError, DataError, PromptError, UnreadError
+from mi_widgets.errors import DataError, PromptError, UnreadError
 from mi_widgets.session import Answered, Need, Progress, aside
-from mi_widgets.session.prompts import plain_answer
-from mi_widgets.session.traits import refusing
+from mi_widgets.widgets.asking import CANDIDATES, AskingView
 from mi_widgets.widgets.compared import ComparedView
-from mi_widgets.widgets.live import refused_token
 from mi_widgets.widgets.view import page_source
 from mi_widgets.wire.attribution_picture import AttributionPicture
 
-#: Likely next tokens offered as answers.
-CANDIDATES = 10
 
-
-#: How a trait that holds an answer crosses: text, an id, or null.
-ANSWER_TRAIT: dict[str, Any] = {"sync": True, "from_page": True}
-
-
-class LogitAttribution(ComparedView[Attribution, LogitAttributionComparison]):
+class LogitAttribution(AskingView[Attribution], ComparedView[Attribution, LogitAttributionComparison]):
     """The logit difference of an answer and a foil at one position, split over the model's parts.
 
     Args:
@@ -60,10 +50,6 @@ class LogitAttribution(ComparedView[Attribution, LogitAttributionComparison]):
     RECORD, COMPARISON, PICTURE = Attribution, LogitAttributionComparison, AttributionPicture
     _esm, _css = page_source("logit_attribution")
 
-    answer: Any = traitlets.Any(None, allow_none=True).tag(**ANSWER_TRAIT)
-    foil: Any = traitlets.Any(None, allow_none=True).tag(**ANSWER_TRAIT)
-    refused = traitlets.Dict(default_value=None, allow_none=True).tag(sync=True)
-
     def __init__(
         self,
         source: Any = None,
@@ -78,17 +64,9 @@ class LogitAttribution(ComparedView[Attribution, LogitAttributionComparison]):
     ) -> None:
         session, chosen = self._opened(source, prompt, prepend_bos, options, compare)
         self._with_heads = True
-        if session is not None:
-            # The session holds them, so that other views ask for the same.
-            if answer is not None:
-                session.answer = answer
-            if foil is not None:
-                session.foil = foil
-            answer, foil = session.answer, session.foil
-        else:
+        if session is None:
             answer, foil = self._data.answer_string, self._data.foil_string
         super().__init__(session, height=height, options=chosen, compare=compare, answer=answer, foil=foil)
-        self.observe(self._answer_edited, ["answer", "foil"])
         self._begin()
 
     @classmethod
@@ -137,9 +115,6 @@ class LogitAttribution(ComparedView[Attribution, LogitAttributionComparison]):
 
     def _said_by(self, data: Attribution) -> dict[str, Any]:
         return {"by": data.by}
-
-    def _offline(self, picture: AttributionPicture) -> dict[str, Any]:
-        return {**super()._offline(picture), "answer": self.answer, "foil": self.foil, "refused": None}
 
     # --- computing -----------------------------------------------------------------------------------
 
@@ -206,36 +181,12 @@ class LogitAttribution(ComparedView[Attribution, LogitAttributionComparison]):
 
         return (yield from aside(make, progress.large))
 
-    def _becomes(self, picture: AttributionPicture, subject: dict[str, Any]) -> None:  # noqa: ARG002
-        self.refused = None
-
     def _tokens(
         self, subject: dict[str, Any], found: Answered, position: int, candidates: list[tuple[int, str, float]]
     ) -> tuple[int, int | None, bool]:
-        """Ids of answer and foil, and whether both are the model's own choice."""
-        from mi_widgets.compute.answers import resolve
-
-        assert self.session is not None
-        chosen: dict[str, int | None] = {}
-        for role in ("answer", "foil"):
-            given = subject[role]
-            try:
-                before = found.tokens.upto(position)
-                chosen[role] = None if given is None else resolve(self.session.model, before, given, role=role)
-            except AnswerError as error:
-                self.refused = refused_token(role, error)
-                raise
-        automatic = chosen["answer"] is None and chosen["foil"] is None
-        answer = (
-            chosen["answer"]
-            if chosen["answer"] is not None
-            else next(token for token, _, _ in candidates if token != chosen["foil"])
-        )
-        foil = chosen["foil"]
-        if automatic:
-            foil = next(token for token, _, _ in candidates if token != answer)
-            if self._asks_the_same(found, position):
-                answer, foil = self._data.answer, self._data.foil
+        answer, foil, automatic = super()._tokens(subject, found, position, candidates)
+        if automatic and self._asks_the_same(found, position):
+            answer, foil = self._data.answer, self._data.foil
         return answer, foil, automatic
 
     def _asks_the_same(self, found: Answered, position: int) -> bool:
@@ -250,26 +201,6 @@ class LogitAttribution(ComparedView[Attribution, LogitAttributionComparison]):
             and np.array_equal(before.tokens.ids, found.tokens.ids)
             and before.interventions != found.activations.interventions
         )
-
-    def session_changed(self, name: str) -> None:
-        """See `session.SessionView`."""
-        super().session_changed(name)
-        if name in {"answer", "foil"} and self.session is not None:
-            setattr(self, name, getattr(self.session, name))
-
-    # --- edits ---------------------------------------------------------------------------------------
-
-    @traitlets.validate("answer", "foil")
-    @refusing
-    def _plain_answer(self, proposal: Any) -> Any:
-        return plain_answer(proposal["trait"].name, proposal["value"])
-
-    def _answer_edited(self, change: Any) -> None:
-        if self.session is None:
-            return
-        if getattr(self.session, change["name"]) != change["new"]:
-            setattr(self.session, change["name"], change["new"])
-        self._compute()
 
     def _draw_still(self) -> Any:
         from mi_widgets.figures.logit_attribution import attribution_still

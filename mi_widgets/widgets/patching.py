@@ -15,6 +15,7 @@ import traitlets
 
 from mi_widgets.data import Pairs, PatchGrid, PathEffects, Run
 from mi_widgets.data.effects import METRICS
+from mi_widgets.data.interventions import Change
 from mi_widgets.data.pairs import exchanged
 from mi_widgets.data.patching import PATCH_SITES
 from mi_widgets.described.patching import PATCHING as OPTIONS
@@ -231,7 +232,7 @@ class Patching(AskingView[PatchGrid]):
 
     def session_needs(self) -> Sequence[Need]:
         """See `session.SessionView`."""
-        from mi_widgets.compute.output import OUTPUT_SITES
+        from mi_widgets.compute.output import LAST_LOGITS, OUTPUT_SITES
 
         chosen = {name: self.options[name] for name in OPTIONS.computed}
         grids = [TIMES.join(axes) for axes in PATCH_SITES[chosen["site"]]]
@@ -239,13 +240,15 @@ class Patching(AskingView[PatchGrid]):
         asked = {"corrupt": self.compare, "answer": self.answer, "foil": self.foil, "pairs": self.pairs}
         runs = self._wanted(**asked, **chosen)
         # Of the corrupt run only the tokens: what is patched of it is read where it is patched.
-        return [Need(name, run, OUTPUT_SITES if name == "A" else (), called=said) for name, (run, said) in runs.items()]
+        sites = {"A": (*OUTPUT_SITES, LAST_LOGITS), "B": ()}
+        return [Need(name, run, sites[name], called=said) for name, (run, said) in runs.items()]
 
     def _drawing(
         self, progress: Progress, answers: dict[str, Answered], subject: dict[str, Any]
     ) -> Generator[Any, None, PatchingPicture]:
         from mi_widgets.compute.answers import token_string
         from mi_widgets.compute.next_tokens import likeliest
+        from mi_widgets.compute.output import LAST_LOGITS
         from mi_widgets.compute.patch_checks import check_steps
         from mi_widgets.compute.patch_plan import PatchPlan, sites_of
         from mi_widgets.models import in_half_precision
@@ -288,7 +291,12 @@ class Patching(AskingView[PatchGrid]):
         parts = PartialPictures(lambda step, grid: self._put_part(step, pictured(grid, total=step.total), subject))
         grid = yield from self._with_progress(parts.of(plan.steps()), progress.run, "patching")
         corrupt = subject["corrupt"] if patching else None
-        errors = yield from check_steps(model, grid, subject["prompt"], corrupt, **how)
+
+        def logits(prompt: Any, changes: Sequence[Change]) -> Generator[Any, None, Any]:
+            made = yield from session.made(Run(prompt=prompt, interventions=tuple(changes)), (LAST_LOGITS,))
+            return made.activations.arrays[LAST_LOGITS]
+
+        errors = yield from check_steps(model, grid, subject["prompt"], corrupt, **how, made=logits)
         return pictured(grid, errors=errors)
 
     def _no_corrupt(self, prompt: Any, answer: str, foil: str = "") -> PromptError:

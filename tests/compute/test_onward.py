@@ -8,6 +8,7 @@ import tiny_models
 import torch
 from model_state import state_of
 
+from mi_widgets.compute import onward as onward_room
 from mi_widgets.compute.forward import Write, forward
 from mi_widgets.compute.onward import Onward
 from mi_widgets.compute.output import LAST_LOGITS
@@ -24,6 +25,14 @@ END = "ln_final.hook_in"
 @pytest.fixture(params=[*ARCHITECTURES, "gptj", "gptneo", "falcon"])
 def any_model(request, tiny_folder):
     return load_model(tiny_folder(request.param, tiny_models.OTHERS.get(request.param)))
+
+
+@pytest.fixture(params=["plain", "hooked"])
+def way(request, monkeypatch):
+    """The layers themselves, and the model with its hooks."""
+    if request.param == "hooked":
+        monkeypatch.setattr(onward_room, "_KINDS", ())
+    return request.param
 
 
 def entering(model, layer, writes=()):
@@ -77,24 +86,27 @@ class TestTheWholePass:
     """Every run is the whole pass with the same change."""
 
     @pytest.mark.parametrize("position", [-1, 9])
-    def test_at_every_layer_and_first_position(self, position, any_model):
+    def test_at_every_layer_and_first_position(self, position, way, any_model):
         onward = Onward(any_model, IDS, position=position)
         agree(any_model, onward)
+        falcon = any_model.cfg.architecture == "FalconForCausalLM"  # TransformerLens replaces what its attention does
+        assert onward.plain == (way == "plain" and not falcon)
 
     def test_where_no_keys_are_kept(self, model, monkeypatch):
+        monkeypatch.setattr(onward_room, "_KINDS", ())
         monkeypatch.setattr("mi_widgets.compute.kept_keys._empty", lambda *_given: None)
         agree(model, Onward(model, IDS, position=9))
 
-    def test_on_the_demo_model(self, demo_model):
+    def test_on_the_demo_model(self, way, demo_model):
         agree(demo_model, Onward(demo_model, IDS))
 
-    def test_in_half_precision(self, tiny_model):
+    def test_in_half_precision(self, way, tiny_model):
         model = tiny_model("llama", dtype=torch.bfloat16)
         onward = Onward(model, IDS)
         agree(model, onward, atol=5e-2)
         assert run(onward.steps(1, 3, changed(model, 1, 3, 13))).dtype == torch.bfloat16
 
-    def test_logits_are_the_models_own(self, any_model):
+    def test_logits_are_the_models_own(self, way, any_model):
         onward = Onward(any_model, IDS)
         residual = changed(any_model, 1, 4, 13)
         final = run(onward.steps(1, 4, residual))
@@ -117,6 +129,7 @@ class TestTheWholePass:
         writes.append(Write("blocks.1.hook_resid_pre", add))
         onward = Onward(model, IDS, writes=writes)
         agree(model, onward, writes=writes)
+        assert not onward.plain
 
 
 class TestHooksOfTheUsersOwn:
@@ -137,6 +150,7 @@ class TestHooksOfTheUsersOwn:
         model.add_hook(hook, edit)
         onward = Onward(model, IDS)
         agree(model, onward, layers=(1, 2), firsts=(3,))
+        assert not onward.plain
 
     def test_on_a_block_itself(self, model):
         model.blocks[0].register_forward_hook(lambda _module, _given, found: 0.5 * found)
@@ -200,7 +214,18 @@ class TestWhatIsReused:
         run(onward.steps(1, 8, residual))
         assert passes == [6] * len(passes)
 
-    def test_weights_edited_meanwhile_are_seen(self, model):
+    def test_hooks_that_come_and_go_meanwhile_are_heeded(self, model):
+        onward = Onward(model, IDS)
+        agree(model, onward, layers=(1,))
+        assert onward.plain
+        model.add_hook("blocks.1.hook_mlp_out", lambda value, hook: 0.5 * value)
+        agree(model, onward, layers=(1,))
+        assert not onward.plain
+        model.reset_hooks()
+        agree(model, onward, layers=(1,))
+        assert onward.plain
+
+    def test_weights_edited_meanwhile_are_seen(self, way, model):
         onward = Onward(model, IDS)
         run(onward.steps(1, 3, changed(model, 1, 3, 13)))
         with torch.no_grad():
@@ -212,14 +237,14 @@ class TestWhatIsReused:
 class TestBatches:
     """They fit into the memory that may be taken, and the model is clean between them."""
 
-    def test_memory_bounds_them(self, model):
+    def test_memory_bounds_them(self, way, model):
         residual = changed(model, 1, 3, 13, runs=7)
         wanted = run(Onward(model, IDS).steps(1, 3, residual))
         steps = list(Onward(model, IDS, memory=1).steps(1, 3, residual))
         assert [(step.done, step.total) for step in steps] == [(done, 7) for done in range(1, 8)]
         assert torch.allclose(run(Onward(model, IDS, memory=1).steps(1, 3, residual)), wanted, atol=1e-5)
 
-    def test_no_runs_are_no_streams(self, model):
+    def test_no_runs_are_no_streams(self, way, model):
         assert run(Onward(model, IDS).steps(1, 3, torch.zeros(0, 11, 32))).shape == (0, 32)
 
     def test_the_model_is_as_it_was_in_every_pause_and_after_a_stop(self, lived_in):
@@ -267,7 +292,7 @@ def test_a_position_that_the_prompt_does_not_have_is_refused(model):
         Onward(model, IDS[None])
 
 
-def test_more_than_the_window_behind_is_kept(tiny_model):
+def test_more_than_the_window_behind_is_kept(way, tiny_model):
     """Keys that a sliding window has let go of at the end are those that an earlier position reads."""
     assert tiny_models.CONFIGS["mistral"][1]["sliding_window"] < len(IDS)
     model = tiny_model("mistral")

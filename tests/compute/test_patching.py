@@ -3,22 +3,15 @@ cell at a time, give the same numbers on every architecture."""
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import tiny_models
 import torch
 import transformer_lens.patching as theirs
+from patched_oracle import ANSWER, CLEAN, CORRUPT, FOIL, close, difference, one_at_a_time
 
 from mi_widgets import compute
-from mi_widgets.compute.forward import forward
-from mi_widgets.compute.interventions import resolve
-from mi_widgets.compute.output import LAST_LOGITS
 from mi_widgets.data.patching import PATCH_SITES
-from mi_widgets.models import load_model, tokenize
-
-ANSWER, FOIL = 7, 9
-CLEAN = np.array([0, 11, 12, 13, 14, 15])
-CORRUPT = np.array([0, 30, 12, 41, 14, 52])
+from mi_widgets.models import load_model
 
 #: By site and axes, TransformerLens's own function.
 OWN = {
@@ -40,34 +33,12 @@ def each(request, tiny_folder):
     return load_model(tiny_folder(request.param))
 
 
-def difference(logits):
-    """As TransformerLens calls a metric."""
-    return logits[0, -1, ANSWER] - logits[0, -1, FOIL]
-
-
-def one_at_a_time(model, grid, source, direction="denoise", base=None, metric=difference, interventions=()):
-    """The grid's cells by the interventions that they stand for, one pass each."""
-    base = CORRUPT if base is None else base
-    tokens, values = tokenize(model, base), []
-    for index in np.ndindex(*grid.shape):
-        edits = resolve(model, tokens, [*interventions, grid.change(index, list(source))])
-        logits = forward(model, tokens.ids, (LAST_LOGITS,), (), writes=edits.writes).arrays[LAST_LOGITS]
-        values.append(float(metric(torch.tensor(logits)[None, None])))
-    return np.array(values, np.float32).reshape(grid.shape)
-
-
-def close(found, wanted, scale=None):
-    """Ten times closer than must be, relative to the largest number there is."""
-    size = np.abs(wanted).max() if scale is None else scale
-    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-5 * size)
-
-
 def grid_of(model, site, by, **options):
     some = {"neurons": [0, 5, 11]} if "neuron" in by else {}
     return compute.patch(model, CLEAN, CORRUPT, ANSWER, FOIL, site, by=by, **some, **options)
 
 
-@pytest.mark.parametrize("site, by", [(site, by) for site, choices in PATCH_SITES.items() for by in choices])
+@pytest.mark.parametrize(("site", "by"), [(site, by) for site, choices in PATCH_SITES.items() for by in choices])
 def test_every_grid_is_what_its_own_interventions_give(each, site, by):
     if site == "resid_mid" and "blocks.0.hook_resid_mid" not in each.hook_dict:
         pytest.skip("attention and MLP of this architecture run side by side")
@@ -76,7 +47,7 @@ def test_every_grid_is_what_its_own_interventions_give(each, site, by):
     assert grid.exact.all()
 
 
-@pytest.mark.parametrize("site, by", list(OWN))
+@pytest.mark.parametrize(("site", "by"), list(OWN))
 def test_grids_are_what_transformer_lens_gives(each, site, by):
     _, cache = each.run_with_cache(torch.tensor(CLEAN)[None])
     wanted = OWN[site, by](each, torch.tensor(CORRUPT)[None], cache, difference)

@@ -319,6 +319,24 @@ def test_hooks_of_the_users_own_that_know_one_run_alone_still_fire(deep):
             each.reset_hooks()
 
 
+def test_hooks_that_mix_positions_carry_the_change_back(deep):
+    model, split = deep("gpt2")
+
+    def centred(value, hook):
+        return value - value.mean(1, keepdim=True)
+
+    last = CLEAN.copy()
+    last[-2] = 50
+    try:
+        for each in (model, split):
+            each.blocks[1].hook_mlp_out.add_hook(centred)
+        found = path_patch(model, last, CLEAN, ANSWER, FOIL, sender=SENDER)
+        check(found, ByHand(split, CLEAN, last), SENDER)
+    finally:
+        for each in (model, split):
+            each.reset_hooks()
+
+
 def test_interventions_are_made_in_every_run(deep):
     model, split = deep("gpt2")
     change = mw.Ablate(1, head=2)

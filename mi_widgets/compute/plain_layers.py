@@ -1,0 +1,206 @@
+"""The layers themselves: Hugging Face's own modules on the user's weights, without hooks, on the fast attention.
+
+They are made anew from the model's configuration, without weights of their own, and take over the parameters and
+buffers of the model that the Bridge wraps: nothing is copied, and nothing of the user's is changed. Whether they
+compute what the user's model does is for the caller to see. Knows nothing of hooks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from typing import Any
+
+import numpy as np
+import torch
+from transformers.cache_utils import DynamicCache, DynamicLayer
+
+from mi_widgets.compute.start import PassedOver, beside_the_residual
+from mi_widgets.compute.undisturbed import without_gradients
+from mi_widgets.models import describe, lock_of, modules_of
+
+#: What the Bridge puts into the names of what it wraps.
+WRAPPED = "._original_component"
+#: Kinds of attention that may be tried, the fastest first.
+ATTENTIONS = ("sdpa", "eager")
+
+
+class _Ended(BaseException):
+    """The last block is done."""
+
+
+class Unfit(Exception):
+    """The layers of this model cannot be made, or not be taken for the model itself; the message says why."""
+
+
+class PlainLayers:
+    """The blocks of a model, run from any of them to the last.
+
+    Args:
+        model: a TransformerBridge.
+        attention: one of `ATTENTIONS`.
+        trimmed: compute in the last block what the last position needs, as far as that is easy.
+
+    Raises:
+        Unfit: a model that is more than its modules: quantised, spread over devices, changed by hand.
+    """
+
+    def __init__(self, model: Any, attention: str, trimmed: bool) -> None:
+        self._lock = lock_of(model)
+        self.model, path = _made(model, attention)
+        self._blocks = list(self.model.get_submodule(path))
+        self._layer = 0
+        self._residual: torch.Tensor | None = None
+        self._final: torch.Tensor | None = None
+        for layer, block in enumerate(self._blocks):
+            block.__dict__["forward"] = self._block(layer, block)
+        if trimmed:
+            self._trim(model.blocks[-1])
+
+    @without_gradients
+    def run(
+        self, ids: np.ndarray, past: DynamicCache, layer: int = 0, residual: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """From a block on to the last.
+
+        Args:
+            ids: int64 `[run, position]`, those of the positions that are run.
+            past: keys and values of the positions before; it takes those of the new ones, unless it was `lent`.
+            layer: the first block that is run.
+            residual: `[run, position, d_model]`, what enters it; of block 0 the embedding's if None.
+
+        Returns:
+            `[run, d_model]`: what leaves the last block at the last position.
+        """
+        with self._lock:  # these modules hold a state of their own while they run
+            self._layer, self._residual = layer, residual
+            tokens = torch.tensor(ids, dtype=torch.long).to(self._device)
+            with contextlib.suppress(_Ended):
+                self.model(tokens, past_key_values=past, use_cache=True)
+            final, self._residual, self._final = self._final, None, None
+        if final is None:
+            raise Unfit("the last block is not run")
+        return final
+
+    @property
+    def _device(self) -> torch.device:
+        return self.model.get_input_embeddings().weight.device
+
+    def _block(self, layer: int, block: torch.nn.Module) -> Any:
+        """The `forward` of one block: passed over, begun with, or as it is; the last ends the pass."""
+        own, beside = block.forward, beside_the_residual(type(block))
+        last = layer == len(self._blocks) - 1
+
+        def forward(residual: torch.Tensor, *given: Any, **named: Any) -> Any:
+            if layer < self._layer:
+                return residual if beside is None else (residual, *(None,) * beside)
+            if layer == self._layer and self._residual is not None:
+                residual = self._residual.to(residual)
+            found = own(residual, *given, **named)
+            if last:
+                self._final = (found[0] if isinstance(found, tuple) else found)[:, -1].clone()
+                raise _Ended
+            return found
+
+        return forward
+
+    def _trim(self, bridge: Any) -> None:
+        """Let the MLP of the last block, and what the heads write, see the last position alone: what they add to all
+        others is wrong then, and read by nothing."""
+
+        def last_position(_module: Any, given: tuple[Any, ...]) -> tuple[Any, ...]:
+            first, *others = given
+            return (first[:, -1:], *others)
+
+        attention, mlp = getattr(bridge, "attn", None), getattr(bridge, "mlp", None)
+        names = [getattr(mlp, "name", None)]
+        if attention is not None and getattr(attention, "o", None) is not None:
+            names.append(f"{attention.name}.{attention.o.name}")
+        for name in names:
+            if name is None:
+                continue
+            try:
+                part = self._blocks[-1].get_submodule(name)
+            except AttributeError:
+                continue
+            part.register_forward_pre_hook(last_position)
+
+
+class _Lent(DynamicLayer):
+    """Keys and values of one block that a pass reads and does not add to: they stand before those of the positions that
+    are run, which are held by nobody once the block is done."""
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *_given: Any, **_named: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """All keys and values, as the block attends to them."""
+        return torch.cat([self.keys, key_states], -2), torch.cat([self.values, value_states], -2)
+
+
+def lent(full: DynamicCache, positions: int, runs: int) -> DynamicCache:
+    """The first `positions` of one run's keys and values, for one pass of so many runs over those behind."""
+    cache = DynamicCache()
+    for layer in full.layers if positions else ():
+        held = _Lent()
+        held.lazy_initialization(layer.keys, layer.values)
+        held.keys, held.values = (
+            states[..., :positions, :].expand(runs, -1, -1, -1) for states in (layer.keys, layer.values)
+        )
+        cache.layers.append(held)
+    return cache
+
+
+def _made(model: Any, attention: str) -> tuple[torch.nn.Module, str]:
+    """The Hugging Face model anew on the user's weights, and where its blocks are in it."""
+    inner = model.original_model
+    _check(model, inner)
+    config = copy.deepcopy(inner.config)
+    if attention != "eager" and getattr(config, "attn_logit_softcapping", None):
+        raise Unfit("scaled-dot-product attention knows no soft-cap")
+    config._attn_implementation = attention
+    config.output_attentions = config.output_hidden_states = False
+    with torch.device("meta"):  # nothing is drawn or filled
+        made = type(inner)(config).eval()
+    theirs: dict[str, list[torch.nn.Module]] = {}
+    for name, module in inner.named_modules(remove_duplicate=False):
+        theirs.setdefault(name.replace(WRAPPED, ""), []).append(module)
+    for name, module in made.named_modules():
+        alike = [other for other in theirs.get(name, ()) if type(other) is type(module)]
+        if len({id(other) for other in alike}) != 1:
+            raise Unfit(f"{name} is no {type(module).__name__}")
+        _take_over(module, alike[0])
+    if any(tensor.is_meta for tensor in (*made.parameters(), *made.buffers())):
+        raise Unfit("weights are missing")
+    found = next((name for name, module in inner.named_modules() if module is model.blocks[0]), None)
+    if found is None:
+        raise Unfit("the blocks are not found")
+    return made, found.replace(WRAPPED, "").rpartition(".")[0]
+
+
+def _take_over(module: torch.nn.Module, other: torch.nn.Module) -> None:
+    """Let `module` hold the very tensors of `other`, of the same class."""
+    for own, theirs in ((module._parameters, other._parameters), (module._buffers, other._buffers)):
+        for name, tensor in own.items():
+            held = theirs.get(name)
+            if (held is None) != (tensor is None) or (held is not None and held.shape != tensor.shape):
+                raise Unfit(f"{type(module).__name__}.{name} is another")
+            own[name] = held
+    for name, value in vars(module).items():
+        if isinstance(value, torch.Tensor) and value.is_meta:
+            module.__dict__[name] = vars(other)[name]
+
+
+def _check(model: Any, inner: Any) -> None:
+    """Raise Unfit where the model is more than what its configuration and weights say."""
+    config = inner.config
+    if getattr(config, "quantization_config", None) is not None or getattr(config, "is_encoder_decoder", False):
+        raise Unfit("it is quantised, or an encoder-decoder")
+    if not describe(model).causal:
+        raise Unfit("it reads later positions")
+    tensors = list(model.parameters())
+    if len({tensor.device for tensor in tensors}) != 1 or not all(tensor.is_floating_point() for tensor in tensors):
+        raise Unfit("its weights are spread, or not numbers of one kind")
+    for module in modules_of(model):
+        own = vars(module)
+        if "_hf_hook" in own or ("forward" in own and not isinstance(own["forward"], PassedOver)):
+            raise Unfit("a module's own forward was replaced")
