@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from mi_widgets.compute.activations import Activations, Layers
 from mi_widgets.compute.acts import LAST, MIDDLE
 from mi_widgets.compute.forward import PATTERN, Write, forward_steps, gradients
 from mi_widgets.compute.interventions import Edits, Interventions, resolve
@@ -26,6 +27,7 @@ from mi_widgets.compute.patch_runs import Prompts, logits_at
 from mi_widgets.compute.patching import prepared
 from mi_widgets.compute.reach import carries
 from mi_widgets.compute.step import Step, Steps, as_one, run
+from mi_widgets.data import Tokens
 from mi_widgets.data.integers import integer
 from mi_widgets.data.interventions import HEADS, SITES
 from mi_widgets.data.pairs import Pairs
@@ -35,6 +37,8 @@ from mi_widgets.models import Prompt
 
 #: The residual stream before all blocks: what integrated gradients go along.
 BEGINNING = "blocks.0.hook_resid_pre"
+#: Given a prompt and the layers of each site, steps that return a pass over it.
+Made = Callable[[Tokens, Mapping[str, Layers]], Steps[Activations]]
 
 
 def attribution_patch(
@@ -123,8 +127,10 @@ def attribution_patch_steps(
     steps: int = 0,
     prepend_bos: bool | None = None,
     interventions: Interventions = (),
+    made: Made | None = None,
 ) -> Steps[PatchGrid]:
-    """`attribution_patch` as steps: one for each pass of each pair."""
+    """`attribution_patch` as steps: one for each pass of each pair. `made`, where it is given, finds or makes the pass
+    over the run that activations are taken from, with these interventions."""
     since = time.perf_counter()
     points = max(1, integer("steps", steps))
     refused = why_no_estimate(metric, direction, points)
@@ -140,10 +146,11 @@ def attribution_patch_steps(
             read_position(position, len(tokens))
     found: list[PairEstimate] = []
     for order, one in enumerate(prompts):
-        made = pair_estimate_steps(
-            model, one, cells, metric, position, points=points, prepend_bos=prepend_bos, interventions=interventions
-        )
-        found.append((yield from as_one(made, Step(order, len(prompts)))))
+        steps_of_pair = pair_estimate_steps(
+            model, one, cells, metric, position, points=points, prepend_bos=prepend_bos, interventions=interventions,
+            made=made,
+        )  # fmt: skip
+        found.append((yield from as_one(steps_of_pair, Step(order, len(prompts)))))
     values = [one.values(direction) for one in found]
     return ready.grid(
         np.full((len(found), len(cells)), np.nan, np.float32),
@@ -206,8 +213,9 @@ def pair_estimate_steps(
     points: int = 1,
     prepend_bos: bool | None = None,
     interventions: Interventions = (),
+    made: Made | None = None,
 ) -> Steps[PairEstimate]:
-    """Estimate the cells of one pair: a pass over the other prompt, then a gradient for each point.
+    """Estimate the cells of one pair: a pass over the other prompt (`made`), then a gradient for each point.
 
     Raises:
         DataError: a metric that gives no finite number, or that was not computed from the logits.
@@ -216,11 +224,13 @@ def pair_estimate_steps(
     base, source = prompts.base, prompts.source
     edits = {id(tokens): resolve(model, tokens, interventions, prepend_bos=prepend_bos) for tokens in (base, source)}
     writes = edits[id(source)].writes
-    sites = (cells.hook, LAST_LOGITS, *((BEGINNING,) if points > 1 else ()))
-    other = yield from as_one(
-        forward_steps(model, source.ids, sites, {cells.hook: cells.layers}, writes=writes, pausing=True),
-        Step(0, 1 + points),
+    sites = {cells.hook: cells.layers, LAST_LOGITS: None, **({BEGINNING: None} if points > 1 else {})}
+    passed = (
+        forward_steps(model, source.ids, tuple(sites), {cells.hook: cells.layers}, writes=writes, pausing=True)
+        if made is None
+        else made(source, sites)
     )
+    other = yield from as_one(passed, Step(0, 1 + points))
     logits = torch.tensor(other.arrays[LAST_LOGITS])
     if not np.isfinite(other.arrays[LAST_LOGITS].max()):
         raise refusal(not_finite(model, source.ids, other.known, writes))

@@ -11,20 +11,21 @@ from typing import Any
 import numpy as np
 import torch
 
+from mi_widgets.compute.activations import Activations
 from mi_widgets.compute.forward import forward_steps
 from mi_widgets.compute.interventions import resolve
 from mi_widgets.compute.output import LAST_LOGITS
 from mi_widgets.compute.patch_metrics import OwnMetric, patch_metric
 from mi_widgets.compute.step import Steps
-from mi_widgets.data import PatchGrid
+from mi_widgets.data import PatchGrid, Tokens
 from mi_widgets.data.interventions import Change, Patch
 from mi_widgets.models import Prompt, tokenize
 
 #: The names of the checks.
 WHOLE = "patched at layer 0, every position = {} run"
 CELL = "a cell = its run"
-#: Given a prompt and interventions, steps that return the logits `[d_vocab]` after the prompt's last position.
-Made = Callable[[Prompt, Sequence[Change]], Steps[np.ndarray]]
+#: Given a prompt, sites, and interventions, steps that return the pass.
+Made = Callable[[Tokens, Sequence[str], tuple[Change, ...]], Steps[Activations]]
 
 
 def check_steps(
@@ -56,22 +57,24 @@ def check_steps(
     denoise = grid.method == "patching" and grid.direction == "denoise"
     base, other = (corrupt, clean) if denoise else (clean, corrupt)
 
-    def forwarded(prompt: Prompt, changes: Sequence[Change]) -> Steps[np.ndarray]:
+    def logits(prompt: Prompt, changes: tuple[Change, ...]) -> Steps[torch.Tensor]:
         tokens = tokenize(model, prompt, prepend_bos)
-        edits = resolve(model, tokens, changes, prepend_bos=prepend_bos)
-        found = yield from forward_steps(model, tokens.ids, (LAST_LOGITS,), (), writes=edits.writes)
-        return found.arrays[LAST_LOGITS]
+        if made is not None:
+            found = yield from made(tokens, (LAST_LOGITS,), changes)
+        else:
+            edits = resolve(model, tokens, changes, prepend_bos=prepend_bos)
+            found = yield from forward_steps(model, tokens.ids, (LAST_LOGITS,), (), writes=edits.writes)
+        return torch.tensor(found.arrays[LAST_LOGITS])
 
-    made = made or forwarded
     answer, foil = (None if ids is None or ids[0] < 0 else int(ids[0]) for ids in (grid.answers, grid.foils))
     asked: Any = grid.metric if function is None else function
-    before = yield from made(clean, grid.interventions)
-    metric = patch_metric(model, asked, grid.clean_tokens, torch.tensor(before), answer, foil)
+    before = yield from logits(clean, grid.interventions)
+    metric = patch_metric(model, asked, grid.clean_tokens, before, answer, foil)
     ends = float(grid.clean_values[0]), float(grid.corrupt_values[0])
 
-    def error(changes: Sequence[Change], held: float) -> Steps[float]:
-        logits = yield from made(base, changes)
-        found = float(metric(torch.tensor(logits)[None])[0])
+    def error(changes: tuple[Change, ...], held: float) -> Steps[float]:
+        after = yield from logits(base, changes)
+        found = float(metric(after[None])[0])
         return abs(found - held) / max(abs(ends[0]), abs(ends[1]), abs(held), 1e-6)
 
     errors: dict[str, float] = {}
@@ -84,5 +87,5 @@ def check_steps(
     alike = len(grid.clean_tokens) == len(grid.corrupt_tokens) and not grid.interventions
     if grid.method == "patching" and alike:
         name, end = ("clean", ends[0]) if denoise else ("corrupt", ends[1])
-        errors[WHOLE.format(name)] = yield from error([Patch("resid_pre", layer=0, source=other)], end)
+        errors[WHOLE.format(name)] = yield from error((Patch("resid_pre", layer=0, source=other),), end)
     return errors

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mi_widgets.compute.attribution_patching import attribution_patch_steps
+from mi_widgets.compute.attribution_patching import Made, attribution_patch_steps
 from mi_widgets.compute.patch_cost import patch_cost
 from mi_widgets.compute.patch_metrics import OwnMetric
 from mi_widgets.compute.patching import patch_steps
@@ -37,6 +37,7 @@ class PatchPlan:
         interventions: made in every run.
         prepend_bos: as for `patch`.
         pass_seconds: that one forward pass takes; measured if None.
+        made: finds or makes passes, as for `attribution_patch_steps`.
 
     Attributes:
         layer: of grids without an axis of layers, else None.
@@ -58,8 +59,10 @@ class PatchPlan:
         interventions: Sequence[Change] = (),
         prepend_bos: bool | None = None,
         pass_seconds: float | None = None,
+        made: Made | None = None,
     ) -> None:
         self._model, self._asked, self._ablates = model, tuple(asked), options["experiment"] == "ablation"
+        self._made = made
         self._common: dict[str, Any] = {
             "metric": function if options["metric"] == "own" else options["metric"],
             "interventions": interventions,
@@ -111,7 +114,7 @@ class PatchPlan:
     def _patched(self) -> Steps[PatchGrid]:
         how, estimate = {**self._where, **self._common}, None
         try:
-            estimate = yield from attribution_patch_steps(self._model, *self._asked, **how)
+            estimate = yield from attribution_patch_steps(self._model, *self._asked, **how, made=self._made)
         except (
             DataError,
             ModelError,

@@ -9,13 +9,14 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any, ClassVar
 
 import traitlets
 
-from mi_widgets.data import Pairs, PatchGrid, PathEffects, Run
+from mi_widgets.data import Pairs, PatchGrid, PathEffects, Run, Tokens
 from mi_widgets.data.effects import METRICS
-from mi_widgets.data.interventions import Change
+from mi_widgets.data.interventions import SITES
 from mi_widgets.data.pairs import exchanged
 from mi_widgets.data.patching import PATCH_SITES
 from mi_widgets.described.patching import PATCHING as OPTIONS
@@ -239,18 +240,27 @@ class Patching(AskingView[PatchGrid]):
         chosen["by"] = chosen["by"] if chosen["by"] in grids else grids[0]
         asked = {"corrupt": self.compare, "answer": self.answer, "foil": self.foil, "pairs": self.pairs}
         runs = self._wanted(**asked, **chosen)
-        # Of the corrupt run only the tokens: what is patched of it is read where it is patched.
-        sites = {"A": (*OUTPUT_SITES, LAST_LOGITS), "B": ()}
+        sites: dict[str, dict[str, Any]] = {"A": dict.fromkeys((*OUTPUT_SITES, LAST_LOGITS)), "B": {}}
+        if chosen["experiment"] == "patching" and self.compare is not None and chosen["site"] in self._sites:
+            # What is put into the other run is read in the same pass.
+            sites["A" if chosen["direction"] == "denoise" else "B"] |= {SITES[chosen["site"]]: None, LAST_LOGITS: None}
         return [Need(name, run, sites[name], called=said) for name, (run, said) in runs.items()]
+
+    @cached_property
+    def _sites(self) -> list[str]:
+        """Where the model can be patched."""
+        from mi_widgets.compute.patch_plan import sites_of
+
+        assert self.session is not None
+        return sites_of(self.session.model)
 
     def _drawing(
         self, progress: Progress, answers: dict[str, Answered], subject: dict[str, Any]
     ) -> Generator[Any, None, PatchingPicture]:
         from mi_widgets.compute.answers import token_string
         from mi_widgets.compute.next_tokens import likeliest
-        from mi_widgets.compute.output import LAST_LOGITS
         from mi_widgets.compute.patch_checks import check_steps
-        from mi_widgets.compute.patch_plan import PatchPlan, sites_of
+        from mi_widgets.compute.patch_plan import PatchPlan
         from mi_widgets.models import in_half_precision
 
         session, found = self.session, answers["A"]
@@ -266,8 +276,21 @@ class Patching(AskingView[PatchGrid]):
             raise self._no_corrupt(subject["prompt"], *names)
         asked = (subject["prompt"], subject["corrupt"], answer, foil) if pairs is None else (pairs,)
         how = {"function": self._function, "prepend_bos": session.prepend_bos}
-        made = {**how, "interventions": found.run.interventions, "pass_seconds": session.expected_seconds() or None}
-        subject["plan"] = plan = PatchPlan(model, asked, {**subject, "by": subject["by"].split(TIMES)}, **made)
+        changes = found.run.interventions
+
+        def made(tokens: Tokens, sites: Any, made_in: Any = changes) -> Generator[Any, None, Any]:
+            run = Run(prompt=tokens.ids.tolist(), interventions=made_in)
+            return (yield from session.made(run, sites)).activations
+
+        subject["plan"] = plan = PatchPlan(
+            model,
+            asked,
+            {**subject, "by": subject["by"].split(TIMES)},
+            **how,
+            interventions=changes,
+            pass_seconds=session.expected_seconds() or None,
+            made=made if pairs is None else None,
+        )
         subject["layer"] = plan.layer
 
         def pictured(grid: PatchGrid, **more: Any) -> PatchingPicture:
@@ -279,7 +302,7 @@ class Patching(AskingView[PatchGrid]):
                 automatic=automatic,
                 shape=(info.n_layers, info.n_heads, info.kv_heads),
                 causal=info.causal,
-                sites=sites_of(model),
+                sites=self._sites,
                 metrics=[name for name in METRICS if name != "own" or self._function is not None],
                 half=in_half_precision(model),
                 why_estimate=plan.why_estimate,
@@ -291,12 +314,7 @@ class Patching(AskingView[PatchGrid]):
         parts = PartialPictures(lambda step, grid: self._put_part(step, pictured(grid, total=step.total), subject))
         grid = yield from self._with_progress(parts.of(plan.steps()), progress.run, "patching")
         corrupt = subject["corrupt"] if patching else None
-
-        def logits(prompt: Any, changes: Sequence[Change]) -> Generator[Any, None, Any]:
-            made = yield from session.made(Run(prompt=prompt, interventions=tuple(changes)), (LAST_LOGITS,))
-            return made.activations.arrays[LAST_LOGITS]
-
-        errors = yield from check_steps(model, grid, subject["prompt"], corrupt, **how, made=logits)
+        errors = yield from check_steps(model, grid, subject["prompt"], corrupt, **how, made=made)
         return pictured(grid, errors=errors)
 
     def _no_corrupt(self, prompt: Any, answer: str, foil: str = "") -> PromptError:
