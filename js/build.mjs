@@ -11,7 +11,14 @@ import path from "node:path";
 // In kB of 1,000 bytes. Raw is what an offline page and each view in a saved notebook hold, so it is not to grow unseen;
 // the module alone has a budget of its own, for that is what a browser must read before it draws.
 const GZIPPED = 60;
-const RAW = { "attention.js": 122, "logit_attribution.js": 120, "logit_lens.js": 125, "prompt.js": 93, "standalone.js": 2 };
+const RAW = {
+  "attention.js": 122,
+  "logit_attribution.js": 120,
+  "logit_lens.js": 125,
+  "patching.js": 119,
+  "prompt.js": 93,
+  "standalone.js": 2,
+};
 const RAW_MODULE = 124; // of a view that is not named above
 const RAW_SHEET = 22;
 

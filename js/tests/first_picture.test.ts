@@ -6,7 +6,7 @@ import { framed } from "../src/dom/frame";
 import { EVERY_VIEW, NO_PICTURE, status } from "./every_view";
 import { FakeModel } from "./fake_model";
 import little, { Little, littlePicture, littleState, type LittleState } from "./little_view";
-import { cleanups, rendered, useStage } from "./stage";
+import { cleanups, rendered, useCanvas, useStage } from "./stage";
 
 useStage({ clientWidth: 900, offsetWidth: 900, offsetHeight: 300 });
 
@@ -18,21 +18,7 @@ const FAILED = status("error", 1, { message: "The prompt is empty.", hint: "Type
 let complained: MockInstance;
 beforeEach(() => {
   complained = vi.spyOn(console, "error").mockImplementation(() => undefined);
-  // Whatever is drawn is drawn to its end.
-  vi.spyOn(HTMLElement.prototype, "clientHeight", "get").mockReturnValue(300);
-  vi.stubGlobal(
-    "DOMMatrix",
-    class {
-      scale = () => this;
-    },
-  );
-  const special: Record<string, unknown> = {
-    measureText: (text: string) => ({ width: 6 * text.length }),
-    createImageData: (width: number, height: number) => ({ width, height, data: new Uint8ClampedArray(4 * width * height) }),
-    createPattern: () => null,
-  };
-  const paper = new Proxy(special, { get: (_, name) => special[name as string] ?? (() => undefined), set: () => true });
-  vi.spyOn(HTMLCanvasElement.prototype, "getContext").mockReturnValue(paper as never);
+  useCanvas();
 });
 
 function drawn(root: HTMLElement, run: string): void {

@@ -5,7 +5,7 @@ import view from "../src/widgets/patching/index";
 import type { PatchingManifest, PatchingState } from "../src/core/wire.gen";
 import { FakeModel } from "./fake_model";
 import { CLEAN, CORRUPT, EFFECTS, ESTIMATES, patchingPicture, patchingState, PATHS, table } from "./patching_state";
-import { cleanups, rendered, useStage } from "./stage";
+import { cleanups, rendered, useCanvas, useStage } from "./stage";
 
 useStage({ clientWidth: 900, offsetWidth: 900, offsetHeight: 300 });
 
@@ -31,27 +31,10 @@ function pointer(root: Element, name: string, row: number, column: number): void
   grid(root).dispatchEvent(new MouseEvent(name, place));
 }
 
-/** What was drawn since, by the names of the calls. */
+/** What is drawn from now on, by the names of the calls. */
 function recorded(): { calls: { name: string; values: unknown[] }[] } {
   const record: { calls: { name: string; values: unknown[] }[] } = { calls: [] };
-  vi.stubGlobal(
-    "DOMMatrix",
-    class {
-      scale = () => this;
-    },
-  );
-  const special: Record<string, unknown> = {
-    measureText: (word: string) => ({ width: 6 * word.length }),
-    createImageData: (width: number, height: number) => ({ width, height, data: new Uint8ClampedArray(4 * width * height) }),
-    createPattern: () => null,
-  };
-  const note =
-    (name: string) =>
-    (...values: unknown[]): void =>
-      void record.calls.push({ name, values });
-  const paper = new Proxy(special, { get: (_, name) => special[name as string] ?? note(name as string), set: () => true });
-  vi.spyOn(HTMLElement.prototype, "clientHeight", "get").mockReturnValue(300);
-  vi.spyOn(HTMLCanvasElement.prototype, "getContext").mockReturnValue(paper as never);
+  useCanvas((name, values) => void record.calls.push({ name, values }));
   return record;
 }
 

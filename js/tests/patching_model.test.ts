@@ -100,6 +100,13 @@ test("linked views are pointed at as they count: positions of the clean prompt, 
   expect(keys.linked.value).toBe(1);
 });
 
+test("a chosen cell is selected by positions of the clean prompt, and found by them", () => {
+  const view = viewOf(UNEQUAL, [...EFFECTS, 0, 0]);
+  view.choose(5);
+  expect(view.selection.peek()).toMatchObject({ component: "resid_pre", layer: 0, position: 4 });
+  expect(view.chosen.value).toBe(5);
+});
+
 test("positions are those of the run that is changed", () => {
   expect(pictureOf({}).nameOf(2).replace(/[\u2068\u2069]/g, "")).toBe("L0 ·Anna (2)"); // prettier-ignore
   const noise = pictureOf({ direction: "noise", base: "A" });

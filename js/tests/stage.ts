@@ -34,6 +34,27 @@ export function useStage(sizes?: { clientWidth: number; offsetWidth: number; off
   });
 }
 
+/** A canvas on which everything is drawn to its end, in a place as high as what it holds; `note` hears of every call. */
+export function useCanvas(note: (name: string, values: unknown[]) => void = () => undefined): void {
+  vi.spyOn(HTMLElement.prototype, "clientHeight", "get").mockReturnValue(300);
+  vi.stubGlobal(
+    "DOMMatrix",
+    class {
+      scale = () => this;
+    },
+  );
+  const special: Record<string, unknown> = {
+    measureText: (text: string) => ({ width: 6 * text.length }),
+    createImageData: (width: number, height: number) => ({ width, height, data: new Uint8ClampedArray(4 * width * height) }),
+    createPattern: () => null,
+  };
+  const paper = new Proxy(special, {
+    get: (_, name) => special[name as string] ?? ((...values: unknown[]) => note(name as string, values)),
+    set: () => true,
+  });
+  vi.spyOn(HTMLCanvasElement.prototype, "getContext").mockReturnValue(paper as never);
+}
+
 /** The root of `view`, rendered on `model`. */
 export function rendered(view: View, model: object): HTMLElement {
   const el = document.createElement("div");

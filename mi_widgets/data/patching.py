@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import numpy as np
 import pandas as pd
 
+from mi_widgets.data.alignment import align
 from mi_widgets.data.arrays import read_only
 from mi_widgets.data.effects import DIRECTIONS, METHODS, METRICS, Effects
 from mi_widgets.data.integers import integer, place, word
@@ -209,12 +210,20 @@ class PatchGrid(Effects):
         return {**at, **{name: float(numbers[index]) for name, numbers in held.items()}, "exact": self.exact[index]}
 
     def chosen(self, selection: Selection) -> dict[str, int] | None:
-        """The model's numbers of the cell that a selection means, whose `component` is the site; None where it means
-        none of this grid."""
+        """The model's numbers of the cell that a selection means, whose `component` is the site and whose positions are
+        those of the clean prompt, as in every view; None where it means none of this grid."""
         if selection.component != self.site or self.layer not in (None, selection.layer):
             return None
         at = {axis: getattr(selection, axis) for axis in self.by}
+        for axis in {"position", "query", "key"} & set(at):
+            at[axis] = self._of_clean.get(at[axis])
         return at if all(at[axis] in held for axis, held in zip(self.by, self.numbers, strict=True)) else None
+
+    @cached_property
+    def _of_clean(self) -> dict[int | None, int | None]:
+        """The position of the run that is changed for each of the clean prompt that has a partner there."""
+        pairs = align(self.clean_tokens, self.base_tokens).pairs
+        return {clean: own for clean, own in pairs if clean is not None}
 
     # --- what they say -------------------------------------------------------------------------------
 

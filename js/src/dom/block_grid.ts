@@ -4,13 +4,11 @@
  */
 import { compact } from "../core/format";
 import { colorOf, inkOn, type Mapping } from "../core/scale";
-import { computed, type Readable, type Scope } from "../core/signal";
+import { computed, type Readable } from "../core/signal";
 import { clipped } from "../core/tokens";
 import { cellOf, CellGrid, type Area, type Drawing, type Labels, type Mark, type Place, type Spot, type Tone } from "./grid";
 import { disc, offscreen, type Size } from "./surface";
 import { listLater, type Listed } from "./table";
-import type { Ink } from "./theme";
-import type { Tooltip } from "./tooltip";
 
 /** What a cell is; where there is "none", nothing stands. */
 export type CellKind = "exact" | "estimate" | "pending" | "impossible" | "missing" | "none";
@@ -54,17 +52,13 @@ const LARGEST = { width: 56, height: 26 };
 const GAPS = 8;
 const WRITTEN = { width: 34, height: 14 };
 const CUT = 5;
-/** Cells are marked one by one up to this; a value that was rounded on its way is not beyond the colours. */
+/** What was rounded on its way is not beyond the colours. */
 const ROUNDING = 1e-6;
 
 export abstract class BlockGrid extends CellGrid {
   abstract readonly blocks: Readable<Blocks | null>;
   readonly #across = computed(() => this.#fittest());
   #image: { of: Blocks; canvas: HTMLCanvasElement } | null = null;
-
-  constructor(scope: Scope, ink: Readable<Ink>, name: string, label: string, tooltip: Tooltip) {
-    super(scope, ink, name, label, tooltip);
-  }
 
   // ---- what a view says ------------------------------------------------------------------------------------------
 
@@ -232,12 +226,19 @@ export abstract class BlockGrid extends CellGrid {
     context.font = `${LABEL}px ${ink.font}`;
     context.textAlign = "center";
     for (let row = sight.rows.first; row < sight.rows.last; row++) {
+      let open = { kind: "none" as CellKind, cell: -1, end: 0 };
       for (let column = sight.columns.first; column < sight.columns.last; column++) {
         const cell = this.#cellAt({ row, column });
         if (cell === null || kinds[cell] === "missing") continue;
         const [kind, value, x, y] = [kinds[cell]!, values[cell]!, left(column), top(row)];
         if (kind === "pending" || kind === "impossible") {
-          add(kind, () => context.rect(x, y, wide, high));
+          // Cells beside each other in one rectangle: of a causal pattern half of them are.
+          if (open.kind === kind && open.cell === cell - 1) open.end = x + wide;
+          else {
+            const begun = (open = { kind, cell, end: x + wide });
+            add(kind, () => context.rect(x, y, begun.end - x, high));
+          }
+          open.cell = cell;
           continue;
         }
         const on = written || kind === "estimate" ? inkOn(colorOf(value, mapping)) : "";

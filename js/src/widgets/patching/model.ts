@@ -62,16 +62,17 @@ export class PatchingView extends Linked<PatchingState, PatchingOptions, Patchin
     return picture && fieldOf(picture, this.options.value.shows, this.theme.value);
   });
 
-  /** The cell that was chosen: the selection is one of a cell where it names the site, and counts as the grid does. */
+  /** The cell that was chosen: a selection means one where it names the site. */
   readonly chosen: Readable<number | null> = computed(() => {
     const [picture, selected] = [this.picture.value, this.selection.value];
-    return picture && selected.component === picture.manifest.site ? picture.cellOf(selected) : null;
+    return picture && selected.component === picture.manifest.site ? picture.ofClean(selected) : null;
   });
 
   /** The cell that a linked view points at. */
   readonly linked: Readable<number | null> = computed(() => {
     const [picture, pointed] = [this.picture.value, this.remote.value];
-    return picture && picture.cellOf(picture.fromLinked(pointed));
+    const head = picture && pointed.head !== null ? Math.floor(pointed.head / picture.group) : null;
+    return picture && picture.ofClean({ ...pointed, head });
   });
 
   /** What a patch in the cell pointed at can reach: the layers after `layer`, and there the positions from `position` on. */
@@ -86,9 +87,8 @@ export class PatchingView extends Linked<PatchingState, PatchingOptions, Patchin
   choose(cell: number): void {
     const picture = this.picture.peek();
     if (!picture || picture.impossible(cell)) return;
-    const { site, layer } = picture.manifest;
     // A head that was chosen before is not of this cell's layer.
-    this.select({ component: site, layer, head: null, ...picture.at(cell) });
+    this.select({ component: picture.manifest.site, head: null, ...picture.inClean(cell) });
   }
 
   release(): void {
@@ -100,8 +100,8 @@ export class PatchingView extends Linked<PatchingState, PatchingOptions, Patchin
     if (this.hover.peek() === cell) return;
     this.hover.value = cell;
     const picture = this.picture.peek();
-    const { neuron: _, ...pointed } = picture && cell !== null ? picture.toLinked(cell) : {};
-    this.publishHover(pointed);
+    const { neuron: _, head, ...pointed } = picture && cell !== null ? picture.inClean(cell) : {};
+    this.publishHover(typeof head === "number" ? { ...pointed, head: head * picture!.group } : pointed);
   }
 
   /** Looks at the effects of the last of these heads through its receivers, by way of the others. */

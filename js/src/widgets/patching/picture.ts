@@ -107,22 +107,20 @@ export class PatchingPicture implements Pictured {
     return cell;
   }
 
-  /** As linked views count: positions of the clean prompt, heads that read. */
-  toLinked(cell: number): At {
+  /** With positions of the clean prompt, in which every view counts; and from there. */
+  inClean(cell: number): At {
     const own = Object.entries(this.at(cell));
-    const number = (axis: string, at: number): number | null => (TOKEN_AXES.includes(axis) ? (this.positions.toA[at] ?? null) : at);
-    const at = Object.fromEntries(own.map(([axis, at]) => [axis, axis === "head" ? at * this.#group : number(axis, at)]));
-    return { layer: this.manifest.layer, ...at };
+    const at = own.map(([axis, at]) => [axis, TOKEN_AXES.includes(axis) ? (this.positions.toA[at] ?? null) : at]);
+    return { layer: this.manifest.layer, ...Object.fromEntries(at) };
   }
 
-  fromLinked({ head, ...at }: At): At {
+  ofClean(at: At): number | null {
     const own = (position: number | null | undefined): number | null => this.positions.fromA.get(position ?? -1) ?? null;
-    const there = { position: own(at.position), query: own(at.query), key: own(at.key) };
-    return { ...at, ...there, head: typeof head === "number" ? Math.floor(head / this.#group) : null };
+    return this.cellOf({ ...at, position: own(at.position), query: own(at.query), key: own(at.key) });
   }
 
   /** How many heads read of one of the grid's. */
-  get #group(): number {
+  get group(): number {
     const { site, n_heads, n_kv_heads } = this.manifest;
     return site === "k" || site === "v" ? Math.max(1, Math.floor(n_heads / Math.max(1, n_kv_heads))) : 1;
   }
