@@ -28,10 +28,10 @@ from mi_widgets.compute.patch_runs import Prompts, logits_at
 from mi_widgets.compute.reach import carries
 from mi_widgets.compute.step import Step, Steps, as_one, run
 from mi_widgets.data import Tokens
-from mi_widgets.data.integers import integer
 from mi_widgets.data.interventions import HEADS, SITES
 from mi_widgets.data.pairs import Pairs
 from mi_widgets.data.patching import DIRECTIONS, PatchGrid
+from mi_widgets.data.record import count_from_0
 from mi_widgets.errors import DataError
 from mi_widgets.models import Prompt
 
@@ -132,10 +132,11 @@ def attribution_patch_steps(
     """`attribution_patch` as steps: one for each pass of each pair. `made`, where it is given, finds or makes the pass
     over the run that activations are taken from, with these interventions."""
     since = time.perf_counter()
-    points = max(1, integer("steps", steps))
+    points = max(1, count_from_0("steps", steps))
     refused = why_no_estimate(metric, direction, points)
     if refused:
-        raise DataError(refused, "Compute the grid exactly, or choose another metric.")
+        other = "choose another metric" if metric == "rank" else "give steps=5 (integrated gradients)"
+        raise DataError(refused, f"Compute the grid exactly, or {other}.")
     ready = prepared(
         model, clean, corrupt, answer, foil, site, direction, by, layer=layer, layers=layers, positions=positions,
         heads=heads, neurons=neurons, prepend_bos=prepend_bos,

@@ -21,8 +21,8 @@ from mi_widgets.compute.patch_grids import prepared
 from mi_widgets.compute.patch_metrics import OwnMetric
 from mi_widgets.compute.patch_runs import Prompts
 from mi_widgets.compute.patching import batch_memory
-from mi_widgets.data.integers import integer
 from mi_widgets.data.pairs import Pairs
+from mi_widgets.data.record import count_from_0
 from mi_widgets.models import ModelInfo, Prompt, describe, own_hooks
 
 #: Rows of a batch of changed runs, and of how many rows the time goes into reading a layer's weights, however many are
@@ -116,7 +116,7 @@ def patch_cost(
     )  # fmt: skip
     info, cells, first = describe(model), ready.cells, ready.prompts[0].base
     seconds = _measured(model, first.ids) if pass_seconds is None else float(pass_seconds)
-    points, limit = max(1, integer("steps", steps)), batch_memory(model, memory)
+    points, limit = max(1, count_from_0("steps", steps)), batch_memory(model, memory)
     blocks_share, slower = _blocks_share(model), HOOKED if own_hooks(model) else 1.0
     read = 0.0 if metric == "logit_difference" else 1 - blocks_share  # else all logits of each run
     runs, exact, estimate = 0, 0.0, 0.0

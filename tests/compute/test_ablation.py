@@ -4,6 +4,7 @@ architecture; what is put in place is said; the model is left as it was."""
 from __future__ import annotations
 
 import numpy as np
+import patches_one_by_one
 import pytest
 import tiny_models
 import torch
@@ -11,11 +12,7 @@ from model_state import state_of
 
 import mi_widgets as mw
 from mi_widgets import compute
-from mi_widgets.compute.forward import forward
-from mi_widgets.compute.interventions import resolve
-from mi_widgets.compute.output import LAST_LOGITS
 from mi_widgets.errors import AnswerError, DataError, ModelError
-from mi_widgets.models import tokenize
 
 ARCHITECTURES = list(tiny_models.CONFIGS)
 DRAW = np.random.default_rng(6)
@@ -25,11 +22,7 @@ ANSWER, FOIL = 9, 4
 
 
 def metric_of(model, ids, changes=()):
-    """Of a run made in one whole pass."""
-    tokens = tokenize(model, ids)
-    writes = resolve(model, tokens, changes).writes
-    logits = forward(model, tokens.ids, (LAST_LOGITS,), writes=writes).arrays[LAST_LOGITS]
-    return float(logits[ANSWER] - logits[FOIL])
+    return patches_one_by_one.difference(model, ids, changes, ANSWER, FOIL)
 
 
 def assert_one_by_one(model, grid, prompts, some=12):

@@ -3,9 +3,8 @@ site and by every choice of axes; integrated gradients come nearer to the exact 
 
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
+import patches_one_by_one
 import pytest
 import tiny_models
 import torch
@@ -231,26 +230,35 @@ class TestIntegratedGradients:
     @pytest.mark.parametrize("site", ["resid_pre", "z", "mlp_out"])
     def test_they_come_nearer_to_the_exact_effects_than_the_plain_estimate(self, site, demo_model):
         prompts = IOI.format("John"), IOI.format("Mary")
-        by = PATCH_SITES[site][0]
         plain, integrated = (
             compute.attribution_patch(demo_model, *prompts, " Mary", " John", site, steps=steps) for steps in (0, 5)
         )
-        exact = one_by_one(demo_model, prompts, site, by, plain)
+        exact = one_by_one(demo_model, prompts, plain)
         apart = [np.sqrt(np.mean((grid.estimate - exact) ** 2)) for grid in (plain, integrated)]
         assert apart[1] < 0.5 * apart[0], apart
         assert np.corrcoef(integrated.estimate.ravel(), exact.ravel())[0, 1] > 0.95
         assert integrated.estimated_by == "integrated gradients, 5 points between the inputs"
         assert plain.estimated_by == "attribution patching"
 
+    def test_of_unequal_prompts_only_partners_move_between_the_runs(self, model):
+        longer = np.insert(CORRUPT, 4, [70, 71])
+        clean = CORRUPT.copy()
+        clean[2] = 80
+        plain, integrated = (estimated(model, "z", clean=clean, corrupt=longer, steps=steps) for steps in (0, 4))
+        assert np.isfinite(integrated.estimate).all() and not np.allclose(worth(plain), worth(integrated), atol=1e-5)
+        same = estimated(model, "z", clean=CORRUPT, corrupt=CORRUPT, steps=4)
+        assert np.allclose(worth(same), 0, atol=1e-6)
 
-def one_by_one(model, prompts, site, by, grid):
+    def test_what_is_written_at_the_input_is_where_they_begin(self, model):
+        away = mw.Ablate(0, site="resid_pre")  # of both runs: then nothing differs anywhere
+        assert np.allclose(worth(estimated(model, "z", steps=3, interventions=away)), 0, atol=1e-6)
+
+
+def one_by_one(model, prompts, grid):
     """The metric of one patched run after the other."""
-    tokens = tokenize(model, prompts[1])
-    found = np.zeros(grid.shape)
-    for index in itertools.product(*map(range, grid.shape)):
-        writes = resolve(model, tokens, grid.change(index, prompts[0])).writes
-        logits = forward(model, tokens.ids, (LAST_LOGITS,), writes=writes).arrays[LAST_LOGITS]
-        found[index] = logits[grid.answers[0]] - logits[grid.foils[0]]
+    ids, found = (int(grid.answers[0]), int(grid.foils[0])), np.zeros(grid.shape)
+    for index in np.ndindex(grid.shape):
+        found[index] = patches_one_by_one.difference(model, prompts[1], grid.change(index, prompts[0]), *ids)
     return found
 
 
@@ -268,6 +276,8 @@ class TestWhatCannotBe:
     def test_what_has_no_gradient_is_refused(self, model):
         with pytest.raises(DataError, match="rank"):
             compute.attribution_patch(model, CLEAN, CORRUPT, ANSWER, metric="rank")
+        with pytest.raises(DataError, match="steps"):
+            estimated(model, "z", steps=-1)
         with pytest.raises(DataError, match="detached"):
             compute.attribution_patch(model, CLEAN, CORRUPT, metric=lambda logits: logits[0, -1, 3].item())
 
