@@ -27,7 +27,7 @@ WIDTHS, SQUARES = 16, 4
 #: Multiply-adds of a batch, so that Stop is heard between two; what a block needs for a position, in units of width².
 WORK, BLOCK = 3_000_000_000, 12
 #: Positions of cells that go on together: fewer waste the processor, more are run though nothing changed there.
-ROWS = 128
+ROWS = 256
 #: The share of the memory for rows of blocks that are kept for other cells.
 KEPT_SHARE = 0.25
 
