@@ -139,6 +139,7 @@ class Onward:
         self._plain: PlainLayers | None = None
         self._packs = False
         self._modules: list[Any] = []
+        self._held: list[torch.Tensor] = []
 
     @property
     def plain(self) -> bool:
@@ -228,7 +229,9 @@ class Onward:
         for name in ("_entered", "_readout", "_reads_alone"):
             vars(self).pop(name, None)
         self._hooks = bool(own_hooks(self._model))
-        self._behind = any(_behind(write.hook) for write in self._writes) or _hooked_behind(self._model)
+        parts = [part for part in (getattr(self._model, name, None) for name in BEHIND) if part is not None]
+        hooked = own_hooks(self._model, [module for part in parts for module in part.modules()])
+        self._behind = bool(hooked) or any(_behind(write.hook) for write in self._writes)
         self._ways: dict[int | None, _Way] = {}
         self._kept = self._plain = None
         free = not (self._hooks or self._writes or getattr(self._model, "compatibility_mode", False))
@@ -243,18 +246,14 @@ class Onward:
         if self._plain is None and self._kept is None:
             self._begin_hooked()
         # Last, for a first pass may leave hooks of transformers' own; and held, for a search takes as long as a block.
-        self._modules = modules_of(self._model)
+        self._modules, self._held = modules_of(self._model), []
         self._key = self._now()
 
     def _now(self) -> tuple[Any, ...]:
         """Changes when weights are edited or replaced, or hooks come or go."""
-        held = [
-            tensor
-            for module in self._modules
-            for table in (module._parameters, module._buffers)
-            for tensor in table.values()
-            if tensor is not None
-        ]
+        tables = [table for module in self._modules for table in (module._parameters, module._buffers)]
+        held = [tensor for table in tables for tensor in table.values() if tensor is not None]
+        self._held = self._held or held  # so that no other takes their ids
         versions = tuple((id(tensor), 0 if tensor.is_inference() else tensor._version) for tensor in held)
         return versions, own_hooks(self._model, self._modules), bool(getattr(self._model, "compatibility_mode", False))
 
@@ -316,17 +315,15 @@ class Onward:
     def _entered(self) -> list[torch.Tensor]:
         """Of the unchanged run what enters each block, and what leaves the last: `[layer + 1][position, d_model]`."""
         kept: list[torch.Tensor] = [self._first]
-        readers = {self._hook(layer + 1): lambda _layer, value: kept.append(value.clone()) for layer in self._layers}
+        readers = {
+            self._hook(layer + 1): lambda _layer, value: kept.append(value.clone()) for layer in range(self._n_layers)
+        }
         forward(self._model, self._ids, (), (), readers, self._writes, until=self._end)
         return kept
 
     @cached_property
     def _readout(self) -> Readout:
         return Readout(self._model)
-
-    @property
-    def _layers(self) -> range:
-        return range(self._n_layers)
 
     def _hook(self, layer: int) -> str:
         """Where the residual stands that enters block `layer`."""
@@ -490,12 +487,6 @@ def _below(hook: str, layer: int) -> bool:
     if first == "blocks" and layer:
         return int(rest[0]) < layer
     return first in EMBEDDING or hook == "blocks.0.hook_resid_pre"
-
-
-def _hooked_behind(model: Any) -> bool:
-    """Whether hooks of the user's own hang on the final norm or the unembedding."""
-    parts = [part for part in (getattr(model, name, None) for name in sorted(BEHIND)) if part is not None]
-    return bool(own_hooks(model, [module for part in parts for module in part.modules()]))
 
 
 def _same(found: torch.Tensor, wanted: torch.Tensor) -> bool:
