@@ -135,7 +135,7 @@ class Onward:
         self._end = "ln_final.hook_in" if "ln_final.hook_in" in known else self._hook(self._n_layers)
         self._speed = 0.0  # positions in a block, a second
         self._key: Any = None
-        self._kept: KeptKeys | None = None
+        self._kept: Any = None  # KeptKeys, where the model is run as it stands
         self._plain: PlainLayers | None = None
         self._packs = False
         self._modules: list[Any] = []

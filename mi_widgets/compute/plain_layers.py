@@ -66,7 +66,7 @@ class PlainLayers:
     def __init__(self, model: Any, attention: str, trimmed: bool) -> None:
         self._lock = lock_of(model)
         self.model, path = _made(model, attention)
-        self._blocks = list(self.model.get_submodule(path))
+        self._blocks = list(self.model.get_submodule(path).children())
         self._layer, self._until, self._length = 0, 0, 0
         self._read = torch.tensor([-1])
         self._residual: torch.Tensor | None = None
@@ -147,7 +147,7 @@ class PlainLayers:
 
     @property
     def _device(self) -> torch.device:
-        return self.model.get_input_embeddings().weight.device
+        return next(self.model.parameters()).device
 
     def _block(self, layer: int, block: torch.nn.Module) -> Any:
         """The `forward` of one block: passed over, begun with, or as it is; the last that is run ends the pass."""
@@ -202,13 +202,15 @@ class _Lent(DynamicLayer):
         self, key_states: torch.Tensor, value_states: torch.Tensor, *_given: Any, **_named: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """All keys and values, as the block attends to them."""
+        assert self.keys is not None and self.values is not None
         return torch.cat([self.keys, key_states], -2), torch.cat([self.values, value_states], -2)
 
 
 def lent(full: DynamicCache, positions: int, runs: int) -> DynamicCache:
     """The first `positions` of one run's keys and values, for one pass of so many runs over those behind."""
     cache = DynamicCache()
-    for layer in full.layers if positions else ():
+    layers: list[Any] = list(full.layers) if positions else []
+    for layer in layers:
         held = _Lent()
         held.lazy_initialization(layer.keys, layer.values)
         held.keys, held.values = (
@@ -247,7 +249,11 @@ def _made(model: Any, attention: str) -> tuple[torch.nn.Module, str]:
 
 def _take_over(module: torch.nn.Module, other: torch.nn.Module) -> None:
     """Let `module` hold the very tensors of `other`, of the same class."""
-    for own, theirs in ((module._parameters, other._parameters), (module._buffers, other._buffers)):
+    tables: list[tuple[dict[str, Any], dict[str, Any]]] = [
+        (module._parameters, other._parameters),
+        (module._buffers, other._buffers),
+    ]
+    for own, theirs in tables:
         for name, tensor in own.items():
             held = theirs.get(name)
             if (held is None) != (tensor is None) or (held is not None and held.shape != tensor.shape):
