@@ -37,8 +37,8 @@ EXACT = 1e-4
 MEMORY, MEMORY_SHARE = 1_000_000_000, 0.25
 #: A batch is to take no longer than this, so that Stop is heard between two.
 BATCH_SECONDS = 0.2
-#: Positions in a batch below which the processor is wasted.
-ENOUGH = 192
+#: Positions in a batch below which the processor is wasted: of the layers, and of the model, which has no pauses.
+ENOUGH, ENOUGH_HOOKED = 400, 96
 #: Runs of the first batch, before the model's speed is known.
 FIRST_RUNS = 2
 #: What a run holds at its peak, in units of its positions times the width, and times heads and keys.
@@ -453,7 +453,7 @@ class Onward:
             positions, keys = np.where(packed, together, positions), np.where(packed, reached, keys)
         numbers = width * (WIDTHS * positions + kept) + SQUARES * heads * positions * keys
         soon = self._speed * BATCH_SECONDS / (self._n_layers - layer + 1)
-        soon = max(soon, ENOUGH) if self._speed else FIRST_RUNS * positions[0]
+        soon = max(soon, ENOUGH if way.plain else ENOUGH_HOOKED) if self._speed else FIRST_RUNS * positions[0]
         fits = (numbers * self._final.element_size() <= self._bytes) & (positions <= soon)
         runs = max(1, int(fits.sum())) if way.together else 1
         return _Batch(runs, int(positions[runs - 1]), way, bool(packed[runs - 1]))
