@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
@@ -22,7 +23,7 @@ import torch
 from mi_widgets.compute.activations import EMBEDDING
 from mi_widgets.compute.forward import KeptKeys, Reader, Start, Write, forward
 from mi_widgets.compute.output import LAST_LOGITS
-from mi_widgets.compute.plain_layers import ATTENTIONS, DynamicCache, PlainLayers, lent
+from mi_widgets.compute.plain_layers import ATTENTIONS, DynamicCache, Laid, PlainLayers, lent
 from mi_widgets.compute.readout import BEHIND, Readout
 from mi_widgets.compute.step import Step, Steps
 from mi_widgets.compute.writes import tolerance_of
@@ -36,6 +37,8 @@ EXACT = 1e-4
 MEMORY, MEMORY_SHARE = 1_000_000_000, 0.25
 #: A batch is to take no longer than this, so that Stop is heard between two.
 BATCH_SECONDS = 0.2
+#: Positions in a batch below which the processor is wasted: of the layers, and of the model, which has no pauses.
+ENOUGH, ENOUGH_HOOKED = 400, 96
 #: Runs of the first batch, before the model's speed is known.
 FIRST_RUNS = 2
 #: What a run holds at its peak, in units of its positions times the width, and times heads and keys.
@@ -132,10 +135,11 @@ class Onward:
         self._end = "ln_final.hook_in" if "ln_final.hook_in" in known else self._hook(self._n_layers)
         self._speed = 0.0  # positions in a block, a second
         self._key: Any = None
-        self._kept: KeptKeys | None = None
+        self._kept: Any = None  # KeptKeys, where the model is run as it stands
         self._plain: PlainLayers | None = None
         self._packs = False
         self._modules: list[Any] = []
+        self._held: list[torch.Tensor] = []
 
     @property
     def plain(self) -> bool:
@@ -184,10 +188,15 @@ class Onward:
             way = self._way(first)
             batch = self._batch(way, layer, firsts[done:])
             inside = slice(done, done + batch.runs)
-            since = time.perf_counter()
-            made = self._by_layers if way.plain else self._hooked
-            found.append(made(batch, layer, first, residual[inside], firsts[inside]))
-            self._measure(batch.positions * (self._n_layers - layer + 1) / max(time.perf_counter() - since, 1e-6))
+            if way.plain:
+                step = Step(done, len(residual))
+                found.append(
+                    (yield from self._layers_steps(batch, layer, first, residual[inside], firsts[inside], step))
+                )
+            else:
+                since = self._clock()
+                found.append(self._hooked(way, layer, first, residual[inside]))
+                self._measure(batch.positions * (self._n_layers - layer + 1), since)
             done += batch.runs
             yield Step(done, len(residual))
         return torch.cat(found) if found else residual[:, -1]
@@ -220,7 +229,9 @@ class Onward:
         for name in ("_entered", "_readout", "_reads_alone"):
             vars(self).pop(name, None)
         self._hooks = bool(own_hooks(self._model))
-        self._behind = any(_behind(write.hook) for write in self._writes) or _hooked_behind(self._model)
+        parts = [part for part in (getattr(self._model, name, None) for name in BEHIND) if part is not None]
+        hooked = own_hooks(self._model, [module for part in parts for module in part.modules()])
+        self._behind = bool(hooked) or any(_behind(write.hook) for write in self._writes)
         self._ways: dict[int | None, _Way] = {}
         self._kept = self._plain = None
         free = not (self._hooks or self._writes or getattr(self._model, "compatibility_mode", False))
@@ -235,18 +246,14 @@ class Onward:
         if self._plain is None and self._kept is None:
             self._begin_hooked()
         # Last, for a first pass may leave hooks of transformers' own; and held, for a search takes as long as a block.
-        self._modules = modules_of(self._model)
+        self._modules, self._held = modules_of(self._model), []
         self._key = self._now()
 
     def _now(self) -> tuple[Any, ...]:
         """Changes when weights are edited or replaced, or hooks come or go."""
-        held = [
-            tensor
-            for module in self._modules
-            for table in (module._parameters, module._buffers)
-            for tensor in table.values()
-            if tensor is not None
-        ]
+        tables = [table for module in self._modules for table in (module._parameters, module._buffers)]
+        held = [tensor for table in tables for tensor in table.values() if tensor is not None]
+        self._held = self._held or held  # so that no other takes their ids
         versions = tuple((id(tensor), 0 if tensor.is_inference() else tensor._version) for tensor in held)
         return versions, own_hooks(self._model, self._modules), bool(getattr(self._model, "compatibility_mode", False))
 
@@ -272,9 +279,9 @@ class Onward:
         for kind in known.kinds:
             try:
                 layers, self._cache = PlainLayers(self._model, *kind), DynamicCache()
-                since = time.perf_counter()
+                since = time.thread_time()
                 final = layers.run(self._ids[None, :end], self._cache)
-                self._speed = end * self._n_layers / (time.perf_counter() - since)
+                self._speed = end * self._n_layers / max(time.thread_time() - since, 1e-6)
                 if not seen and not (_same(final, self._final) and self._goes_on(layers)):
                     continue
                 known = known._replace(kinds=(kind,), packs=known.packs and (seen or self._packs_well(layers)))
@@ -298,7 +305,8 @@ class Onward:
         firsts = np.array([self.position, first, (first + end) // 2])
         residual = self._middle[first:end].expand(3, -1, -1)
         try:
-            found = layers.run_packed(self._ids[:end], self._cache, self._n_layers // 2, firsts, residual)
+            laid = layers.packed(self._ids[:end], firsts, residual)
+            found = layers.on(laid, self._cache, self._n_layers // 2)
         except Exception:  # as in `_begin_plain`
             return False
         return _same(found, self._final)
@@ -307,17 +315,15 @@ class Onward:
     def _entered(self) -> list[torch.Tensor]:
         """Of the unchanged run what enters each block, and what leaves the last: `[layer + 1][position, d_model]`."""
         kept: list[torch.Tensor] = [self._first]
-        readers = {self._hook(layer + 1): lambda _layer, value: kept.append(value.clone()) for layer in self._layers}
+        readers = {
+            self._hook(layer + 1): lambda _layer, value: kept.append(value.clone()) for layer in range(self._n_layers)
+        }
         forward(self._model, self._ids, (), (), readers, self._writes, until=self._end)
         return kept
 
     @cached_property
     def _readout(self) -> Readout:
         return Readout(self._model)
-
-    @property
-    def _layers(self) -> range:
-        return range(self._n_layers)
 
     def _hook(self, layer: int) -> str:
         """Where the residual stands that enters block `layer`."""
@@ -339,18 +345,15 @@ class Onward:
         """Whether two unchanged runs come out of `way` as they should."""
         unchanged = self._first[first : self.position + 1].expand(2, -1, -1)
         try:
-            found = self._hooked(_Batch(2, 0, way), 0, first, unchanged)
+            found = self._hooked(way, 0, first, unchanged)
         except DisturbedError:
             raise
         except Exception:  # a hook of the user's own that fits the whole prompt alone raises what it likes
             return False
         return _same(found, self._final)
 
-    def _hooked(
-        self, batch: _Batch, layer: int, first: int, residual: torch.Tensor, _firsts: np.ndarray | None = None
-    ) -> torch.Tensor:
+    def _hooked(self, way: _Way, layer: int, first: int, residual: torch.Tensor) -> torch.Tensor:
         """`[run, d_model]`, through the model as it stands, hooks and all."""
-        way = batch.way
         runs, end, from_here = len(residual), self.position + 1, first if way.alone else 0
         ids, given = self._ids[:end], residual
         if not way.alone:
@@ -372,18 +375,29 @@ class Onward:
         )
         return found[0]
 
-    def _by_layers(
-        self, batch: _Batch, layer: int, first: int, residual: torch.Tensor, firsts: np.ndarray
-    ) -> torch.Tensor:
-        """`[run, d_model]`, by the layers themselves."""
+    def _layers_steps(
+        self, batch: _Batch, layer: int, first: int, residual: torch.Tensor, firsts: np.ndarray, step: Step
+    ) -> Steps[torch.Tensor]:
+        """`[run, d_model]`, by the layers themselves, some blocks in a step."""
         assert self._plain is not None
+        layers, cache, end, lowest = self._plain, self._cache, self.position + 1, int(firsts.min())
         if layer == self._n_layers:
             return residual[:, -1].to(self._final)
-        runs, end, lowest = len(residual), self.position + 1, int(firsts.min())
         if batch.packed:
-            return self._plain.run_packed(self._ids[:end], self._cache, layer, firsts, residual)
-        ids = np.broadcast_to(self._ids[lowest:end], (runs, end - lowest))
-        return self._plain.run(ids, lent(self._cache, lowest, runs), layer, residual[:, lowest - first :])
+            laid = layers.packed(self._ids[:end], firsts, residual)
+        else:
+            ids = np.broadcast_to(self._ids[lowest:end], (len(residual), end - lowest))
+            laid = Laid(ids, lowest, residual[:, lowest - first :])
+        while True:
+            blocks = max(1, int(self._speed * BATCH_SECONDS / batch.positions))
+            until = layer + blocks if layer + blocks < self._n_layers else None
+            since = self._clock()
+            found = layers.on(laid, cache, layer, until)
+            self._measure(batch.positions * ((until or self._n_layers) - layer), since)
+            if until is None:
+                return found
+            laid, layer = replace(laid, residual=found), until
+            yield step
 
     def _hooked_logits(self, final: torch.Tensor, readers: dict[str, Reader] | None = None) -> torch.Tensor:
         """`logits` through the model as it stands: all blocks are passed over, with the one position that is read."""
@@ -421,7 +435,8 @@ class Onward:
     # --- batches --------------------------------------------------------------------------------------------------
 
     def _batch(self, way: _Way, layer: int, firsts: np.ndarray) -> _Batch:
-        """The first runs of those that change from `firsts` on, as many as fit into the memory and `BATCH_SECONDS`."""
+        """The first runs of those that change from `firsts` on, as many as fit into the memory and, if they are enough,
+        into `BATCH_SECONDS`."""
         end, width, heads = self.position + 1, int(self._model.cfg.d_model), int(self._model.cfg.n_heads)
         count = np.arange(1, len(firsts) + 1)
         length = end - np.minimum.accumulate(firsts) if way.alone else np.full(len(firsts), len(self._ids))
@@ -438,7 +453,7 @@ class Onward:
             positions, keys = np.where(packed, together, positions), np.where(packed, reached, keys)
         numbers = width * (WIDTHS * positions + kept) + SQUARES * heads * positions * keys
         soon = self._speed * BATCH_SECONDS / (self._n_layers - layer + 1)
-        soon = soon if self._speed else FIRST_RUNS * positions[0]
+        soon = max(soon, ENOUGH if way.plain else ENOUGH_HOOKED) if self._speed else FIRST_RUNS * positions[0]
         fits = (numbers * self._final.element_size() <= self._bytes) & (positions <= soon)
         runs = max(1, int(fits.sum())) if way.together else 1
         return _Batch(runs, int(positions[runs - 1]), way, bool(packed[runs - 1]))
@@ -451,7 +466,13 @@ class Onward:
         free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
         return int(min(MEMORY, MEMORY_SHARE * free))
 
-    def _measure(self, speed: float) -> None:
+    def _clock(self) -> float:
+        """Seconds of work: on the processor without what others take of it."""
+        return time.thread_time() if self._final.device.type == "cpu" else time.perf_counter()
+
+    def _measure(self, work: int, since: float) -> None:
+        """How long so many positions of a block took."""
+        speed = work / max(self._clock() - since, 1e-6)
         self._speed = speed if not self._speed else 0.5 * (self._speed + speed)
 
 
@@ -466,12 +487,6 @@ def _below(hook: str, layer: int) -> bool:
     if first == "blocks" and layer:
         return int(rest[0]) < layer
     return first in EMBEDDING or hook == "blocks.0.hook_resid_pre"
-
-
-def _hooked_behind(model: Any) -> bool:
-    """Whether hooks of the user's own hang on the final norm or the unembedding."""
-    parts = [part for part in (getattr(model, name, None) for name in sorted(BEHIND)) if part is not None]
-    return bool(own_hooks(model, [module for part in parts for module in part.modules()]))
 
 
 def _same(found: torch.Tensor, wanted: torch.Tensor) -> bool:

@@ -27,8 +27,9 @@ from mi_widgets.models import own_hooks
 WIDTHS, SQUARES = 16, 4
 #: Multiply-adds of a batch, so that Stop is heard between two; what a block needs for a position, in units of width².
 WORK, BLOCK = 3_000_000_000, 12
-#: Positions of cells that go on together: fewer waste the processor, more are run though nothing changed there.
-ROWS = 128
+#: Positions of cells that go on together: fewer waste the processor, more keep who looks on waiting. Through the model
+#: with its hooks all of them are run from the first changed one on, so that more are run though nothing changed there.
+ROWS, HOOKED_ROWS = 400, 128
 #: The share of the memory for rows of blocks that are kept for other cells.
 KEPT_SHARE = 0.25
 
@@ -190,13 +191,14 @@ class Blocks:
         cells, firsts = cells[order], firsts[order]
         groups = self._which[cells] // self._group_size if way == POINT else np.zeros(len(cells), int)
         units: list[Unit] = []
+        rows = ROWS if self._runs.onward.plain else HOOKED_ROWS
         for group in np.unique(groups):
             inside = np.flatnonzero(groups == group)
             start = 0
             while start < len(inside):
                 first = int(firsts[inside[start]])
                 length = self._runs.onward.position + 1 - first
-                stop = start + max(1, ROWS // length)
+                stop = start + max(1, rows // length)
                 if way != WHOLE and self._places is not None:  # all parts of one position go on from there together
                     last = firsts[inside[min(stop, len(inside)) - 1]]
                     stop = int(np.searchsorted(firsts[inside], last, side="right"))

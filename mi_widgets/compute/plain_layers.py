@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,23 @@ class Unfit(Exception):
     """The layers of this model cannot be made, or not be taken for the model itself; the message says why."""
 
 
+@dataclass(frozen=True)
+class Laid:
+    """Runs laid out for the layers.
+
+    Attributes:
+        ids: int64 `[run, position]`; of packed ones there is one run, all of them behind each other.
+        before: how many positions stand before, whose keys and values are known.
+        residual: `[run, position, d_model]`, what enters a block.
+        placed: what `PlainLayers.run` must know of packed ones.
+    """
+
+    ids: np.ndarray
+    before: int
+    residual: torch.Tensor
+    placed: dict[str, torch.Tensor] = field(default_factory=dict)
+
+
 class PlainLayers:
     """The blocks of a model, run from any of them to the last.
 
@@ -48,8 +66,8 @@ class PlainLayers:
     def __init__(self, model: Any, attention: str, trimmed: bool) -> None:
         self._lock = lock_of(model)
         self.model, path = _made(model, attention)
-        self._blocks = list(self.model.get_submodule(path))
-        self._layer, self._length = 0, 0
+        self._blocks = list(self.model.get_submodule(path).children())
+        self._layer, self._until, self._length = 0, 0, 0
         self._read = torch.tensor([-1])
         self._residual: torch.Tensor | None = None
         self._final: torch.Tensor | None = None
@@ -66,6 +84,7 @@ class PlainLayers:
         layer: int = 0,
         residual: torch.Tensor | None = None,
         read: torch.Tensor | None = None,
+        until: int | None = None,
         **placed: torch.Tensor,
     ) -> torch.Tensor:
         """From a block on to the last.
@@ -76,13 +95,16 @@ class PlainLayers:
             layer: the first block that is run.
             residual: `[run, position, d_model]`, what enters it; of block 0 the embedding's if None.
             read: int64 `[position]`, which of those that are run are wanted; the last if None.
+            until: the block that is not run any more; None: all are.
             placed: where the positions stand and what each attends to, if not as in one prompt.
 
         Returns:
-            `[run · position, d_model]`: what leaves the last block at the positions that are wanted.
+            `[run · position, d_model]`: what leaves the last block at the positions that are wanted; or with `until`,
+            `[run, position, d_model]`, what enters that block at all of them.
         """
         with self._lock:  # these modules hold a state of their own while they run
             self._layer, self._residual, self._length = layer, residual, ids.shape[-1]
+            self._until = len(self._blocks) if until is None else until
             self._read = torch.tensor([-1]) if read is None else read
             tokens = torch.tensor(ids, dtype=torch.long).to(self._device)
             with contextlib.suppress(_Ended):
@@ -90,23 +112,16 @@ class PlainLayers:
             final, self._residual, self._final = self._final, None, None
         if final is None:
             raise Unfit("the last block is not run")
-        return final.flatten(0, 1)
+        return final if self._until < len(self._blocks) else final[:, self._read].flatten(0, 1)
 
-    def run_packed(
-        self, ids: np.ndarray, full: DynamicCache, layer: int, firsts: np.ndarray, residual: torch.Tensor
-    ) -> torch.Tensor:
+    def packed(self, ids: np.ndarray, firsts: np.ndarray, residual: torch.Tensor) -> Laid:
         """Runs of one prompt that change from different positions on, one behind the other: of each only the positions
         from there on are run, and the keys and values before are not copied for it.
 
         Args:
             ids: int64 `[position]`, the prompt up to the position that is read.
-            full: its keys and values.
-            layer: the first block that is run.
             firsts: int `[run]`, the first position of each run that is changed.
-            residual: `[run, position, d_model]`, what enters the block; positions are the last ones of `ids`.
-
-        Returns:
-            `[run, d_model]`, as `run`.
+            residual: `[run, position, d_model]`, what enters a block; positions are the last ones of `ids`.
         """
         lengths, before = len(ids) - firsts, int(firsts.max())
         run = np.repeat(np.arange(len(firsts)), lengths)
@@ -118,24 +133,25 @@ class PlainLayers:
         mask = torch.zeros(hidden.shape, dtype=weight.dtype, device=device)
         mask = mask.masked_fill_(hidden, torch.finfo(weight.dtype).min)
         given = torch.cat([stream[len(stream) - length :] for stream, length in zip(residual, lengths, strict=True)])
-        return self.run(
-            ids[position][None],
-            lent(full, before, 1),
-            layer,
-            given[None],
-            torch.from_numpy(lengths.cumsum() - 1).to(device),
-            attention_mask=mask[None, None],
-            position_ids=torch.from_numpy(position)[None].to(device),
-        )
+        placed = {
+            "attention_mask": mask[None, None],
+            "position_ids": torch.from_numpy(position)[None].to(device),
+            "read": torch.from_numpy(lengths.cumsum() - 1).to(device),
+        }
+        return Laid(ids[position][None], before, given[None], placed)
+
+    def on(self, laid: Laid, full: DynamicCache, layer: int, until: int | None = None) -> torch.Tensor:
+        """`run` for runs that are laid out, behind the first positions of the run whose keys and values are `full`."""
+        past = lent(full, laid.before, len(laid.ids))
+        return self.run(laid.ids, past, layer, laid.residual, until=until, **laid.placed)
 
     @property
     def _device(self) -> torch.device:
-        return self.model.get_input_embeddings().weight.device
+        return next(self.model.parameters()).device
 
     def _block(self, layer: int, block: torch.nn.Module) -> Any:
-        """The `forward` of one block: passed over, begun with, or as it is; the last ends the pass."""
+        """The `forward` of one block: passed over, begun with, or as it is; the last that is run ends the pass."""
         own, beside = block.forward, beside_the_residual(type(block))
-        last = layer == len(self._blocks) - 1
 
         def forward(residual: torch.Tensor, *given: Any, **named: Any) -> Any:
             if layer < self._layer:
@@ -143,8 +159,8 @@ class PlainLayers:
             if layer == self._layer and self._residual is not None:
                 residual = self._residual.to(residual)
             found = own(residual, *given, **named)
-            if last:
-                self._final = (found[0] if isinstance(found, tuple) else found)[:, self._read].clone()
+            if layer == self._until - 1:
+                self._final = found[0] if isinstance(found, tuple) else found
                 raise _Ended
             return found
 
@@ -186,13 +202,15 @@ class _Lent(DynamicLayer):
         self, key_states: torch.Tensor, value_states: torch.Tensor, *_given: Any, **_named: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """All keys and values, as the block attends to them."""
+        assert self.keys is not None and self.values is not None
         return torch.cat([self.keys, key_states], -2), torch.cat([self.values, value_states], -2)
 
 
 def lent(full: DynamicCache, positions: int, runs: int) -> DynamicCache:
     """The first `positions` of one run's keys and values, for one pass of so many runs over those behind."""
     cache = DynamicCache()
-    for layer in full.layers if positions else ():
+    layers: list[Any] = list(full.layers) if positions else []
+    for layer in layers:
         held = _Lent()
         held.lazy_initialization(layer.keys, layer.values)
         held.keys, held.values = (
@@ -223,6 +241,10 @@ def _made(model: Any, attention: str) -> tuple[torch.nn.Module, str]:
         _take_over(module, alike[0])
     if any(tensor.is_meta for tensor in (*made.parameters(), *made.buffers())):
         raise Unfit("weights are missing")
+    for module in list(made.modules()):
+        for name, child in module.named_children():
+            if type(child).__name__ == "NewGELUActivation":  # the same function, in one step instead of seven
+                setattr(module, name, torch.nn.GELU(approximate="tanh"))
     found = next((name for name, module in inner.named_modules() if module is model.blocks[0]), None)
     if found is None:
         raise Unfit("the blocks are not found")
@@ -231,7 +253,11 @@ def _made(model: Any, attention: str) -> tuple[torch.nn.Module, str]:
 
 def _take_over(module: torch.nn.Module, other: torch.nn.Module) -> None:
     """Let `module` hold the very tensors of `other`, of the same class."""
-    for own, theirs in ((module._parameters, other._parameters), (module._buffers, other._buffers)):
+    tables: list[tuple[dict[str, Any], dict[str, Any]]] = [
+        (module._parameters, other._parameters),
+        (module._buffers, other._buffers),
+    ]
+    for own, theirs in tables:
         for name, tensor in own.items():
             held = theirs.get(name)
             if (held is None) != (tensor is None) or (held is not None and held.shape != tensor.shape):

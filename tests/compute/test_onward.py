@@ -109,8 +109,8 @@ class TestTheWholePass:
         model, packed = tiny_model(architecture), []
         onward = Onward(model, IDS)
         assert onward.plain
-        own = onward._plain.run_packed
-        onward._plain.run_packed = lambda *given: (packed.append(len(given[3])), own(*given))[1]
+        own = onward._plain.packed
+        onward._plain.packed = lambda *given: (packed.append(len(given[1])), own(*given))[1]
         run(onward.steps(1, 3, torch.randn(4, 11, 32), np.array([3, 5, 7, 9])))
         assert bool(packed) == packs
 
@@ -265,6 +265,16 @@ class TestBatches:
         steps = list(Onward(model, IDS, memory=1).steps(1, 3, residual))
         assert [(step.done, step.total) for step in steps] == [(done, 7) for done in range(1, 8)]
         assert torch.allclose(run(Onward(model, IDS, memory=1).steps(1, 3, residual)), wanted, atol=1e-5)
+
+    def test_a_long_one_of_the_layers_is_cut_between_blocks(self, monkeypatch, any_model):
+        residual = changed(any_model, 0, 3, 13)
+        wanted, _ = whole(any_model, 0, 3, 13, residual)
+        monkeypatch.setattr(onward_room, "BATCH_SECONDS", 0.0)
+        onward = Onward(any_model, IDS)
+        steps = list(onward.steps(0, 3, residual))
+        assert len(steps) >= (int(any_model.cfg.n_layers) if onward.plain else 1)
+        found = run(onward.steps(0, 3, residual)).numpy()
+        assert np.abs(found - wanted).max() <= 1e-5 * max(1.0, float(np.abs(wanted).max()))
 
     def test_no_runs_are_no_streams(self, way, model):
         assert run(Onward(model, IDS).steps(1, 3, torch.zeros(0, 11, 32))).shape == (0, 32)
