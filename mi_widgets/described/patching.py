@@ -104,7 +104,7 @@ PATCHING = Described(
             "run, what is needed",
         ),
         Option(
-            "ablated_by", words("zero", "mean", "resample"), "mean", label="by", key="t", said="how it is ablated",
+            "ablated_by", words("zero", "mean", "resample"), "mean", label="with", key="t", said="how it is ablated",
             computed=True,
             tip="Zero; mean: over all positions of the clean and the corrupt prompt; resample: the corrupt prompt's",
         ),

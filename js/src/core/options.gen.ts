@@ -548,7 +548,7 @@ export const PATCHING: Described<PatchingOptions, PatchingMeasure, PatchingDiffe
     "ablated_by": {
       "default": "mean",
       "control": "menu",
-      "label": "by",
+      "label": "with",
       "tip": "Zero; mean: over all positions of the clean and the corrupt prompt; resample: the corrupt prompt's",
       "key": "t",
       "said": "how it is ablated",

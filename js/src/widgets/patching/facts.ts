@@ -26,7 +26,7 @@ export class Facts {
   readonly terms: AnswerTerms;
   readonly #result = h("span", { class: "miw-question-result" });
   readonly #warn = h("div", { class: "miw-patching-warn", role: "status" });
-  readonly #beside = h("div", { class: "miw-run miw-patching-beside", role: "group", "aria-label": "run beside in linked views" });
+  readonly #beside = h("span", { class: "miw-patching-beside", role: "group", "aria-label": "run beside in linked views" });
   readonly #strips = h("div", { class: "miw-patching-strips", tabindex: 0, role: "group", "aria-label": "both prompts, aligned" });
   readonly element: HTMLElement;
   readonly #view: PatchingView;
@@ -47,7 +47,7 @@ export class Facts {
         return { answer: term("answer", answer), foil: term("foil", foil) };
       }),
     );
-    const line = h("div", { class: "miw-question-line" }, ...this.terms.elements, this.#result);
+    const line = h("div", { class: "miw-question-line" }, ...this.terms.elements, this.#result, this.#beside);
     this.element = h(
       "section",
       { class: "miw-question", "aria-label": "what is asked" },
@@ -55,7 +55,6 @@ export class Facts {
       this.terms.refused,
       this.#warn,
       this.#strips,
-      this.#beside,
     );
     scope.effect(() => this.#showResult());
     scope.effect(() => this.#showStrips());
