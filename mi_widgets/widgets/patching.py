@@ -293,22 +293,23 @@ class Patching(PartialView[PatchGrid], AskingView[PatchGrid]):
         )
         subject["layer"] = plan.layer
 
+        exact, estimate = plan.seconds
+        facts = {
+            "candidates": [dict(zip(("id", "string", "probability"), one, strict=True)) for one in candidates],
+            "automatic": automatic,
+            "n_layers": info.n_layers,
+            "n_heads": info.n_heads,
+            "n_kv_heads": info.kv_heads,
+            "causal": info.causal,
+            "sites": self._sites,
+            "metrics": [name for name in METRICS if name != "own" or self._function is not None],
+            "why_estimate": plan.why_estimate,
+            "seconds": {"exact": exact, "estimate": estimate},
+        }
+
         def pictured(grid: PatchGrid, **more: Any) -> PatchingPicture:
-            return PatchingPicture(
-                grid,
-                run=progress.run,
-                notes=[*progress.notes, *plan.notes],
-                candidates=candidates,
-                automatic=automatic,
-                shape=(info.n_layers, info.n_heads, info.kv_heads),
-                causal=info.causal,
-                sites=self._sites,
-                metrics=[name for name in METRICS if name != "own" or self._function is not None],
-                half=in_half_precision(model),
-                why_estimate=plan.why_estimate,
-                seconds=plan.seconds,
-                **more,
-            )
+            more |= {"run": progress.run, "notes": [*progress.notes, *plan.notes], "half": in_half_precision(model)}
+            return PatchingPicture(grid, facts=facts, **more)
 
         parts = plan.steps(), progress.run, lambda known, step: pictured(known, total=step.total)
         grid = yield from self._as_known(*parts, subject, "patching")
