@@ -372,7 +372,8 @@ def _cells_steps(making: _Making, runs: PatchRuns, memory: int, changes: np.ndar
         yield making.step()
         step = Step(making.done, making.total)
         layer, first, stream = yield from blocks.stream_steps(unit, step)
-        final = yield from as_one(runs.onward.steps(layer, first, stream), step)
+        firsts = unit.firsts if first == unit.first else None
+        final = yield from as_one(runs.onward.steps(layer, first, stream, firsts), step)
         for start in range(0, len(final), LOGITS_AT_ONCE):
             logits = runs.onward.logits(final[start : start + LOGITS_AT_ONCE], runs.metric.tokens)
             values = runs.metric(logits) if runs.metric.tokens is None else runs.metric.of_tokens(logits)
