@@ -132,6 +132,13 @@ test("the position is asked for in the prompt of A, on whichever side it is chos
   expect(model.values["options"]).toMatchObject({ position: 4 });
 });
 
+test("the key for the position before passes over what only B has", async () => {
+  const { root, model } = await shown("difference");
+  press(root.querySelector(".miw-parts-list")!, "[");
+  await settle();
+  expect(model.values["options"]).toMatchObject({ position: 5 });
+});
+
 test("heads are marked as ablated by what is shown", async () => {
   const other = { interventions: ["L1 H0 ablated"], ablated: [[1, 0]], model: null };
   const run = { kind: "run", prompt: null, model: null, interventions: ["L1 H0 ablated"] };

@@ -47,7 +47,8 @@ class Session(traitlets.HasTraits):
 
     `prompt`, `interventions`, `corrupt`, `answer`, `foil`, `beside` and `selection` are traits: set them, or observe
     them: `session.observe(f, "selection")`. `beside` is a `mw.Run` (or a prompt) that linked views compare with their
-    own run while they are given nothing else to compare; None takes it away.
+    own run while they are given nothing else to compare; None takes it away. What fails of it they say, and `wait` does
+    not raise: their own run is as current as without it.
 
     Raises:
         ModelError: not a TransformerLens model with attention heads.

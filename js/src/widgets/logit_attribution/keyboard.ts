@@ -75,7 +75,11 @@ export function handleKeys(view: View): void {
   });
   const nextPosition = (by: number) => (): string | void => {
     const held = attribution.position.peek();
-    if (held !== null) attribution.choosePosition(held + by);
+    // What only B has is passed over: positions are asked for in A.
+    const { toA } = attribution.positions.peek();
+    let next = (held ?? NaN) + by;
+    while (toA[next] === -1) next += by;
+    if (held !== null) attribution.choosePosition(next);
     const position = attribution.position.peek();
     if (position !== null) return question.describe(position);
   };
