@@ -75,7 +75,7 @@ def load_demo() -> Any:
     """The embedded model: a small GPT-2 trained for this package, on the CPU, with no network.
 
     Its tasks, accuracies and known heads stand in `mi_widgets/demo/MODEL_CARD.md`; prompts come from
-    `mi_widgets.demo.prompts(task)`.
+    `mi_widgets.demo.prompts(task)`, pairs for patching from `mi_widgets.demo.pairs(task)`.
     """
     model = load_model(DEMO_FOLDER, device="cpu")
     model.cfg.model_name = DEMO_NAME

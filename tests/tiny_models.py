@@ -63,6 +63,24 @@ OTHERS: dict[str, tuple[str, dict[str, Any]]] = {
     "gpt1": ("OpenAIGPTConfig", dict(n_embd=32, n_layer=3, n_head=4, n_positions=64, vocab_size=128)),
 }
 
+#: Whose patterns and scores are made for show: nothing reads what stands at their hooks.
+DEAF: dict[str, tuple[str, dict[str, Any]]] = {
+    "gptj": (
+        "GPTJConfig",
+        dict(
+            vocab_size=D_VOCAB, n_embd=32, n_layer=2, n_head=4, n_positions=N_CTX, rotary_dim=4, bos_token_id=0,
+            eos_token_id=0,
+        ),
+    ),
+    "gptneo": (
+        "GPTNeoConfig",
+        dict(
+            vocab_size=D_VOCAB, hidden_size=32, num_layers=2, num_heads=4, window_size=4,
+            attention_types=[[["global", "local"], 1]], max_position_embeddings=N_CTX, bos_token_id=0, eos_token_id=0,
+        ),
+    ),
+}  # fmt: skip
+
 
 def tokenizer() -> PreTrainedTokenizerFast:
     """A word-level tokenizer of `D_VOCAB` entries: `<bos>`, `<eos>`, `<unk>`, then w3 … w127."""

@@ -15,9 +15,10 @@ import numpy as np
 from mi_widgets.compute.forward import Activations, forward_steps
 from mi_widgets.compute.interventions import Interventions
 from mi_widgets.compute.patch_cells import Cells, read_position
+from mi_widgets.compute.patch_grids import NO_DIFFERENCE, prepared
 from mi_widgets.compute.patch_metrics import OwnMetric
 from mi_widgets.compute.patch_runs import PatchRuns, aligned_note
-from mi_widgets.compute.patching import NO_DIFFERENCE, batch_memory, grid_steps, prepared
+from mi_widgets.compute.patching import batch_memory, grid_steps
 from mi_widgets.compute.replacements import Mean, Rows, resampled
 from mi_widgets.compute.step import Step, Steps, as_one, run
 from mi_widgets.data import Tokens

@@ -22,9 +22,9 @@ from mi_widgets.compute.interventions import Edits, Interventions, resolve
 from mi_widgets.compute.not_finite import not_finite, refusal
 from mi_widgets.compute.output import LAST_LOGITS
 from mi_widgets.compute.patch_cells import Cells, read_position
+from mi_widgets.compute.patch_grids import prepared
 from mi_widgets.compute.patch_metrics import OwnMetric, PatchMetric, patch_metric
 from mi_widgets.compute.patch_runs import Prompts, logits_at
-from mi_widgets.compute.patching import prepared
 from mi_widgets.compute.reach import carries
 from mi_widgets.compute.step import Step, Steps, as_one, run
 from mi_widgets.data import Tokens

@@ -28,7 +28,7 @@ from mi_widgets.compute.step import Step, Steps
 from mi_widgets.compute.writes import tolerance_of
 from mi_widgets.data.integers import is_integer
 from mi_widgets.errors import DataError, DisturbedError, ModelError
-from mi_widgets.models import fingerprint, own_hooks, weights_fingerprint
+from mi_widgets.models import describe, modules_of, own_hooks, weights_fingerprint
 
 #: How far the unchanged run may come out of a way from where the whole pass brings it, relative to its length.
 EXACT = 1e-4
@@ -56,6 +56,22 @@ class _Way(NamedTuple):
     plain: bool = False
 
 
+class _Batch(NamedTuple):
+    """Runs that are made together.
+
+    Attributes:
+        runs: how many.
+        positions: that are run, of all of them.
+        way: how.
+        packed: they stand one behind the other, each from its own first changed position on.
+    """
+
+    runs: int
+    positions: int
+    way: _Way
+    packed: bool = False
+
+
 class _Plain(NamedTuple):
     """What is known of the layers themselves of one model: which kind of them does what the model does.
 
@@ -63,11 +79,13 @@ class _Plain(NamedTuple):
         weights: for which weights.
         positions: up to which length of prompt that was seen.
         kinds: `attention` and `trimmed` of `PlainLayers`, of the one that does; of all that may; or of none.
+        packs: whether runs may stand one behind the other.
     """
 
     weights: int
     positions: int
     kinds: tuple[tuple[str, bool], ...]
+    packs: bool
 
 
 _KINDS = tuple((attention, trimmed) for attention in ATTENTIONS for trimmed in (True, False))
@@ -116,6 +134,8 @@ class Onward:
         self._key: Any = None
         self._kept: KeptKeys | None = None
         self._plain: PlainLayers | None = None
+        self._packs = False
+        self._modules: list[Any] = []
 
     @property
     def plain(self) -> bool:
@@ -123,7 +143,9 @@ class Onward:
         self._prepare()
         return self._plain is not None
 
-    def steps(self, layer: int, first: int, residual: torch.Tensor) -> Steps[torch.Tensor]:
+    def steps(
+        self, layer: int, first: int, residual: torch.Tensor, firsts: np.ndarray | None = None
+    ) -> Steps[torch.Tensor]:
         """Run on from above some block, in batches; a step after each.
 
         Args:
@@ -132,6 +154,8 @@ class Onward:
             residual: `[run, position, d_model]`, at the positions from `first` to the one that is read: what leaves the
                 block below, so that writes and hooks of the user's own at this block's `hook_resid_pre` act on it. (Of
                 block 0 what stands at that hook.)
+            firsts: int `[run]`, the first position of each run that differs, where they are known: positions before
+                need not be run. Best in order.
 
         Returns:
             `[run, d_model]`: the final residual stream at the position that is read, on the model's device.
@@ -152,16 +176,19 @@ class Onward:
                 f"the residual has shape {list(residual.shape)}; it must be [run, position, d_model], "
                 f"here [run, {wanted[0]}, {wanted[1]}]."
             )
+        firsts = np.full(len(residual), first) if firsts is None else np.maximum(firsts, first)
         found: list[torch.Tensor] = []
         done = 0
         while done < len(residual):
             self._prepare()
             way = self._way(first)
-            batch = residual[done : done + self._runs(layer, first, way)]
+            batch = self._batch(way, layer, firsts[done:])
+            inside = slice(done, done + batch.runs)
             since = time.perf_counter()
-            found.append((self._by_layers if way.plain else self._hooked)(way, layer, first, batch))
-            self._measure(len(batch), layer, first, way, time.perf_counter() - since)
-            done += len(batch)
+            made = self._by_layers if way.plain else self._hooked
+            found.append(made(batch, layer, first, residual[inside], firsts[inside]))
+            self._measure(batch.positions * (self._n_layers - layer + 1) / max(time.perf_counter() - since, 1e-6))
+            done += batch.runs
             yield Step(done, len(residual))
         return torch.cat(found) if found else residual[:, -1]
 
@@ -188,8 +215,7 @@ class Onward:
 
     def _prepare(self) -> None:
         """What is kept of the unchanged run; again after weights were edited, or hooks put on the model."""
-        key = fingerprint(self._model)
-        if key == self._key:
+        if self._key is not None and self._key == self._now():
             return
         for name in ("_entered", "_readout", "_reads_alone"):
             vars(self).pop(name, None)
@@ -201,12 +227,28 @@ class Onward:
         known = _KNOWN.get(self._model) if free else None
         if known is None or known.weights != weights_fingerprint(self._model) or known.positions <= self.position:
             self._begin_hooked()
-            known = _Plain(weights_fingerprint(self._model), self.position + 1, _KINDS) if free else None
+            windows = [window for window in describe(self._model).windows if window is not None]
+            packs = min(windows, default=self.position + 1) > self.position
+            known = _Plain(weights_fingerprint(self._model), self.position + 1, _KINDS, packs) if free else None
         if known is not None:
             self._begin_plain(known)
         if self._plain is None and self._kept is None:
             self._begin_hooked()
-        self._key = fingerprint(self._model)  # a first pass may leave hooks of transformers' own
+        # Last, for a first pass may leave hooks of transformers' own; and held, for a search takes as long as a block.
+        self._modules = modules_of(self._model)
+        self._key = self._now()
+
+    def _now(self) -> tuple[Any, ...]:
+        """Changes when weights are edited or replaced, or hooks come or go."""
+        held = [
+            tensor
+            for module in self._modules
+            for table in (module._parameters, module._buffers)
+            for tensor in table.values()
+            if tensor is not None
+        ]
+        versions = tuple((id(tensor), 0 if tensor.is_inference() else tensor._version) for tensor in held)
+        return versions, own_hooks(self._model, self._modules), bool(getattr(self._model, "compatibility_mode", False))
 
     def _begin_hooked(self) -> None:
         """The unchanged run through the model as it stands: its first stream, its final one, keys and values."""
@@ -233,13 +275,15 @@ class Onward:
                 since = time.perf_counter()
                 final = layers.run(self._ids[None, :end], self._cache)
                 self._speed = end * self._n_layers / (time.perf_counter() - since)
-                if seen or (_same(final, self._final) and self._goes_on(layers)):
-                    self._plain, self._final = layers, final[0]
-                    break
+                if not seen and not (_same(final, self._final) and self._goes_on(layers)):
+                    continue
+                known = known._replace(kinds=(kind,), packs=known.packs and (seen or self._packs_well(layers)))
+                self._plain, self._packs, self._final = layers, known.packs, final[0]
+                break
             except Exception:  # whatever these layers cannot do, the model can
                 continue
         if not seen:
-            _KNOWN[self._model] = known._replace(kinds=() if self._plain is None else (kind,))
+            _KNOWN[self._model] = known._replace(kinds=known.kinds if self._plain is not None else ())
 
     def _goes_on(self, layers: PlainLayers) -> bool:
         """Whether `layers`, begun in the middle of the blocks and of the prompt, come to the same end."""
@@ -247,6 +291,17 @@ class Onward:
         residual = self._middle[first:end].expand(2, -1, -1)
         ids = np.broadcast_to(self._ids[first:end], (2, end - first))
         return _same(layers.run(ids, lent(self._cache, first, 2), self._n_layers // 2, residual), self._final)
+
+    def _packs_well(self, layers: PlainLayers) -> bool:
+        """Whether runs that stand one behind the other come to the same end."""
+        first, end = self.position // 2, self.position + 1
+        firsts = np.array([self.position, first, (first + end) // 2])
+        residual = self._middle[first:end].expand(3, -1, -1)
+        try:
+            found = layers.run_packed(self._ids[:end], self._cache, self._n_layers // 2, firsts, residual)
+        except Exception:  # as in `_begin_plain`
+            return False
+        return _same(found, self._final)
 
     @cached_property
     def _entered(self) -> list[torch.Tensor]:
@@ -284,15 +339,18 @@ class Onward:
         """Whether two unchanged runs come out of `way` as they should."""
         unchanged = self._first[first : self.position + 1].expand(2, -1, -1)
         try:
-            found = self._hooked(way, 0, first, unchanged)
+            found = self._hooked(_Batch(2, 0, way), 0, first, unchanged)
         except DisturbedError:
             raise
         except Exception:  # a hook of the user's own that fits the whole prompt alone raises what it likes
             return False
         return _same(found, self._final)
 
-    def _hooked(self, way: _Way, layer: int, first: int, residual: torch.Tensor) -> torch.Tensor:
+    def _hooked(
+        self, batch: _Batch, layer: int, first: int, residual: torch.Tensor, _firsts: np.ndarray | None = None
+    ) -> torch.Tensor:
         """`[run, d_model]`, through the model as it stands, hooks and all."""
+        way = batch.way
         runs, end, from_here = len(residual), self.position + 1, first if way.alone else 0
         ids, given = self._ids[:end], residual
         if not way.alone:
@@ -314,14 +372,18 @@ class Onward:
         )
         return found[0]
 
-    def _by_layers(self, _way: _Way, layer: int, first: int, residual: torch.Tensor) -> torch.Tensor:
+    def _by_layers(
+        self, batch: _Batch, layer: int, first: int, residual: torch.Tensor, firsts: np.ndarray
+    ) -> torch.Tensor:
         """`[run, d_model]`, by the layers themselves."""
         assert self._plain is not None
         if layer == self._n_layers:
             return residual[:, -1].to(self._final)
-        runs, end = len(residual), self.position + 1
-        ids = np.broadcast_to(self._ids[first:end], (runs, end - first))
-        return self._plain.run(ids, lent(self._cache, first, runs), layer, residual)
+        runs, end, lowest = len(residual), self.position + 1, int(firsts.min())
+        if batch.packed:
+            return self._plain.run_packed(self._ids[:end], self._cache, layer, firsts, residual)
+        ids = np.broadcast_to(self._ids[lowest:end], (runs, end - lowest))
+        return self._plain.run(ids, lent(self._cache, lowest, runs), layer, residual[:, lowest - first :])
 
     def _hooked_logits(self, final: torch.Tensor, readers: dict[str, Reader] | None = None) -> torch.Tensor:
         """`logits` through the model as it stands: all blocks are passed over, with the one position that is read."""
@@ -358,23 +420,28 @@ class Onward:
 
     # --- batches --------------------------------------------------------------------------------------------------
 
-    def _work(self, runs: int, layer: int, first: int, way: _Way) -> int:
-        """Positions times blocks of a batch."""
-        positions = self.position + 1 - first if way.alone else len(self._ids)
-        return runs * positions * (self._n_layers - layer + 1)
-
-    def _runs(self, layer: int, first: int, way: _Way) -> int:
-        """How many fit into the memory and into `BATCH_SECONDS`."""
-        if not way.together:
-            return 1
-        cfg = self._model.cfg
-        positions = self.position + 1 - first if way.alone else len(self._ids)
-        keys = (self.position + 1) * (1 if way.plain else self._n_layers - layer)  # lent ones are held in one block
-        squares = SQUARES * int(cfg.n_heads) * positions * len(self._ids)
-        numbers = int(cfg.d_model) * (WIDTHS * positions + 2 * keys * way.alone) + squares
-        fit = self._bytes // (numbers * self._final.element_size())
-        soon = self._speed * BATCH_SECONDS / self._work(1, layer, first, way) if self._speed else FIRST_RUNS
-        return max(1, min(fit, round(soon)))
+    def _batch(self, way: _Way, layer: int, firsts: np.ndarray) -> _Batch:
+        """The first runs of those that change from `firsts` on, as many as fit into the memory and `BATCH_SECONDS`."""
+        end, width, heads = self.position + 1, int(self._model.cfg.d_model), int(self._model.cfg.n_heads)
+        count = np.arange(1, len(firsts) + 1)
+        length = end - np.minimum.accumulate(firsts) if way.alone else np.full(len(firsts), len(self._ids))
+        length = np.full(len(firsts), end - firsts.min()) if way.alone and not way.plain else length
+        positions, keys = count * length, np.full(len(firsts), end if way.alone else len(self._ids))
+        # Lent keys are held in one block at a time.
+        kept = 2 * count * keys * (1 if way.plain else self._n_layers - layer) if way.alone else 0 * count
+        packed = np.zeros(len(firsts), bool)
+        if way.plain and self._packs:
+            together = np.cumsum(end - firsts)
+            reached = together + np.maximum.accumulate(firsts)
+            # A block's products with weights are 24 d_model² for a position, its attention 4 d_model for a key.
+            packed = together * (6 * width + reached) < positions * (6 * width + keys)
+            positions, keys = np.where(packed, together, positions), np.where(packed, reached, keys)
+        numbers = width * (WIDTHS * positions + kept) + SQUARES * heads * positions * keys
+        soon = self._speed * BATCH_SECONDS / (self._n_layers - layer + 1)
+        soon = soon if self._speed else FIRST_RUNS * positions[0]
+        fits = (numbers * self._final.element_size() <= self._bytes) & (positions <= soon)
+        runs = max(1, int(fits.sum())) if way.together else 1
+        return _Batch(runs, int(positions[runs - 1]), way, bool(packed[runs - 1]))
 
     @property
     def _bytes(self) -> int:
@@ -384,8 +451,7 @@ class Onward:
         free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
         return int(min(MEMORY, MEMORY_SHARE * free))
 
-    def _measure(self, runs: int, layer: int, first: int, way: _Way, seconds: float) -> None:
-        speed = self._work(runs, layer, first, way) / max(seconds, 1e-6)
+    def _measure(self, speed: float) -> None:
         self._speed = speed if not self._speed else 0.5 * (self._speed + speed)
 
 

@@ -49,13 +49,15 @@ class Unit:
         way: how they come to their streams.
         first: the first position at which any of them differs.
         group: of `POINT`, which of the layer's parts of the site are run together.
+        firsts: int `[cell]`, the first position at which each differs.
     """
 
     cells: np.ndarray
     layer: int
     way: str
     first: int
-    group: int = 0
+    group: int
+    firsts: np.ndarray
 
 
 class Blocks:
@@ -199,7 +201,8 @@ class Blocks:
                     last = firsts[inside[min(stop, len(inside)) - 1]]
                     stop = int(np.searchsorted(firsts[inside], last, side="right"))
                 stop = min(stop, start + self._most(length))
-                units.append(Unit(cells[inside[start:stop]], layer, way, first, int(group)))
+                chosen = inside[start:stop]
+                units.append(Unit(cells[chosen], layer, way, first, int(group), firsts[chosen]))
                 start = stop
         return units
 

@@ -80,7 +80,7 @@ def check_steps(
     errors: dict[str, float] = {}
     changed = np.abs(np.where(grid.exact, grid.change_in_metric, np.nan))
     if np.isfinite(changed).any():
-        index = np.unravel_index(int(np.nanargmax(changed)), grid.shape)
+        index = tuple(int(one) for one in np.unravel_index(int(np.nanargmax(changed)), grid.shape))
         changes = (*grid.interventions, grid.change(index, other))
         held = float(grid.values[0].reshape(grid.shape)[index])
         errors[CELL] = yield from error(changes, held)

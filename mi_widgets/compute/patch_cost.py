@@ -15,17 +15,24 @@ import numpy as np
 
 from mi_widgets.compute.forward import forward
 from mi_widgets.compute.output import LAST_LOGITS
-from mi_widgets.compute.pass_bytes import kept_bytes, working_bytes
+from mi_widgets.compute.pass_bytes import FLOAT, kept_bytes, working_bytes
 from mi_widgets.compute.patch_cells import POINTWISE, Cells, read_position
+from mi_widgets.compute.patch_grids import prepared
+from mi_widgets.compute.patch_metrics import OwnMetric
 from mi_widgets.compute.patch_runs import Prompts
-from mi_widgets.compute.patching import batch_memory, prepared
+from mi_widgets.compute.patching import batch_memory
 from mi_widgets.data.integers import integer
 from mi_widgets.data.pairs import Pairs
-from mi_widgets.models import ModelInfo, Prompt, describe
+from mi_widgets.models import ModelInfo, Prompt, describe, own_hooks
 
-#: What a position of a block takes in a batch of changed runs, in what it takes in a pass over one prompt (measured on
-#: GPT-2's shape).
-BATCHED = 0.8
+#: Rows of a batch of changed runs, and of how many rows the time goes into reading a layer's weights, however many are
+#: multiplied (measured on GPT-2's shape).
+ROWS, WEIGHTS = 128, 12
+#: What goes on through hooks of the user's own takes so many times as long as without.
+HOOKED = 1.6
+#: Copies of all logits that stand on the way back from one row of them, beyond those of any pass back (measured on
+#: GPT-2's shape). Of the site there are four: the other run's, the difference, the graph's and the gradient.
+MORE_LOGITS = 3
 #: A pass forward and back, in passes forward (`session.estimate.BACK`).
 BACK = 2.0
 
@@ -75,6 +82,7 @@ def patch_cost(
     position: int = -1,
     steps: int = 0,
     memory: int | None = None,
+    metric: str | OwnMetric = "logit_difference",
     prepend_bos: bool | None = None,
     pass_seconds: float | None = None,
 ) -> PatchCost:
@@ -95,6 +103,7 @@ def patch_cost(
         position: as for `patch`.
         steps: as for `attribution_patch`.
         memory: as for `patch`.
+        metric: as for `patch`.
         prepend_bos: as for `patch`.
         pass_seconds: that one forward pass over the first prompt takes; measured by two passes if None.
 
@@ -108,16 +117,16 @@ def patch_cost(
     info, cells, first = describe(model), ready.cells, ready.prompts[0].base
     seconds = _measured(model, first.ids) if pass_seconds is None else float(pass_seconds)
     points, limit = max(1, integer("steps", steps)), batch_memory(model, memory)
-    blocks_share = _blocks_share(model)
+    blocks_share, slower = _blocks_share(model), HOOKED if own_hooks(model) else 1.0
+    read = 0.0 if metric == "logit_difference" else 1 - blocks_share  # else all logits of each run
     runs, exact, estimate = 0, 0.0, 0.0
     for prompts in ready.prompts:
         count = len(prompts.base)
         live, work = _work(info, cells, prompts, position)
         whole = seconds * count / len(first)
         runs += live
-        exact += whole * (
-            2 + BATCHED * blocks_share * work / (info.n_layers * count) + (1 - blocks_share) * live / count
-        )
+        batched = slower * blocks_share * (1 + WEIGHTS / ROWS) / (1 + WEIGHTS / count)
+        exact += whole * (2 + batched * work / (info.n_layers * count) + read * live / count)
         estimate += whole * (len(prompts.source) / count + (1 + BACK / 2) * points)
     rows = max(len(one.base) for one in ready.prompts)
     site_bytes = kept_bytes(info, cells.hook, len(cells.layers), rows, rows)
@@ -129,7 +138,9 @@ def patch_cost(
         exact_seconds=exact,
         estimate_seconds=estimate,
         exact_bytes=2 * site_bytes + streams + max(limit, working_bytes(info, rows, rows)),
-        estimate_bytes=3 * site_bytes + working_bytes(info, rows, rows, gradients=True),
+        estimate_bytes=4 * site_bytes
+        + working_bytes(info, rows, rows, gradients=True)
+        + FLOAT * MORE_LOGITS * rows * info.d_vocab,
     )
 
 
@@ -148,7 +159,7 @@ def _work(info: ModelInfo, cells: Cells, prompts: Prompts, position: int) -> tup
     live = (first >= begins) & (first < end)
     if place is not None:
         live &= ~np.isin(place, prompts.alone)
-        if cells.site == "resid_pre":  # of the embeddings only those of other tokens
+        if cells.site in ("resid_pre", "q", "k", "v"):  # in the first block only those of other tokens differ
             live &= (layer > 0) | differs[place]
     if key is not None:
         live &= key <= first

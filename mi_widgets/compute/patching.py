@@ -7,27 +7,26 @@ from there on what `Onward` says. A cell whose activation is the same in both ru
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 import psutil
 import torch
 
-from mi_widgets.compute.answers import named
+from mi_widgets.compute.attribution_patching import attribution_patch_steps
 from mi_widgets.compute.interventions import Edits, Interventions
 from mi_widgets.compute.patch_blocks import Blocks
-from mi_widgets.compute.patch_cells import Cells, planned, read_position
+from mi_widgets.compute.patch_cells import read_position
+from mi_widgets.compute.patch_grids import Prepared, prepared
 from mi_widgets.compute.patch_metrics import OwnMetric, PatchMetric
-from mi_widgets.compute.patch_runs import PatchRuns, Prompts, aligned_note, as_pairs, runs_steps, tokenized
-from mi_widgets.compute.reach import carries
+from mi_widgets.compute.patch_runs import PatchRuns, runs_steps
 from mi_widgets.compute.step import Step, Steps, as_one, run
 from mi_widgets.data.integers import integer, word
 from mi_widgets.data.pairs import Pairs
-from mi_widgets.data.patching import DIRECTIONS, PatchGrid
+from mi_widgets.data.patching import PatchGrid
 from mi_widgets.errors import DataError
-from mi_widgets.models import Prompt, describe
+from mi_widgets.models import Prompt
 
 #: How cells follow each other.
 ORDERS = ("largest estimate first", "top layers first")
@@ -35,8 +34,6 @@ ORDERS = ("largest estimate first", "top layers first")
 MEMORY, MEMORY_SHARE = 1_000_000_000, 0.25
 #: Rows of logits at a time.
 LOGITS_AT_ONCE = 64
-#: Said of a grid that has nothing to normalise by.
-NO_DIFFERENCE = "clean and corrupt do not differ in the metric: no effect can be measured"
 #: Partial grids are made no more often than this.
 PARTIAL_SECONDS = 0.05
 
@@ -153,8 +150,6 @@ def patch_steps(
     memory = batch_memory(model, memory)
     estimates = estimate if isinstance(estimate, PatchGrid) else None
     if estimate is True:
-        from mi_widgets.compute.attribution_patching import attribution_patch_steps
-
         estimates = yield from attribution_patch_steps(
             model, clean, corrupt, answer, foil, site, metric, direction, by, layer=layer, layers=layers,
             positions=positions, heads=heads, neurons=neurons, position=position, prepend_bos=prepend_bos,
@@ -192,94 +187,6 @@ def grid_steps(
         changes = None if making.estimates is None else making.estimates[number] - runs.base_value
         yield from _cells_steps(making, runs, memory, changes if order == ORDERS[0] else None)
     return making.grid()
-
-
-@dataclass(frozen=True, eq=False)
-class Prepared:
-    """What a grid will be of, before anything is run.
-
-    Attributes:
-        model: a TransformerBridge.
-        prompts: of each pair.
-        cells: of the grid.
-        notes: what a reader must know of both.
-    """
-
-    model: Any
-    prompts: tuple[Prompts, ...]
-    cells: Cells
-    notes: tuple[str, ...]
-
-    def grid(
-        self,
-        values: np.ndarray,
-        clean_values: Sequence[float],
-        corrupt_values: Sequence[float],
-        metrics: Sequence[PatchMetric],
-        edits: Edits,
-        **known: Any,
-    ) -> PatchGrid:
-        """The grid: `values` float32 `[pair, cell]`, what both runs and the metric of each pair are, the interventions
-        made in them; `known` are further fields of `PatchGrid`."""
-        answers, foils = ([getattr(one, name) for one in metrics] for name in ("answer", "foil"))
-        made = PatchGrid(
-            clean_tokens=self.prompts[0].clean,
-            corrupt_tokens=self.prompts[0].corrupt,
-            method="patching",
-            site=self.cells.site,
-            by=self.cells.by,
-            numbers=self.cells.numbers,
-            values=values,
-            clean_values=np.array(clean_values, np.float32),
-            corrupt_values=np.array(corrupt_values, np.float32),
-            direction=self.prompts[0].direction,
-            metric=metrics[0].metric,
-            metric_name=metrics[0].name,
-            layer=self.cells.layer,
-            answers=np.array(answers, np.int32),
-            foils=np.array(foils, np.int32),
-            names=named(self.model, [*answers, *foils]),
-            model=describe(self.model).label,
-            interventions=edits.interventions,
-            **known,
-        )
-        return made if made.differs else replace(made, notes=(*made.notes, NO_DIFFERENCE))
-
-
-def prepared(
-    model: Any,
-    clean: Prompt | Pairs,
-    corrupt: Prompt,
-    answer: Any,
-    foil: Any,
-    site: str,
-    direction: str,
-    by: Iterable[str] | None,
-    *,
-    prepend_bos: bool | None,
-    **which: Any,
-) -> Prepared:
-    """Pairs, prompts and cells of a grid, checked; `which` is what `planned` takes. All else is as for `patch`.
-
-    Raises:
-        DataError, ModelError, PromptError: as `patch`.
-    """
-    pairs, direction = as_pairs(clean, corrupt, answer, foil), word("direction", direction, DIRECTIONS)
-    prompts = tuple(tokenized(model, pair, direction, prepend_bos) for pair in pairs)
-    cells = planned(model, prompts[0].base, site, by, **which)
-    lengths = sorted({len(one.base) for one in prompts})
-    if len(lengths) > 1 and {"position", "query", "key"} & set(cells.by):
-        raise DataError(
-            f"the pairs have prompts of {lengths[0]} to {lengths[-1]} tokens, and so no common positions.",
-            "Give pairs of one length, or a grid by layer, or by layer and head.",
-        )
-    notes = aligned_note(prompts)
-    if cells.site == "resid_mid" and not all(carries(model, prompts[0].base.ids, layer) for layer in cells.layers):
-        notes += (
-            "resid_mid is the residual stream itself; TransformerLens's hook there, and its own patching, change only "
-            "what the MLP reads",
-        )
-    return Prepared(model, prompts, cells, notes)
 
 
 def batch_memory(model: Any, memory: int | None) -> int:
@@ -372,7 +279,8 @@ def _cells_steps(making: _Making, runs: PatchRuns, memory: int, changes: np.ndar
         yield making.step()
         step = Step(making.done, making.total)
         layer, first, stream = yield from blocks.stream_steps(unit, step)
-        final = yield from as_one(runs.onward.steps(layer, first, stream), step)
+        firsts = unit.firsts if first == unit.first else None
+        final = yield from as_one(runs.onward.steps(layer, first, stream, firsts), step)
         for start in range(0, len(final), LOGITS_AT_ONCE):
             logits = runs.onward.logits(final[start : start + LOGITS_AT_ONCE], runs.metric.tokens)
             values = runs.metric(logits) if runs.metric.tokens is None else runs.metric.of_tokens(logits)

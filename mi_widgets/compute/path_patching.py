@@ -173,8 +173,9 @@ def _read_steps(
     """The metric of runs that go on at `layer` from `streams`."""
     final = yield from as_one(runs.onward.steps(layer, first, streams), Step(making.done, making.total))
     for start in range(0, len(final), LOGITS_AT_ONCE):
-        logits = runs.onward.logits(final[start : start + LOGITS_AT_ONCE])
-        values = runs.metric(logits).detach().float().cpu().numpy()
+        logits = runs.onward.logits(final[start : start + LOGITS_AT_ONCE], runs.metric.tokens)
+        values = runs.metric(logits) if runs.metric.tokens is None else runs.metric.of_tokens(logits)
+        values = values.detach().float().cpu().numpy()
         values[~np.isfinite(logits.amax(-1).cpu().numpy())] = np.nan
         making.set(numbers[start : start + LOGITS_AT_ONCE], values)
     yield making.step()

@@ -49,7 +49,8 @@ class PlainLayers:
         self._lock = lock_of(model)
         self.model, path = _made(model, attention)
         self._blocks = list(self.model.get_submodule(path))
-        self._layer = 0
+        self._layer, self._length = 0, 0
+        self._read = torch.tensor([-1])
         self._residual: torch.Tensor | None = None
         self._final: torch.Tensor | None = None
         for layer, block in enumerate(self._blocks):
@@ -59,7 +60,13 @@ class PlainLayers:
 
     @without_gradients
     def run(
-        self, ids: np.ndarray, past: DynamicCache, layer: int = 0, residual: torch.Tensor | None = None
+        self,
+        ids: np.ndarray,
+        past: DynamicCache,
+        layer: int = 0,
+        residual: torch.Tensor | None = None,
+        read: torch.Tensor | None = None,
+        **placed: torch.Tensor,
     ) -> torch.Tensor:
         """From a block on to the last.
 
@@ -68,19 +75,58 @@ class PlainLayers:
             past: keys and values of the positions before; it takes those of the new ones, unless it was `lent`.
             layer: the first block that is run.
             residual: `[run, position, d_model]`, what enters it; of block 0 the embedding's if None.
+            read: int64 `[position]`, which of those that are run are wanted; the last if None.
+            placed: where the positions stand and what each attends to, if not as in one prompt.
 
         Returns:
-            `[run, d_model]`: what leaves the last block at the last position.
+            `[run · position, d_model]`: what leaves the last block at the positions that are wanted.
         """
         with self._lock:  # these modules hold a state of their own while they run
-            self._layer, self._residual = layer, residual
+            self._layer, self._residual, self._length = layer, residual, ids.shape[-1]
+            self._read = torch.tensor([-1]) if read is None else read
             tokens = torch.tensor(ids, dtype=torch.long).to(self._device)
             with contextlib.suppress(_Ended):
-                self.model(tokens, past_key_values=past, use_cache=True)
+                self.model(tokens, past_key_values=past, use_cache=True, **placed)
             final, self._residual, self._final = self._final, None, None
         if final is None:
             raise Unfit("the last block is not run")
-        return final
+        return final.flatten(0, 1)
+
+    def run_packed(
+        self, ids: np.ndarray, full: DynamicCache, layer: int, firsts: np.ndarray, residual: torch.Tensor
+    ) -> torch.Tensor:
+        """Runs of one prompt that change from different positions on, one behind the other: of each only the positions
+        from there on are run, and the keys and values before are not copied for it.
+
+        Args:
+            ids: int64 `[position]`, the prompt up to the position that is read.
+            full: its keys and values.
+            layer: the first block that is run.
+            firsts: int `[run]`, the first position of each run that is changed.
+            residual: `[run, position, d_model]`, what enters the block; positions are the last ones of `ids`.
+
+        Returns:
+            `[run, d_model]`, as `run`.
+        """
+        lengths, before = len(ids) - firsts, int(firsts.max())
+        run = np.repeat(np.arange(len(firsts)), lengths)
+        position = np.concatenate([np.arange(first, len(ids)) for first in firsts])
+        earlier = np.arange(before) < firsts[run][:, None]
+        own = (run == run[:, None]) & (position <= position[:, None])
+        device, weight = self._device, next(self.model.parameters())
+        hidden = torch.from_numpy(~np.concatenate([earlier, own], 1)).to(device)
+        mask = torch.zeros(hidden.shape, dtype=weight.dtype, device=device)
+        mask = mask.masked_fill_(hidden, torch.finfo(weight.dtype).min)
+        given = torch.cat([stream[len(stream) - length :] for stream, length in zip(residual, lengths, strict=True)])
+        return self.run(
+            ids[position][None],
+            lent(full, before, 1),
+            layer,
+            given[None],
+            torch.from_numpy(lengths.cumsum() - 1).to(device),
+            attention_mask=mask[None, None],
+            position_ids=torch.from_numpy(position)[None].to(device),
+        )
 
     @property
     def _device(self) -> torch.device:
@@ -98,19 +144,24 @@ class PlainLayers:
                 residual = self._residual.to(residual)
             found = own(residual, *given, **named)
             if last:
-                self._final = (found[0] if isinstance(found, tuple) else found)[:, -1].clone()
+                self._final = (found[0] if isinstance(found, tuple) else found)[:, self._read].clone()
                 raise _Ended
             return found
 
         return forward
 
     def _trim(self, bridge: Any) -> None:
-        """Let the MLP of the last block, and what the heads write, see the last position alone: what they add to all
-        others is wrong then, and read by nothing."""
+        """Let the MLP of the last block, and what the heads write, see the positions that are read alone: what they add
+        to all others is left out, and read by nothing."""
 
-        def last_position(_module: Any, given: tuple[Any, ...]) -> tuple[Any, ...]:
+        def narrow(_module: Any, given: tuple[Any, ...]) -> tuple[Any, ...]:
             first, *others = given
-            return (first[:, -1:], *others)
+            return (first[:, self._read], *others)
+
+        def widen(_module: Any, _given: Any, found: torch.Tensor) -> torch.Tensor:
+            whole = found.new_zeros(len(found), self._length, *found.shape[2:])
+            whole[:, self._read] = found
+            return whole
 
         attention, mlp = getattr(bridge, "attn", None), getattr(bridge, "mlp", None)
         names = [getattr(mlp, "name", None)]
@@ -123,7 +174,8 @@ class PlainLayers:
                 part = self._blocks[-1].get_submodule(name)
             except AttributeError:
                 continue
-            part.register_forward_pre_hook(last_position)
+            part.register_forward_pre_hook(narrow)
+            part.register_forward_hook(widen)
 
 
 class _Lent(DynamicLayer):

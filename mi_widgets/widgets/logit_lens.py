@@ -19,13 +19,11 @@ from mi_widgets.data.interventions import Run
 from mi_widgets.described.logit_lens import LOGIT_LENS as OPTIONS
 from mi_widgets.errors import AnswerError, DataError
 from mi_widgets.session import Answered, Need, Progress
-from mi_widgets.session.aside import aside
-from mi_widgets.session.runner import BEHIND, PICTURE
 from mi_widgets.widgets.compared import ComparedView
 from mi_widgets.widgets.live import refused_token
-from mi_widgets.widgets.partial import PartialPictures
+from mi_widgets.widgets.partial import PartialView
 from mi_widgets.widgets.recipe import Name
-from mi_widgets.widgets.view import page_source, status_value
+from mi_widgets.widgets.view import page_source
 from mi_widgets.wire.lens_picture import LensPicture
 
 #: Positions from which on a table is drawn two columns wide.
@@ -34,7 +32,7 @@ WIDE = 8
 TOP_K = 10
 
 
-class LogitLens(ComparedView[Lens, LogitLensComparison]):
+class LogitLens(PartialView[Lens], ComparedView[Lens, LogitLensComparison]):
     """Top tokens of every layer at every position, read by a lens.
 
     Args:
@@ -168,21 +166,26 @@ class LogitLens(ComparedView[Lens, LogitLensComparison]):
         self, progress: Progress, answers: dict[str, Answered], subject: dict[str, Any]
     ) -> Generator[Any, None, LensPicture]:
         targets, refused = self._targets(answers["A"], subject["targets"])
-        parts = PartialPictures(lambda step, data: self._put_part(progress, step, data, refused))
-        steps = parts.of(self._readings(subject, answers, targets))
-        data = yield from self._with_progress(steps, progress.run, "reading the layers")
         subject["refused"] = refused
+        data = yield from self._as_known(
+            self._readings(subject, answers, targets),
+            progress.run,
+            lambda data, _step: self._pictured(progress, data),
+            subject,
+            "reading the layers",
+        )
         return self._pictured(progress, data)
 
     def _becomes(self, picture: LensPicture, subject: dict[str, Any]) -> None:  # noqa: ARG002
         self.refused = subject["refused"]
 
-    def session_stops(self, run: int, error: Exception) -> None:
-        """See `session.SessionView`. A picture that is partial stays, and says so."""
-        super().session_stops(run, error)
-        if self._on_page is not None and self._on_page.partial and self._on_page.run == run:
-            read, count = self._on_page.columns
-            self.status = status_value("idle", run, message=f"Stopped: {read} of {count} positions are read.")
+    def _how_far(self, picture: LensPicture, done: int, total: int) -> str:
+        count = picture.columns[1]
+        return f"reading {count * done // max(1, total)} of {count} positions"
+
+    def _stopped(self, picture: LensPicture) -> str:
+        read, count = picture.columns
+        return f"Stopped: {read} of {count} positions are read."
 
     def _pictured(self, progress: Progress, data: Lens | LogitLensComparison) -> LensPicture:
         from mi_widgets.compute.lens_rows import available_streams
@@ -201,25 +204,6 @@ class LogitLens(ComparedView[Lens, LogitLensComparison]):
             half=in_half_precision(self.session.model),
             notes=progress.notes,
         )
-
-    def _put_part(
-        self, progress: Progress, step: Any, data: Lens | LogitLensComparison, refused: Any
-    ) -> Generator[Any, None, None]:
-        """Show what is read so far; `view.data` stays that of the last whole picture."""
-        picture = self._pictured(progress, data)
-        parcel = yield from aside(picture.parcel)
-        self._on_page, self.refused = picture, refused
-        done, total = step.done, step.total
-        said = _progress_of(picture, done, total)
-        self._put(progress.run, parcel, state="computing", done=done, total=total, message=said)
-
-    def _say_progress(self, run: int, done: int, total: int, about: str) -> None:
-        part = self._on_page
-        if part is None or part.run != run or not part.partial:
-            super()._say_progress(run, done, total, about)
-        elif self._may_say():
-            said = _progress_of(part, done, total)
-            self.status = status_value("computing", run, done=done, total=total, message=said)
 
     def _asked_for(self, picture: LensPicture, request: dict[str, Any]) -> bytes | None:
         if request.get("want") != "rows":
@@ -289,14 +273,6 @@ class LogitLens(ComparedView[Lens, LogitLensComparison]):
         chosen = self.selection.position
         return chosen if chosen is not None and chosen in self._data.positions else self._data.positions[-1]
 
-    def _flush(self, priority: int | None = BEHIND) -> None:
-        try:
-            super()._flush(priority)
-        except Exception:
-            # For a still picture what is read so far is one.
-            if priority != PICTURE or self._on_page is None:
-                raise
-
     def _draw_still(self) -> Any:
         from mi_widgets.figures.logit_lens import lens_still
 
@@ -335,12 +311,6 @@ class LogitLens(ComparedView[Lens, LogitLensComparison]):
             # A first second lens is there to be compared with; without one, only A is left to show.
             self.options = {"show": "A" if versus is None else "difference"}
         super()._options_edited(change)
-
-
-def _progress_of(picture: LensPicture, done: int, total: int) -> str:
-    """What the status line says of a reading that is so far."""
-    count = picture.columns[1]
-    return f"reading {count * done // max(1, total)} of {count} positions"
 
 
 def _fitted(model: Any, tuned: Any, jacobian: Any) -> dict[str, Any]:

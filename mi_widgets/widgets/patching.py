@@ -24,17 +24,17 @@ from mi_widgets.described.patching import TIMES
 from mi_widgets.errors import DataError, PromptError
 from mi_widgets.session import Answered, Need, Progress, Session, aside
 from mi_widgets.session.prompts import plain, to_wire
-from mi_widgets.session.runner import BEHIND, PICTURE, Job
+from mi_widgets.session.runner import BEHIND, Job
 from mi_widgets.session.traits import refusing
 from mi_widgets.widgets.asking import CANDIDATES, AskingView
 from mi_widgets.widgets.live import PROMPT_TRAIT
-from mi_widgets.widgets.partial import PartialPictures
+from mi_widgets.widgets.partial import PartialView
 from mi_widgets.widgets.recipe import Name
-from mi_widgets.widgets.view import page_source, status_value
+from mi_widgets.widgets.view import page_source
 from mi_widgets.wire.patching_picture import PatchingPicture
 
 
-class Patching(AskingView[PatchGrid]):
+class Patching(PartialView[PatchGrid], AskingView[PatchGrid]):
     """What causes the answer: activations of one prompt's run put into another's, or taken out, one cell at a time.
 
     The whole grid is estimated first; exact values replace the estimates, the largest first. A chosen cell is a run,
@@ -276,7 +276,7 @@ class Patching(AskingView[PatchGrid]):
             raise self._no_corrupt(subject["prompt"], *names)
         asked = (subject["prompt"], subject["corrupt"], answer, foil) if pairs is None else (pairs,)
         how = {"function": self._function, "prepend_bos": session.prepend_bos}
-        changes = found.run.interventions
+        changes = found.run.interventions or ()
 
         def made(tokens: Tokens, sites: Any, made_in: Any = changes) -> Generator[Any, None, Any]:
             run = Run(prompt=tokens.ids.tolist(), interventions=made_in)
@@ -293,26 +293,26 @@ class Patching(AskingView[PatchGrid]):
         )
         subject["layer"] = plan.layer
 
-        def pictured(grid: PatchGrid, **more: Any) -> PatchingPicture:
-            return PatchingPicture(
-                grid,
-                run=progress.run,
-                notes=[*progress.notes, *plan.notes],
-                candidates=candidates,
-                automatic=automatic,
-                shape=(info.n_layers, info.n_heads, info.kv_heads),
-                causal=info.causal,
-                sites=self._sites,
-                metrics=[name for name in METRICS if name != "own" or self._function is not None],
-                half=in_half_precision(model),
-                why_estimate=plan.why_estimate,
-                seconds=plan.seconds,
-                **more,
-            )
+        exact, estimate = plan.seconds
+        facts = {
+            "candidates": [dict(zip(("id", "string", "probability"), one, strict=True)) for one in candidates],
+            "automatic": automatic,
+            "n_layers": info.n_layers,
+            "n_heads": info.n_heads,
+            "n_kv_heads": info.kv_heads,
+            "causal": info.causal,
+            "sites": self._sites,
+            "metrics": [name for name in METRICS if name != "own" or self._function is not None],
+            "why_estimate": plan.why_estimate,
+            "seconds": {"exact": exact, "estimate": estimate},
+        }
 
-        self._began = time.perf_counter()
-        parts = PartialPictures(lambda step, grid: self._put_part(step, pictured(grid, total=step.total), subject))
-        grid = yield from self._with_progress(parts.of(plan.steps()), progress.run, "patching")
+        def pictured(grid: PatchGrid, **more: Any) -> PatchingPicture:
+            more |= {"run": progress.run, "notes": [*progress.notes, *plan.notes], "half": in_half_precision(model)}
+            return PatchingPicture(grid, facts=facts, **more)
+
+        parts = plan.steps(), progress.run, lambda known, step: pictured(known, total=step.total)
+        grid = yield from self._as_known(*parts, subject, "patching")
         corrupt = subject["corrupt"] if patching else None
         errors = yield from check_steps(model, grid, subject["prompt"], corrupt, **how, made=made)
         return pictured(grid, errors=errors)
@@ -326,16 +326,7 @@ class Patching(AskingView[PatchGrid]):
             f'Give one as long as the first: {example}; in Python view.corrupt = "…". Ablation needs none.',
         )
 
-    def _put_part(self, step: Any, picture: PatchingPicture, subject: dict[str, Any]) -> Generator[Any, None, None]:
-        """Show what is known so far."""
-        parcel = yield from aside(picture.parcel)
-        self._on_page, self._on_page_subject, self.refused, self.proposal = picture, subject, None, ""
-        said = self._said(step.done, step.total)
-        self._put(picture.run, parcel, state="computing", done=step.done, total=step.total, message=said)
-        self._lend()
-
-    def _said(self, done: int, total: int) -> str:
-        """How far the exact cells are."""
+    def _how_far(self, picture: PatchingPicture, done: int, total: int) -> str:  # noqa: ARG002
         from mi_widgets.compute.patch_plan import duration
 
         if not done:
@@ -344,38 +335,19 @@ class Patching(AskingView[PatchGrid]):
         left = (time.perf_counter() - self._began) / done * (total - done)
         return f"{done:,} of {total:,} cells, about {duration(left)} left"
 
-    def _say_progress(self, run: int, done: int, total: int, about: str) -> None:
-        if self._on_page is None or self._on_page.run != run:
-            super()._say_progress(run, done, total, about)
-        elif self._may_say():
-            self.status = status_value("computing", run, done=done, total=total, message=self._said(done, total))
+    def _stopped(self, picture: PatchingPicture) -> str:
+        # What is known of the grid is a result of its own.
+        rest = "the rest is estimated" if picture.data.estimated_by else "the rest is not known"
+        said = f"Stopped at {picture.done:,} of {picture.total:,} cells; {rest}."
+        picture.data = replace(picture.data, notes=(*picture.data.notes, said))
+        self._data, self._picture, self._subject = picture.data, picture, dict(self._on_page_subject)
+        self.last_error = None
+        return said
 
     def _becomes(self, picture: PatchingPicture, subject: dict[str, Any]) -> None:
         super()._becomes(picture, subject)
         self.proposal, self._on_page_subject = "", subject
-        self._lend()
-        self._follow()
-
-    def session_stops(self, run: int, error: Exception) -> None:
-        """See `session.SessionView`. What is known of the grid stays, as a result of its own."""
-        super().session_stops(run, error)
-        part = self._on_page
-        if part is None or part is self._picture or part.run != run:
-            return
-        rest = "the rest is estimated" if part.data.estimated_by else "the rest is not known"
-        said = f"Stopped at {part.done:,} of {part.total:,} cells; {rest}."
-        part.data = replace(part.data, notes=(*part.data.notes, said))
-        self._data, self._picture, self._subject = part.data, part, dict(self._on_page_subject)
-        self.last_error = None
-        self.status = status_value("idle", run, message=said)
-
-    def _flush(self, priority: int | None = BEHIND) -> None:
-        try:
-            super()._flush(priority)
-        except Exception:
-            # For a still picture what is known so far is one.
-            if priority != PICTURE or self._on_page is None:
-                raise
+        self._pointed()
 
     def _draw_still(self) -> Any:
         from mi_widgets.figures.patching import patching_still
@@ -388,7 +360,7 @@ class Patching(AskingView[PatchGrid]):
         """The model's numbers of the chosen cell of the grid on the page."""
         return None if self._on_page is None else self._on_page.data.chosen(self.selection)
 
-    def _pointed(self, _change: Any) -> None:
+    def _pointed(self, _change: Any = None) -> None:
         self._lend()
         self._follow()
 
@@ -460,7 +432,8 @@ class Patching(AskingView[PatchGrid]):
     def changed_options(self, current: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
         """`current` with `changes`; DataError for an unknown name or value, or a function that was not given."""
         options = super().changed_options(current, changes)
-        if self.session is not None and options["metric"] == "own" and self._function is None:
+        asks = self.session is not None or self._data is None  # else the grid is there already
+        if asks and options["metric"] == "own" and self._function is None:
             raise DataError("metric='own', but no function is given.", "Give one: mw.Patching(…, metric=function).")
         return options
 

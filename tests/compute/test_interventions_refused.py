@@ -22,13 +22,7 @@ IDS, OTHER = (DRAW.integers(3, tiny_models.D_VOCAB, 9) for _ in range(2))
 SHORT = IDS[:4]
 DIRECTION = DRAW.normal(size=32)
 Z, PATTERN, SCORES = "attn.hook_z", "attn.hook_pattern", "attn.hook_attn_scores"
-DEAF = {
-    "gptj": ("GPTJConfig", dict(vocab_size=128, n_embd=32, n_layer=2, n_head=4, n_positions=64, rotary_dim=4,
-                                bos_token_id=0, eos_token_id=0)),
-    "gptneo": ("GPTNeoConfig", dict(vocab_size=128, hidden_size=32, num_layers=2, num_heads=4, window_size=4,
-                                    attention_types=[[["global", "local"], 1]], max_position_embeddings=64,
-                                    bos_token_id=0, eos_token_id=0)),
-}  # fmt: skip
+DEAF = tiny_models.DEAF
 
 
 @pytest.fixture(scope="module")

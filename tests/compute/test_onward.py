@@ -92,6 +92,28 @@ class TestTheWholePass:
         falcon = any_model.cfg.architecture == "FalconForCausalLM"  # TransformerLens replaces what its attention does
         assert onward.plain == (way == "plain" and not falcon)
 
+    @pytest.mark.parametrize("memory", [None, 60_000])
+    def test_of_runs_that_change_from_different_positions_on(self, memory, way, any_model):
+        onward, firsts = Onward(any_model, IDS, position=12, memory=memory), np.array([3, 3, 5, 9, 12, 4])
+        for layer in range(int(any_model.cfg.n_layers) + 1):
+            stream = entering(any_model, layer)[3:13]
+            residual = stream.repeat(len(firsts), 1, 1)
+            for run_, first in enumerate(firsts):
+                residual[run_, first - 3] += stream.std() * torch.randn(stream.shape[-1])
+            wanted, _ = whole(any_model, layer, 3, 12, residual)
+            found = run(onward.steps(layer, 3, residual, firsts)).numpy()
+            assert np.abs(found - wanted).max() <= 1e-5 * max(1.0, float(np.abs(wanted).max()))
+
+    @pytest.mark.parametrize(("architecture", "packs"), [("gpt2", True), ("llama", True), ("mistral", False)])
+    def test_they_stand_one_behind_the_other_where_nothing_but_the_mask_counts(self, architecture, packs, tiny_model):
+        model, packed = tiny_model(architecture), []
+        onward = Onward(model, IDS)
+        assert onward.plain
+        own = onward._plain.run_packed
+        onward._plain.run_packed = lambda *given: (packed.append(len(given[3])), own(*given))[1]
+        run(onward.steps(1, 3, torch.randn(4, 11, 32), np.array([3, 5, 7, 9])))
+        assert bool(packed) == packs
+
     def test_where_no_keys_are_kept(self, model, monkeypatch):
         monkeypatch.setattr(onward_room, "_KINDS", ())
         monkeypatch.setattr("mi_widgets.compute.kept_keys._empty", lambda *_given: None)

@@ -8,6 +8,7 @@ import json
 import numpy as np
 import pytest
 import tiny_models
+import tiny_oracle
 import torch
 from model_state import state_of
 
@@ -33,12 +34,12 @@ DEEP = {
     for name, (config, values) in tiny_models.CONFIGS.items()
 }  # fmt: skip
 DEAF = {
-    "gptj": ("GPTJConfig", dict(vocab_size=128, n_embd=32, n_layer=3, n_head=4, n_positions=64, rotary_dim=4,
-                                bos_token_id=0, eos_token_id=0)),
-    "gptneo": ("GPTNeoConfig", dict(vocab_size=128, hidden_size=32, num_layers=3, num_heads=4, window_size=4,
-                                    attention_types=[[["global", "local", "global"], 1]], max_position_embeddings=64,
-                                    bos_token_id=0, eos_token_id=0)),
-}  # fmt: skip
+    "gptj": (tiny_models.DEAF["gptj"][0], {**tiny_models.DEAF["gptj"][1], "n_layer": 3}),
+    "gptneo": (
+        tiny_models.DEAF["gptneo"][0],
+        {**tiny_models.DEAF["gptneo"][1], "num_layers": 3, "attention_types": [[["global", "local", "global"], 1]]},
+    ),
+}
 
 
 @pytest.fixture(scope="module")
@@ -176,6 +177,55 @@ def test_models_whose_inputs_cannot_be_split_too(architecture, deep):
     rest = path_patch(model, CLEAN, CORRUPT, ANSWER, FOIL, sender=(1, 0))
     assert np.isfinite(rest.value).all()
     assert {label.split()[-1] for label in rest.labels} == {"q", "k", "v", "MLP", "logits"}
+
+
+MULTIPLIED = dict(residual_multiplier=0.3, attention_multiplier=0.2, embedding_multiplier=3.0, logits_scaling=2.0)
+
+
+def test_what_is_multiplied_on_its_way_into_the_stream_is_sent_so(tiny_folder):
+    """Granite: the change in the stream, not what the attention gave."""
+
+    class InTheStream(ByHand):
+        def passed(self, out, hooks):
+            return super().passed(out.replace("hook_attn_out", "hook_resid_mid"), hooks)
+
+    config = dict(tiny_models.ROTARY, num_hidden_layers=3, **MULTIPLIED)
+    model, split = (load_model(tiny_folder("granite", ("GraniteConfig", config))) for _ in range(2))
+    split.set_use_split_qkv_input(True)
+    split.set_use_hook_mlp_in(True)
+    check(path_patch(model, CLEAN, CORRUPT, ANSWER, FOIL, sender=SENDER), InTheStream(split), SENDER)
+
+
+def test_an_mlp_that_shares_its_norm_with_the_attention_hears_for_itself(tiny_folder):
+    """Cohere: TransformerLens's `hook_mlp_in` changes nothing there; by hand on Hugging Face's own modules."""
+    folder = tiny_folder("cohere", ("CohereConfig", dict(tiny_models.ROTARY, num_hidden_layers=3, logit_scale=0.5)))
+    model, hugging = load_model(folder), tiny_oracle.load(folder)
+    first, layer = hugging.model.layers[0], hugging.model.layers[1]
+    found = path_patch(model, CLEAN, CORRUPT, ANSWER, FOIL, sender=SENDER, receivers="mlp")
+    mixed, entered = {}, {}
+
+    def run(ids, hooks):
+        handles = [put(hook) for put, hook in hooks]
+        try:
+            with torch.no_grad():
+                logits = hugging(torch.tensor(ids)[None]).logits[0, -1]
+        finally:
+            for handle in handles:
+                handle.remove()
+        return float(logits[ANSWER] - logits[FOIL])
+
+    reads = first.self_attn.o_proj.register_forward_pre_hook
+    for name, ids in (("clean", CLEAN), ("corrupt", CORRUPT)):
+        keep = lambda module, given, name=name: mixed.__setitem__(name, given[0].clone())  # noqa: E731
+        run(ids, [(reads, keep)])
+    enters = layer.input_layernorm.register_forward_pre_hook
+    run(CORRUPT, [(enters, lambda module, given: entered.__setitem__("stream", given[0].clone()))])
+    with torch.no_grad():
+        change = (mixed["clean"] - mixed["corrupt"])[..., 8:16] @ first.self_attn.o_proj.weight[:, 8:16].T
+        heard = layer.mlp(layer.input_layernorm(entered["stream"] + change))
+    wanted = run(CORRUPT, [(layer.mlp.register_forward_hook, lambda module, given, out: heard)])
+    assert found.value[found.receiver("mlp", 1)] == pytest.approx(wanted, abs=1e-6)
+    assert abs(wanted - found.base) > 1e-3
 
 
 def changed(model, change):

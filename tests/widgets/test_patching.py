@@ -426,6 +426,8 @@ def test_a_metric_of_the_users_own_is_asked_and_needs_to_be_given(session):
     view = mw.Patching(session, corrupt=CORRUPT)
     with pytest.raises(DataError, match="no function"):
         view.options = {"metric": "own"}
+    with pytest.raises(DataError, match="no function"):
+        mw.Patching(session, metric="own")
     assert "own" not in manifest_of(view)["metrics"]
 
     def twice(logits):
@@ -560,6 +562,16 @@ def test_an_offline_page_holds_the_grid(view):
     assert state["compare"] == {"kind": "text", "text": CORRUPT}
     json.dumps({name: value for name, value in state.items() if not isinstance(value, bytes)})
     assert "patching" in view.to_html()
+
+
+def test_an_offline_page_of_several_views_keeps_the_chosen_cells_run_beside(tmp_path, session, view):
+    lens = mw.LogitLens(session)
+    choose(view, layer=1, position=2)
+    state = lens.frozen_state()
+    manifest = unpack(state["picture"])[0]
+    assert manifest["other"]["interventions"] == [change.label for change in view.run_of().interventions]
+    assert state["selection"]["component"] == view.frozen_state()["selection"]["component"] == "resid_pre"
+    assert mw.save_html(tmp_path / "page.html", view, lens).stat().st_size > 10_000
 
 
 def test_nothing_is_left_on_the_model(model, view):
