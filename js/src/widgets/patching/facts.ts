@@ -19,7 +19,7 @@ const AROUND: Record<string, [answer: string, foil?: string]> = {
 };
 const TIPS = {
   answer: "The answer: the token that is right after the clean prompt. Empty: the clean run's first choice",
-  foil: "The foil: the token that is right after the corrupt prompt. Empty: the corrupt run's first choice, or the clean run's second",
+  foil: "The foil: the token that is right after the corrupt prompt. Empty: the clean run's second choice, or none if the answer is given",
 };
 
 export class Facts {

@@ -74,6 +74,7 @@ export default framed<PatchingState>("patching", (frame) => {
     f: () => facts.terms.foil.focus(),
     x: () => facts.terms.swapped(),
     Escape() {
+      if (paths.release()) return;
       if (view.hover.peek() !== null) view.point(null);
       else if (view.chosen.peek() !== null) view.release();
     },

@@ -45,6 +45,13 @@ export class PathsGrid extends BlockGrid {
     view.scope.effect(() => this.#showCrumbs());
   }
 
+  /** Whether anything was pointed at, which is let go of. */
+  release(): boolean {
+    const pointed = this.#pointed.peek() !== null;
+    if (pointed) this.pointAt(null);
+    return pointed;
+  }
+
   protected pointAt(cell: number | null): void {
     this.#pointed.value = cell;
     const { kind = "", layer = -1, head = -1 } = cell === null ? {} : this.#receiver(cell);
