@@ -69,8 +69,10 @@ class Patching(PartialView[PatchGrid], AskingView[PatchGrid]):
     path = traitlets.List().tag(sync=True, from_page=True)
 
     #: What the picture on the page, whole or partial, is of.
-    _on_page_subject: Mapping[str, Any] = {}
-    #: What was lent to the session's `beside`, and when exact cells began to be made.
+    _on_page_subject: dict[str, Any] = {}  # noqa: RUF012
+    #: Of which question, sender and path the paths are computed; what was lent to the session's `beside`; and when
+    #: exact cells began to be made.
+    _walking: tuple[Any, ...] = (None,)
     _lent: Run | None = None
     _began = 0.0
 
@@ -309,7 +311,7 @@ class Patching(PartialView[PatchGrid], AskingView[PatchGrid]):
 
         def pictured(grid: PatchGrid, **more: Any) -> PatchingPicture:
             more |= {"run": progress.run, "notes": [*progress.notes, *plan.notes], "half": in_half_precision(model)}
-            return PatchingPicture(grid, facts=facts, **more)
+            return PatchingPicture(grid, facts=facts, paths=subject.get("paths"), **more)
 
         parts = plan.steps(), progress.run, lambda known, step: pictured(known, total=step.total)
         grid = yield from self._as_known(*parts, subject, "patching")
@@ -340,7 +342,7 @@ class Patching(PartialView[PatchGrid], AskingView[PatchGrid]):
         rest = "the rest is estimated" if picture.data.estimated_by else "the rest is not known"
         said = f"Stopped at {picture.done:,} of {picture.total:,} cells; {rest}."
         picture.data = replace(picture.data, notes=(*picture.data.notes, said))
-        self._data, self._picture, self._subject = picture.data, picture, dict(self._on_page_subject)
+        self._data, self._picture, self._subject = picture.data, picture, self._on_page_subject
         self.last_error = None
         return said
 
@@ -389,14 +391,20 @@ class Patching(PartialView[PatchGrid], AskingView[PatchGrid]):
             sender, path = _station(first), [(*_station(step), str(step["entered"])) for step in rest]
         except (KeyError, TypeError, ValueError):
             return  # no head is chosen
-        if part.paths is None or (part.paths.sender, list(part.paths.path)) != (sender, path):
-            steps = self._walk(self._on_page_subject["plan"], sender, path)
-            session.runner.submit(Job(("paths", id(self)), steps, self._complain, priority=BEHIND))
+        about = self._on_page_subject
+        if self._walking[0] is not about or self._walking[1:] != (sender, path):
+            self._walking = about, sender, path
+            steps = self._walk(*self._walking)
+            session.runner.submit(Job(("paths", id(self)), steps, self._complain, self._walk_stopped, priority=BEHIND))
 
-    def _walk(self, plan: Any, sender: Any, path: list[Any]) -> Generator[Any, None, None]:
+    def _walk_stopped(self, replaced: bool) -> None:
+        if not replaced:
+            self._walking = (None,)
+
+    def _walk(self, about: dict[str, Any], sender: Any, path: list[Any]) -> Generator[Any, None, None]:
         """The steps of `_follow`."""
-        paths = yield from plan.path_steps(sender, path)
-        if self._on_page_subject["plan"] is plan:  # else the question is another by now
+        about["paths"] = paths = yield from about["plan"].path_steps(sender, path)
+        if self._on_page_subject is about:  # else the question is another by now
             self._on_page.paths = paths
             self.picture = yield from aside(self._on_page.parcel)
 

@@ -37,10 +37,8 @@ class PatchingPicture(Picture[PatchGrid, None]):
         errors: relative errors of the self-checks, by what is compared.
         half: the model computes in half precision.
         facts: of the manifest what the grid does not know: the candidates, the model's shape, what can be chosen.
-        how: see `Picture`.
-
-    Attributes:
         paths: the effects of one sender by receiver, where they are known.
+        how: see `Picture`.
     """
 
     def __init__(
@@ -52,13 +50,14 @@ class PatchingPicture(Picture[PatchGrid, None]):
         errors: Mapping[str, float] | None = None,
         half: bool = False,
         facts: Mapping[str, Any] | None = None,
+        paths: PathEffects | None = None,
         **how: Any,
     ) -> None:
         super().__init__(data, comparison, **how)
         self.done = int(data.exact.sum())
         self.total = self.done if total is None else total
         self.errors, self.half, self.facts = dict(errors or {}), half, {**_facts_of(data), **(facts or {})}
-        self.paths: PathEffects | None = None
+        self.paths = paths
 
     def parcel(self, live: bool | None = None) -> bytes:
         """The whole picture."""

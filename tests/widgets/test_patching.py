@@ -379,6 +379,17 @@ def test_after_an_edit_the_paths_are_of_the_new_prompts(model, view):
     np.testing.assert_allclose(view.paths.effect, expected.effect, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.usefixtures("every_part")
+def test_while_the_grid_fills_the_paths_are_computed_once_and_stand_in_every_picture_after(monkeypatch, session):
+    made, steps = [], patch_plan.path_patch_steps
+    monkeypatch.setattr(patch_plan, "path_patch_steps", lambda *asked, **how: made.append(1) or steps(*asked, **how))
+    session.selection = mw.Selection(layer=0, head=2)
+    view = mw.Patching(session, corrupt=CORRUPT, answer="w5", foil="w6", chart="paths")
+    assert made == [1]
+    assert manifest_of(view)["done"] == 12
+    assert manifest_of(view)["paths"]["path"] == [{"layer": 0, "head": 2, "entered": ""}]
+
+
 @pytest.mark.parametrize("path", [[{"layer": "moon"}], [{}], [3], [{"layer": 1, "head": 0}, {"layer": 0, "head": 0}]])
 def test_a_path_that_means_nothing_raises_nowhere(path, view):
     view.options = {"chart": "paths"}
