@@ -1,5 +1,5 @@
-"""A grid of patches or ablations on paper: its cells, or exact against estimated effects; and the still picture of a
-saved notebook.
+"""A grid of patches or ablations on paper: its cells, or exact against estimated effects; the effects of one head
+through its receivers; and the still picture of a saved notebook.
 
 Takes `data`, gives a sheet. Knows nothing of models, torch or the screen.
 """
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from mi_widgets import color
-from mi_widgets.data import PatchGrid
+from mi_widgets.data import PatchGrid, PathEffects
 from mi_widgets.data.alignment import align
 from mi_widgets.data.integers import integer, word
 from mi_widgets.data.patching import SHOWS
@@ -39,7 +39,7 @@ NAMED = 5
 
 @plotted
 def patching_figure(
-    data: PatchGrid,
+    data: PatchGrid | PathEffects,
     *,
     kind: str = "grid",
     shows: str = "effect",
@@ -55,14 +55,14 @@ def patching_figure(
 
     Colours diverge about the effect of a change that changes nothing. Cells that are estimated, where others are
     exact, carry a dot; cells that have no number are pink. A grid of three axes is a map for each entry of the first; a
-    grid of one axis is a row of bars for each of its largest entries.
+    grid of one axis is a row of bars for each of its largest entries, and so are the receivers of a path.
 
     Args:
-        data: a grid.
+        data: a grid, or the effects of one sender through each receiver.
         kind: `"grid"`, or `"scatter"`: exact against estimated effects, the cells farthest off named.
         shows: `"effect"`, normalised, or `"change"` of the metric.
         outlined: the model's numbers of a cell to outline, as `PatchGrid.cell` takes them.
-        top: of a grid of one axis the entries that stand by themselves.
+        top: of a grid of one axis, and of receivers, those that are shown.
         zrange: `(low, high)` of the colours; if None as far about no change as `PatchGrid.reach`.
         title: a line above the figure; interventions in both runs are named below it.
         width_mm: width of the page in millimetres, or `"single"` (83), `"one and a half"` (120), `"double"` (174).
@@ -76,13 +76,15 @@ def patching_figure(
     check_kind_of(data)
     word("shows", shows, SHOWS)
     page = paper(data, title, width_mm, height_mm, theme, heading(data))
+    if isinstance(data, PathEffects):
+        return _receivers(page, data, shows, integer("top", top))
     if word("kind", kind, KINDS) == "scatter":
         return _scatter(page, data)
     return _grid(page, data, shows, outlined, zrange, integer("top", top))
 
 
 def patching_still(
-    data: PatchGrid,
+    data: PatchGrid | PathEffects,
     *,
     kind: str = "grid",
     shows: str = "effect",
@@ -92,35 +94,40 @@ def patching_still(
 ) -> Sheet:
     """The same, 760 pixels wide, for viewers that run no JavaScript; the grid where a scatter has too few points."""
     check_kind_of(data)
-    page = still(data, title, data.base_tokens.strings, theme, heading(data))
+    page = still(data, title, data.clean_tokens.strings, theme, heading(data))
+    if isinstance(data, PathEffects):
+        return _receivers(page, data, shows, 16)
     if kind == "scatter" and _both(data).any():
         return _scatter(page, data)
     return _grid(page, data, shows, outlined, None, 16)
 
 
 def check_kind_of(data: Any) -> None:
-    """Raise DataError unless `data` is a grid."""
-    if not isinstance(data, PatchGrid):
+    """Raise DataError unless `data` is a grid, or effects of a path."""
+    if not isinstance(data, (PatchGrid, PathEffects)):
         raise DataError(f"a {type(data).__name__} is no grid of patches.", "Make one with compute.patch(model, …).")
 
 
-def heading(data: PatchGrid) -> str:
+def heading(data: PatchGrid | PathEffects) -> str:
     """What was changed where, what was read, and the metric of both runs: one line of prose."""
-    if data.method == "ablation":
-        what = f"{data.site} ablated ({data.ablated_by})"
-        runs = f"{metric_title(data)}: 0 = clean {amount(data.clean)}, −1 = nothing left"
+    ablation = isinstance(data, PatchGrid) and data.method == "ablation"
+    runs = f"0 = corrupt {amount(data.corrupt)}, 1 = clean {amount(data.clean)}"
+    runs = f"0 = clean {amount(data.clean)}, −1 = nothing left" if ablation else runs
+    into = "clean into corrupt" if data.direction == "denoise" else "corrupt into clean"
+    if isinstance(data, PathEffects):
+        parts = [f"paths from {' → '.join(data.steps)}, {into}"]
     else:
-        into = "clean into corrupt" if data.direction == "denoise" else "corrupt into clean"
-        what = f"{data.site} patched, {into}"
-        runs = f"{metric_title(data)}: 0 = corrupt {amount(data.corrupt)}, 1 = clean {amount(data.clean)}"
-    layer = "" if data.layer is None else f", layer {data.layer}"
-    pairs = f" · mean of {data.n_pairs} pairs, tokens of the first" if data.n_pairs > 1 else ""
-    exact = data.exact
-    left = "" if exact.all() or not data.estimated_by else f" · {_estimated(data, exact)}"
-    return f"{what}{layer} · {runs}{pairs}{left}"
+        what = f"{data.site} ablated ({data.ablated_by})" if ablation else f"{data.site} patched, {into}"
+        parts = [what + ("" if data.layer is None else f", layer {data.layer}")]
+    parts.append(f"{metric_title(data)}: {runs}")
+    if data.n_pairs > 1:
+        parts.append(f"mean of {data.n_pairs} pairs, tokens of the first")
+    if isinstance(data, PatchGrid) and data.estimated_by and not data.exact.all():
+        parts.append(_estimated(data, data.exact))
+    return " · ".join(parts)
 
 
-def metric_title(data: PatchGrid) -> str:
+def metric_title(data: PatchGrid | PathEffects) -> str:
     """What the metric is, with its tokens: `"logit difference  Mary −  John"`."""
     if data.metric == "own":
         return data.metric_name or "metric"
@@ -132,7 +139,7 @@ def metric_title(data: PatchGrid) -> str:
     return f"{name} {said[0]}" + (f" − {said[1]}" if said[1] and data.metric == "logit_difference" else "")
 
 
-def unit_of(data: PatchGrid, shows: str) -> str:
+def unit_of(data: PatchGrid | PathEffects, shows: str) -> str:
     """What a colour stands for, as a legend says it."""
     unit = METRIC_UNITS.get(data.metric, "") if shows == "change" else ""
     return ", ".join(filter(None, [PATCHING.measure(shows).title, unit]))
@@ -231,18 +238,39 @@ def _heads(page: Page, data: PatchGrid, values: np.ndarray, legend: Legend) -> S
 
 def _bars(page: Page, data: PatchGrid, shows: str, top: int) -> Sheet:
     """The largest entries of a grid of one axis."""
-    values, axis = data.cells(shows), data.by[0]
-    neutral = data.neutral if shows == "effect" else 0.0
+    axis, neutral = data.by[0], data.neutral if shows == "effect" else 0.0
+    names = [f"{axis} {number}" for number in data.numbers[0]]
+    return _largest(page, data, shows, names, data.cells(shows) - neutral, neutral, top, axis == "layer")
+
+
+def _receivers(page: Page, data: PathEffects, shows: str, top: int) -> Sheet:
+    """The receivers of largest effect."""
+    values, neutral = (data.effect, data.neutral) if shows == "effect" else (data.change_in_metric, 0.0)
+    return _largest(page, data, shows, data.labels, values - neutral, neutral, top, False)
+
+
+def _largest(
+    page: Page,
+    data: PatchGrid | PathEffects,
+    shows: str,
+    names: Sequence[str],
+    away: np.ndarray,
+    neutral: float,
+    top: int,
+    in_order: bool,
+) -> Sheet:
+    """Bars of the entries farthest `away` from the `neutral` value."""
     if top < 1:
         raise DataError(f"top is {top}.", "Draw at least one.")
-    away = np.nan_to_num(np.abs(values - neutral), nan=-1.0)
-    largest = np.argsort(-away, kind="stable")[:top]
-    order = sorted(largest.tolist()) if axis == "layer" else largest.tolist()
-    bars = [Bar(f"{axis} {data.numbers[0][cell]}", 0.0, float(values[cell])) for cell in order]
-    rows = BarRows.fit(bars, EDGE, page.top, page.width - 2 * EDGE, page.bottom)
+    largest: list[int] = np.argsort(-np.nan_to_num(np.abs(away), nan=-1.0), kind="stable")[:top].tolist()
+    order = sorted(largest) if in_order else largest
+    rows = BarRows.fit(
+        [Bar(names[cell], 0.0, float(away[cell])) for cell in order], EDGE, page.top, page.width - 2 * EDGE, page.bottom
+    )
     sheet = page.sheet(rows.bottom + EDGE, heading(data))
-    left = len(values) - len(order)
-    rows.draw(sheet, unit_of(data, shows) + (f"; {left} smaller not shown" if left else ""))
+    unit = unit_of(data, shows) + (f" − {neutral:g}" if neutral else "")
+    left = len(away) - len(order)
+    rows.draw(sheet, unit + (f"; {left} smaller not shown" if left else ""))
     return sheet
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from made_records import patch_grid
+from made_records import RECORDS, patch_grid
 
 from mi_widgets.errors import DataError
 from mi_widgets.figures import patching_figure, save_figure
@@ -205,3 +205,12 @@ def test_where_clean_and_corrupt_do_not_differ_the_change_can_still_be_drawn():
     grid = one_pair(corrupt_values=np.array([3.0]))
     assert (cells_of(sheet(grid))[0] == MISSING).all()
     assert MISSING not in cells_of(sheet(grid, shows="change"))[0]
+
+
+def test_the_receivers_of_a_path_are_bars_the_largest_first():
+    effects = RECORDS["PathEffects"]()
+    found = sheet(effects, top=2)
+    (bars,) = marks(found, Bars)
+    largest = np.sort(np.abs(effects.effect))[::-1][:2]
+    assert np.abs(bars.sizes) == pytest.approx(largest)
+    assert "paths from " + " → ".join(effects.steps) in heading(effects)
