@@ -191,16 +191,20 @@ class Patching(PartialView[PatchGrid], AskingView[PatchGrid]):
         """The picture on screen as a plotly Figure.
 
         Args:
-            options: see `figures.patching_figure`; what is not given is as on screen.
+            options: see `figures.patching_figure`; what is not given is as on screen. `kind` is also `"paths"`.
         """
         from mi_widgets.figures import patching_figure
 
         self._current()
-        return patching_figure(self._data, **{**self._looks(), **options})
+        shown, looks = self._looks(options.pop("kind", None))
+        return patching_figure(shown, **{**looks, **options})
 
-    def _looks(self) -> dict[str, Any]:
-        """How it is on screen, as figures take it."""
-        return {"kind": self.options["chart"], "shows": self.options["shows"], "outlined": self._chosen()}
+    def _looks(self, kind: str | None = None) -> tuple[PatchGrid | PathEffects, dict[str, Any]]:
+        """What is on screen, or another `kind` of chart of it, and how, as figures take it."""
+        part, kind, shows = self._on_page, kind or self.options["chart"], self.options["shows"]
+        if kind == "paths" and part.paths is not None:
+            return part.paths, {"shows": shows}
+        return part.data, {"shows": shows, "kind": "grid" if kind == "paths" else kind, "outlined": self._chosen()}
 
     def _recipe_words(self) -> dict[str, Any]:
         about, words = self._subject, super()._recipe_words()
@@ -354,7 +358,8 @@ class Patching(PartialView[PatchGrid], AskingView[PatchGrid]):
     def _draw_still(self) -> Any:
         from mi_widgets.figures.patching import patching_still
 
-        return patching_still(self._on_page.data, **self._looks())
+        shown, looks = self._looks()
+        return patching_still(shown, **looks)
 
     # --- the chosen cell -----------------------------------------------------------------------------
 

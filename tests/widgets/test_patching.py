@@ -371,6 +371,15 @@ def test_paths_of_the_chosen_head_are_computed_beside_the_grid_and_walked_on(mod
     assert manifest_of(view)["paths"]["path"][1] == {"layer": 1, "head": 1, "entered": "q"}
 
 
+def test_the_figure_of_the_chart_of_paths_is_of_the_paths(tmp_path, view):
+    view.options = {"chart": "paths"}
+    assert "resid_pre patched" in view.save(tmp_path / "grid.svg").read_text()  # no head is chosen
+    view.selection = mw.Selection(layer=0, head=2)
+    assert "paths from L0 H2" in view.save(tmp_path / "paths.svg").read_text()
+    assert "paths from L0 H2" in view._still("svg")
+    assert "resid_pre patched" in view.save(tmp_path / "grid.svg", kind="grid").read_text()
+
+
 def test_after_an_edit_the_paths_are_of_the_new_prompts(model, view):
     view.options = {"chart": "paths"}
     view.selection = mw.Selection(layer=0, head=2)
