@@ -106,8 +106,8 @@ PATCHING = Described(
         Option(
             "ablated_by", words("zero", "mean", "resample"), "mean", label="with", key="t", said="how it is ablated",
             computed=True,
-            tip="Zero; mean: of the clean and the corrupt prompt, position by position where they are equally long, or of "
-            "the prompt's own positions where there is no other; resample: what the corrupt prompt has there",
+            tip="Zero; mean: of the clean and the corrupt prompt, position by position where they are equally long, or "
+            "of the prompt's own positions where there is no other; resample: what the corrupt prompt has there",
         ),
         Option(
             "exact", OneOf((
