@@ -207,7 +207,11 @@ class PatchGrid(Effects):
         index = self.cell(**at)
         estimates = np.full(self.shape, np.nan) if self.effect_estimate is None else self.effect_estimate
         held = {"value": self.value, "change": self.change_in_metric, "effect": self.effect, "estimate": estimates}
-        return {**at, **{name: float(numbers[index]) for name, numbers in held.items()}, "exact": self.exact[index]}
+        return {
+            **at,
+            **{name: float(numbers[index]) for name, numbers in held.items()},
+            "exact": bool(self.exact[index]),
+        }
 
     def chosen(self, selection: Selection) -> dict[str, int] | None:
         """The model's numbers of the cell that a selection means, whose `component` is the site and whose positions are

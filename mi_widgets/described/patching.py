@@ -104,9 +104,10 @@ PATCHING = Described(
             "run, what is needed",
         ),
         Option(
-            "ablated_by", words("zero", "mean", "resample"), "mean", label="by", key="t", said="how it is ablated",
+            "ablated_by", words("zero", "mean", "resample"), "mean", label="with", key="t", said="how it is ablated",
             computed=True,
-            tip="Zero; mean: over all positions of the clean and the corrupt prompt; resample: the corrupt prompt's",
+            tip="Zero; mean: of the clean and the corrupt prompt, position by position where they are equally long, or "
+            "of the prompt's own positions where there is no other; resample: what the corrupt prompt has there",
         ),
         Option(
             "exact", OneOf((

@@ -69,8 +69,10 @@ class Patching(PartialView[PatchGrid], AskingView[PatchGrid]):
     path = traitlets.List().tag(sync=True, from_page=True)
 
     #: What the picture on the page, whole or partial, is of.
-    _on_page_subject: Mapping[str, Any] = {}
-    #: What was lent to the session's `beside`, and when exact cells began to be made.
+    _on_page_subject: dict[str, Any] = {}  # noqa: RUF012
+    #: Of which question, sender and path the paths are computed; what was lent to the session's `beside`; and when
+    #: exact cells began to be made.
+    _walking: tuple[Any, ...] = (None,)
     _lent: Run | None = None
     _began = 0.0
 
@@ -189,16 +191,20 @@ class Patching(PartialView[PatchGrid], AskingView[PatchGrid]):
         """The picture on screen as a plotly Figure.
 
         Args:
-            options: see `figures.patching_figure`; what is not given is as on screen.
+            options: see `figures.patching_figure`; what is not given is as on screen. `kind` is also `"paths"`.
         """
         from mi_widgets.figures import patching_figure
 
         self._current()
-        return patching_figure(self._data, **{**self._looks(), **options})
+        shown, looks = self._looks(options.pop("kind", None))
+        return patching_figure(shown, **{**looks, **options})
 
-    def _looks(self) -> dict[str, Any]:
-        """How it is on screen, as figures take it."""
-        return {"kind": self.options["chart"], "shows": self.options["shows"], "outlined": self._chosen()}
+    def _looks(self, kind: str | None = None) -> tuple[PatchGrid | PathEffects, dict[str, Any]]:
+        """What is on screen, or another `kind` of chart of it, and how, as figures take it."""
+        part, kind, shows = self._on_page, kind or self.options["chart"], self.options["shows"]
+        if kind == "paths" and part.paths is not None:
+            return part.paths, {"shows": shows}
+        return part.data, {"shows": shows, "kind": "grid" if kind == "paths" else kind, "outlined": self._chosen()}
 
     def _recipe_words(self) -> dict[str, Any]:
         about, words = self._subject, super()._recipe_words()
@@ -293,22 +299,23 @@ class Patching(PartialView[PatchGrid], AskingView[PatchGrid]):
         )
         subject["layer"] = plan.layer
 
+        exact, estimate = plan.seconds
+        facts = {
+            "candidates": [dict(zip(("id", "string", "probability"), one, strict=True)) for one in candidates],
+            "automatic": automatic,
+            "n_layers": info.n_layers,
+            "n_heads": info.n_heads,
+            "n_kv_heads": info.kv_heads,
+            "causal": info.causal,
+            "sites": self._sites,
+            "metrics": [name for name in METRICS if name != "own" or self._function is not None],
+            "why_estimate": plan.why_estimate,
+            "seconds": {"exact": exact, "estimate": estimate},
+        }
+
         def pictured(grid: PatchGrid, **more: Any) -> PatchingPicture:
-            return PatchingPicture(
-                grid,
-                run=progress.run,
-                notes=[*progress.notes, *plan.notes],
-                candidates=candidates,
-                automatic=automatic,
-                shape=(info.n_layers, info.n_heads, info.kv_heads),
-                causal=info.causal,
-                sites=self._sites,
-                metrics=[name for name in METRICS if name != "own" or self._function is not None],
-                half=in_half_precision(model),
-                why_estimate=plan.why_estimate,
-                seconds=plan.seconds,
-                **more,
-            )
+            more |= {"run": progress.run, "notes": [*progress.notes, *plan.notes], "half": in_half_precision(model)}
+            return PatchingPicture(grid, facts=facts, paths=subject.get("paths"), **more)
 
         parts = plan.steps(), progress.run, lambda known, step: pictured(known, total=step.total)
         grid = yield from self._as_known(*parts, subject, "patching")
@@ -339,7 +346,7 @@ class Patching(PartialView[PatchGrid], AskingView[PatchGrid]):
         rest = "the rest is estimated" if picture.data.estimated_by else "the rest is not known"
         said = f"Stopped at {picture.done:,} of {picture.total:,} cells; {rest}."
         picture.data = replace(picture.data, notes=(*picture.data.notes, said))
-        self._data, self._picture, self._subject = picture.data, picture, dict(self._on_page_subject)
+        self._data, self._picture, self._subject = picture.data, picture, self._on_page_subject
         self.last_error = None
         return said
 
@@ -351,7 +358,8 @@ class Patching(PartialView[PatchGrid], AskingView[PatchGrid]):
     def _draw_still(self) -> Any:
         from mi_widgets.figures.patching import patching_still
 
-        return patching_still(self._on_page.data, **self._looks())
+        shown, looks = self._looks()
+        return patching_still(shown, **looks)
 
     # --- the chosen cell -----------------------------------------------------------------------------
 
@@ -388,14 +396,20 @@ class Patching(PartialView[PatchGrid], AskingView[PatchGrid]):
             sender, path = _station(first), [(*_station(step), str(step["entered"])) for step in rest]
         except (KeyError, TypeError, ValueError):
             return  # no head is chosen
-        if part.paths is None or (part.paths.sender, list(part.paths.path)) != (sender, path):
-            steps = self._walk(self._on_page_subject["plan"], sender, path)
-            session.runner.submit(Job(("paths", id(self)), steps, self._complain, priority=BEHIND))
+        about = self._on_page_subject
+        if self._walking[0] is not about or self._walking[1:] != (sender, path):
+            self._walking = about, sender, path
+            steps = self._walk(*self._walking)
+            session.runner.submit(Job(("paths", id(self)), steps, self._complain, self._walk_stopped, priority=BEHIND))
 
-    def _walk(self, plan: Any, sender: Any, path: list[Any]) -> Generator[Any, None, None]:
+    def _walk_stopped(self, replaced: bool) -> None:
+        if not replaced:
+            self._walking = (None,)
+
+    def _walk(self, about: dict[str, Any], sender: Any, path: list[Any]) -> Generator[Any, None, None]:
         """The steps of `_follow`."""
-        paths = yield from plan.path_steps(sender, path)
-        if self._on_page_subject["plan"] is plan:  # else the question is another by now
+        about["paths"] = paths = yield from about["plan"].path_steps(sender, path)
+        if self._on_page_subject is about:  # else the question is another by now
             self._on_page.paths = paths
             self.picture = yield from aside(self._on_page.parcel)
 

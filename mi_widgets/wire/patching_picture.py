@@ -34,17 +34,10 @@ class PatchingPicture(Picture[PatchGrid, None]):
         data: what is shown; nothing is compared.
         comparison: see `data`.
         total: cells that are to be exact; None: no more than are.
-        candidates: likely next tokens after the clean prompt: id, string, probability.
-        automatic: answer and foil are the model's own choices.
-        shape: layers, heads and key-value heads of the model; as the grid has them if None.
-        causal: no position of the model reads a later one.
-        sites: where this architecture can be patched.
-        metrics: what can be read.
         errors: relative errors of the self-checks, by what is compared.
         half: the model computes in half precision.
-        why_estimate: why cells stay estimates.
-        seconds: predicted of all exact cells, and of the estimate.
-        paths: the effects of one sender by receiver.
+        facts: of the manifest what the grid does not know: the candidates, the model's shape, what can be chosen.
+        paths: the effects of one sender by receiver, where they are known.
         how: see `Picture`.
     """
 
@@ -54,27 +47,17 @@ class PatchingPicture(Picture[PatchGrid, None]):
         comparison: None = None,
         *,
         total: int | None = None,
-        candidates: Sequence[tuple[int, str, float]] = (),
-        automatic: bool = False,
-        shape: tuple[int, int, int] | None = None,
-        causal: bool = True,
-        sites: Sequence[str] = (),
-        metrics: Sequence[str] = (),
         errors: Mapping[str, float] | None = None,
         half: bool = False,
-        why_estimate: str = "",
-        seconds: tuple[float | None, float | None] = (None, None),
+        facts: Mapping[str, Any] | None = None,
         paths: PathEffects | None = None,
         **how: Any,
     ) -> None:
         super().__init__(data, comparison, **how)
         self.done = int(data.exact.sum())
         self.total = self.done if total is None else total
-        self.candidates, self.automatic = tuple(candidates), automatic
-        self.shape = _shape_of(data) if shape is None else shape
-        self.causal, self.sites, self.metrics = causal, tuple(sites) or (data.site,), tuple(metrics) or (data.metric,)
-        self.errors, self.half = dict(errors or {}), half
-        self.why_estimate, self.seconds, self.paths = why_estimate, seconds, paths
+        self.errors, self.half, self.facts = dict(errors or {}), half, {**_facts_of(data), **(facts or {})}
+        self.paths = paths
 
     def parcel(self, live: bool | None = None) -> bytes:
         """The whole picture."""
@@ -94,8 +77,6 @@ class PatchingPicture(Picture[PatchGrid, None]):
         data, made = self.data, interventions_of(self.data)
         patching = data.method == "patching"
         pairs = align(data.clean_tokens, data.corrupt_tokens).pairs if patching else ()
-        n_layers, n_heads, n_kv_heads = self.shape
-        exact, estimate = self.seconds
         return {
             **self.of_any_view(live),
             "kind": "patching",
@@ -124,23 +105,11 @@ class PatchingPicture(Picture[PatchGrid, None]):
             "done": self.done,
             "total": self.total,
             "estimated_by": data.estimated_by,
-            "why_estimate": self.why_estimate,
-            "seconds": {"exact": _number(exact), "estimate": _number(estimate)},
             "answer": self._token(data.answers),
             "foil": self._token(data.foils),
-            "automatic": self.automatic,
-            "candidates": [
-                {"id": token, "string": string, "probability": probability}
-                for token, string, probability in self.candidates
-            ],
-            "n_layers": n_layers,
-            "n_heads": n_heads,
-            "n_kv_heads": n_kv_heads,
-            "causal": self.causal,
-            "sites": list(self.sites),
             "grids": [TIMES.join(axes) for axes in PATCH_SITES[data.site]] if patching else [],
-            "metrics": list(self.metrics),
             "paths": None if self.paths is None else _paths(self.paths),
+            **self.facts,  # type: ignore[typeddict-item]
         }
 
     def _token(self, ids: np.ndarray | None) -> TokenName | None:
@@ -179,8 +148,18 @@ def _paths(found: PathEffects) -> PathsValue:
     }
 
 
-def _shape_of(data: PatchGrid) -> tuple[int, int, int]:
-    """Layers, heads and key-value heads, as far as a grid tells."""
+def _facts_of(data: PatchGrid) -> dict[str, Any]:
+    """The facts about the model and the question, as far as a grid tells."""
     counts = {axis: max(numbers) + 1 for axis, numbers in zip(data.by, data.numbers, strict=True)}
-    heads = counts.get("head", 1)
-    return counts.get("layer", (data.layer or 0) + 1), heads, heads
+    return {
+        "n_layers": counts.get("layer", (data.layer or 0) + 1),
+        "n_heads": counts.get("head", 1),
+        "n_kv_heads": counts.get("head", 1),
+        "causal": True,
+        "sites": [data.site],
+        "metrics": [data.metric],
+        "candidates": [],
+        "automatic": False,
+        "why_estimate": "",
+        "seconds": {"exact": None, "estimate": None},
+    }

@@ -371,12 +371,32 @@ def test_paths_of_the_chosen_head_are_computed_beside_the_grid_and_walked_on(mod
     assert manifest_of(view)["paths"]["path"][1] == {"layer": 1, "head": 1, "entered": "q"}
 
 
+def test_the_figure_of_the_chart_of_paths_is_of_the_paths(tmp_path, view):
+    view.options = {"chart": "paths"}
+    assert "resid_pre patched" in view.save(tmp_path / "grid.svg").read_text()  # no head is chosen
+    view.selection = mw.Selection(layer=0, head=2)
+    assert "paths from L0 H2" in view.save(tmp_path / "paths.svg").read_text()
+    assert "paths from L0 H2" in view._still("svg")
+    assert "resid_pre patched" in view.save(tmp_path / "grid.svg", kind="grid").read_text()
+
+
 def test_after_an_edit_the_paths_are_of_the_new_prompts(model, view):
     view.options = {"chart": "paths"}
     view.selection = mw.Selection(layer=0, head=2)
     view.corrupt = "w3 w8 w5 w3 w8"
     expected = compute.path_patch(model, CLEAN, "w3 w8 w5 w3 w8", "w5", "w6", sender=(0, 2))
     np.testing.assert_allclose(view.paths.effect, expected.effect, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.usefixtures("every_part")
+def test_while_the_grid_fills_the_paths_are_computed_once_and_stand_in_every_picture_after(monkeypatch, session):
+    made, steps = [], patch_plan.path_patch_steps
+    monkeypatch.setattr(patch_plan, "path_patch_steps", lambda *asked, **how: made.append(1) or steps(*asked, **how))
+    session.selection = mw.Selection(layer=0, head=2)
+    view = mw.Patching(session, corrupt=CORRUPT, answer="w5", foil="w6", chart="paths")
+    assert made == [1]
+    assert manifest_of(view)["done"] == 12
+    assert manifest_of(view)["paths"]["path"] == [{"layer": 0, "head": 2, "entered": ""}]
 
 
 @pytest.mark.parametrize("path", [[{"layer": "moon"}], [{}], [3], [{"layer": 1, "head": 0}, {"layer": 0, "head": 0}]])

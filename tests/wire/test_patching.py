@@ -82,11 +82,10 @@ def test_a_check_that_fails_says_so(error, ok):
     assert check["label"] == "a cell = its run"
 
 
-def test_candidates_and_the_model_are_as_given():
-    picture = PatchingPicture(patch_grid(), candidates=[(4, " d", 0.5)], shape=(2, 8, 2), sites=["z", "q"])
+def test_what_the_grid_does_not_know_is_as_given():
+    picture = PatchingPicture(patch_grid(), facts={"n_heads": 8, "sites": ["z", "q"]})
     manifest = picture.manifest()
-    assert manifest["candidates"] == [{"id": 4, "string": " d", "probability": 0.5}]
-    assert (manifest["n_layers"], manifest["n_heads"], manifest["n_kv_heads"]) == (2, 8, 2)
+    assert (manifest["n_layers"], manifest["n_heads"]) == (2, 8)
     assert manifest["sites"] == ["z", "q"]
     assert manifest["answer"] == {"id": 3, "string": " c"}
     assert manifest["foil"] == {"id": 1, "string": " a"}

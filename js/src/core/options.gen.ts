@@ -548,8 +548,8 @@ export const PATCHING: Described<PatchingOptions, PatchingMeasure, PatchingDiffe
     "ablated_by": {
       "default": "mean",
       "control": "menu",
-      "label": "by",
-      "tip": "Zero; mean: over all positions of the clean and the corrupt prompt; resample: the corrupt prompt's",
+      "label": "with",
+      "tip": "Zero; mean: of the clean and the corrupt prompt, position by position where they are equally long, or of the prompt's own positions where there is no other; resample: what the corrupt prompt has there",
       "key": "t",
       "said": "how it is ablated",
       "group": "ablated_by",

@@ -179,8 +179,12 @@ export class Scatter {
     context.fillStyle = ink.ink;
     context.fill();
     context.globalAlpha = 1;
+    const named: [x: number, y: number][] = [];
     for (const { id, x, y } of points.slice(0, NAMED)) {
       if (Math.abs(x - y) < NEAR * (high - low)) break;
+      // One name over another would be none.
+      if (named.some(([other, level]) => Math.abs(across(x) - other) < 90 && Math.abs(down(y) - level) < 12)) continue;
+      named.push([across(x), down(y)]);
       // On the side away from the line, unless that is the edge.
       const after = y < x ? across(x) < right - 60 : across(x) < EDGE.left + 60;
       write(clipped(of.name(id), 40), across(x) + (after ? 6 : -6), down(y), after ? "left" : "right");

@@ -19,14 +19,14 @@ const AROUND: Record<string, [answer: string, foil?: string]> = {
 };
 const TIPS = {
   answer: "The answer: the token that is right after the clean prompt. Empty: the clean run's first choice",
-  foil: "The foil: the token that is right after the corrupt prompt. Empty: the corrupt run's first choice, or the clean run's second",
+  foil: "The foil: the token that is right after the corrupt prompt. Empty: the clean run's second choice, or none if the answer is given",
 };
 
 export class Facts {
   readonly terms: AnswerTerms;
   readonly #result = h("span", { class: "miw-question-result" });
   readonly #warn = h("div", { class: "miw-patching-warn", role: "status" });
-  readonly #beside = h("div", { class: "miw-run miw-patching-beside", role: "group", "aria-label": "run beside in linked views" });
+  readonly #beside = h("span", { class: "miw-patching-beside", role: "group", "aria-label": "run beside in linked views" });
   readonly #strips = h("div", { class: "miw-patching-strips", tabindex: 0, role: "group", "aria-label": "both prompts, aligned" });
   readonly element: HTMLElement;
   readonly #view: PatchingView;
@@ -47,7 +47,7 @@ export class Facts {
         return { answer: term("answer", answer), foil: term("foil", foil) };
       }),
     );
-    const line = h("div", { class: "miw-question-line" }, ...this.terms.elements, this.#result);
+    const line = h("div", { class: "miw-question-line" }, ...this.terms.elements, this.#result, this.#beside);
     this.element = h(
       "section",
       { class: "miw-question", "aria-label": "what is asked" },
@@ -55,7 +55,6 @@ export class Facts {
       this.terms.refused,
       this.#warn,
       this.#strips,
-      this.#beside,
     );
     scope.effect(() => this.#showResult());
     scope.effect(() => this.#showStrips());

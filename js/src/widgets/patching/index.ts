@@ -74,6 +74,7 @@ export default framed<PatchingState>("patching", (frame) => {
     f: () => facts.terms.foil.focus(),
     x: () => facts.terms.swapped(),
     Escape() {
+      if (paths.release()) return;
       if (view.hover.peek() !== null) view.point(null);
       else if (view.chosen.peek() !== null) view.release();
     },
@@ -129,18 +130,17 @@ const LOOKS: [look: string, text: string][] = [
 function makeLegend(view: PatchingView, paths: PathsGrid): Legend {
   const legend = new Legend();
   view.scope.effect(() => {
-    const field = view.field.value;
+    const [field, ways] = [view.field.value, view.options.value.chart === "paths" ? paths.blocks.value : null];
     if (!field) return;
-    const plain = { masked: false, missing: false, clipped: 0 };
-    if (view.options.value.chart === "paths")
-      return legend.show({ ...plain, mapping: paths.blocks.value?.mapping ?? field.mapping, unit: "effect" });
-    const looks = new Set<string>(field.kinds);
-    if (field.clipped) looks.add("beyond");
+    const { mapping, kinds } = ways ?? field;
+    const looks = new Set<string>(kinds);
+    if (!ways && field.clipped) looks.add("beyond");
     legend.show({
-      ...{ ...plain, mapping: field.mapping, unit: field.title, missing: looks.has("missing") },
-      extra: LOOKS.filter(([look]) => looks.has(look)).map(([look, text]) =>
-        h("div", { class: "miw-swatch-row" }, h("span", { class: `miw-swatch miw-patching-${look}` }), text),
-      ),
+      ...{ mapping, unit: ways ? "effect through it" : field.title, masked: false, missing: looks.has("missing"), clipped: 0 },
+      extra: LOOKS.filter(([look]) => looks.has(look)).map(([look, text]) => {
+        const swatch = h("span", { class: `miw-swatch miw-patching-${look}` });
+        return h("div", { class: "miw-swatch-row" }, swatch, ways ? "not behind the head" : text);
+      }),
     });
   });
   return legend;

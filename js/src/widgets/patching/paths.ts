@@ -30,17 +30,26 @@ export class PathsGrid extends BlockGrid {
   readonly #crumbs = h("nav", { class: "miw-patching-crumbs", "aria-label": "the path walked" });
   readonly section = h("section", { class: "miw-patching-paths", "aria-label": "paths from a head" }, this.#crumbs, this.element);
   readonly #pointed = new Signal<number | null>(null);
+  readonly #tooltip: Tooltip;
   readonly blocks: Readable<Blocks | null>;
 
   constructor(view: PatchingView, ink: Readable<Ink>, tooltip: Tooltip) {
     super(view.scope, ink, "patching-receivers", "receivers of the head, by layer", tooltip);
     this.#view = view;
+    this.#tooltip = tooltip;
     this.blocks = computed(() => {
       const paths = view.picture.value?.manifest.paths;
       return paths ? this.#blocksOf(paths) : null;
     });
     this.begin();
     view.scope.effect(() => this.#showCrumbs());
+  }
+
+  /** Whether anything was pointed at, which is let go of. */
+  release(): boolean {
+    const pointed = this.#pointed.peek() !== null;
+    if (pointed) this.pointAt(null);
+    return pointed;
   }
 
   protected pointAt(cell: number | null): void {
@@ -53,6 +62,9 @@ export class PathsGrid extends BlockGrid {
     const paths = this.#view.picture.peek()?.manifest.paths;
     const { kind, layer, head } = this.#receiver(cell);
     if (!paths || this.blocks.peek()!.kinds[cell] !== "exact" || kind === "logits") return;
+    // Another picture comes: what was told of this one goes.
+    this.pointAt(null);
+    this.#tooltip.hide();
     this.#view.walk([...paths.path, { layer, head, entered: kind }]);
   }
 
@@ -147,7 +159,10 @@ export class PathsGrid extends BlockGrid {
       const back = { click: () => view.walk(path.slice(0, at + 1)), "data-tip": last ? "Its effects are shown" : `Back to ${name}` };
       return [...(entered ? [faint(head < 0 ? "→" : `→ ${SAID[entered] ?? entered} of`)] : []), h("button", { ...look, ...back }, name)];
     };
-    const none = "Choose a head, in a grid by head or in a linked view: its effects through each receiver stand here.";
+    const none =
+      view.picture.value?.manifest.experiment === "ablation"
+        ? "Paths are walked in patching: what is ablated has no other run to take from."
+        : "Choose a head, in a grid by head or in a linked view: its effects through each receiver stand here.";
     this.#crumbs.replaceChildren(
       ...(path.length ? [faint("from"), ...path.flatMap(step), faint("through each receiver")] : [h("span", {}, none)]),
     );
