@@ -321,6 +321,23 @@ describe("paths", () => {
     expect(model.values["path"]).toEqual([]);
   });
 
+  test("a key-value head stands under each head that reads of it, and is one receiver", async () => {
+    const paths = { path: PATHS!.path, kinds: ["k", "k"], layers: [1, 1], heads: [0, 1], effects: [0.5, 0.25] };
+    const model = state({ options, picture: patchingPicture({ n_heads: 4, n_kv_heads: 2, paths }) });
+    const root = show(model);
+    await settle();
+    expect(rows(receivers(root))).toEqual([["keys of L1 H0", "0.5"], ["keys of L1 H1", "0.25"]]); // prettier-ignore
+    press(receivers(root), "ArrowRight", "ArrowDown", "ArrowRight", "ArrowRight", "ArrowRight", "ArrowRight");
+    const heard = [said(root)];
+    for (let step = 0; step < 3; step++) {
+      press(receivers(root), "ArrowRight");
+      heard.push(said(root));
+    }
+    expect(heard).toEqual(["keys of L1 H0: 0.5", "keys of L1 H0: 0.5", "keys of L1 H1: 0.25", "keys of L1 H1: 0.25"]);
+    press(receivers(root), "Enter");
+    expect(model.values["path"]).toEqual([PATHS!.path[0], { layer: 1, head: 1, entered: "k" }]);
+  });
+
   test("while no head is chosen it says what to do", async () => {
     const root = show(state({ options }));
     await settle();

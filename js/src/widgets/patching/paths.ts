@@ -88,8 +88,9 @@ export class PathsGrid extends BlockGrid {
   protected listed({ values, kinds }: Blocks): Listed {
     const cells = [...kinds.keys()].filter((cell) => kinds[cell] === "exact");
     cells.sort((left, right) => Math.abs(values[right]!) - Math.abs(values[left]!));
-    const rows = cells.slice(0, TABLE_ROWS).map((cell) => [titleOf(this.#receiver(cell)), this.#value(cell)]);
-    return ["effect through each receiver, the largest first", ["receiver", "effect"], rows];
+    // A key-value head stands under several heads, and is one receiver.
+    const rows = new Map(cells.map((cell) => [titleOf(this.#receiver(cell)), this.#value(cell)]));
+    return ["effect through each receiver, the largest first", ["receiver", "effect"], [...rows].slice(0, TABLE_ROWS)];
   }
 
   // ---- where receivers stand: blocks of layers × heads, the last of MLPs and logits ---------------------------------
