@@ -18,6 +18,7 @@ import torch
 from mi_widgets.compute.answers import named
 from mi_widgets.compute.interventions import Interventions
 from mi_widgets.compute.patch_cells import planned
+from mi_widgets.compute.patch_grids import NO_DIFFERENCE
 from mi_widgets.compute.patch_metrics import OwnMetric, PatchMetric
 from mi_widgets.compute.patch_runs import PatchRuns, Prompts, aligned_note, as_pairs, runs_steps, tokenized
 from mi_widgets.compute.patching import LOGITS_AT_ONCE, PARTIAL_SECONDS, batch_memory
@@ -267,7 +268,7 @@ class _Making:
         )
         if made.differs:
             return made
-        return replace(made, notes=(*notes, "clean and corrupt do not differ in the metric: no effect can be measured"))
+        return replace(made, notes=(*notes, NO_DIFFERENCE))
 
 
 def _sender(given: Any) -> tuple[int, int | None]:
