@@ -54,14 +54,18 @@ def kept_output(
     logits: torch.Tensor, ids: torch.Tensor, sites: Sequence[str], heard: Callable[[], None] = lambda: None
 ) -> dict[str, np.ndarray]:
     """The output sites among `sites`, as `summarised` describes them, and `LAST_LOGITS`; no others are made."""
-    found = summarised(logits, ids, heard) if set(sites) & set(OUTPUT_SITES) else {}
+    summaries = [site for site in OUTPUT_SITES if site in sites]
+    found = summarised(logits, ids, heard, summaries) if summaries else {}
     if LAST_LOGITS in sites:
         found[LAST_LOGITS] = logits[-1].float().cpu().numpy()
     return {site: found[site] for site in sites if is_output(site)}
 
 
 def summarised(
-    logits: torch.Tensor, ids: torch.Tensor, heard: Callable[[], None] = lambda: None
+    logits: torch.Tensor,
+    ids: torch.Tensor,
+    heard: Callable[[], None] = lambda: None,
+    sites: Sequence[str] = OUTPUT_SITES,
 ) -> dict[str, np.ndarray]:
     """`OUTPUT_SITES` of one prompt.
 
@@ -69,36 +73,37 @@ def summarised(
         logits: `[position, d_vocab]`, any dtype and device, after the architecture's output transform.
         ids: `[position]`, as run.
         heard: called before each chunk of positions; raises to give up.
+        sites: only these: a distribution over the vocabulary takes several times as long as its likeliest tokens.
     """
     positions, d_vocab = logits.shape
     # An eighth of a chunk: the logits themselves are held meanwhile, and nothing is multiplied that would want more.
     kept, size = min(KEPT, d_vocab), max(1, rows_at_once(d_vocab) // 8)
     following = torch.cat([ids[1:], ids[:1]]).to(logits.device)  # the last has none; its numbers become NaN
-    parts: dict[str, list[torch.Tensor]] = {site: [] for site in OUTPUT_SITES}
+    parts: dict[str, list[torch.Tensor]] = {}
     scratch = torch.empty((min(size, positions), d_vocab), device=logits.device)
     for start in range(0, positions, size):
         heard()
         chunk = logits[start : start + size].float()
         room, after = scratch[: len(chunk)], following[start : start + size, None]
         top, top_ids = largest(chunk, kept)
-        p, log_p = torch.empty_like(chunk), torch.empty_like(chunk)
-        softmaxes(chunk, p, log_p)
-        came = chunk.gather(-1, after)
-        for site, value in {
-            "output.top_ids": top_ids,
-            "output.top_logits": top,
-            "output.normalizer": top[:, 0] - log_p.gather(-1, top_ids[:, :1])[:, 0],
-            "output.entropy": entropies(p, log_p, room),
-            "output.next_logit": came[:, 0],
-            "output.next_rank": ranks(chunk, came, room)[:, 0].float(),
-        }.items():
-            parts[site].append(value.cpu())
+        values = {"output.top_ids": top_ids, "output.top_logits": top}
+        if "output.normalizer" in sites or "output.entropy" in sites:
+            p, log_p = torch.empty_like(chunk), torch.empty_like(chunk)
+            softmaxes(chunk, p, log_p)
+            values["output.normalizer"] = top[:, 0] - log_p.gather(-1, top_ids[:, :1])[:, 0]
+            values["output.entropy"] = entropies(p, log_p, room)
+        if "output.next_logit" in sites or "output.next_rank" in sites:
+            came = chunk.gather(-1, after)
+            values["output.next_logit"] = came[:, 0]
+            values["output.next_rank"] = ranks(chunk, came, room)[:, 0].float()
+        for site, value in values.items():
+            parts.setdefault(site, []).append(value.cpu())
     found = {site: torch.cat(values).numpy() for site, values in parts.items()}
-    for site in ("output.next_logit", "output.next_rank"):
+    for site in {"output.next_logit", "output.next_rank"} & set(found):
         found[site][-1] = np.nan
     # One NaN or +inf among the logits of a position leaves it without a distribution: no token is the likeliest.
-    lost = ~np.isfinite(found["output.normalizer"])
+    lost = ~np.isfinite(found["output.top_logits"][:, 0])
     if lost.any():
         for site, values in found.items():
             values[lost] = -1 if site == "output.top_ids" else np.nan
-    return found
+    return {site: found[site] for site in sites}

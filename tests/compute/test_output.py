@@ -8,8 +8,9 @@ import tiny_models
 import tiny_oracle
 import torch
 
+from mi_widgets.compute import output
 from mi_widgets.compute.forward import forward
-from mi_widgets.compute.output import KEPT, OUTPUT_SITES, summarised
+from mi_widgets.compute.output import KEPT, OUTPUT_SITES, kept_output, summarised
 
 IDS = np.random.default_rng(4).integers(3, tiny_models.D_VOCAB, 14)
 
@@ -67,3 +68,34 @@ def test_equal_logits_count_as_not_larger():
 def test_half_precision_gives_float32():
     got = summarised(torch.randn(3, 500).bfloat16(), torch.tensor([1, 2, 3]))
     assert {array.dtype.name for site, array in got.items() if site != "output.top_ids"} == {"float32"}
+
+
+def strange_logits():
+    """float32 `[position, d_vocab]`, at first as they should be, then each in its own way not."""
+    logits = torch.from_numpy(np.random.default_rng(1).standard_normal((7, 20_000)).astype(np.float32))
+    logits[1, 7], logits[2, 19_999], logits[3, 300], logits[4] = torch.nan, torch.nan, torch.inf, -torch.inf
+    logits[5, ::2] = -torch.inf
+    return logits
+
+
+@pytest.mark.parametrize("sites", [*((site,) for site in OUTPUT_SITES), OUTPUT_SITES[:2], OUTPUT_SITES[::-1]])
+def test_any_sites_alone_are_what_they_are_among_all(sites):
+    logits, ids = strange_logits(), torch.arange(7)
+    every, some = summarised(logits, ids), kept_output(logits, ids, sites)
+    assert tuple(some) == sites
+    assert all(np.array_equal(some[site], every[site], equal_nan=True) for site in sites)
+
+
+def test_only_positions_without_a_distribution_have_no_likeliest_token():
+    got = summarised(strange_logits(), torch.arange(7))
+    assert (got["output.top_ids"] < 0).all(1).tolist() == [False, True, True, True, True, False, False]
+    assert np.isfinite(got["output.normalizer"]).tolist() == [True, False, False, False, False, True, True]
+
+
+def test_likeliest_tokens_alone_walk_over_no_distribution(monkeypatch):
+    for walk in ("softmaxes", "entropies", "ranks"):
+        monkeypatch.delattr(output, walk)
+    assert kept_output(torch.randn(3, 500), torch.tensor([1, 2, 3]), ("output.top_ids",))["output.top_ids"].shape == (
+        3,
+        KEPT,
+    )
