@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 
 from mi_widgets.compute.attention import PATTERN
-from mi_widgets.compute.forward import Activations, forward_steps
+from mi_widgets.compute.forward import forward_steps
 from mi_widgets.compute.not_finite import not_finite
-from mi_widgets.compute.step import Step, Steps, run
+from mi_widgets.compute.step import Step, Steps, run, saying
 from mi_widgets.data.integers import integer
 from mi_widgets.errors import ModelError
 from mi_widgets.models import describe, has_tokenizer
@@ -66,10 +66,10 @@ def head_score_steps(model: Any, seed: int = 0, pausing: bool = False) -> Steps[
     sums: dict[str, np.ndarray] = {}
     n_heads, where = info.n_heads, ""
     for sequence in range(SEQUENCES):
-        yield Step(sequence, SEQUENCES)
+        yield (step := Step(sequence, SEQUENCES))
         half = draw.choice(vocabulary, room, replace=room > len(vocabulary))
         ids = np.concatenate([[bos] if bos is not None else [], half, half]).astype(np.int64)
-        found = yield from _as_one(forward_steps(model, ids, (PATTERN,), pausing=pausing), Step(sequence, SEQUENCES))
+        found = yield from saying(forward_steps(model, ids, (PATTERN,), pausing=pausing), lambda _, step=step: step)
         pattern = found.arrays[PATTERN]
         if not where and not np.isfinite(pattern.sum()):
             where = not_finite(model, ids, found.known)
@@ -84,19 +84,6 @@ def head_score_steps(model: Any, seed: int = 0, pausing: bool = False) -> Steps[
         f"Measured on {SEQUENCES} random sequences of {room} tokens, each repeated once (seed {seed})."
     ) + (f" Numbers of this model are not finite {where}; scores made from them are missing." if where else "")
     return table
-
-
-def _as_one(steps: Steps[Activations], step: Step) -> Steps[Activations]:
-    """The steps, each of which says the same: `step`."""
-    try:
-        while True:
-            try:
-                next(steps)
-            except StopIteration as finished:
-                return finished.value
-            yield step
-    finally:
-        steps.close()
 
 
 def _scores(pattern: np.ndarray, room: int, start: int) -> dict[str, np.ndarray]:

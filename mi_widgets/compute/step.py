@@ -5,7 +5,7 @@ Knows nothing of what is computed.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -28,6 +28,19 @@ class Step:
 
 
 Steps = Generator[Step, None, Result]
+
+
+def saying(steps: Steps[Result], said: Callable[[Step], Step]) -> Steps[Result]:
+    """`steps`, with what `said` makes of each in its place."""
+    try:
+        while True:
+            try:
+                step = next(steps)
+            except StopIteration as finished:
+                return finished.value
+            yield said(step)
+    finally:
+        steps.close()
 
 
 def run(steps: Steps[Result], progress: bool = False, label: str = "") -> Result:

@@ -6,10 +6,12 @@ A shell: the numbers come from `compute.logit_lens`, the bytes from `wire.lens_p
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Generator, Sequence
 from functools import partial
 from typing import Any, ClassVar
 
+import numpy as np
 import traitlets
 
 from mi_widgets.data import LogitLens as Lens
@@ -29,6 +31,8 @@ from mi_widgets.wire.lens_picture import LensPicture
 
 #: Positions from which on a table is drawn two columns wide.
 WIDE = 8
+#: While a pass ends, no more than this part of the reading is done for a first picture.
+BEGINNING = 8
 #: Likeliest tokens of each cell.
 TOP_K = 10
 
@@ -72,6 +76,8 @@ class LogitLens(ComparedView[Lens, LogitLensComparison]):
         **options: Any,
     ) -> None:
         self._lenses: dict[str, Any] = {"logit": "logit"}
+        #: What stood on the page before a part was drawn of passes that were not over.
+        self._stood: Any = None
         #: What the reader looks at of the reading that `_sighted` tells apart from others.
         self._sight: Any = None
         self._sighted: tuple[Any, ...] = ()
@@ -142,7 +148,7 @@ class LogitLens(ComparedView[Lens, LogitLensComparison]):
 
     def session_needs(self) -> Sequence[Need]:
         """See `session.SessionView`."""
-        from mi_widgets.compute.lens_rows import lens_readers, lens_rows, lens_sites
+        from mi_widgets.compute.lens_rows import CHECKS, lens_readers, lens_rows, lens_sites
 
         assert self.session is not None
         asked = {name: self.options[name] for name in OPTIONS.computed}
@@ -157,20 +163,43 @@ class LogitLens(ComparedView[Lens, LogitLensComparison]):
                     'Compare them by lens="logit".',
                 )
             lens_rows(runs["B"][0].model, stream, None, lenses)
+        begins = tuple(site for site in sites if site not in CHECKS)
         return [
-            Need(name, run, sites, partial(lens_readers, run.model, stream), called=called)
+            Need(name, run, sites, partial(lens_readers, run.model, stream), called=called, begins=begins)
             for name, (run, called) in runs.items()
         ]
 
     def _drawing(
         self, progress: Progress, answers: dict[str, Answered], subject: dict[str, Any]
     ) -> Generator[Any, None, LensPicture]:
-        targets, refused = self._targets(answers["A"], subject["targets"])
-        parts = PartialPictures(lambda step, data: self._put_part(progress, step, data, refused))
-        steps = parts.of(self._readings(subject, answers, targets))
+        self._stood = None
+        steps = self._parts(progress, answers, subject)
         data = yield from self._with_progress(steps, progress.run, "reading the layers")
-        subject["refused"] = refused
         return self._pictured(progress, data)
+
+    def _parts(
+        self, progress: Progress, answers: dict[str, Answered], subject: dict[str, Any]
+    ) -> Generator[Any, None, Lens | LogitLensComparison]:
+        targets, subject["refused"] = self._targets(answers["A"], subject["targets"])
+        parts = PartialPictures(lambda step, data: self._put_part(progress, step, data, subject["refused"]))
+        return parts.of(self._readings(subject, answers, targets))
+
+    def session_begins(self, progress: Progress, answers: dict[str, Answered]) -> Generator[Any, None, None]:
+        """See `session.protocol.BeginningView`. The check of the last row is made when the model's output is there."""
+        if not all(np.isfinite(answer.activations.arrays["hook_resid_post"][-1]).all() for answer in answers.values()):
+            return  # where that began is found out once
+        self._stood = self._stood or (self._on_page, self.picture, self.refused)
+        with contextlib.closing(self._parts(progress, answers, dict(self._next_subject))) as steps:
+            for step in steps:
+                yield step
+                if step is not None and (step.partial or step.done * BEGINNING > step.total):
+                    return
+
+    def session_takes_back(self) -> None:
+        """See `session.protocol.BeginningView`."""
+        if self._stood is not None:
+            with self.hold_sync():
+                (self._on_page, self.picture, self.refused), self._stood = self._stood, None
 
     def _becomes(self, picture: LensPicture, subject: dict[str, Any]) -> None:  # noqa: ARG002
         self.refused = subject["refused"]
