@@ -233,6 +233,11 @@ class Stack:
         self.filled: set[int] = set()
         self.array: torch.Tensor | None = None
 
+    @property
+    def complete(self) -> bool:
+        """Whether every layer has come."""
+        return len(self.filled) == self.rows
+
     def __call__(self, layer: int, activation: torch.Tensor) -> None:
         """Keep one layer's activation. Raises ModelError where its shape is not that of the others."""
         row = self._row[layer]
@@ -272,7 +277,7 @@ def collected(stacks: Mapping[str, Stack]) -> dict[str, np.ndarray]:
         UnreadError: a hook that was never called, or not in every layer.
     """
     for site, stack in stacks.items():
-        if len(stack.filled) != stack.rows:
+        if not stack.complete:
             raise _unread(site, stack)
     return {site: stack.result(in_block(site)) for site, stack in stacks.items()}
 

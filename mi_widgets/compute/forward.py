@@ -38,7 +38,7 @@ from mi_widgets.compute.kept_keys import KeptKeys
 from mi_widgets.compute.lockstep import AtOnce, can_pause, in_lockstep
 from mi_widgets.compute.output import complete, foretells, is_output, kept_output
 from mi_widgets.compute.start import Start, pass_over, put_back
-from mi_widgets.compute.step import Steps, run
+from mi_widgets.compute.step import Step, Steps, run
 from mi_widgets.compute.taps import Tap, copied, derivatives
 from mi_widgets.compute.undisturbed import (
     OwnHook,
@@ -158,6 +158,9 @@ def forward_steps(
     and from time to time where no hook can fire (`compute.lockstep`): in a pause the model is as it was and may be run,
     and closing the steps ends the pass there. Where hooks were put on the model in a pause, or the pass's own taken
     off, it is made again at once. Without, and where it must (`can_pause`), it runs at once on this thread.
+
+    Where outputs are asked for too, the step in which only the product with the unembedding is left has a `partial`:
+    Activations of the sites that are complete, without outputs. One without sites takes it back: the pass is made anew.
     """
 
     def whole(pace: AtOnce) -> Activations:
@@ -169,6 +172,7 @@ def forward_steps(
         except DisturbedError:
             if keys is not None:  # they may be of the disturbed pass
                 raise
+            yield Step(0, 1, Activations(()))
     return whole(AtOnce())
 
 
@@ -200,6 +204,24 @@ def _forward(
     ahead = Ahead(model) if foretells(wanted) and not made.first else None  # kept keys: looked at when they were made
     behind += ahead.hooks() if ahead is not None else []
     output: dict[str, np.ndarray] = {}
+    held, rows = chosen.record(hooked)
+
+    def left(arrays: dict[str, np.ndarray], was_training: bool) -> Activations:
+        return Activations(
+            layers=held,
+            arrays=arrays,
+            was_training=was_training,
+            interventions=interventions,
+            rows=rows,
+            writes=made.writes,
+            first=made.first,
+            seconds=pace.seconds,
+        )
+
+    def so_far(was_training: bool) -> Activations:
+        return left(collected({site: stack for site, stack in stacks.items() if stack.complete}), was_training)
+
+    pace.so_far = so_far if wanted and hooked else None
     with pace.holding(model):
         logits, was_training = made.run(behind, bool(wanted), pace, before)
     if wanted:
@@ -209,18 +231,7 @@ def _forward(
         }
     if ahead is not None:
         ahead.check(complete(output), alone=made.tokens.shape[1] == 1)
-    arrays = collected(stacks) | {site: output[site] for site in wanted}
-    held, rows = chosen.record(hooked)
-    return Activations(
-        layers=held,
-        arrays=arrays,
-        was_training=was_training,
-        interventions=interventions,
-        rows=rows,
-        writes=made.writes,
-        first=made.first,
-        seconds=pace.seconds,
-    )
+    return left(collected(stacks) | {site: output[site] for site in wanted}, was_training)
 
 
 def gradients(
@@ -405,6 +416,11 @@ def _run(
         raise ModelError(f"this architecture has no {' or '.join(sites)}.", "Choose another weighting or view.")
     points = list({id(known[name]): known[name] for name, _ in hooks}.values())
     own = [hook for _, hook in hooks]
+
+    def disturbed() -> bool:
+        hanging = {id(getattr(held, "user_hook", None)) for point in points for held in point.fwd_hooks}
+        return pace.disturbed or any(id(hook) not in hanging for hook in own)
+
     training = [module for module in modules_of(model) if module.training]
     was_training = bool(training)
     kept = {} if past is None else {"past_key_values": past}
@@ -416,12 +432,11 @@ def _run(
             # permanent, so that a reset_hooks() of the user's, while the pass pauses, leaves them.
             for name, hook in hooks:
                 known[name].add_hook(hook, is_permanent=True)
-            pace.attend(model, training)
+            pace.attend(model, training, disturbed)
             found = None
             with contextlib.suppress(_Ended):
                 found = model.forward(tokens, return_type="logits" if logits else None, **kept)
-            hanging = {id(getattr(held, "user_hook", None)) for point in points for held in point.fwd_hooks}
-            if pace.disturbed or any(id(hook) not in hanging for hook in own):
+            if disturbed():
                 raise DisturbedError(
                     "hooks were put on the model, or taken off it, while it was run.", "Compute again: refresh()."
                 )

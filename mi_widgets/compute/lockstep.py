@@ -43,6 +43,9 @@ class AtOnce:
         self._seconds, self._since = 0.0, time.perf_counter()
         #: Hooks were put on the model while the pass was under way, or its own taken off.
         self.disturbed = False
+        #: Says what is known when only the product with the unembedding is left; called then, on the thread of the
+        #: pass, with whether the model is to be put back into training mode.
+        self.so_far: Callable[[bool], Any] | None = None
 
     @property
     def seconds(self) -> float:
@@ -53,12 +56,13 @@ class AtOnce:
         """A context manager: in it the model is this pass's alone, but for the pauses."""
         return lock_of(model)
 
-    def attend(self, model: Any, training: list[torch.nn.Module]) -> None:
+    def attend(self, model: Any, training: list[torch.nn.Module], disturbed: Callable[[], bool]) -> None:
         """The pass begins: from here on it may pause.
 
         Args:
             model: a TransformerBridge that evaluates.
             training: the modules to be put back into training mode; kept up to date.
+            disturbed: whether what is read is of no single model.
         """
 
     def settle(self) -> None:
@@ -108,6 +112,8 @@ class Lockstep(AtOnce):
         self.done, self.total = 0, int(model.cfg.n_layers) + 1
         self.state = WAITS
         self.cancelled = False
+        #: What `so_far` said, until the generator hands it out.
+        self.partial: Any = None
         self.turn, self.go = _Bell(), _Bell()  # for the generator, for the pass
         self._thread = 0
         self._lock = lock_of(model)
@@ -139,7 +145,7 @@ class Lockstep(AtOnce):
         finally:
             self._give(FREE)
 
-    def attend(self, model: Any, training: list[torch.nn.Module]) -> None:
+    def attend(self, model: Any, training: list[torch.nn.Module], disturbed: Callable[[], bool]) -> None:
         """Pauses before each block, and is free in the product with the unembedding.
 
         The hooks are torch's, on whole modules: they come before every hook point of a block, and before and after
@@ -157,6 +163,9 @@ class Lockstep(AtOnce):
 
         def leave(*_given: Any) -> None:
             if self._thread == threading.get_ident():
+                if self.so_far is not None and not disturbed():
+                    self.partial = self.so_far(bool(self._training))
+                self.so_far = None
                 self._give(FREE)
 
         def come_back(*_given: Any) -> None:
@@ -272,7 +281,8 @@ def can_pause(model: Any) -> bool:
 def in_lockstep(model: Any, function: Callable[[AtOnce], Result]) -> Steps[Result]:
     """`function(pace)` on a thread of its own, as steps.
 
-    Every `next` lets it run to its next pause, or for one turn while it is free. What it raises is raised here.
+    Every `next` lets it run to its next pause, or for one turn while it is free. What it raises is raised here. When it
+    becomes free in the product, one step has what is known by then as its `partial`.
 
     Args:
         model: a TransformerBridge.
@@ -297,10 +307,13 @@ def in_lockstep(model: Any, function: Callable[[AtOnce], Result]) -> Steps[Resul
                 if pace.state == WAITS:
                     pace.state = RUNS
                     pace.go.ring()
-                while pace.state == RUNS or (pace.state == FREE and time.monotonic() - since < TURN_SECONDS):
+                while pace.state == RUNS or (
+                    pace.state == FREE and pace.partial is None and time.monotonic() - since < TURN_SECONDS
+                ):
                     pace.turn.wait()
                 if pace.state != DONE:
-                    yield Step(pace.done, pace.total)
+                    partial, pace.partial = pace.partial, None
+                    yield Step(pace.done, pace.total, partial)
         finally:
             _end(pace, work)
     finally:

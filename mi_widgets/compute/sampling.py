@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from mi_widgets.compute.forward import Activations, KeptKeys, forward_steps
+from mi_widgets.compute.forward import KeptKeys, forward_steps
 from mi_widgets.compute.interventions import Edits, Interventions, resolve
 from mi_widgets.compute.not_finite import LOGITS, not_finite, refusal
 from mi_widgets.compute.output import LAST_LOGITS
-from mi_widgets.compute.step import Step, Steps, run
+from mi_widgets.compute.step import Step, Steps, as_one, run
 from mi_widgets.data import Continuation, Tokens
 from mi_widgets.data.integers import is_integer, is_number, truth
 from mi_widgets.errors import DataError, PromptError
@@ -110,7 +110,7 @@ def sample_steps(
         keys = kept.keys()
         long = pausing and len(ids) - (0 if keys is None else keys.positions) > 1
         passing = forward_steps(model, ids, (LAST_LOGITS,), (), writes=edits.writes, pausing=long, keys=keys)
-        passed = yield from _silent(passing, len(new), n_tokens)
+        passed = yield from as_one(passing, Step(len(new), n_tokens))
         logits = passed.arrays[LAST_LOGITS]
         if not np.isfinite(logits.max()):  # of NaN the largest is NaN too
             raise refusal(not_finite(model, ids, writes=edits.writes))
@@ -134,19 +134,6 @@ def sample_steps(
         model=describe(model).label,
         interventions=edits.interventions,
     )
-
-
-def _silent(passing: Steps[Activations], done: int, total: int) -> Steps[Activations]:
-    """The steps of a pass as steps between two tokens."""
-    try:
-        while True:
-            try:
-                next(passing)
-            except StopIteration as finished:
-                return finished.value
-            yield Step(done, total)
-    finally:
-        passing.close()
 
 
 class _Kept:

@@ -5,7 +5,7 @@ Knows nothing of what is computed.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -32,13 +32,18 @@ Steps = Generator[Step, None, Result]
 
 def as_one(steps: Steps[Result], step: Step) -> Steps[Result]:
     """The steps of a part of some work, each of which says the same: `step`."""
+    return saying(steps, lambda _: step)
+
+
+def saying(steps: Steps[Result], said: Callable[[Step], Step]) -> Steps[Result]:
+    """`steps`, with what `said` makes of each in its place."""
     try:
         while True:
             try:
-                next(steps)
+                step = next(steps)
             except StopIteration as finished:
                 return finished.value
-            yield step
+            yield said(step)
     finally:
         steps.close()
 

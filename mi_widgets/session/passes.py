@@ -9,7 +9,7 @@ from __future__ import annotations
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from mi_widgets.data import Tokens
@@ -24,6 +24,7 @@ from mi_widgets.session.runs import keys_of
 
 if TYPE_CHECKING:
     from mi_widgets.compute.forward import Activations, Layers
+    from mi_widgets.compute.step import Step
 
 #: Of so many runs it is remembered what their interventions write.
 REMEMBERED = 20
@@ -108,7 +109,8 @@ class Passes:
 
     def answers(self, ran: Ran, needs: Sequence[Need]) -> Generator[Any, None, dict[int, Answered | Exception]]:
         """Answers by id of the need: one pass for all. If that fails for what the architecture lacks, one for each kind
-        of need, so that a view which asks for it fails alone. A generator of steps."""
+        of need, so that a view which asks for it fails alone. A generator of steps; a `partial` is answers to what
+        needs begin with, and takes earlier ones back that it lacks."""
         kinds: dict[Any, list[Need]] = {}
         for need in needs:
             kinds.setdefault(tuple(sorted(need.wanted)), []).append(need)
@@ -131,8 +133,8 @@ class Passes:
         self, ran: Ran, wanted: Mapping[str, Layers], needs: Sequence[Need] = ()
     ) -> Generator[Any, None, Activations]:
         """From the cache where every site is there, else by one pass of those that are missing."""
-        from mi_widgets.compute.forward import Activations
-        from mi_widgets.models import in_training
+        from mi_widgets.compute.step import saying
+        from mi_widgets.models import fingerprint, in_training
 
         key, model = ran.key, ran.run.model
         every = tuple(range(int(model.cfg.n_layers)))
@@ -141,6 +143,19 @@ class Passes:
         held = {site: one for site, one in found.items() if one is not None}
         was_training = not missing and in_training(model)  # said of a cached picture too
         edits = yield from self.edits(ran)
+        writes = edits.writes if edits else ()
+
+        def so_far(step: Step) -> Step:
+            if step.partial is None:
+                return step
+            left = step.partial
+            known = held | {site: (array, _rows(site, wanted[site], every)) for site, array in left.arrays.items()}
+            stands = left.arrays and fingerprint(model) == ran.fingerprint
+            begun = [need for need in needs if stands and need.begins and known.keys() >= set(need.begins)]
+            firsts = [need.first for need in begun]
+            answers = _answered(ran, _together(ran, known, left.was_training, writes), firsts)
+            return replace(step, partial={id(need): answers[id(one)] for need, one in zip(begun, firsts, strict=True)})
+
         if missing:
             readers: dict[str, Any] = {}
             layers = {site: wanted[site] for site in missing}
@@ -149,21 +164,13 @@ class Passes:
                     for site, reader in need.readers().items():
                         readers[site] = _both(readers[site], reader) if site in readers else reader
                     layers |= {site: wanted[site] for site in need.wanted}
-            fresh = yield from self._made(ran, missing, layers, readers, edits.writes if edits else ())
+            fresh = yield from saying(self._made(ran, missing, layers, readers, writes), so_far)
             was_training = fresh.was_training
             for site, array in fresh.arrays.items():
                 rows = _rows(site, wanted[site], every)
                 held[site] = array, rows
                 self._cache.put((key, site), array, rows)
-        together = tuple(sorted({layer for _, rows in held.values() for layer in rows or ()}))
-        return Activations(
-            every if any(rows == every for _, rows in held.values()) else together,
-            {site: held[site][0] for site in wanted},
-            was_training,
-            ran.run.interventions or (),
-            rows={site: rows for site, (_, rows) in held.items() if rows is not None},
-            writes=edits.writes if edits else (),
-        )
+        return _together(ran, {site: held[site] for site in wanted}, was_training, writes)
 
     def _made(
         self,
@@ -260,6 +267,22 @@ def _rows(site: str, layers: Layers, every: tuple[int, ...]) -> tuple[int, ...] 
     if not in_block(site):
         return None
     return every if layers is None else layers
+
+
+def _together(ran: Ran, held: Mapping[str, Any], was_training: bool, writes: tuple[Any, ...]) -> Activations:
+    """What of a run is held by site: arrays and the layers of each, some from the cache and some of a pass."""
+    from mi_widgets.compute.forward import Activations
+
+    every = tuple(range(int(ran.run.model.cfg.n_layers)))
+    some = tuple(sorted({layer for _, rows in held.values() for layer in rows or ()}))
+    return Activations(
+        every if any(rows == every for _, rows in held.values()) else some,
+        {site: array for site, (array, _) in held.items()},
+        was_training,
+        ran.run.interventions or (),
+        rows={site: rows for site, (_, rows) in held.items() if rows is not None},
+        writes=writes,
+    )
 
 
 def _both(first: Callable[..., None], second: Callable[..., None]) -> Callable[..., None]:

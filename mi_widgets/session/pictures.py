@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Generator, Hashable, Sequence
+from collections.abc import Callable, Generator, Hashable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
 
 from mi_widgets.errors import Cancelled, PromptError
 from mi_widgets.session.cache import ActivationCache
 from mi_widgets.session.passes import ModelChangedError, Passes, Ran
-from mi_widgets.session.protocol import Answered, Need, Progress, SessionView
+from mi_widgets.session.protocol import Answered, BeginningView, Need, Progress, SessionView
 from mi_widgets.session.runner import BEHIND, PASS, Job
 from mi_widgets.session.runs import run_key
 
@@ -48,6 +49,8 @@ class Pictures:
         self._stale: dict[SessionView, int] = {}
         self._unmet: dict[SessionView, int] = {}
         self._served: dict[SessionView, int] = {}
+        #: Views that have begun to draw, and of which edit, from what a pass has read that is still being made.
+        self._begun: dict[SessionView, int] = {}
         self._lock = threading.RLock()
         #: Of the model, inside a step of a job that has taken it already.
         self._known: Hashable = None
@@ -64,6 +67,7 @@ class Pictures:
             run, edited = self.run, dict.fromkeys(views, self.run)
             for view in edited:
                 self._stale.pop(view, None)
+                self._begun.pop(view, None)
                 self.errors.pop(view, None)
             self._stale |= edited
             self._unmet |= edited
@@ -94,7 +98,7 @@ class Pictures:
     def leave(self, view: SessionView) -> None:
         """Nothing is made for `view` any more."""
         with self._lock:
-            for held in (self._stale, self._unmet, self._served, self.errors):
+            for held in (self._stale, self._unmet, self._served, self._begun, self.errors):
                 held.pop(view, None)
         self._runner.drop(_slot(view))
         if not self._unmet:
@@ -140,6 +144,8 @@ class Pictures:
             try:
                 yield from self._round(serving)
             except ModelChangedError:
+                for view in serving:
+                    self._take_back(view)
                 changed = True  # all of it once more, of the model as it is now
 
     def _round(self, serving: dict[SessionView, int]) -> Generator[Any, None, None]:
@@ -172,7 +178,8 @@ class Pictures:
                     told[view].large |= estimate.large
                 self._tell(told, done, total)
                 yield Step(done, total)
-                answers |= yield from self._met(ran, wanted, told, done, total)
+                begin = partial(self._begin, ran, needs, told, answers)
+                answers |= yield from self._met(ran, wanted, told, done, total, begin)
                 for view in {view for view, _ in group}:
                     self._notes(told[view], ran, answers[id(wanted[0])])
             except Exception as error:  # a prompt that fails must not take other views' pictures along
@@ -195,7 +202,13 @@ class Pictures:
         return ran, estimate
 
     def _met(
-        self, ran: Ran, needs: Sequence[Need], told: dict[SessionView, Progress], done: int, total: int
+        self,
+        ran: Ran,
+        needs: Sequence[Need],
+        told: dict[SessionView, Progress],
+        done: int,
+        total: int,
+        begin: Callable[[dict[int, Answered]], None],
     ) -> Generator[Any, None, dict[int, Answered | Exception]]:
         """The answers of one run, its views told how many blocks are done where that takes long."""
         steps, since = self.passes.answers(ran, needs), time.perf_counter()
@@ -208,6 +221,8 @@ class Pictures:
                 if step is not None and time.perf_counter() - since > TELL_SECONDS:
                     since = time.perf_counter()
                     self._tell(told, done * step.total + step.done, total * step.total)
+                if step is not None and step.partial is not None:
+                    begin(step.partial)
                 yield step
         finally:
             steps.close()
@@ -248,6 +263,40 @@ class Pictures:
 
     # --- drawing -------------------------------------------------------------------------------------
 
+    def _begin(
+        self,
+        ran: Ran,
+        needs: dict[SessionView, list[Need]],
+        told: dict[SessionView, Progress],
+        known: dict[int, Answered | Exception],
+        found: dict[int, Answered],
+    ) -> None:
+        """Let views draw a first part from what this pass has read by now, and the whole of those before it. Who has
+        begun and finds nothing here any more takes that back."""
+        for view in self._of(self._served):
+            met = {need.name: (known | found).get(id(need)) for need in needs[view]}
+            answers = {name: answer for name, answer in met.items() if isinstance(answer, Answered)}
+            if len(answers) < len(met):
+                self._take_back(view)
+                continue
+            for answer in found.values():
+                self._notes(told[view], ran, answer)
+            self._begun[view] = run = told[view].run
+            self._runner.submit(
+                Job(
+                    slot=_slot(view),
+                    steps=cast(BeginningView, view).session_begins(told[view], answers),
+                    failed=lambda _error: None,  # it will be met again as the whole is drawn
+                    priority=PASS,
+                    order=run,
+                )
+            )
+
+    def _take_back(self, view: SessionView) -> None:
+        if self._begun.pop(view, None) is not None:
+            self._runner.drop(_slot(view))
+            cast(BeginningView, view).session_takes_back()
+
     def _hand_over(
         self,
         view: SessionView,
@@ -265,8 +314,10 @@ class Pictures:
         found = {name: answers[id(need)] for name, need in needs.items()}
         errors = {name: _named(needs[name], error) for name, error in found.items() if isinstance(error, Exception)}
         if errors and (next(iter(needs)) in errors or not view.session_besides):
+            self._take_back(view)
             self._fail({view: run}, next(iter(errors.values())))
             return
+        self._begun.pop(view, None)
         found = {name: answer for name, answer in found.items() if name not in errors}
         progress.refused = next(iter(errors.values()), None)
         progress.done = progress.total - 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from mi_widgets.data import Tokens
@@ -25,6 +25,7 @@ class Need:
         readers: further functions to run in the pass, by site; only where the sites are not cached.
         layers: which blocks; all if None.
         called: what errors of this prompt begin with, where the view shows several.
+        begins: sites from which the view can draw a first part, before the model's output is there; () for none.
     """
 
     name: str
@@ -33,6 +34,12 @@ class Need:
     readers: Callable[[], dict[str, Any]] = dict
     layers: Layers = None
     called: str = ""
+    begins: tuple[str, ...] = ()
+
+    @property
+    def first(self) -> Need:
+        """What the view can begin with."""
+        return replace(self, sites={site: self.wanted[site] for site in self.begins})
 
     @property
     def wanted(self) -> dict[str, Layers]:
@@ -145,6 +152,21 @@ class SessionView(Protocol):
     @property
     def session_hidden(self) -> bool:
         """No page shows the view any more: it need not be redrawn until it is shown again or asked for its data."""
+        ...
+
+
+class BeginningView(SessionView, Protocol):
+    """What a session asks besides of a view whose needs all say what it begins with."""
+
+    def session_begins(self, progress: Progress, answers: dict[str, Answered]) -> Generator[Any, None, None]:
+        """Put a first part of the picture on the page while the passes end; the answers hold what the needs begin with.
+
+        It is closed where the passes end before it does.
+        """
+        ...
+
+    def session_takes_back(self) -> None:
+        """What `session_begins` was given holds no more, or the passes failed: show what stood there before."""
         ...
 
 

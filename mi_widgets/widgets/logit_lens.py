@@ -6,10 +6,12 @@ A shell: the numbers come from `compute.logit_lens`, the bytes from `wire.lens_p
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Generator, Sequence
 from functools import partial
 from typing import Any, ClassVar
 
+import numpy as np
 import traitlets
 
 from mi_widgets.data import LogitLens as Lens
@@ -28,6 +30,8 @@ from mi_widgets.wire.lens_picture import LensPicture
 
 #: Positions from which on a table is drawn two columns wide.
 WIDE = 8
+#: While a pass ends, no more than this part of the reading is done for a first picture.
+BEGINNING = 8
 #: Likeliest tokens of each cell.
 TOP_K = 10
 
@@ -71,6 +75,8 @@ class LogitLens(PartialView[Lens], ComparedView[Lens, LogitLensComparison]):
         **options: Any,
     ) -> None:
         self._lenses: dict[str, Any] = {"logit": "logit"}
+        #: What stood on the page before a part was drawn of passes that were not over.
+        self._stood: Any = None
         #: What the reader looks at of the reading that `_sighted` tells apart from others.
         self._sight: Any = None
         self._sighted: tuple[Any, ...] = ()
@@ -141,7 +147,7 @@ class LogitLens(PartialView[Lens], ComparedView[Lens, LogitLensComparison]):
 
     def session_needs(self) -> Sequence[Need]:
         """See `session.SessionView`."""
-        from mi_widgets.compute.lens_rows import lens_readers, lens_rows, lens_sites
+        from mi_widgets.compute.lens_rows import CHECKS, lens_readers, lens_rows, lens_sites
 
         assert self.session is not None
         asked = {name: self.options[name] for name in OPTIONS.computed}
@@ -149,6 +155,7 @@ class LogitLens(PartialView[Lens], ComparedView[Lens, LogitLensComparison]):
         lenses = [self._lenses[name] for name in (asked["lens"], asked["versus"]) if name is not None]
         lens_rows(self.session.model, asked["stream"], None, lenses)  # says why, before anything is run
         own, stream = self.session.model, asked["stream"]
+        begins = tuple(site for site in sites if site not in CHECKS)
 
         def need(name: str, run: Run, called: str) -> Need:
             if run.model is not own:
@@ -158,23 +165,41 @@ class LogitLens(PartialView[Lens], ComparedView[Lens, LogitLensComparison]):
                         'Compare them by lens="logit".',
                     )
                 lens_rows(run.model, stream, None, lenses)
-            return Need(name, run, sites, partial(lens_readers, run.model, stream), called=called)
+            return Need(name, run, sites, partial(lens_readers, run.model, stream), called=called, begins=begins)
 
         return self._needs(need, **asked)
 
     def _drawing(
         self, progress: Progress, answers: dict[str, Answered], subject: dict[str, Any]
     ) -> Generator[Any, None, LensPicture]:
-        targets, refused = self._targets(answers["A"], subject["targets"])
-        subject["refused"] = refused
-        data = yield from self._as_known(
-            self._readings(subject, answers, targets),
-            progress.run,
-            lambda data, _step: self._pictured(progress, data),
-            subject,
-            "reading the layers",
-        )
+        self._stood = None
+        steps = self._reading(progress, answers, subject)
+        data = yield from self._with_progress(steps, progress.run, "reading the layers")
         return self._pictured(progress, data)
+
+    def _reading(
+        self, progress: Progress, answers: dict[str, Answered], subject: dict[str, Any]
+    ) -> Generator[Any, None, Lens | LogitLensComparison]:
+        targets, subject["refused"] = self._targets(answers["A"], subject["targets"])
+        steps = self._readings(subject, answers, targets)
+        return self._as_known(steps, progress.run, lambda data, _step: self._pictured(progress, data), subject)
+
+    def session_begins(self, progress: Progress, answers: dict[str, Answered]) -> Generator[Any, None, None]:
+        """See `session.protocol.BeginningView`. The check of the last row is made when the model's output is there."""
+        if not all(np.isfinite(answer.activations.arrays["hook_resid_post"][-1]).all() for answer in answers.values()):
+            return  # where that began is found out once
+        self._stood = self._stood or (self._on_page, self.picture, self.refused)
+        with contextlib.closing(self._reading(progress, answers, dict(self._next_subject))) as steps:
+            for step in steps:
+                yield step
+                if step is not None and (step.partial or step.done * BEGINNING > step.total):
+                    return
+
+    def session_takes_back(self) -> None:
+        """See `session.protocol.BeginningView`."""
+        if self._stood is not None:
+            with self.hold_sync():
+                (self._on_page, self.picture, self.refused), self._stood = self._stood, None
 
     def _becomes(self, picture: LensPicture, subject: dict[str, Any]) -> None:  # noqa: ARG002
         self.refused = subject["refused"]

@@ -81,7 +81,6 @@ class PartialView(LiveView[Result]):
         run: int,
         pictured: Callable[[Any, Any], Any],
         subject: dict[str, Any],
-        about: str,
     ) -> Generator[Any, None, Any]:
         """`steps`, with what they know shown: `pictured` makes a picture of a partial result and its step. Returns what
         they return."""
@@ -95,7 +94,7 @@ class PartialView(LiveView[Result]):
                 self._becomes(picture, subject)
                 self._put(run, parcel, state="computing", message=self._how_far(picture, **far), **far)
 
-        return (yield from self._with_progress(PartialPictures(put).of(steps), run, about))
+        return PartialPictures(put).of(steps)
 
     def _part(self, run: int) -> Any:
         """The partial picture of this run that stands on the page, if one does."""

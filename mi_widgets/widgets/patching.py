@@ -318,7 +318,7 @@ class Patching(PartialView[PatchGrid], AskingView[PatchGrid]):
             return PatchingPicture(grid, facts=facts, paths=subject.get("paths"), **more)
 
         parts = plan.steps(), progress.run, lambda known, step: pictured(known, total=step.total)
-        grid = yield from self._as_known(*parts, subject, "patching")
+        grid = yield from self._with_progress(self._as_known(*parts, subject), progress.run, "patching")
         corrupt = subject["corrupt"] if patching else None
         errors = yield from check_steps(model, grid, subject["prompt"], corrupt, **how, made=made)
         return pictured(grid, errors=errors)

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import tiny_models
 import torch
+from held_product import Gate
 from interrupted import Interrupted
 from model_state import state_of
 
@@ -254,7 +255,7 @@ class TestEnded:
         for count in range(len(steps) + 1):
             ended = pausing(each_model)
             for _ in range(count):
-                next(ended)
+                next(ended, None)  # how often it is found free is a matter of time
             ended.close()
             assert state_of(each_model) == before, count
             assert workers() == [], count
@@ -355,24 +356,6 @@ class TestEnded:
         assert heard > 5
 
 
-class Gate:
-    """Holds the product with the unembedding up on every thread but the main one, until it is opened."""
-
-    def __init__(self, model):
-        self.reached, self.opened = threading.Event(), threading.Event()
-        self._product, self._multiply = model.unembed.original_component, model.unembed.original_component.forward
-        self._product.forward = self
-
-    def __call__(self, residual):
-        if threading.current_thread() is not threading.main_thread():
-            self.reached.set()
-            assert self.opened.wait(20)
-        return self._multiply(residual)
-
-    def remove(self):
-        del self._product.forward
-
-
 class TestInTheProductWithTheUnembedding:
     @pytest.fixture
     def gate(self, small):
@@ -399,6 +382,32 @@ class TestInTheProductWithTheUnembedding:
             assert fingerprint(small) == known
         gate.opened.set()
         assert same(driven(steps)[0], wanted)
+
+    def test_what_is_read_by_then_is_handed_out_without_outputs(self, small, gate):
+        wanted, steps = forward(small, IDS, EVERY), pausing(small)
+        while (part := next(steps).partial) is None:
+            assert not gate.opened.is_set()
+        assert gate.reached.wait(20) and not gate.opened.is_set()
+        assert list(part.arrays) == list(SITES) and (part.layers, part.rows) == (wanted.layers, wanted.rows)
+        for site in SITES:
+            assert np.array_equal(part.arrays[site], wanted.arrays[site], equal_nan=True), site
+        gate.opened.set()
+        found, later = driven(steps)
+        assert same(found, wanted)
+        assert [step.partial for step in later] == [None] * len(later)
+
+    def test_what_was_read_of_a_disturbed_pass_is_not_handed_out_or_taken_back(self, small, gate):
+        gate.opened.set()
+        for before in range(small.cfg.n_layers + 1):
+            small.reset_hooks(including_permanent=True)
+            steps = pausing(small)
+            for _ in range(before):
+                next(steps)
+            small.add_hook("blocks.0.hook_resid_pre", lambda value, hook: value * 2)
+            _, later = driven(steps)
+            assert [list(step.partial.arrays) for step in later if step.partial is not None] == (
+                [[]] if before else [list(SITES)]
+            )
 
     def test_a_hook_put_there_meanwhile_is_not_called_before_the_next_step(self, small, gate):
         steps, seen = pausing(small), []
@@ -504,7 +513,7 @@ def test_gradients_on_their_way_back_pause_at_every_block(small):
 
     def whole(pace):
         with pace.holding(small):
-            pace.attend(small, [])
+            pace.attend(small, [], lambda: False)
             try:
                 found.append(of_the_embedding())
             finally:

@@ -275,16 +275,6 @@ def test_a_long_reading_tells_how_far_it_is(monkeypatch, session):
 # --- partial pictures ---------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def long_reading(monkeypatch):
-    """Readings go on by one position, count as long, and every part that is handed out is shown."""
-    monkeypatch.setattr(lens_reading, "FEW", 1)
-    monkeypatch.setattr(lens_reading, "FEWEST", 1)
-    monkeypatch.setattr(lens_order, "LITTLE", 0)
-    monkeypatch.setattr(partial, "SOON_SECONDS", -1.0)
-    monkeypatch.setattr(partial, "APART_SECONDS", 0.0)
-
-
 def followed(view):
     """Every picture that the view puts, with its status and what `view.data` is of meanwhile."""
     seen = []
