@@ -194,15 +194,16 @@ class Blocks:
         rows = ROWS if self._runs.onward.plain else HOOKED_ROWS
         for group in np.unique(groups):
             inside = np.flatnonzero(groups == group)
+            reached = (self._runs.onward.position + 1 - firsts[inside]).cumsum()
+            each = reached[-1] / -(-reached[-1] // rows)  # so that none is left with few
             start = 0
             while start < len(inside):
                 first = int(firsts[inside[start]])
-                length = self._runs.onward.position + 1 - first
-                stop = start + max(1, rows // length)
+                before = reached[start - 1] if start else 0
+                stop = max(start + 1, int(np.searchsorted(reached, before + each + 0.5, side="right")))
                 if way != WHOLE and self._places is not None:  # all parts of one position go on from there together
-                    last = firsts[inside[min(stop, len(inside)) - 1]]
-                    stop = int(np.searchsorted(firsts[inside], last, side="right"))
-                stop = min(stop, start + self._most(length))
+                    stop = int(np.searchsorted(firsts[inside], firsts[inside[stop - 1]], side="right"))
+                stop = min(stop, start + self._most(self._runs.onward.position + 1 - first))
                 chosen = inside[start:stop]
                 units.append(Unit(cells[chosen], layer, way, first, int(group), firsts[chosen]))
                 start = stop

@@ -430,9 +430,9 @@ def test_what_is_the_same_in_both_runs_is_not_run(model, monkeypatch):
     ran = []
     plain = compute.onward.Onward.steps
 
-    def counted(self, layer, first, residual):
+    def counted(self, layer, first, residual, firsts=None):
         ran.append(len(residual))
-        return plain(self, layer, first, residual)
+        return plain(self, layer, first, residual, firsts)
 
     monkeypatch.setattr(compute.onward.Onward, "steps", counted)
     late = CLEAN.copy()
