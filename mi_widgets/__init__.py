@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mi_widgets.data import Ablate, Add, Intervention, Pairs, Patch, Run, Selection
     from mi_widgets.models import load_demo, load_model
     from mi_widgets.session import Session
-    from mi_widgets.widgets import Attention, Dashboard, LogitAttribution, LogitLens, Prompt, save_html
+    from mi_widgets.widgets import Attention, Dashboard, LogitAttribution, LogitLens, Patching, Prompt, save_html
 
 _WHERE = {
     "Ablate": "mi_widgets.data",

@@ -153,3 +153,15 @@ test("rows of a partial picture are of what was read then; a fuller one asks aga
   await settle(300);
   expect(model.requests("rows")).toHaveLength(3);
 });
+
+test("a first part that is taken back leaves no table beside the error", async () => {
+  const { model, root } = show();
+  await settle(500);
+  expect(root.querySelector(".miw-legend")!.textContent).toContain("2 of 4 positions are read");
+  model.set("picture", new DataView(new ArrayBuffer(0)));
+  model.set("status", { ...READING, state: "error", message: "The model's outputs are not finite." });
+  await settle(500);
+  expect(root.querySelector(".miw-lens-table")!.closest("[hidden]")).not.toBe(null);
+  expect(root.textContent).toContain("No picture yet.");
+  expect(root.textContent).toContain("The model's outputs are not finite.");
+});

@@ -208,7 +208,7 @@ def runs_steps(
             "corrupt one.",
             "Nothing can be measured against a number that is not finite.",
         )
-    return PatchRuns(model, prompts, cells, edits, base, source, ready, *values, onward)
+    return PatchRuns(model, prompts, cells, edits, base, source, ready, values[0], values[1], onward)
 
 
 def logits_at(

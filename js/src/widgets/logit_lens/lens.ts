@@ -186,7 +186,10 @@ export class Lens extends Linked<LensState, LensOptions, LensPicture> {
 
   #readPicture(): void {
     const parcel = openParcel(this.source.get("picture"));
-    if (!parcel?.manifest) return;
+    if (!parcel?.manifest) {
+      this.picture.value = null; // a part that was taken back
+      return;
+    }
     const picture = new LensPicture(parcel);
     const present = this.picture.peek();
     if (present?.run === picture.run) picture.inherit(present);
