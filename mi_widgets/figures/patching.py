@@ -156,7 +156,8 @@ def _colors(data: PatchGrid, shows: str, zrange: tuple[float, float] | None, the
     reach = data.reach(shows)
     low, high = (neutral - reach, neutral + reach) if zrange is None else low_and_high(zrange)
     finite = values[np.isfinite(values)]
-    clipped = bool((finite < low - 1e-6).any()), bool((finite > high + 1e-6).any())
+    near = 0.0025 * (high - low)  # what prints as the end of the colours is not beyond them
+    clipped = bool((finite < low - near).any()), bool((finite > high + near).any())
     scale = ColorScale(low, high, "linear", color.DIVERGING, theme, True, paper)
     return Legend(scale, unit_of(data, shows), clipped, False, len(finite) < values.size)
 

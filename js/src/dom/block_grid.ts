@@ -52,8 +52,8 @@ const LARGEST = { width: 56, height: 26 };
 const GAPS = 8;
 const WRITTEN = { width: 34, height: 14 };
 const CUT = 5;
-/** What was rounded on its way is not beyond the colours. */
-const ROUNDING = 1e-6;
+/** What prints as the end of the colours is not beyond them: this part of their width. */
+const ROUNDING = 0.0025;
 
 export abstract class BlockGrid extends CellGrid {
   abstract readonly blocks: Readable<Blocks | null>;
@@ -246,7 +246,8 @@ export abstract class BlockGrid extends CellGrid {
           const [across, down] = written ? [x + CUT, y + CUT] : [x + wide / 2, y + high / 2];
           add(on, () => (dot < 1 ? context.rect(across - dot, down - dot, 2 * dot, 2 * dot) : disc(context, across, down, dot)));
         }
-        const beyond = value > mapping.high + ROUNDING || value < mapping.low - ROUNDING;
+        const near = ROUNDING * (mapping.high - mapping.low);
+        const beyond = value > mapping.high + near || value < mapping.low - near;
         if (beyond && Math.min(wide, high) >= GAPS - 1) add("cut", () => corner(context, x + wide, y));
         if (!written) continue;
         context.fillStyle = on;

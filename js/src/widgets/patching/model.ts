@@ -144,7 +144,7 @@ function fieldOf(picture: PatchingPicture, asked: Shows, theme: Theme): Field {
   });
   const far = reachOf(values, neutral);
   const reach = shows === "effect" ? Math.min(1, far) : far;
-  const clipped = far > reach ? values.filter((value) => Math.abs(value - neutral) > reach + 1e-6).length : 0;
+  const clipped = far > reach ? values.filter((value) => Math.abs(value - neutral) > reach * 1.005).length : 0;
   const { legend } = PATCHING.measures[shows];
   const title = shows === "effect" ? legend : `change of the ${manifest.metric_title}${manifest.unit && `, ${manifest.unit}`}`;
   return { shows, title, values, kinds, mapping: about(neutral, reach, theme), clipped };
