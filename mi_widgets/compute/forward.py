@@ -37,6 +37,7 @@ from mi_widgets.compute.ahead import Ahead
 from mi_widgets.compute.kept_keys import KeptKeys
 from mi_widgets.compute.lockstep import AtOnce, can_pause, in_lockstep
 from mi_widgets.compute.output import complete, foretells, is_output, kept_output
+from mi_widgets.compute.products import hasten, slow_down
 from mi_widgets.compute.start import Start, pass_over, put_back
 from mi_widgets.compute.step import Step, Steps, run
 from mi_widgets.compute.taps import Tap, copied, derivatives
@@ -101,6 +102,7 @@ def forward(
     start: Start | None = None,
     keys: KeptKeys | None = None,
     until: str | None = None,
+    hasty: bool = False,
 ) -> Activations:
     """Run the model once, in evaluation mode and without gradients.
 
@@ -124,6 +126,7 @@ def forward(
         keys: keys and values that passes over the beginning of `ids` have kept: only the positions behind are run, and
             the arrays hold those (`Activations.first`). The pass adds to them, unless it starts above block 0.
         until: a hook, in full, with which the pass ends: what would be computed behind it is not.
+        hasty: make products with weights the fastest way there is, whose last digits are others (`products`).
 
     Returns:
         Activations with one array for each site.
@@ -134,7 +137,9 @@ def forward(
         DataError: a start or kept keys that do not fit.
     """
     return run(
-        forward_steps(model, ids, sites, layers, readers, writes, interventions, start=start, keys=keys, until=until)
+        forward_steps(
+            model, ids, sites, layers, readers, writes, interventions, start=start, keys=keys, until=until, hasty=hasty
+        )
     )
 
 
@@ -151,6 +156,7 @@ def forward_steps(
     start: Start | None = None,
     keys: KeptKeys | None = None,
     until: str | None = None,
+    hasty: bool = False,
 ) -> Steps[Activations]:
     """`forward` as steps.
 
@@ -164,7 +170,9 @@ def forward_steps(
     """
 
     def whole(pace: AtOnce) -> Activations:
-        return _forward(_Pass(model, ids, writes, start, keys, until), sites, layers, readers, interventions, pace)
+        return _forward(
+            _Pass(model, ids, writes, start, keys, until, hasty), sites, layers, readers, interventions, pace
+        )
 
     if pausing and can_pause(model):
         try:
@@ -334,6 +342,7 @@ class _Pass:
         start: Start | None,
         keys: KeptKeys | None,
         until: str | None = None,
+        hasty: bool = False,
     ) -> None:
         ids = np.asarray(ids)
         if ids.ndim not in (1, 2) or not ids.size:
@@ -341,6 +350,7 @@ class _Pass:
         if keys is not None:
             keys.check(model, ids)
         self.model, self.writes, self._ids, self._keys, self.until = model, tuple(writes), ids, keys, until
+        self._hasty = hasty
         #: Place in the prompt of the first position that is run.
         self.first = 0 if keys is None else keys.positions
         tokens = torch.tensor(ids[..., self.first :], dtype=torch.long)
@@ -384,7 +394,7 @@ class _Pass:
         if self._keys is not None and self.first_layer and not self.first:
             past = None  # only the blocks above would keep theirs
         handed = self._begin if self._entering else None
-        found = _run(self.model, self.tokens, hooks, logits, below, past, pace, handed)
+        found = _run(self.model, self.tokens, hooks, logits, below, past, pace, handed, self._hasty)
         if self._keys is not None and not self.first_layer:
             self._keys.keep(self.model, self._ids, past)
         return found
@@ -405,6 +415,7 @@ def _run(
     past: Any,
     pace: AtOnce,
     handed: Callable[[torch.Tensor], torch.Tensor] | None,
+    hasty: bool,
 ) -> tuple[Any, bool]:
     """The pass itself: the logits (or None), and whether the model was in training mode. The blocks `below` are passed
     over, the last of them hands on what `handed` says; `past` holds keys and values of the positions before, and takes
@@ -421,13 +432,16 @@ def _run(
         hanging = {id(getattr(held, "user_hook", None)) for point in points for held in point.fwd_hooks}
         return pace.disturbed or any(id(hook) not in hanging for hook in own)
 
-    training = [module for module in modules_of(model) if module.training]
+    modules = modules_of(model)
+    training = [module for module in modules if module.training]
+    hastened = modules if hasty else ()
     was_training = bool(training)
     kept = {} if past is None else {"past_key_values": past}
     try:
         try:
             evaluate(training)
             pass_over(below, handed)
+            hasten(hastened)
             # Put there by hand: once each, where TransformerLens would call them by every name of the hook; and
             # permanent, so that a reset_hooks() of the user's, while the pass pauses, leaves them.
             for name, hook in hooks:
@@ -443,16 +457,23 @@ def _run(
             return found, was_training
         finally:
             pace.settle()
-            _restore(training, points, own, below)
+            _restore(training, points, own, below, hastened)
     finally:
-        _restore(training, points, own, below)
+        _restore(training, points, own, below, hastened)
 
 
-def _restore(training: list[torch.nn.Module], points: Iterable[Any], own: Iterable[Any], below: Sequence[Any]) -> None:
+def _restore(
+    training: list[torch.nn.Module],
+    points: Iterable[Any],
+    own: Iterable[Any],
+    below: Sequence[Any],
+    hastened: Sequence[torch.nn.Module],
+) -> None:
     """Flags, hooks and blocks as they were; may be called again."""
     train_again(training)
     take_away(points, own)
     put_back(below)
+    slow_down(hastened)
 
 
 def _dtype(model: Any) -> torch.dtype:

@@ -372,6 +372,7 @@ class Onward:
             start=Start(layer, given, entering=layer > 0),
             keys=keys,
             until=self._end,
+            hasty=True,
         )
         return found[0]
 

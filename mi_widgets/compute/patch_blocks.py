@@ -29,7 +29,7 @@ WIDTHS, SQUARES = 16, 4
 WORK, BLOCK = 3_000_000_000, 12
 #: Positions of cells that go on together: fewer waste the processor, more keep who looks on waiting. Through the model
 #: with its hooks all of them are run from the first changed one on, so that more are run though nothing changed there.
-ROWS, HOOKED_ROWS = 400, 128
+ROWS, HOOKED_ROWS = 400, 192
 #: The share of the memory for rows of blocks that are kept for other cells.
 KEPT_SHARE = 0.25
 
@@ -292,6 +292,7 @@ class Blocks:
             writes,
             start=Start(layer, stream),
             until=end,
+            hasty=True,
         )
         return found[0]
 

@@ -16,14 +16,13 @@ import numpy as np
 import torch
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
+from mi_widgets.compute.products import hasten
 from mi_widgets.compute.start import PassedOver, beside_the_residual
 from mi_widgets.compute.undisturbed import without_gradients
 from mi_widgets.models import describe, lock_of, modules_of
 
 #: What the Bridge puts into the names of what it wraps.
 WRAPPED = "._original_component"
-#: Number type and device of products that oneDNN makes.
-SINGLE = (torch.float32, "cpu")
 #: Kinds of attention that may be tried, the fastest first.
 ATTENTIONS = ("sdpa", "eager")
 
@@ -243,9 +242,8 @@ def _made(model: Any, attention: str) -> tuple[torch.nn.Module, str]:
         _take_over(module, alike[0])
     if any(tensor.is_meta for tensor in (*made.parameters(), *made.buffers())):
         raise Unfit("weights are missing")
+    hasten(made.modules(), everywhere=True)
     for module in list(made.modules()):
-        if type(module).__name__ in ("Linear", "Conv1D"):
-            _quicken(module)
         for name, child in module.named_children():
             if type(child).__name__ == "NewGELUActivation":  # the same function, in one step instead of seven
                 setattr(module, name, torch.nn.GELU(approximate="tanh"))
@@ -253,19 +251,6 @@ def _made(model: Any, attention: str) -> tuple[torch.nn.Module, str]:
     if found is None:
         raise Unfit("the blocks are not found")
     return made, found.replace(WRAPPED, "").rpartition(".")[0]
-
-
-def _quicken(module: torch.nn.Module) -> None:
-    """Let a product with weights in single precision on the CPU be oneDNN's: the same sums in another order, up to
-    twice as fast as MKL's where the processor is not Intel's, and no slower where it is."""
-    product = getattr(torch.ops.mkldnn, "_linear_pointwise", None) if torch.backends.mkldnn.is_available() else None
-    weight, bias = module._parameters["weight"], module._parameters.get("bias")
-    if product is None or weight is None or weight.ndim != 2 or (weight.dtype, weight.device.type) != SINGLE:
-        return
-    # transformers' Conv1D holds [in, out]. Detached, for the product knows no gradients.
-    weight = weight.detach().T if type(module).__name__ == "Conv1D" else weight.detach()
-    bias = None if bias is None else bias.detach()
-    module.__dict__["forward"] = lambda given: product(given, weight, bias, "none", [], "")
 
 
 def _take_over(module: torch.nn.Module, other: torch.nn.Module) -> None:
