@@ -82,6 +82,12 @@ def test_every_python_test_is_in_exactly_one_lane() -> None:
     assert all((run_all.ROOT / folder).is_dir() for folder in halves)
 
 
+def test_the_pages_packages_are_there_before_any_test_wants_them() -> None:
+    first = [part.command[:2] for lane in run_all.first_here(node=True) for part in lane]
+    assert first == [["npm", "ci"]] and run_all.first_here(node=False) == []
+    assert "npm ci" not in [" ".join(part.command[:2]) for lane in run_all.lanes_here(True, True) for part in lane]
+
+
 def test_what_a_machine_lacks_is_said() -> None:
     assert len(run_all.left_out_here(browser=False, node=False)) >= 2
     names = [part.name for lane in run_all.lanes_here(browser=False, node=False) for part in lane]
