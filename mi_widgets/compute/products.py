@@ -45,8 +45,11 @@ def fits(module: torch.nn.Module) -> bool:
     if type(module) not in KINDS or "forward" in module.__dict__ or not torch.backends.mkldnn.is_available():
         return False
     weight = module._parameters.get("weight")
-    single = weight is not None and weight.ndim == 2 and weight.dtype == torch.float32 and weight.device.type == "cpu"
-    return single and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+    if weight is None or weight.ndim != 2 or weight.dtype != torch.float32 or weight.device.type != "cpu":
+        return False
+    # Of a part of a larger table, as where queries, keys and values share one, it would be hundreds of times slower.
+    dense = weight.is_contiguous() or weight.T.is_contiguous()
+    return dense and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
 
 def hasten(modules: Iterable[torch.nn.Module], everywhere: bool = False) -> None:

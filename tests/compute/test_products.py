@@ -75,10 +75,22 @@ class Lora(torch.nn.Linear):
         return super().forward(input) + 1
 
 
+def part_of_a_table() -> torch.nn.Linear:
+    module = torch.nn.Linear(4, 4)
+    module.weight = torch.nn.Parameter(torch.randn(4, 12)[:, :4])
+    return module
+
+
 @pytest.mark.parametrize(
     "module",
-    [Lora(4, 4), torch.nn.Linear(4, 4).bfloat16(), torch.nn.Linear(4, 4).double(), torch.nn.LayerNorm(4)],
-    ids=["a class of the user's", "bfloat16", "float64", "no product"],
+    [
+        part_of_a_table(),
+        Lora(4, 4),
+        torch.nn.Linear(4, 4).bfloat16(),
+        torch.nn.Linear(4, 4).double(),
+        torch.nn.LayerNorm(4),
+    ],
+    ids=["a part of a table", "a class of the user's", "bfloat16", "float64", "no product"],
 )
 def test_what_it_might_not_be_is_left_alone(module):
     hasten([module])
