@@ -277,7 +277,10 @@ class SparseCoder(ABC):
         known = model.hook_dict
         for hook, width in ((self.hook_in, self.d_in), (self.hook_out, self.d_out)):
             if hook is None:
-                raise DataError(f"{self.name} does not say at which hook it stands.", "Give metadata with hook_name.")
+                raise DataError(
+                    f"{self.name} does not say at which hook it stands.",
+                    'Say it: load(…, hook_in="blocks.3.hook_resid_post").',
+                )
             if hook not in known:
                 block = hook.rsplit(".", 1)[0] + "."
                 near = [name for name in known if name.startswith(block)] or list(known)

@@ -51,8 +51,9 @@ def in_folder(folder: Path, name: str = "") -> SparseCoder:
     weights = {re.sub("^w_", "W_", key): tensor for key, tensor in weights.items()}
     metadata = first_metadata(folder) if first else second_metadata(reading.settings(folder / SECOND_SETTINGS))
     if first and metadata.get("hook_name") == "hook_embed":  # trained on embeddings before they are scaled
-        scale = weights["W_dec"].shape[-1] ** 0.5 if "W_dec" in weights else 1.0
-        weights = weights | {"W_enc": weights["W_enc"] / scale, "W_dec": weights["W_dec"] * scale}
+        scale = weights["b_dec"].shape[-1] ** 0.5 if "b_dec" in weights else 1.0
+        scales = {"W_enc": 1 / scale, "W_dec": scale}
+        weights = {key: tensor * scales.get(key, 1.0) for key, tensor in weights.items()}
     skip = weights.pop("affine_skip_connection", None)  # [d_in, d_out]
     if skip is not None:
         weights["W_skip"] = skip.T.contiguous()

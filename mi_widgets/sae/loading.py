@@ -56,7 +56,7 @@ def load(
     Raises:
         DataError: nothing that can be read there, and why; the message has both sides where two do not fit.
     """
-    kind = as_dtype(dtype)
+    kind, read = as_dtype(dtype), None
     if not isinstance(source, (str, os.PathLike)):
         coder = source if isinstance(source, SparseCoder) else _of_object(source, name)
     else:
@@ -65,12 +65,15 @@ def load(
         if read is None:
             raise _nothing(folder)
         if read is cross_layer:
-            loaded = cross_layer.in_folder(folder, layer, device, kind, name or called)
-            if not isinstance(loaded, SparseCoder):
-                return loaded
-            coder = loaded
+            coder = cross_layer.in_folder(folder, layer, device, kind, name or called)
         else:
             coder = (saelens if read is saelens else gemma_scope).in_folder(folder, name or called)
+    if not isinstance(coder, SparseCoder):
+        if hook_in or hook_out:
+            raise DataError(f"{coder.name} has hooks in every layer.", "Leave out hook_in and hook_out.")
+        return coder
+    if layer is not None and read is not cross_layer:
+        raise DataError(f"{coder.name} is of one layer alone.", "Leave out layer.")
     return coder.at(hook_in, hook_out).to(device, kind)
 
 

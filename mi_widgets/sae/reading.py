@@ -33,12 +33,12 @@ def tensors(path: Path) -> dict[str, torch.Tensor]:
     from safetensors.torch import load_file
 
     _check_there(path)
-    with path.open("rb") as file:
-        if file.read(4)[:4].startswith((ZIPPED, PICKLED)):
-            raise pickled(path)
     try:
         return load_file(path)
     except (SafetensorError, OSError, ValueError) as reason:
+        with path.open("rb") as file:  # looked at after: a header's length may begin with the same bytes
+            if file.read(4).startswith((ZIPPED, PICKLED)):
+                raise pickled(path) from None
         raise DataError(f"{path} is no whole safetensors file: {reason}.", AGAIN) from reason
 
 
