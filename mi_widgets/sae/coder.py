@@ -32,7 +32,7 @@ SETTINGS: dict[str, Any] = {
 }
 #: Hooks whose activations are `d_model` numbers at each position.
 STREAMS = ("hook_embed", "hook_resid_pre", "hook_resid_mid", "hook_resid_post", "hook_attn_out", "hook_mlp_out")
-STREAMS += ("hook_normalized", "hook_mlp_in", "mlp.hook_in", "mlp.hook_out")
+STREAMS += ("ln1.hook_normalized", "ln2.hook_normalized", "ln_final.hook_normalized", "mlp.hook_in", "mlp.hook_out")
 
 
 class SparseCoder(ABC):
@@ -352,6 +352,11 @@ class SparseCoder(ABC):
         if unknown := sorted(set(given) - set(known)):
             raise DataError(f"a {self.architecture} coder has no setting {unknown[0]}.", choose(unknown[0], known))
         settings = known | ({"apply_b_dec_to_input": False} if self.is_transcoder else {}) | dict(given)
+        for key, default in known.items():
+            if not _means(settings[key], default):
+                raise DataError(
+                    f"{key}={settings[key]!r} of {self.name} means nothing.", f"SAELens's own is {default!r}."
+                )
         if settings["normalize_activations"] not in self.NORMALISATIONS:
             raise DataError(
                 f"normalize_activations={settings['normalize_activations']!r} of {self.name} is not known.",
@@ -413,6 +418,16 @@ def as_dtype(given: Any) -> torch.dtype | None:
 def bytes_of(tensor: torch.Tensor) -> memoryview:
     """Its numbers as they are in memory."""
     return tensor.detach().contiguous().cpu().flatten().view(torch.uint8).numpy().data
+
+
+def _means(value: Any, default: Any) -> bool:
+    """Whether a setting is of the kind of its default: a count, a number, a truth value or a word; None is a count
+    that may be left out."""
+    if isinstance(default, bool) or isinstance(value, bool):
+        return isinstance(default, bool) and isinstance(value, bool)
+    if isinstance(default, int) or default is None:
+        return (value is None and default is None) or (isinstance(value, int) and value > 0)
+    return isinstance(value, str if isinstance(default, str) else (int, float))
 
 
 def _tensor(values: Any) -> torch.Tensor:

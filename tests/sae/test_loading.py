@@ -105,6 +105,17 @@ def test_truncated_weights_are_refused(copied):
             sae.load(file.parent)
 
 
+def test_a_pointer_of_git_lfs_is_told_from_a_damaged_file(copied):
+    for inside, name in (
+        ("formats/standard", "sae_weights.safetensors"),
+        ("gemma/gemma-scope-2b-pt-mlp/layer_3/width_16k/average_l0_60", "params.npz"),
+    ):
+        file = copied(inside) / name
+        file.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+        with pytest.raises(DataError, match=rf"{name} is a pointer of Git LFS.*git lfs pull"):
+            sae.load(file.parent)
+
+
 def test_damaged_bytes_within_an_npz_are_refused(copied):
     file = copied("gemma/gemma-scope-2b-pt-mlp/layer_3/width_16k/average_l0_60") / "params.npz"
     damaged = bytearray(file.read_bytes())
@@ -239,6 +250,14 @@ def test_old_truth_values_for_the_normalisation_are_read(copied):
     folder = copied("formats/legacy-v1-standard")
     restate(folder, normalize_activations=True)
     assert sae.load(folder).normalisation == "expected_average_only_in"
+
+
+def test_new_settings_without_a_version_keep_what_they_say_of_the_model(copied):
+    folder = copied("formats/jumprelu_transcoder")
+    metadata = json.loads((folder / "cfg.json").read_text())["metadata"]
+    restate(folder, metadata={key: one for key, one in metadata.items() if key != "sae_lens_version"})
+    coder = sae.load(folder)
+    assert (coder.hook_in, coder.hook_out) == ("blocks.1.ln2.hook_normalized", "blocks.1.hook_mlp_out")
 
 
 def test_a_version_that_is_no_number_is_taken_for_a_new_one(copied):
