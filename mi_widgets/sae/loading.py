@@ -44,7 +44,7 @@ def load(
             is copied.
         sae_id: a folder in it, where it holds several.
         layer: of a set of transcoders this one alone.
-        device: where it is put; the CPU if None.
+        device: where it is put; if None the CPU, or where a live object is.
         dtype: what it is computed in; if None as the file says, and float32 for circuit-tracer's.
         name: for headers; the folder's if empty.
         hook_in: the full name of the hook it reads, where the file says none or another.

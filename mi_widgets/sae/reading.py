@@ -118,8 +118,11 @@ def _check_there(path: Path) -> None:
 
 
 def _first_bytes(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(len(LFS))
+    try:
+        with path.open("rb") as file:
+            return file.read(len(LFS))
+    except OSError:
+        return b""
 
 
 def _damaged(path: Path, reason: Exception) -> DataError:
