@@ -246,9 +246,15 @@ class SparseCoder(ABC):
         return y if self.flat(x) is x else y.unflatten(-1, x.shape[-2:])
 
     def at(self, hook_in: str | None = None, hook_out: str | None = None) -> SparseCoder:
-        """The same coder at other hooks; None leaves them, and an autoencoder writes where it reads."""
+        """The same coder at other hooks; None leaves them, and an autoencoder writes where it reads.
+
+        Raises:
+            DataError: an autoencoder with another `hook_out`.
+        """
         if not (hook_in or hook_out):
             return self
+        if not self.is_transcoder and hook_out not in (None, hook_in or self.hook_in):
+            raise DataError(f"{self.name} is an autoencoder: it writes where it reads.", "Leave out hook_out.")
         hooks = {"hook_name": hook_in or self.hook_in}
         if hook_out or self.is_transcoder:
             hooks["hook_name_out"] = hook_out or self.hook_out
@@ -277,8 +283,10 @@ class SparseCoder(ABC):
         known = model.hook_dict
         for hook, width in ((self.hook_in, self.d_in), (self.hook_out, self.d_out)):
             if hook is None:
+                point = self.metadata.get("hf_hook_name")
+                said = f" but {point}, which is not known here" if point else ""
                 raise DataError(
-                    f"{self.name} does not say at which hook it stands.",
+                    f"{self.name} does not say at which hook it stands{said}.",
                     'Say it: load(…, hook_in="blocks.3.hook_resid_post").',
                 )
             if hook not in known:

@@ -85,7 +85,8 @@ def said(values: Mapping[str, Any], where: str) -> Said:
         )
     point = str(metadata.get("hf_hook_name"))
     if str(metadata.get("hook_name")).endswith(".hook_mlp_in") and point.endswith(gemma_scope.INTO_MLP):
-        metadata["hook_name"] = gemma_scope.hook_of(point)  # SAELens's name for it is of what goes into the norm
+        # SAELens's name for it is of what goes into the norm
+        metadata["hook_name"] = gemma_scope.hook_of(point) or metadata["hook_name"]
     known = {**SETTINGS, **ARCHITECTURES[architecture].OWN_SETTINGS}
     return Said(
         architecture,

@@ -88,6 +88,47 @@ def test_gemma_scope_elsewhere_has_no_hook_until_it_is_given(copied, model):
     assert sae.load(moved, hook_in="blocks.3.hook_mlp_out").hook_out == "blocks.3.hook_mlp_out"
 
 
+def test_gemma_scope_elsewhere_is_a_transcoder_where_two_hooks_are_given(copied):
+    folder = copied("gemma/gemma-scope-2b-pt-transcoders/layer_3/width_16k/average_l0_76")
+    hooks = ("blocks.3.ln2.hook_normalized", "blocks.3.hook_mlp_out")
+    known = sae.load(folder)
+    moved = sae.load(folder.rename(folder.with_name("moved")), hook_in=hooks[0], hook_out=hooks[1])
+    assert (moved.architecture, moved.hook_in, moved.hook_out) == ("jumprelu_transcoder", *hooks)
+    assert moved.fingerprint == known.fingerprint
+    autoencoder = copied("formats/standard")
+    with pytest.raises(DataError, match="is an autoencoder: it writes where it reads"):
+        sae.load(autoencoder, hook_in=hooks[0], hook_out=hooks[1])
+
+
+def test_gemma_scope_2_without_its_settings_is_told_by_its_folders(shared, tmp_path):
+    scope = shared / "saes" / "gemma" / "gemma-scope-2-270m-pt"
+    moved = shutil.copytree(scope, tmp_path / scope.name)
+    for file in sorted(scope.rglob("params.safetensors")):
+        inside = file.parent.relative_to(scope)
+        (moved / inside / "config.json").unlink()
+        with_settings, without = sae.load(file.parent), sae.load(moved / inside)
+        assert without.fingerprint == with_settings.fingerprint
+        assert without.metadata["model_name"] == "google/gemma-3-270m-pt"
+
+
+def test_an_autoencoder_that_says_its_hook_twice_is_one(copied):
+    file = copied("gemma/gemma-scope-2-270m-pt/resid_post/layer_3_width_16k_l0_small") / "config.json"
+    said = json.loads(file.read_text())
+    file.write_text(json.dumps(said | {"hf_hook_point_out": said["hf_hook_point_in"]}))
+    assert sae.load(file.parent).architecture == "jumprelu"
+
+
+def test_a_place_of_hugging_face_that_is_not_known_is_told_when_it_is_needed(copied, model):
+    file = copied("gemma/gemma-scope-2-270m-pt/resid_post/layer_3_width_16k_l0_small") / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"hf_hook_point_in": "model.vision.3.output"}))
+    coder = sae.load(file.parent)
+    with pytest.raises(DataError, match=r"at which hook it stands but model\.vision\.3\.output, which is not known"):
+        coder.fits(model)
+    file.write_text(json.dumps({"architecture": "topk"}))
+    with pytest.raises(DataError, match="a Gemma Scope of architecture 'topk'"):
+        sae.load(file.parent)
+
+
 # -- files that are bad ------------------------------------------------------------------------------
 
 
@@ -293,6 +334,7 @@ def test_layers_of_a_set_are_all_there_and_of_one_size(copied):
     (folder / "layer_1.safetensors").unlink()
     with pytest.raises(DataError, match=r"layer_1\.safetensors …; there is layers 0, 2"):
         sae.load(folder)
+    assert sae.load(folder, layer=2).name.endswith("layer_2")
     (folder / "config.yaml").unlink()
     with pytest.raises(DataError, match=r"the layers of a set, and no config\.yaml"):
         sae.load(folder)
