@@ -229,7 +229,8 @@ def _files(folder: Path, said: Mapping[str, Any], layer: int | None) -> dict[int
     elif layer not in there:
         raise DataError(f"{folder.name} has no layer {layer}.", f"It has {_listed(there) or 'none'}.")
     chosen = there if layer is None else {layer: there[layer]}
-    return {one: hub.file(file) if str(file).startswith(hub.SCHEME) else folder / file for one, file in chosen.items()}
+    named = {one: str(file) for one, file in chosen.items()}
+    return {one: hub.file(file) if file.startswith(hub.SCHEME) else folder / file for one, file in named.items()}
 
 
 def _numbered(folder: Path, stem: str) -> dict[int, Path]:
@@ -253,10 +254,9 @@ def _metadata(said: Mapping[str, Any], layer: int) -> dict[str, Any]:
 
 def _transcoder(path: Path, layer: int, said: Mapping[str, Any], name: str) -> SparseCoder:
     if path.suffix == ".npz" or path.name == gemma_scope.SECOND_FILE:
-        coder = gemma_scope.in_folder(path.parent, name)
-        return from_weights(
-            coder.architecture, coder.weights, coder.settings, _metadata(said, layer), name, path.parent
-        )
+        coder = gemma_scope.in_folder(path.parent, name, transcodes=True)
+        settings = {**coder.settings, "clips": False}
+        return from_weights(coder.architecture, coder.weights, settings, _metadata(said, layer), name, path.parent)
     weights = reading.tensors(path)
     if "activation_function.threshold" in weights:
         weights["threshold"] = weights.pop("activation_function.threshold")

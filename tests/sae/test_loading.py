@@ -378,6 +378,18 @@ def test_a_set_may_list_its_layers_files(copied, tmp_path):
     np.testing.assert_allclose(acts.numpy(), expected["acts"][2], atol=1e-5)
 
 
+def test_a_set_may_be_of_gemma_scope(shared, tmp_path):
+    scope = shared / "saes" / "gemma" / "gemma-scope-2b-pt-transcoders" / "layer_3" / "width_16k" / "average_l0_76"
+    hooks = "feature_input_hook: ln2.hook_normalized\nfeature_output_hook: hook_mlp_out"
+    listed = f"transcoders: ['{scope / 'params.npz'}', '{scope / 'params.npz'}']"
+    (tmp_path / "config.yaml").write_text(f"model_kind: transcoder_set\n{hooks}\n{listed}\n")
+    transcoders = sae.load(tmp_path)
+    expected = np.load(scope / "expected.npz")
+    assert transcoders.hooks_in == ("blocks.0.ln2.hook_normalized", "blocks.1.ln2.hook_normalized")
+    acts = transcoders.encode(torch.from_numpy(expected["x"]).expand(2, -1, -1))
+    np.testing.assert_allclose(acts[1].numpy(), expected["acts"], atol=1e-5)
+
+
 def test_a_cross_layer_skip_is_added_as_it_lies(copied):
     folder = copied("clt/clt-relu")
     x = torch.from_numpy(np.load(folder / "expected.npz")["x"])
