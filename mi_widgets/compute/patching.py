@@ -21,7 +21,7 @@ from mi_widgets.compute.patch_cells import read_position
 from mi_widgets.compute.patch_grids import Prepared, prepared
 from mi_widgets.compute.patch_metrics import OwnMetric, PatchMetric
 from mi_widgets.compute.patch_runs import PatchRuns, runs_steps
-from mi_widgets.compute.step import Step, Steps, as_one, run
+from mi_widgets.compute.step import Step, Steps, as_one, run_at_once, steps_of
 from mi_widgets.data.integers import integer, word
 from mi_widgets.data.pairs import Pairs
 from mi_widgets.data.patching import PatchGrid
@@ -38,6 +38,7 @@ LOGITS_AT_ONCE = 64
 PARTIAL_SECONDS = 0.05
 
 
+@run_at_once("patching", hidden="order")
 def patch(
     model: Any,
     clean: Prompt | Pairs,
@@ -59,10 +60,14 @@ def patch(
     estimate: bool | PatchGrid = False,
     prepend_bos: bool | None = None,
     interventions: Interventions = (),
-    progress: bool = False,
-) -> PatchGrid:
+    progress: bool = False,  # noqa: ARG001
+    order: str = ORDERS[0],
+) -> Steps[PatchGrid]:
     """Activation patching: what the metric becomes where one activation of a run is another run's, for each cell of a
     grid, exactly. Ctrl-C leaves the model as it was.
+
+    As steps (`patch_steps`): `Step.partial` is the grid as far as it is known, NaN elsewhere: of the first pair
+    while that is worked at, then of all pairs that are finished. Between steps the model is as it was.
 
     Args:
         model: a TransformerBridge.
@@ -90,6 +95,8 @@ def patch(
         prepend_bos: None means what `model.to_tokens(prompt)` does.
         interventions: made in both runs beside the patch: `mw.Ablate`, `mw.Patch`, `mw.Add`, `mw.Intervention`.
         progress: show a bar.
+        order: of steps alone: of the cells, `"largest estimate first"` (where there are estimates), or `"top layers
+            first"`, whose runs are the shortest.
 
     Returns:
         PatchGrid. Where a cell has no partner in the other prompt its value is NaN.
@@ -101,43 +108,6 @@ def patch(
             sees ahead.
         DataError: no such site, axes or metric, a number that does not exist, pairs whose prompts have no common
             positions, or a metric function that raised or gave no number.
-    """
-    steps = patch_steps(
-        model, clean, corrupt, answer, foil, site, metric, direction, by, layer=layer, layers=layers,
-        positions=positions, heads=heads, neurons=neurons, position=position, memory=memory, estimate=estimate,
-        prepend_bos=prepend_bos, interventions=interventions,
-    )  # fmt: skip
-    return run(steps, progress, "patching")
-
-
-def patch_steps(
-    model: Any,
-    clean: Prompt | Pairs,
-    corrupt: Prompt = None,
-    answer: Any = None,
-    foil: Any = None,
-    site: str = "resid_pre",
-    metric: str | OwnMetric = "logit_difference",
-    direction: str = "denoise",
-    by: Iterable[str] | None = None,
-    *,
-    layer: int | None = None,
-    layers: Iterable[int] | None = None,
-    positions: Iterable[int] | None = None,
-    heads: Iterable[int] | None = None,
-    neurons: Iterable[int] | None = None,
-    position: int = -1,
-    memory: int | None = None,
-    estimate: bool | PatchGrid = False,
-    prepend_bos: bool | None = None,
-    interventions: Interventions = (),
-    order: str = ORDERS[0],
-) -> Steps[PatchGrid]:
-    """`patch` as steps. `Step.partial` is the grid as far as it is known, NaN elsewhere: of the first pair while that
-    is worked at, then of all pairs that are finished. Between steps the model is as it was.
-
-    The `order` of the cells is `"largest estimate first"` (where there are estimates), or `"top layers first"`, whose
-    runs are the shortest. All else is as for `patch`.
     """
     word("order", order, ORDERS)
     ready = prepared(
@@ -159,6 +129,9 @@ def patch_steps(
     return (yield from grid_steps(
         ready, metric, position, memory, estimates, order=order, prepend_bos=prepend_bos, interventions=interventions
     ))  # fmt: skip
+
+
+patch_steps = steps_of(patch)
 
 
 def grid_steps(

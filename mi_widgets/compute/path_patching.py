@@ -23,7 +23,7 @@ from mi_widgets.compute.patch_metrics import OwnMetric, PatchMetric
 from mi_widgets.compute.patch_runs import PatchRuns, Prompts, aligned_note, as_pairs, runs_steps, tokenized
 from mi_widgets.compute.patching import LOGITS_AT_ONCE, PARTIAL_SECONDS, batch_memory
 from mi_widgets.compute.path_edges import LOGITS, Edges, Node, Wiring
-from mi_widgets.compute.step import Step, Steps, as_one, run
+from mi_widgets.compute.step import Step, Steps, as_one, run_at_once, steps_of
 from mi_widgets.data.integers import integer, several, word
 from mi_widgets.data.interventions import Change
 from mi_widgets.data.pairs import Pairs
@@ -33,6 +33,7 @@ from mi_widgets.errors import DataError
 from mi_widgets.models import Prompt, describe
 
 
+@run_at_once("path patching")
 def path_patch(
     model: Any,
     clean: Prompt | Pairs,
@@ -49,8 +50,8 @@ def path_patch(
     memory: int | None = None,
     prepend_bos: bool | None = None,
     interventions: Interventions = (),
-    progress: bool = False,
-) -> PathEffects:
+    progress: bool = False,  # noqa: ARG001
+) -> Steps[PathEffects]:
     """Path patching: the effect of what one head writes, through each part that hears it. Ctrl-C leaves the model as it
     was.
 
@@ -59,6 +60,10 @@ def path_patch(
     query, key or value input of a head, an MLP's input, or what the final norm reads; all that comes behind the
     receiver is computed anew. With a `path` the first station hears the sender, what it then writes otherwise is what
     the next one hears, and so on: the effect is that of this very path.
+
+    As steps (`path_patch_steps`): the logits first, then the receivers from the last layer to the first.
+    `Step.partial` is what is known, NaN elsewhere: of the first pair while that is worked at, then of all pairs
+    that are finished. Between steps the model is as it was.
 
     Args:
         model: a TransformerBridge.
@@ -89,33 +94,6 @@ def path_patch(
         DataError: no sender, a layer or head that does not exist, a station or receiver that does not hear, no such
             metric, or a metric function that raised or gave no number.
     """
-    steps = path_patch_steps(
-        model, clean, corrupt, answer, foil, sender, receivers, path, metric, direction, position=position,
-        memory=memory, prepend_bos=prepend_bos, interventions=interventions,
-    )  # fmt: skip
-    return run(steps, progress, "path patching")
-
-
-def path_patch_steps(
-    model: Any,
-    clean: Prompt | Pairs,
-    corrupt: Prompt = None,
-    answer: Any = None,
-    foil: Any = None,
-    sender: tuple[int, int | None] | None = None,
-    receivers: Iterable[Any] | str | None = None,
-    path: Iterable[tuple[int, int | None, str]] = (),
-    metric: str | OwnMetric = "logit_difference",
-    direction: str = "denoise",
-    *,
-    position: int = -1,
-    memory: int | None = None,
-    prepend_bos: bool | None = None,
-    interventions: Interventions = (),
-) -> Steps[PathEffects]:
-    """`path_patch` as steps, the logits first, then the receivers from the last layer to the first. `Step.partial` is
-    what is known, NaN elsewhere: of the first pair while that is worked at, then of all pairs that are finished.
-    Between steps the model is as it was."""
     pairs, direction = as_pairs(clean, corrupt, answer, foil), word("direction", direction, DIRECTIONS)
     prompts = [tokenized(model, pair, direction, prepend_bos) for pair in pairs]
     layer, head = _sender(sender)
@@ -137,6 +115,9 @@ def path_patch_steps(
         making.begin(runs)
         yield from _receivers_steps(making, runs, Edges(runs, wiring, memory), stations, nodes)
     return making.effects()
+
+
+path_patch_steps = steps_of(path_patch)
 
 
 def _receivers_steps(
