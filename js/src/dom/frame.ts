@@ -9,6 +9,8 @@ import type { Theme } from "../core/scale";
 import { ModelSource, type WidgetModel } from "../core/source";
 import { code, h } from "./element";
 import { followConnection, followTheme } from "./hosts";
+import { KeyHelp, type KeyRow } from "./keys";
+import { Prompts, type PromptsGiven } from "./prompts";
 import { StatusBar } from "./status";
 import { RunLine } from "./run_line";
 import { faultNotice, statusLine } from "./status_line";
@@ -28,13 +30,13 @@ export interface RenderArguments<State> {
   signal?: AbortSignal;
 }
 
-/** The parts of a view: rows over the picture, the picture's panels, and what opens over all of it. */
+/** The parts of a view: the row of controls under its prompts, the picture's panels, and what opens over all of it. */
 export interface Parts {
-  above: HTMLElement[];
+  controls: HTMLElement;
   /** Of the picture, and over it: below what says that the picture is not of what was asked for. */
   over?: HTMLElement[];
   body: HTMLElement[];
-  popovers: HTMLElement[];
+  popovers?: HTMLElement[];
 }
 
 /** The anywidget module of the view `name`, narrow below that width; `build` fills the frame and ties its parts together. */
@@ -78,8 +80,10 @@ export class Frame<State extends LinkedState> {
     "data-tip": "The last good picture: what was asked for since was not computed",
   });
   readonly #status: StatusBar;
-
   readonly #least: number;
+  /** Over every view, and of every view; `begin` makes them. */
+  prompts!: Prompts;
+  help!: KeyHelp;
 
   constructor(name: string, { model, el }: RenderArguments<State>, narrow: number) {
     const { scope } = this;
@@ -109,13 +113,23 @@ export class Frame<State extends LinkedState> {
     return this.width.peek() < this.#least;
   }
 
+  /**
+   * Makes what every view has: its prompts, and the list of its keys. `size`: what a view of plain data says in the place
+   * of its prompt; it follows what it reads.
+   */
+  begin(view: AnyView, keys: KeyRow[], size: () => string, more: Partial<PromptsGiven> = {}): void {
+    this.prompts = new Prompts(view, { compare: true, width: this.width, size, ...more });
+    this.help = new KeyHelp(this.scope, keys);
+  }
+
   /** Puts the parts in their places and shows around them how the view is. */
-  hold(view: AnyView, { above, over = [], body, popovers }: Parts): void {
-    const { root, scope } = this;
+  hold(view: AnyView, { controls, over = [], body, popovers = [] }: Parts): void {
+    const { root, scope, prompts, help } = this;
     const status = this.#status;
     this.body.append(...body);
     root.prepend(
-      ...above,
+      prompts.element,
+      controls,
       new RunLine(view).element,
       status.progress,
       status.error,
@@ -126,7 +140,7 @@ export class Frame<State extends LinkedState> {
       status.element,
       this.announcer,
     );
-    root.append(...popovers);
+    root.append(help.popover, prompts.popover, ...popovers);
     scope.effect(() => (root.style.height = `${view.height.value}px`));
     scope.effect(() => (root.dataset["state"] = view.state.value));
     scope.effect(() => status.show(statusLine(view)));

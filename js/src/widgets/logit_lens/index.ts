@@ -3,9 +3,7 @@ import type { LensState } from "../../core/wire.gen";
 import { computed } from "../../core/signal";
 import { h } from "../../dom/element";
 import { framed, type Frame } from "../../dom/frame";
-import { KeyHelp } from "../../dom/keys";
 import { Legend } from "../../dom/legend";
-import { Prompts } from "../../dom/prompts";
 import { sizeOf } from "../../dom/surface";
 import type { HiddenTable } from "../../dom/table";
 import { CurvesPanel } from "./curves";
@@ -33,16 +31,11 @@ const UNDER = 196;
 export default framed<LensState>(
   "logit_lens",
   (frame) => {
-    const { scope, root, ink, tooltip, announcer } = frame;
-    const lens = new Lens(frame.source, frame.theme, scope);
-    const prompts = new Prompts(lens, {
-      compare: true,
-      width: frame.width,
-      size: () => `${lens.picture.value!.rows.length} rows × ${lens.picture.value!.manifest.positions.length} positions`,
-    });
-    const help = new KeyHelp(scope, KEYS);
+    const { scope, ink, tooltip } = frame;
+    const lens = new Lens(frame);
+    frame.begin(lens, KEYS, () => `${lens.picture.value!.rows.length} rows × ${lens.picture.value!.manifest.positions.length} positions`);
     const table = new LensTable(lens, ink, tooltip);
-    const toolbar = new Toolbar(lens, table, help.button);
+    const toolbar = new Toolbar(lens, table, frame.help.button);
     const legend = new Legend();
     const bold = h("div", { class: "miw-lens-key" }, h("strong", {}, "bold"), ": what follows");
     legend.element.append(bold);
@@ -53,12 +46,8 @@ export default framed<LensState>(
     const loader = loadRows(lens, table.rowsInSight);
     followSight(lens, table.columnsInSight);
     const panel = h("div", { class: "miw-lens-panel" }, curves.element, pins.element);
-    frame.hold(lens, {
-      above: [prompts.element, toolbar.element],
-      body: [h("div", { class: "miw-lens-main" }, table.element, legend.element), panel],
-      popovers: [help.popover, prompts.popover],
-    });
-    handleKeys({ scope, lens, prompts, toolbar, help, table, pins, tooltip, root, announcer });
+    frame.hold(lens, { controls: toolbar.element, body: [h("div", { class: "miw-lens-main" }, table.element, legend.element), panel] });
+    handleKeys(frame, { lens, toolbar, table, pins });
     scope.effect(() => {
       const field = lens.field.value;
       if (!field) return;
