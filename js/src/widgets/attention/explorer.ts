@@ -8,6 +8,7 @@ import type { Head } from "../../core/interventions";
 import { kindOf } from "../../core/described";
 import { Linked, type Given } from "../../core/linked";
 import { ATTENTION } from "../../core/options.gen";
+import "../../core/palettes";
 import { EMPTY_POSITIONS, type Positions } from "../../core/positions";
 import { makeMapping, type Mapping } from "../../core/scale";
 import { toggled } from "../../core/selection";
