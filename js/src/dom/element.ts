@@ -2,13 +2,15 @@
 /** A function hears of the event of its name. */
 type Attributes = Record<string, string | number | boolean | null | undefined | (() => void)>;
 
+/** `attributes`: words alone are its class. */
 export function h<Name extends keyof HTMLElementTagNameMap>(
   name: Name,
-  attributes: Attributes = {},
+  attributes: Attributes | string = {},
   ...children: (Node | string | null)[]
 ): HTMLElementTagNameMap[Name] {
   const element = document.createElement(name);
-  setAttributes(element, { type: name === "button" ? "button" : null, ...attributes });
+  const given = typeof attributes === "string" ? { class: attributes } : attributes;
+  setAttributes(element, { type: name === "button" ? "button" : null, ...given });
   for (const child of children) if (child !== null) element.append(child);
   return element;
 }
@@ -23,7 +25,7 @@ export function setAttributes(element: Element, attributes: Attributes): void {
 
 /** Text that stands back. */
 export function faint(...children: (Node | string)[]): HTMLElement {
-  return h("span", { class: "miw-faint" }, ...children);
+  return h("span", "miw-faint", ...children);
 }
 
 /** Text that explains itself. */

@@ -67,12 +67,12 @@ export class Frame<State extends LinkedState> {
   readonly tooltip: Tooltip;
   /** What it holds is read out. */
   readonly announcer = h("div", { class: "miw-hidden", "aria-live": "polite" });
-  readonly body = h("div", { class: "miw-body" });
+  readonly body = h("div", "miw-body");
   /** That the host gives, in pixels; 0 before it is known. */
   readonly width = new Signal(0);
   /** Grows whenever the root or the body may have another size. */
   readonly #measured = new Signal(0);
-  readonly #empty = h("div", { class: "miw-empty" });
+  readonly #empty = h("div", "miw-empty");
   /** What a picture is of that is not of what was asked for last. */
   readonly #own = h("div", {
     class: "miw-own",
@@ -289,14 +289,10 @@ function ownRuns({ prompts, asked, manifest }: Pictured, names: readonly string[
   const runs = [interventions, [...(other?.model ? [`model ${other.model}`] : []), ...(other?.interventions ?? [])]];
   const changed = changedNow || runs.some((made) => made.length);
   const sides = prompts.flatMap((prompt, at) => [
-    prompts.length > 1 ? h("span", { class: "miw-side" }, names[at]!) : null,
+    prompts.length > 1 ? h("span", "miw-side", names[at]!) : null,
     code(promptLine(textOf(prompt), NAMED)),
-    changed ? h("span", { class: "miw-own-run" }, h("bdi", {}, runs[at]!.join(", ") || "untouched")) : null,
+    changed ? h("span", "miw-own-run", h("bdi", {}, runs[at]!.join(", ") || "untouched")) : null,
   ]);
-  const parts = [
-    h("span", { class: "miw-own-word" }, "Picture of:"),
-    asked ? h("span", { class: "miw-own-asked" }, h("bdi", {}, asked)) : null,
-    ...sides,
-  ];
+  const parts = [h("span", "miw-own-word", "Picture of:"), asked ? h("span", "miw-own-asked", h("bdi", {}, asked)) : null, ...sides];
   return parts.filter((part) => part !== null);
 }

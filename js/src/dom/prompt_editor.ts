@@ -23,7 +23,7 @@ const BORDERS = 2;
 const ROLES = ["system", "user", "assistant"];
 
 export class PromptEditor {
-  readonly element = h("div", { class: "miw-prompt-editor" });
+  readonly element = h("div", "miw-prompt-editor");
   #label: string;
   #kind: PromptKind = "text";
   #value: PromptValue | null = null;
@@ -147,7 +147,7 @@ export class PromptEditor {
     });
     role.value = message.role;
     const remove = h("button", { class: "miw-button miw-button-bare", "aria-label": "remove this message" }, "×");
-    const row = h("div", { class: "miw-chat-row" }, role, this.#area(message.content, `content, ${message.role}`), remove);
+    const row = h("div", "miw-chat-row", role, this.#area(message.content, `content, ${message.role}`), remove);
     remove.addEventListener("click", () => {
       row.remove();
       this.#dirty = true;

@@ -19,7 +19,7 @@ export interface TextEvents<Pointed> {
 }
 
 export abstract class RunningText<Pointed, Mark extends string> {
-  protected readonly text = h("div", { class: "miw-strip-text" });
+  protected readonly text = h("div", "miw-strip-text");
   readonly element = h("div", { class: "miw-strip", tabindex: 0, role: "group" }, this.text);
   /** The tokens in sight and a little more: a long prompt has thousands, and only these are painted. */
   protected sight = { first: 0, last: FIRST_PAINTED };

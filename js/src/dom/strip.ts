@@ -125,7 +125,7 @@ export class TokenStrip extends RunningText<number, "pointed" | "locked"> {
     });
     this.#numbers.replaceChildren(
       ...places.map(({ text, left, top }) => {
-        const number = h("span", { class: "miw-number" }, text);
+        const number = h("span", "miw-number", text);
         number.style.transform = `translate(${left}px, ${top - 8}px)`;
         return number;
       }),

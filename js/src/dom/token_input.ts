@@ -72,7 +72,7 @@ export class TokenInput {
       autocomplete: "off",
       dir: "auto",
     });
-    this.element = h("span", { class: "miw-token-input" }, this.#mirror, this.input);
+    this.element = h("span", "miw-token-input", this.#mirror, this.input);
     const { input } = this;
     scope.listen(input, "input", () => {
       this.#activate(-1);
@@ -185,12 +185,12 @@ export class TokenInput {
     if (!this.#offered.length) return;
     this.list.replaceChildren(
       ...this.#offered.map(({ text, note, share }, at) => {
-        const bar = h("span", { class: "miw-suggestion-bar" });
+        const bar = h("span", "miw-suggestion-bar");
         bar.style.width = `${Math.round(100 * share)}%`;
         return h(
           "div",
           { class: "miw-suggestion", role: "option", id: `${this.list.id}-${at}`, "data-at": at, "aria-selected": "false" },
-          ...(text ? [code(visible(text)), h("span", { class: "miw-suggestion-share" }, bar)] : []),
+          ...(text ? [code(visible(text)), h("span", "miw-suggestion-share", bar)] : []),
           faint(note),
         );
       }),

@@ -25,7 +25,7 @@ export default framed<AttentionState>("attention", (frame) => {
   const matrix = new Matrix(explorer, ink, tooltip);
   const reading = new Reading(explorer, tooltip);
   const loader = loadHeads(explorer);
-  const focus = h("div", { class: "miw-focus" }, matrix.section, reading.element);
+  const focus = h("div", "miw-focus", matrix.section, reading.element);
   frame.hold(explorer, { controls: toolbar.element, body: [wall.element, focus] });
   handleKeys(frame, { explorer, toolbar, wall, matrix, reading });
   scope.effect(() => (root.dataset["panel"] = explorer.options.value.panel));

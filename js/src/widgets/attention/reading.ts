@@ -24,7 +24,7 @@ const MASKED_TOKEN: TokenLook = { ...PLAIN, ink: "color-mix(in srgb, var(--miw-f
 
 export class Reading {
   readonly strip: TokenStrip;
-  readonly #title = h("div", { class: "miw-panel-title" });
+  readonly #title = h("div", "miw-panel-title");
   readonly #heads = h("div", { class: "miw-overlay-legend", role: "group", "aria-label": "overlaid heads" });
   readonly element: HTMLElement;
   #explorer: Explorer;
@@ -42,7 +42,7 @@ export class Reading {
     this.element = h(
       "section",
       { class: "miw-reading", "aria-label": "reading view" },
-      h("div", { class: "miw-reading-head" }, this.#title, this.#heads),
+      h("div", "miw-reading-head", this.#title, this.#heads),
       this.strip.element,
     );
     scope.effect(() => {
@@ -158,7 +158,7 @@ export class Reading {
           "aria-label": `remove layer ${head.layer} head ${head.head}`,
           "data-tip": "Click to take this head off the text",
         },
-        h("span", { class: "miw-swatch" }),
+        h("span", "miw-swatch"),
         `L${head.layer} H${head.head} ×`,
       );
       button.style.setProperty("--swatch", CATEGORICAL[at % CATEGORICAL.length]!);

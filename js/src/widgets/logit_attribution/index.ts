@@ -28,7 +28,7 @@ export default framed<AttributionState>("logit_attribution", (frame) => {
   const parts = new Parts(attribution, tooltip);
   const map = new HeadMap(attribution, ink, tooltip);
   const sources = new Sources(attribution, tooltip);
-  const where = h("div", { class: "miw-where" }, map.section, sources.element);
+  const where = h("div", "miw-where", map.section, sources.element);
   frame.hold(attribution, {
     controls: toolbar.element,
     over: [question.element],

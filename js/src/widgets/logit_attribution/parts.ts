@@ -43,11 +43,11 @@ const KINDS: Record<PartKind, string> = {
 };
 
 export class Parts {
-  readonly #title = h("div", { class: "miw-panel-title" });
-  readonly #axis = h("span", { class: "miw-part-plot" });
+  readonly #title = h("div", "miw-panel-title");
+  readonly #axis = h("span", "miw-part-plot");
   readonly #rows = h("div", { role: "list", "aria-label": "parts" });
   readonly #sum = h("div", { role: "list", "aria-label": "sum" });
-  readonly #residue = h("div", { class: "miw-part miw-part-residue" });
+  readonly #residue = h("div", "miw-part miw-part-residue");
   /** Scrolls; axis and sum stay in sight. */
   readonly list = h(
     "div",
@@ -55,12 +55,12 @@ export class Parts {
     h(
       "div",
       { class: "miw-part miw-parts-axis", "aria-hidden": "true" },
-      h("span", { class: "miw-part-label" }),
+      h("span", "miw-part-label"),
       this.#axis,
-      h("span", { class: "miw-part-value" }, "logits"),
+      h("span", "miw-part-value", "logits"),
     ),
     this.#rows,
-    h("div", { class: "miw-parts-foot" }, this.#sum, this.#residue),
+    h("div", "miw-parts-foot", this.#sum, this.#residue),
   );
   readonly element = h("section", { class: "miw-parts", "aria-label": "parts" }, this.#title, this.list);
   readonly size = new Signal({ width: 0, height: 0 });
@@ -128,7 +128,7 @@ export class Parts {
     const compared = this.#attribution.show.value === "difference";
     const what = `${manifest.foil ? "logit difference" : "logit"}${compared ? ", A − B" : ""}`;
     const toward = (sign: string, token: TokenName | null, otherwise: string): Node[] => [
-      h("span", { class: `miw-toward-color miw-toward-${sign}` }),
+      h("span", `miw-toward-color miw-toward-${sign}`),
       token ? code(clipped(visible(token.string), 16)) : h("span", {}, otherwise),
     ];
     const colors = compared
@@ -136,7 +136,7 @@ export class Parts {
       : [...toward("plus", manifest.foil && manifest.answer, "raises it"), ...toward("minus", manifest.foil, "lowers it")];
     this.#title.replaceChildren(
       h("span", { "data-tip": tip }, h("strong", {}, what), ` by ${manifest.by}`),
-      h("span", { class: "miw-toward" }, manifest.foil && !compared ? "for" : "", ...colors),
+      h("span", "miw-toward", manifest.foil && !compared ? "for" : "", ...colors),
     );
   }
 
@@ -163,16 +163,16 @@ export class Parts {
     list.style.setProperty("--lines", values.map((value) => lineAt(shareOf(value), value === 0)).join(", "));
     this.#axis.replaceChildren(
       ...values.map((value) => {
-        const tick = h("span", { class: "miw-part-tick" }, rounded(value));
+        const tick = h("span", "miw-part-tick", rounded(value));
         tick.style.left = `${shareOf(value)}%`;
         return tick;
       }),
     );
     this.#elements = rows.map((row, at) => {
-      const plot = h("span", { class: "miw-part-plot" });
+      const plot = h("span", "miw-part-plot");
       const ends = barOf(row, chart);
       if (chart === "waterfall" && at > 0 && row.kind !== "sum") {
-        const join = h("span", { class: "miw-part-join" });
+        const join = h("span", "miw-part-join");
         join.style.left = `${shareOf(row.from)}%`;
         plot.append(join);
       }
@@ -186,7 +186,7 @@ export class Parts {
       }
       const ablated = row.kind === "part" && picture.isAblated(row.part);
       if (ablated) {
-        const note = h("span", { class: "miw-part-note" }, "ablated");
+        const note = h("span", "miw-part-note", "ablated");
         note.style.left = `${shareOf(Math.max(row.from, chart === "bars" ? 0 : row.to))}%`;
         plot.append(note);
       }
@@ -195,9 +195,9 @@ export class Parts {
       return h(
         "div",
         { class: name, role: "listitem", "data-row": at },
-        h("span", { class: "miw-part-label" }, ablated ? ablatedMark() : null, row.label),
+        h("span", "miw-part-label", ablated ? ablatedMark() : null, row.label),
         plot,
-        h("span", { class: "miw-part-value" }, signed(row.value, decimals)),
+        h("span", "miw-part-value", signed(row.value, decimals)),
       );
     });
     this.#rows.replaceChildren(...this.#elements.slice(0, -1));
@@ -207,9 +207,9 @@ export class Parts {
       `What the parts leave unexplained: the model's own ${manifest.foil ? "logit difference" : "logit"}${attribution.show.value === "difference" ? ", A − B" : ""}, ${exact(manifest.difference)}, minus their sum`;
     this.#residue.classList.toggle("miw-part-failed", failed);
     this.#residue.replaceChildren(
-      h("span", { class: "miw-part-label" }, "residue"),
+      h("span", "miw-part-label", "residue"),
       h("span", {}),
-      h("span", { class: "miw-part-value" }, residueText(manifest.residue)),
+      h("span", "miw-part-value", residueText(manifest.residue)),
     );
     this.#mark();
     this.drawn.value = this.drawn.peek() + 1;
@@ -249,10 +249,7 @@ export class Parts {
     const picture = attribution.shown.peek();
     if (!row || !picture) return [];
     const { manifest } = picture;
-    const lines: Node[] = [
-      h("span", { class: "miw-tip-value" }, `${row.value > 0 ? "+" : ""}${exact(row.value)} logits`),
-      h("span", {}, row.label),
-    ];
+    const lines: Node[] = [h("span", "miw-tip-value", `${row.value > 0 ? "+" : ""}${exact(row.value)} logits`), h("span", {}, row.label)];
     const { difference } = manifest;
     if (row.kind !== "sum") {
       const share =

@@ -30,9 +30,9 @@ export class Question {
   readonly terms: AnswerTerms;
   readonly strip: TokenStrip;
   readonly element: HTMLElement;
-  readonly #line = h("div", { class: "miw-question-line" });
-  readonly #where = h("span", { class: "miw-question-where" });
-  readonly #result = h("strong", { class: "miw-question-result" });
+  readonly #line = h("div", "miw-question-line");
+  readonly #where = h("span", "miw-question-where");
+  readonly #result = h("strong", "miw-question-result");
   readonly #attribution: Attribution;
   readonly #tooltip: Tooltip;
 
@@ -41,7 +41,7 @@ export class Question {
     this.#tooltip = tooltip;
     const { scope } = attribution;
     this.terms = new AnswerTerms(scope, attribution.answers, { value: TERMS, peek: () => TERMS });
-    this.#line.append(...this.terms.elements, h("span", { class: "miw-question-term" }, this.#where, this.#result));
+    this.#line.append(...this.terms.elements, h("span", "miw-question-term", this.#where, this.#result));
     this.strip = new TokenStrip(scope, {
       point: (position, event) => this.#point(position, event),
       pick: (position) => attribution.choosePosition(position),
@@ -52,7 +52,7 @@ export class Question {
       { class: "miw-question", "aria-label": "what is attributed" },
       this.#line,
       this.terms.refused,
-      h("div", { class: "miw-context" }, this.strip.element),
+      h("div", "miw-context", this.strip.element),
     );
     scope.effect(() => this.#showLine());
     scope.effect(() => {

@@ -29,10 +29,10 @@ const UNREAD: TokenLook = { ...PLAIN, ink: "color-mix(in srgb, var(--miw-faint) 
 
 export class Sources {
   readonly strip: TokenStrip;
-  readonly #title = h("span", { class: "miw-sources-title" });
+  readonly #title = h("span", "miw-sources-title");
   readonly #scale = new ScaleBar();
   readonly #list = h("div", { class: "miw-sources-list", role: "group", "aria-label": "strongest sources" });
-  readonly #why = h("div", { class: "miw-sources-why miw-faint" });
+  readonly #why = h("div", "miw-sources-why miw-faint");
   readonly element: HTMLElement;
   readonly #attribution: Attribution;
   readonly #tooltip: Tooltip;
@@ -49,7 +49,7 @@ export class Sources {
     this.element = h(
       "section",
       { class: "miw-sources", "aria-label": "sources of the head" },
-      h("div", { class: "miw-panel-title" }, this.#title, this.#scale.element),
+      h("div", "miw-panel-title", this.#title, this.#scale.element),
       this.#why,
       this.#list,
       this.strip.element,
@@ -176,7 +176,7 @@ export class Sources {
           },
           code(clipped(positions.labels[position] ?? "", 16)),
           faint(` ${position} `),
-          h("span", { class: "miw-source-value" }, number),
+          h("span", "miw-source-value", number),
         );
         button.addEventListener("click", () => this.choose(position));
         button.addEventListener("pointerenter", () => attribution.pointAtSource(position));
@@ -207,7 +207,7 @@ export class Sources {
     const whole = head && picture ? picture.valueAt(head.layer, head.head) : NaN;
     const after = position > (picture?.manifest.position ?? 0) && !value;
     const lines: Node[] = [
-      h("span", { class: "miw-tip-value" }, after ? "not read: it stands after the position" : `${this.#number(value)} logits`),
+      h("span", "miw-tip-value", after ? "not read: it stands after the position" : `${this.#number(value)} logits`),
       tokenLine("source", attribution.positions.peek(), position),
     ];
     if (!after && Math.abs(whole) > Math.abs(value) / 50)

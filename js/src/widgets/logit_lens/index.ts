@@ -37,16 +37,16 @@ export default framed<LensState>(
     const table = new LensTable(lens, ink, tooltip);
     const toolbar = new Toolbar(lens, table, frame.help.button);
     const legend = new Legend();
-    const bold = h("div", { class: "miw-lens-key" }, h("strong", {}, "bold"), ": what follows");
+    const bold = h("div", "miw-lens-key", h("strong", {}, "bold"), ": what follows");
     legend.element.append(bold);
     const unreadText = h("span");
-    const unread = h("div", { class: "miw-swatch-row" }, h("span", { class: "miw-swatch miw-lens-unread" }), unreadText);
+    const unread = h("div", "miw-swatch-row", h("span", "miw-swatch miw-lens-unread"), unreadText);
     const curves = new CurvesPanel(lens, tooltip);
     const pins = new PinsPanel(lens);
     const loader = loadRows(lens, table.rowsInSight);
     followSight(lens, table.columnsInSight);
-    const panel = h("div", { class: "miw-lens-panel" }, curves.element, pins.element);
-    frame.hold(lens, { controls: toolbar.element, body: [h("div", { class: "miw-lens-main" }, table.element, legend.element), panel] });
+    const panel = h("div", "miw-lens-panel", curves.element, pins.element);
+    frame.hold(lens, { controls: toolbar.element, body: [h("div", "miw-lens-main", table.element, legend.element), panel] });
     handleKeys(frame, { lens, toolbar, table, pins });
     scope.effect(() => {
       const field = lens.field.value;
@@ -61,7 +61,7 @@ export default framed<LensState>(
         clipped: 0,
         scaleText: field.scaleText,
         marks: field.marks,
-        extra: field.read.every(Boolean) ? [] : [unread, h("div", { class: "miw-lens-progress" }, lens.picture.value?.unfinished ?? "")],
+        extra: field.read.every(Boolean) ? [] : [unread, h("div", "miw-lens-progress", lens.picture.value?.unfinished ?? "")],
       });
       unreadText.textContent = lens.filling.value ? "not read yet" : "not read";
     });

@@ -15,7 +15,7 @@ const INPUT_TIP =
 
 export class PinsPanel {
   readonly #list = h("div", { class: "miw-lens-pins", role: "group", "aria-label": "pinned tokens" });
-  readonly #chipsTitle = h("div", { class: "miw-faint" });
+  readonly #chipsTitle = h("div", "miw-faint");
   readonly #chips = h("div", { class: "miw-lens-chips", role: "group", "aria-label": "likeliest tokens of the locked cell" });
   readonly #input = h("input", {
     class: "miw-lens-input",
@@ -90,7 +90,7 @@ export class PinsPanel {
         },
         pin.target < 0 ? null : swatch(pin.target),
         token(pin.string, 18),
-        h("span", { class: "miw-lens-pin-value" }, pin.target < 0 ? "…" : this.#valueOf(pin)),
+        h("span", "miw-lens-pin-value", pin.target < 0 ? "…" : this.#valueOf(pin)),
       );
       name.addEventListener("click", () =>
         lens.setOptions({ target: pin.target, color: chosen ? "probability" : color === "target_rank" ? color : "target_probability" }),
@@ -106,7 +106,7 @@ export class PinsPanel {
         "×",
       );
       off.addEventListener("click", () => lens.unpin(at));
-      return h("span", { class: "miw-lens-pin" }, name, off);
+      return h("span", "miw-lens-pin", name, off);
     };
     // A word without a token is on its way while the kernel computes, and else was refused.
     const coming = lens.status.value.state === "computing";
@@ -202,7 +202,7 @@ export class PinsPanel {
         ...(refused.pieces.length > 1 ? pieces : []),
         h("button", { class: "miw-lens-unpin", ...dismiss }, "×"),
       ),
-      offers.length ? h("div", { class: "miw-lens-chips" }, faint("single tokens near it:"), ...offers) : "",
+      offers.length ? h("div", "miw-lens-chips", faint("single tokens near it:"), ...offers) : "",
     );
   }
 }

@@ -171,7 +171,7 @@ export class Toolbar {
     };
     const [first, last] = [field("first"), field("last")];
     const tip = `${OPTIONS.first.tip}  [${OPTIONS.first.key}]`;
-    const label = h("span", { class: "miw-control-label" }, "positions");
+    const label = h("span", "miw-control-label", "positions");
     const element = h("span", { class: "miw-control", "data-tip": tip }, label, first, "–", last);
     scope.effect(() => {
       const options = lens.options.value;

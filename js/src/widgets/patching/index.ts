@@ -137,8 +137,8 @@ function makeLegend(view: PatchingView, paths: PathsGrid): Legend {
     legend.show({
       ...{ mapping, unit: ways ? "effect through it" : field.title, masked: false, missing: looks.has("missing"), clipped: 0 },
       extra: LOOKS.filter(([look]) => looks.has(look)).map(([look, text]) => {
-        const swatch = h("span", { class: `miw-swatch miw-patching-${look}` });
-        return h("div", { class: "miw-swatch-row" }, swatch, ways ? "not behind the head" : text);
+        const swatch = h("span", `miw-swatch miw-patching-${look}`);
+        return h("div", "miw-swatch-row", swatch, ways ? "not behind the head" : text);
       }),
     });
   });
