@@ -15,11 +15,11 @@ import psutil
 import torch
 
 from mi_widgets.compute.attribution_patching import attribution_patch_steps
-from mi_widgets.compute.interventions import Edits, Interventions
+from mi_widgets.compute.interventions import Interventions
 from mi_widgets.compute.patch_blocks import Blocks
 from mi_widgets.compute.patch_cells import read_position
-from mi_widgets.compute.patch_grids import Prepared, prepared
-from mi_widgets.compute.patch_metrics import OwnMetric, PatchMetric
+from mi_widgets.compute.patch_grids import Making, Prepared, prepared
+from mi_widgets.compute.patch_metrics import OwnMetric
 from mi_widgets.compute.patch_runs import PatchRuns, runs_steps
 from mi_widgets.compute.step import Step, Steps, as_one, run_at_once, steps_of
 from mi_widgets.data.integers import integer, word
@@ -32,10 +32,6 @@ from mi_widgets.models import Prompt
 ORDERS = ("largest estimate first", "top layers first")
 #: Bytes that batches may take unless told, and the share of what is free that they take at most.
 MEMORY, MEMORY_SHARE = 1_000_000_000, 0.25
-#: Rows of logits at a time.
-LOGITS_AT_ONCE = 64
-#: Partial grids are made no more often than this.
-PARTIAL_SECONDS = 0.05
 
 
 @run_at_once("patching", hidden="order")
@@ -159,7 +155,7 @@ def grid_steps(
         making.begin(runs)
         changes = None if making.estimates is None else making.estimates[number] - runs.base_value
         yield from _cells_steps(making, runs, memory, changes if order == ORDERS[0] else None)
-    return making.grid()
+    return making.made()
 
 
 def batch_memory(model: Any, memory: int | None) -> int:
@@ -173,21 +169,13 @@ def batch_memory(model: Any, memory: int | None) -> int:
     return int(min(MEMORY, MEMORY_SHARE * free))
 
 
-class _Making:
-    """A grid while it is made: what is known of each pair."""
+class _Making(Making):
+    """A grid while it is made."""
 
     def __init__(self, ready: Prepared, position: int, estimates: PatchGrid | None) -> None:
+        super().__init__(len(ready.prompts), len(ready.cells), ready.notes)
         self._ready, self._position, self._estimated = ready, position, estimates
-        self._since, self._shown = time.perf_counter(), 0.0
-        self._runs: PatchRuns | None = None
-        self._clean: list[float] = []
-        self._corrupt: list[float] = []
-        self._metrics: list[PatchMetric] = []
-        self._notes: list[str] = list(ready.notes)
         self._overflow = 0
-        count, n_cells = len(ready.prompts), len(ready.cells)
-        self.values = np.full((count, n_cells), np.nan, np.float32)
-        self.done, self.total = 0, count * n_cells
         self.estimates = None if estimates is None else estimates.estimates
         if self.estimates is not None and self.estimates.shape != self.values.shape:
             raise DataError(
@@ -195,45 +183,22 @@ class _Making:
                 "Give those of the same pairs and cells.",
             )
 
-    def begin(self, runs: PatchRuns) -> None:
-        """The next pair, its two runs made."""
-        self._runs = runs
-        self._clean.append(runs.clean_value)
-        self._corrupt.append(runs.corrupt_value)
-        self._metrics.append(runs.metric)
-        self._notes += [note for note in runs.edits.notes if note not in self._notes]
-
-    def set(self, cells: np.ndarray, values: Any) -> None:
-        """Numbers of some cells of the pair that is worked at."""
-        self.values[len(self._clean) - 1, cells] = values
-        self.done += np.size(cells)
-
     def overflowed(self, count: int) -> None:
         """Some changed runs have no finite logits."""
         self._overflow += count
 
-    def step(self) -> Step:
-        """How far it is, with the grid so far, where that is worth showing."""
-        now, partial = time.perf_counter(), None
-        if self._clean and now - self._shown > PARTIAL_SECONDS:
-            self._shown, partial = now, self.grid()
-        return Step(self.done, self.total, partial)
-
-    def grid(self) -> PatchGrid:
-        """The pairs that are finished; of the first as far as it goes."""
-        ready, cells = self._ready, self._ready.cells
-        count = max(1, self.done // max(1, len(cells)))
-        metrics, notes = self._metrics[:count], list(self._notes)
-        if count < len(ready.prompts):
-            notes.append(f"{count} of {len(ready.prompts)} pairs so far")
+    def made(self) -> PatchGrid:
+        """See `Making`."""
+        count, notes = self._finished()
         if self._overflow:
             notes.append(f"{self._overflow} changed runs have logits that are not finite; their cells are empty")
-        return ready.grid(
+        clean, corrupt = zip(*self._ends[:count], strict=True)
+        return self._ready.grid(
             self.values[:count].copy(),
-            self._clean[:count],
-            self._corrupt[:count],
-            metrics,
-            Edits() if self._runs is None else self._runs.edits,
+            clean,
+            corrupt,
+            self._metrics[:count],
+            self._edits,
             estimates=None if self.estimates is None else self.estimates[:count],
             position=self._position,
             estimated_by="" if self._estimated is None else self._estimated.estimated_by,
@@ -254,14 +219,9 @@ def _cells_steps(making: _Making, runs: PatchRuns, memory: int, changes: np.ndar
         layer, first, stream = yield from blocks.stream_steps(unit, step)
         firsts = unit.firsts if first == unit.first else None
         final = yield from as_one(runs.onward.steps(layer, first, stream, firsts), step)
-        for start in range(0, len(final), LOGITS_AT_ONCE):
-            logits = runs.onward.logits(final[start : start + LOGITS_AT_ONCE], runs.metric.tokens)
-            values = runs.metric(logits) if runs.metric.tokens is None else runs.metric.of_tokens(logits)
-            values = values.detach().float().cpu().numpy()
-            broken = ~np.isfinite(logits.amax(-1).cpu().numpy())
-            values[broken] = np.nan
-            making.overflowed(int(broken.sum()))
-            making.set(unit.cells[start : start + LOGITS_AT_ONCE], values)
-            if start:
+        for rows, values, broken in runs.values_of(final):
+            making.overflowed(broken)
+            making.set(unit.cells[rows], values)
+            if rows.start:
                 yield step
     yield making.step()
