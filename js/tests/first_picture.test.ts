@@ -124,7 +124,7 @@ describe("a mistake in the page's own code", () => {
       if (broken.value && view.picture.value) throw new Error("no such layer");
     });
     const word = document.createElement("p");
-    frame.hold(view, { controls: document.createElement("div"), body: [word] });
+    frame.hold(view, { controls: [], body: [word] });
     frame.scope.effect(() => void (word.textContent = view.picture.value?.word ?? ""));
   });
   const SAYS = "A part of this view failed in the page: no such layer. Run the cell again, or report this.";

@@ -42,7 +42,7 @@ export default framed<LittleState>("little", (frame) => {
   const little = new Little(frame);
   frame.begin(little, [...PROMPT_KEYS, ["l", "loud or not"]], () => "plain data", { compare: false });
   const word = h("p", { class: "miw-word", tabindex: 0 });
-  frame.hold(little, { controls: frame.help.button, body: [word] });
+  frame.hold(little, { controls: [], body: [word] });
   followKeys(frame.scope, frame.root, (key) => {
     if (key === "l") little.setOptions({ loud: !little.options.peek().loud });
     else return promptKey(frame.prompts, key);

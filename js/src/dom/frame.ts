@@ -32,7 +32,9 @@ export interface RenderArguments<State> {
 
 /** The parts of a view: the row of controls under its prompts, the picture's panels, and what opens over all of it. */
 export interface Parts {
-  controls: HTMLElement;
+  controls: HTMLElement[];
+  /** What the row is for. */
+  about?: string;
   /** Of the picture, and over it: below what says that the picture is not of what was asked for. */
   over?: HTMLElement[];
   body: HTMLElement[];
@@ -123,13 +125,13 @@ export class Frame<State extends LinkedState> {
   }
 
   /** Puts the parts in their places and shows around them how the view is. */
-  hold(view: AnyView, { controls, over = [], body, popovers = [] }: Parts): void {
+  hold(view: AnyView, { controls, about = "what is shown", over = [], body, popovers = [] }: Parts): void {
     const { root, scope, prompts, help } = this;
     const status = this.#status;
     this.body.append(...body);
     root.prepend(
       prompts.element,
-      controls,
+      h("div", { class: "miw-controls", role: "toolbar", "aria-label": about }, ...controls, help.button),
       new RunLine(view).element,
       status.progress,
       status.error,
@@ -190,16 +192,9 @@ export class Frame<State extends LinkedState> {
   fit(view: AnyView, also: () => void, place: () => void): void {
     const placed = this.scope.guard(place);
     this.scope.effect(() => {
-      void this.#measured.value;
-      void view.picture.value;
-      void view.height.value;
-      void view.options.value;
-      void view.compare.value;
-      void view.interventions.made.value;
-      void view.beside.value;
-      void view.notice.value;
-      void view.status.value;
-      void view.stale.value;
+      const { picture, height, options, compare, interventions, beside, notice, status, stale } = view;
+      for (const of of [this.#measured, picture, height, options, compare, interventions.made, beside, notice, status, stale])
+        void of.value;
       also();
       // After the other effects of this turn have changed the page.
       queueMicrotask(() => {

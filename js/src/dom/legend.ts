@@ -45,11 +45,9 @@ export class Legend {
       context.putImageData(pixels, 0, 0);
     }
     this.#ticks.replaceChildren(
-      ...(content.marks ?? ticks(mapping)).map(({ unit, text }) => {
-        const tick = h("div", "miw-legend-tick", text);
-        tick.style.bottom = `${unit * 100}%`;
-        return tick;
-      }),
+      ...(content.marks ?? ticks(mapping)).map(({ unit, text }) =>
+        h("div", { class: "miw-legend-tick", style: { bottom: `${unit * 100}%` } }, text),
+      ),
     );
     const notes: HTMLElement[] = [h("div", {}, content.scaleText ?? SCALES[mapping.scale])];
     if (mapping.scale === "log") {
@@ -68,7 +66,5 @@ export class Legend {
 }
 
 function swatch(kind: string, color: string, text: string): HTMLElement {
-  const patch = h("span", `miw-swatch ${kind}`);
-  patch.style.setProperty("--swatch", color);
-  return h("div", "miw-swatch-row", patch, text);
+  return h("div", "miw-swatch-row", h("span", { class: `miw-swatch ${kind}`, style: { "--swatch": color } }), text);
 }

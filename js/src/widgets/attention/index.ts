@@ -20,13 +20,13 @@ export default framed<AttentionState>("attention", (frame) => {
   const { scope, root, ink, tooltip } = frame;
   const explorer = new Explorer(frame);
   frame.begin(explorer, KEYS, () => size(explorer));
-  const toolbar = new Toolbar(explorer, frame.help.button);
+  const toolbar = new Toolbar(explorer);
   const wall = new Wall(explorer, ink);
   const matrix = new Matrix(explorer, ink, tooltip);
   const reading = new Reading(explorer, tooltip);
   const loader = loadHeads(explorer);
   const focus = h("div", "miw-focus", matrix.section, reading.element);
-  frame.hold(explorer, { controls: toolbar.element, body: [wall.element, focus] });
+  frame.hold(explorer, { controls: toolbar.elements, body: [wall.element, focus] });
   handleKeys(frame, { explorer, toolbar, wall, matrix, reading });
   scope.effect(() => (root.dataset["panel"] = explorer.options.value.panel));
   fitPanels(frame, explorer, focus, { wall, matrix, reading });
@@ -41,11 +41,7 @@ function fitPanels(
   { wall, matrix, reading }: { wall: Wall; matrix: Matrix; reading: Reading },
 ): void {
   const { root, body, width } = frame;
-  const follow = (): void => {
-    void explorer.sortColumn.value;
-    void explorer.overlaid.value;
-    void explorer.positions.value;
-  };
+  const follow = (): void => void [explorer.sortColumn.value, explorer.overlaid.value, explorer.positions.value];
   frame.fit(explorer, follow, () => {
     if (frame.narrow) body.style.removeProperty("--wall");
     else {

@@ -23,14 +23,14 @@ export default framed<AttributionState>("logit_attribution", (frame) => {
   const { scope, ink, tooltip } = frame;
   const attribution = new Attribution(frame);
   frame.begin(attribution, KEYS, () => size(attribution));
-  const toolbar = new Toolbar(attribution, frame.help.button);
+  const toolbar = new Toolbar(attribution);
   const question = new Question(attribution, tooltip);
   const parts = new Parts(attribution, tooltip);
   const map = new HeadMap(attribution, ink, tooltip);
   const sources = new Sources(attribution, tooltip);
   const where = h("div", "miw-where", map.section, sources.element);
   frame.hold(attribution, {
-    controls: toolbar.element,
+    controls: toolbar.elements,
     over: [question.element],
     body: [parts.element, where],
     popovers: [question.terms.answer.list, question.terms.foil.list],
@@ -53,10 +53,7 @@ function fitPanels(
   { question, parts, map, sources }: { question: Question; parts: Parts; map: HeadMap; sources: Sources },
 ): void {
   let shown = 0;
-  const follow = (): void => {
-    void attribution.rows.value;
-    void attribution.answers.refused.value;
-  };
+  const follow = (): void => void [attribution.rows.value, attribution.answers.refused.value];
   frame.fit(attribution, follow, () => {
     const picture = attribution.shown.peek()!;
     question.strip.element.style.height = `${Math.min(question.strip.textHeight, CONTEXT)}px`;

@@ -9,7 +9,7 @@ import { DIVERGING } from "../../core/color.gen";
 import { clipped, visible } from "../../core/tokens";
 import { ABLATED_TIP, ablatedMark } from "../../dom/ablated";
 import type { PartKind, TokenName } from "../../core/wire.gen";
-import { code, faint, h } from "../../dom/element";
+import { around, code, faint, h } from "../../dom/element";
 import type { Tooltip } from "../../dom/tooltip";
 import type { Attribution } from "./attribution";
 import { barOf, decimalsFor, domainOf, roundValues, signed } from "./rows";
@@ -74,7 +74,7 @@ export class Parts {
     this.#tooltip = tooltip;
     const { scope } = attribution;
     const rowAt = (event: Event): number | null => {
-      const element = event.target instanceof Element ? event.target.closest<HTMLElement>("[data-row]") : null;
+      const element = around(event.target, "[data-row]");
       return element ? Number(element.dataset["row"]) : null;
     };
     scope.listen(this.list, "pointermove", (event) => this.#point(rowAt(event), event));
@@ -161,34 +161,25 @@ export class Parts {
     list.style.setProperty("--value", `${digits}ch`);
     list.style.setProperty("--row", `${rowHeight(rows.length + 2, height)}px`);
     list.style.setProperty("--lines", values.map((value) => lineAt(shareOf(value), value === 0)).join(", "));
-    this.#axis.replaceChildren(
-      ...values.map((value) => {
-        const tick = h("span", "miw-part-tick", rounded(value));
-        tick.style.left = `${shareOf(value)}%`;
-        return tick;
-      }),
-    );
+    const put = (kind: string, at: number, text: string | null = null): HTMLElement =>
+      h("span", { class: kind, style: { left: `${shareOf(at)}%` } }, text);
+    this.#axis.replaceChildren(...values.map((value) => put("miw-part-tick", value, rounded(value))));
     this.#elements = rows.map((row, at) => {
       const plot = h("span", "miw-part-plot");
       const ends = barOf(row, chart);
       if (chart === "waterfall" && at > 0 && row.kind !== "sum") {
-        const join = h("span", "miw-part-join");
-        join.style.left = `${shareOf(row.from)}%`;
-        plot.append(join);
+        plot.append(put("miw-part-join", row.from));
       }
       if (ends && row.value === row.value) {
-        const bar = h("span", {
-          class: `miw-part-bar ${row.kind === "sum" ? "miw-part-total" : row.value < 0 ? "miw-part-minus" : "miw-part-plus"}`,
-        });
+        const kind = row.kind === "sum" ? "total" : row.value < 0 ? "minus" : "plus";
+        const bar = h("span", `miw-part-bar miw-part-${kind}`);
         bar.style.left = `${shareOf(Math.min(...ends))}%`;
         bar.style.width = `${Math.abs(shareOf(ends[1]) - shareOf(ends[0]))}%`;
         plot.append(bar);
       }
       const ablated = row.kind === "part" && picture.isAblated(row.part);
       if (ablated) {
-        const note = h("span", "miw-part-note", "ablated");
-        note.style.left = `${shareOf(Math.max(row.from, chart === "bars" ? 0 : row.to))}%`;
-        plot.append(note);
+        plot.append(put("miw-part-note", Math.max(row.from, chart === "bars" ? 0 : row.to), "ablated"));
       }
       const click = row.kind === "part" && picture.spanOf(row.part) !== null;
       const name = `miw-part${row.kind === "part" ? "" : ` miw-part-${row.kind}`}${click ? " miw-part-place" : ""}`;
@@ -239,7 +230,7 @@ export class Parts {
     this.#attribution.pointAtRow(at);
     if (at === null) {
       // The residue has a tooltip of its own.
-      if (event.type === "pointerleave" || !(event.target instanceof Element && event.target.closest("[data-tip]"))) this.#tooltip.hide();
+      if (event.type === "pointerleave" || !around(event.target, "[data-tip]")) this.#tooltip.hide();
     } else this.#tooltip.show(this.#tooltipLines(at), event.clientX, event.clientY);
   }
 

@@ -8,15 +8,14 @@ import { clipped, isolated, visible } from "../../core/tokens";
 import type { TokenName } from "../../core/wire.gen";
 import { AnswerTerms } from "../../dom/answers";
 import { code, faint, h } from "../../dom/element";
-import { TokenStrip, type TokenLook } from "../../dom/strip";
+import { PLAIN, standingBack, TokenStrip } from "../../dom/strip";
 import { tokenLine } from "../../dom/token_line";
 import type { Tooltip } from "../../dom/tooltip";
 import type { Attribution } from "./attribution";
 import { decimalsFor, signed } from "./rows";
 
-const PLAIN: TokenLook = { background: "", ink: "", bars: [] };
 /** What the attributed position cannot read. */
-const AFTER: TokenLook = { ...PLAIN, ink: "color-mix(in srgb, var(--miw-faint) 75%, transparent)" };
+const AFTER = standingBack(75);
 const TERMS = {
   answer: { before: "logit(", after: ")", tip: "The answer: the token whose logit is explained. Empty: the model's first choice" },
   foil: {
@@ -42,11 +41,10 @@ export class Question {
     const { scope } = attribution;
     this.terms = new AnswerTerms(scope, attribution.answers, { value: TERMS, peek: () => TERMS });
     this.#line.append(...this.terms.elements, h("span", "miw-question-term", this.#where, this.#result));
-    this.strip = new TokenStrip(scope, {
+    this.strip = new TokenStrip(scope, "the prompt: choose the position whose prediction is attributed", {
       point: (position, event) => this.#point(position, event),
       pick: (position) => attribution.choosePosition(position),
     });
-    this.strip.element.setAttribute("aria-label", "the prompt: choose the position whose prediction is attributed");
     this.element = h(
       "section",
       { class: "miw-question", "aria-label": "what is attributed" },

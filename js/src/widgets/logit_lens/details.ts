@@ -167,8 +167,7 @@ function guessesOf({ lens, picture, side, row, at }: SideCell, named: boolean): 
 
 function guessTable(guesses: Guess[]): HTMLElement {
   const rows = guesses.map(({ string, probability }) => {
-    const bar = h("span", "miw-lens-bar");
-    bar.style.width = `${Math.round(probability * 1000) / 10}%`;
+    const bar = h("span", { class: "miw-lens-bar", style: { width: `${Math.round(probability * 1000) / 10}%` } });
     return h("tr", {}, h("th", { scope: "row" }, token(string, LONGEST)), h("td", "miw-lens-bars", bar), h("td", {}, percent(probability)));
   });
   return h("table", "miw-lens-guesses", h("tbody", {}, ...rows));

@@ -35,7 +35,7 @@ export default framed<LensState>(
     const lens = new Lens(frame);
     frame.begin(lens, KEYS, () => `${lens.picture.value!.rows.length} rows × ${lens.picture.value!.manifest.positions.length} positions`);
     const table = new LensTable(lens, ink, tooltip);
-    const toolbar = new Toolbar(lens, table, frame.help.button);
+    const toolbar = new Toolbar(lens, table);
     const legend = new Legend();
     const bold = h("div", "miw-lens-key", h("strong", {}, "bold"), ": what follows");
     legend.element.append(bold);
@@ -46,7 +46,7 @@ export default framed<LensState>(
     const loader = loadRows(lens, table.rowsInSight);
     followSight(lens, table.columnsInSight);
     const panel = h("div", "miw-lens-panel", curves.element, pins.element);
-    frame.hold(lens, { controls: toolbar.element, body: [h("div", "miw-lens-main", table.element, legend.element), panel] });
+    frame.hold(lens, { controls: toolbar.elements, body: [h("div", "miw-lens-main", table.element, legend.element), panel] });
     handleKeys(frame, { lens, toolbar, table, pins });
     scope.effect(() => {
       const field = lens.field.value;
@@ -79,14 +79,7 @@ export default framed<LensState>(
 /** How wide the table is, and what is left beside it. */
 function fitParts(frame: Frame<LensState>, lens: Lens, table: LensTable, curves: CurvesPanel): void {
   const { body, root, width } = frame;
-  const follow = (): void => {
-    void lens.columns.value;
-    void lens.pins.value;
-    void lens.refused.value;
-    void lens.cell.value;
-    void lens.arrived.value;
-    void table.cellWidth.value;
-  };
+  const follow = (): void => void [lens.columns, lens.pins, lens.refused, lens.cell, lens.arrived, table.cellWidth].map((one) => one.value);
   frame.fit(lens, follow, () => {
     const rows = lens.picture.peek()?.rows.length ?? 0;
     const { low, high } = goodHeight(rows);

@@ -87,25 +87,15 @@ export class PinsPanel {
           "aria-pressed": String(chosen),
           "aria-label": `colour by ${visible(pin.string)}${pin.target < 0 ? "" : `: ${this.#valueOf(pin)}`}`,
           "data-tip": "Colour the table by this token",
+          click: () =>
+            lens.setOptions({ target: pin.target, color: chosen ? "probability" : color === "target_rank" ? color : "target_probability" }),
         },
         pin.target < 0 ? null : swatch(pin.target),
         token(pin.string, 18),
         h("span", "miw-lens-pin-value", pin.target < 0 ? "…" : this.#valueOf(pin)),
       );
-      name.addEventListener("click", () =>
-        lens.setOptions({ target: pin.target, color: chosen ? "probability" : color === "target_rank" ? color : "target_probability" }),
-      );
-      const off = h(
-        "button",
-        {
-          class: "miw-lens-unpin",
-          disabled: !live,
-          "aria-label": `unpin ${visible(pin.string)}`,
-          "data-tip": "Take this token off the chart",
-        },
-        "×",
-      );
-      off.addEventListener("click", () => lens.unpin(at));
+      const said = { "aria-label": `unpin ${visible(pin.string)}`, "data-tip": "Take this token off the chart" };
+      const off = h("button", { class: "miw-lens-unpin", disabled: !live, ...said, click: () => lens.unpin(at) }, "×");
       return h("span", "miw-lens-pin", name, off);
     };
     // A word without a token is on its way while the kernel computes, and else was refused.

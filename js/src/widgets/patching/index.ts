@@ -41,8 +41,6 @@ export default framed<PatchingState>("patching", (frame) => {
   };
   frame.begin(view, KEYS, () => size(view), { second });
   const controls = makeControls(view);
-  const toolbar = h("div", { class: "miw-controls", role: "toolbar", "aria-label": "what is shown" });
-  toolbar.append(...controls.rest(), frame.help.button);
   const facts = new Facts(view);
   const grid = new PatchingGrid(view, ink, tooltip);
   const scatter = makeScatter(view, ink, tooltip);
@@ -50,7 +48,7 @@ export default framed<PatchingState>("patching", (frame) => {
   const charts = { grid, scatter, paths };
   const legend = makeLegend(view, paths);
   frame.hold(view, {
-    controls: toolbar,
+    controls: controls.rest(),
     over: [facts.element],
     body: [grid.element, scatter.element, paths.section, legend.element],
     popovers: [facts.terms.answer.list, facts.terms.foil.list],

@@ -15,10 +15,10 @@ export default framed<PromptState>("prompt", (frame) => {
   root.classList.replace("miw-prompt", "miw-prompt-view");
   const view = new PromptView(frame);
   frame.begin(view, KEYS, () => plural(view.picture.value!.a.count, "token"));
-  const toolbar = new Toolbar(view, frame.help.button, () => undoWritten(view, frame.prompts));
+  const toolbar = new Toolbar(view, () => undoWritten(view, frame.prompts));
   const text = new TextPanel(view, tooltip);
   const next = new NextPanel(view);
-  frame.hold(view, { controls: toolbar.element, body: [text.element, next.element] });
+  frame.hold(view, { controls: toolbar.elements, about: "what is shown, and writing", body: [text.element, next.element] });
   handleKeys(frame, { view, toolbar, text, next });
   frame.fit(
     view,

@@ -4,7 +4,7 @@
  */
 import { exact, shown } from "../../core/format";
 import { isolated, clipped, visible } from "../../core/tokens";
-import { code, faint, freshId, h } from "../../dom/element";
+import { around, code, faint, freshId, h } from "../../dom/element";
 import { tokenText } from "../../dom/token_text";
 import type { CandidateList, PromptView, Row } from "./model";
 import { about, figures, plural, scoreOf } from "./words";
@@ -25,7 +25,7 @@ export class NextPanel {
     this.#view = view;
     const { scope } = view;
     scope.listen(this.list, "click", (event) => {
-      const row = event.target instanceof Element ? event.target.closest<HTMLElement>("[data-candidate]") : null;
+      const row = around(event.target, "[data-candidate]");
       if (row) view.append(Number(row.dataset["candidate"]));
     });
     scope.effect(() => this.#showTitle());
@@ -153,9 +153,8 @@ export class NextPanel {
       "span",
       { class: "miw-candidate-bars", "aria-hidden": "true" },
       ...row.probabilities.map((probability, which) => {
-        const bar = h("span", `miw-bar miw-bar-${two ? sides[which]!.side.name.toLowerCase() : "one"}`);
-        bar.style.width = `${100 * (probability ?? 0)}%`;
-        return bar;
+        const kind = two ? sides[which]!.side.name.toLowerCase() : "one";
+        return h("span", { class: `miw-bar miw-bar-${kind}`, style: { width: `${100 * (probability ?? 0)}%` } });
       }),
     );
     const follows = row.follows.length ? (two ? `${row.follows.join("")}→` : "→") : "";
