@@ -11,11 +11,10 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
-import psutil
-import torch
 
 from mi_widgets.compute.attribution_patching import attribution_patch_steps
 from mi_widgets.compute.interventions import Interventions
+from mi_widgets.compute.pass_bytes import batch_bytes
 from mi_widgets.compute.patch_blocks import Blocks
 from mi_widgets.compute.patch_cells import read_position
 from mi_widgets.compute.patch_grids import Making, Prepared, prepared
@@ -30,8 +29,6 @@ from mi_widgets.models import Prompt
 
 #: How cells follow each other.
 ORDERS = ("largest estimate first", "top layers first")
-#: Bytes that batches may take unless told, and the share of what is free that they take at most.
-MEMORY, MEMORY_SHARE = 1_000_000_000, 0.25
 
 
 @run_at_once("patching", hidden="order")
@@ -164,9 +161,7 @@ def batch_memory(model: Any, memory: int | None) -> int:
         if integer("memory", memory) <= 0:
             raise DataError(f"memory={memory!r}.", "Give bytes, e.g. 2_000_000_000.")
         return integer("memory", memory)
-    device = next(model.parameters()).device
-    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
-    return int(min(MEMORY, MEMORY_SHARE * free))
+    return batch_bytes(next(model.parameters()).device)
 
 
 class _Making(Making):
