@@ -13,10 +13,10 @@ import path from "node:path";
 const GZIPPED = 60;
 const RAW = {
   "attention.js": 122,
-  "logit_attribution.js": 120,
+  "logit_attribution.js": 118,
   "logit_lens.js": 125,
-  "patching.js": 119,
-  "prompt.js": 93,
+  "patching.js": 117,
+  "prompt.js": 91,
   "standalone.js": 2,
 };
 const RAW_MODULE = 124; // of a view that is not named above

@@ -343,7 +343,11 @@ test("a selected layer without a head locks that layer's first head in the order
     const scope = new Scope();
     cleanups.push(() => scope.end());
     const model = new FakeModel(syntheticState(WORDS, { options, selection } as never));
-    const { locked, selected } = new Explorer(new ModelSource<AttentionState>(model as never), new Signal("light" as const), scope);
+    const { locked, selected } = new Explorer({
+      source: new ModelSource<AttentionState>(model as never),
+      theme: new Signal("light" as const),
+      scope,
+    });
     return { locked: locked.value, selected: selected.value };
   };
   const chosen = (layer: number | null, head: number | null = null): object => ({ ...NOTHING, layer, head, stamp: 1 });

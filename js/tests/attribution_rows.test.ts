@@ -19,7 +19,14 @@ function picture(change: Partial<AttributionManifest> = {}, parts?: number[]): A
 
 function live(change: Partial<AttributionState> = {}, canSend = true): { model: FakeModel; view: Attribution } {
   const model = new FakeModel(attributionState(change), canSend);
-  return { model, view: new Attribution(new ModelSource<AttributionState>(model as never), new Signal("light" as const), new Scope()) };
+  return {
+    model,
+    view: new Attribution({
+      source: new ModelSource<AttributionState>(model as never),
+      theme: new Signal("light" as const),
+      scope: new Scope(),
+    }),
+  };
 }
 
 const chosen = (change: Partial<SelectionValue>): SelectionValue => ({

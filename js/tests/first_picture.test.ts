@@ -118,12 +118,13 @@ describe.each(EVERY_VIEW)("$name", ({ view, state, picture }) => {
 describe("a mistake in the page's own code", () => {
   const broken = new Signal(true);
   const failing = framed<LittleState>("little", (frame) => {
-    const view = new Little(frame.source, frame.scope);
+    const view = new Little(frame);
+    frame.begin(view, [], () => "");
     frame.scope.effect(() => {
       if (broken.value && view.picture.value) throw new Error("no such layer");
     });
     const word = document.createElement("p");
-    frame.hold(view, { above: [], body: [word], popovers: [] });
+    frame.hold(view, { controls: [], body: [word] });
     frame.scope.effect(() => void (word.textContent = view.picture.value?.word ?? ""));
   });
   const SAYS = "A part of this view failed in the page: no such layer. Run the cell again, or report this.";

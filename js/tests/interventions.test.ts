@@ -266,11 +266,8 @@ describe("the attention explorer", () => {
   function explorer(change: Partial<AttentionState>): Explorer {
     const scope = new Scope();
     cleanups.push(() => scope.end());
-    return new Explorer(
-      new ModelSource<AttentionState>(new FakeModel(syntheticState(WORDS, change)) as never),
-      new Signal("light" as const),
-      scope,
-    );
+    const source = new ModelSource<AttentionState>(new FakeModel(syntheticState(WORDS, change)) as never);
+    return new Explorer({ source, theme: new Signal("light" as const), scope });
   }
 
   test("the key is for the head pointed at, else for the locked one and those laid over the text", () => {
@@ -352,11 +349,8 @@ describe("the attribution", () => {
   test("the key is for the cell pointed at, of several heads for none, else for the head chosen or the strongest", () => {
     const scope = new Scope();
     cleanups.push(() => scope.end());
-    const view = new Attribution(
-      new ModelSource<AttributionState>(new FakeModel(attributionState()) as never),
-      new Signal("light" as const),
-      scope,
-    );
+    const source = new ModelSource<AttributionState>(new FakeModel(attributionState()) as never);
+    const view = new Attribution({ source, theme: new Signal("light" as const), scope });
     expect(view.aimed.value).toEqual([{ layer: 1, head: 0 }]);
     view.pointAtCell({ layer: 0, column: 1 });
     expect(view.aimed.value).toEqual([{ layer: 0, head: 1 }]);

@@ -3,7 +3,7 @@
 import { expect, test, vi } from "vitest";
 import { NO_HOVER, type HoverValue } from "../src/core/bus";
 import { NOTHING } from "../src/core/selection";
-import { Scope } from "../src/core/signal";
+import { Scope, Signal } from "../src/core/signal";
 import { ModelSource } from "../src/core/source";
 import { FakeModel } from "./fake_model";
 import { Little, littlePicture, littleState, type LittleState } from "./little_view";
@@ -11,7 +11,8 @@ import { Little, littlePicture, littleState, type LittleState } from "./little_v
 function linked(change: Partial<LittleState> = {}, live = true): { model: FakeModel; view: Little; scope: Scope } {
   const model = new FakeModel(littleState(change), live);
   const scope = new Scope();
-  return { model, scope, view: new Little(new ModelSource<LittleState>(model as never), scope) };
+  const source = new ModelSource<LittleState>(model as never);
+  return { model, scope, view: new Little({ source, theme: new Signal("light" as const), scope }) };
 }
 
 const turn = (): Promise<void> => Promise.resolve().then(() => undefined);

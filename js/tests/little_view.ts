@@ -1,13 +1,11 @@
 /** The smallest view that the shared parts make: a word per run, for tests of what is shared. */
-import { openParcel } from "../src/core/blocks";
-import { Linked, type LinkedState, type Pictured } from "../src/core/linked";
-import { Signal, type Scope } from "../src/core/signal";
-import type { DataSource } from "../src/core/source";
+import type { Parcel } from "../src/core/blocks";
+import { Linked, type Given, type LinkedState, type Pictured } from "../src/core/linked";
+import { Signal } from "../src/core/signal";
 import type { PromptValue } from "../src/core/wire.gen";
 import { h } from "../src/dom/element";
 import { framed } from "../src/dom/frame";
-import { followKeys, KeyHelp, PROMPT_KEYS, promptKey } from "../src/dom/keys";
-import { Prompts } from "../src/dom/prompts";
+import { followKeys, PROMPT_KEYS, promptKey } from "../src/dom/keys";
 import { packed } from "./synthetic";
 
 /** It compares nothing. */
@@ -28,30 +26,26 @@ interface LittlePicture extends Pictured {
 }
 
 export class Little extends Linked<LittleState, LittleOptions, LittlePicture> {
-  constructor(source: DataSource<LittleState>, scope: Scope) {
-    super(source, scope, { defaults: { depth: 1, loud: false }, height: 300, computed: ["depth"] });
+  constructor(given: Given<LittleState>) {
+    super(given, { defaults: { depth: 1, loud: false }, height: 300, computed: ["depth"] });
     this.begin(["picture"]);
   }
 
-  protected take(names: Set<string>): void {
-    const parcel = names.has("picture") ? openParcel(this.source.get("picture")) : null;
-    if (!parcel) return;
+  protected pictured(parcel: Parcel): LittlePicture {
     const manifest = parcel.manifest as LittlePicture["manifest"] & { run: number; word: string };
-    this.notice.value = null;
     const prompts = [{ ids: [], strings: [], special: [], spans: [], text: manifest.word }];
-    this.picture.value = { run: manifest.run, word: manifest.word, prompts, manifest };
+    return { run: manifest.run, word: manifest.word, prompts, manifest };
   }
 }
 
 export default framed<LittleState>("little", (frame) => {
-  const little = new Little(frame.source, frame.scope);
-  const prompts = new Prompts(little, { compare: false, width: frame.width, size: () => "plain data" });
-  const help = new KeyHelp(frame.scope, [...PROMPT_KEYS, ["l", "loud or not"]]);
+  const little = new Little(frame);
+  frame.begin(little, [...PROMPT_KEYS, ["l", "loud or not"]], () => "plain data", { compare: false });
   const word = h("p", { class: "miw-word", tabindex: 0 });
-  frame.hold(little, { above: [prompts.element, help.button], body: [word], popovers: [help.popover, prompts.popover] });
+  frame.hold(little, { controls: [], body: [word] });
   followKeys(frame.scope, frame.root, (key) => {
     if (key === "l") little.setOptions({ loud: !little.options.peek().loud });
-    else return promptKey(prompts, key);
+    else return promptKey(frame.prompts, key);
     return true;
   });
   const drawn = new Signal(0);

@@ -17,7 +17,7 @@ afterEach(() => scope.end());
 
 function viewOf(change: Partial<PatchingManifest>, values?: (number | null)[], options: Partial<PatchingState["options"]> = {}) {
   const model = new FakeModel(patchingState({ picture: patchingPicture(change, values), options: options as never }));
-  return new PatchingView(new ModelSource<PatchingState>(model as never), new Signal("light" as const), scope);
+  return new PatchingView({ source: new ModelSource<PatchingState>(model as never), theme: new Signal("light" as const), scope });
 }
 
 function pictureOf(change: Partial<PatchingManifest>, values?: (number | null)[]): PatchingPicture {

@@ -21,7 +21,10 @@ function known(state: Record<string, unknown>, live = true): { model: FakeModel;
   const model = new FakeModel(state, live);
   const scope = new Scope();
   cleanups.push(() => scope.end());
-  return { model, prompt: new PromptView(new ModelSource<PromptState>(model as never), new Signal("light" as const), scope) };
+  return {
+    model,
+    prompt: new PromptView({ source: new ModelSource<PromptState>(model as never), theme: new Signal("light" as const), scope }),
+  };
 }
 
 const settle = (ms = 0): Promise<unknown> => vi.advanceTimersByTimeAsync(ms);

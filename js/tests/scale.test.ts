@@ -1,6 +1,9 @@
 /** Values become colours as the legend says. */
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
+import * as described from "../src/core/options.gen";
 import type { Scale } from "../src/core/wire.gen";
 import { rankMarks } from "../src/widgets/logit_lens/field";
 import { goldenPath } from "./golden";
@@ -119,6 +122,18 @@ test("palettes are unpacked to Python's colours", () => {
     );
     expect([name, shown]).toEqual([name, colours]);
   }
+});
+
+test("a view that offers a choice of palettes has them in its bundle", () => {
+  const views = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "../src/widgets");
+  const offering = Object.entries(described).flatMap(([name, view]) => (JSON.stringify(view).includes('"palette"') ? [name] : []));
+  const folders = readdirSync(views).map((folder) => {
+    const files = readdirSync(path.join(views, folder)).filter((file) => file.endsWith(".ts"));
+    return files.map((file) => readFileSync(path.join(views, folder, file), "utf8")).join("\n");
+  });
+  const having = offering.filter((name) => folders.some((code) => code.includes(name) && code.includes('import "../../core/palettes"')));
+  expect(offering).toContain("ATTENTION");
+  expect(having).toEqual(offering);
 });
 
 test("exact values have six digits, rounded ones say so", () => {

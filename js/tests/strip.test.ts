@@ -5,7 +5,7 @@ import { Scope } from "../src/core/signal";
 import { TokenStrip } from "../src/dom/strip";
 import { HiddenTable } from "../src/dom/table";
 
-const strip = (): TokenStrip => new TokenStrip(new Scope(), { point: () => undefined, pick: () => undefined });
+const strip = (): TokenStrip => new TokenStrip(new Scope(), "tokens", { point: () => undefined, pick: () => undefined });
 const tokens = (...strings: string[]) => ({ strings, special: strings.map((string) => string === "<bos>") });
 const spans = (shown: TokenStrip): HTMLElement[] => [...shown.element.querySelectorAll<HTMLElement>(".miw-token")];
 const texts = (shown: TokenStrip): string[] => spans(shown).map((span) => span.textContent!);

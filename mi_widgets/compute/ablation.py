@@ -20,7 +20,7 @@ from mi_widgets.compute.patch_metrics import OwnMetric
 from mi_widgets.compute.patch_runs import PatchRuns, aligned_note
 from mi_widgets.compute.patching import batch_memory, grid_steps
 from mi_widgets.compute.replacements import Mean, Rows, resampled
-from mi_widgets.compute.step import Step, Steps, as_one, run
+from mi_widgets.compute.step import Step, Steps, as_one, run_at_once, saying, steps_of
 from mi_widgets.data import Tokens
 from mi_widgets.data.held import checked_prompts
 from mi_widgets.data.integers import integer, word
@@ -42,6 +42,7 @@ OVER: dict[str, tuple[str, tuple[str, ...]]] = {
 SITES = (*STREAMS, "z", "post")
 
 
+@run_at_once("ablation")
 def ablate(
     model: Any,
     prompts: Any,
@@ -63,10 +64,12 @@ def ablate(
     memory: int | None = None,
     prepend_bos: bool | None = None,
     interventions: Interventions = (),
-    progress: bool = False,
-) -> PatchGrid:
+    progress: bool = False,  # noqa: ARG001
+) -> Steps[PatchGrid]:
     """What the metric becomes where one part of a run is ablated, for each part, exactly. Ctrl-C leaves the model as
     it was.
+
+    As steps (`ablate_steps`): `Step.partial` is the grid as far as it is known, as for `patch_steps`.
 
     Args:
         model: a TransformerBridge.
@@ -102,37 +105,6 @@ def ablate(
         DataError: nothing to draw from, or what `patch` raises.
         AnswerError, PromptError, ModelError: as `patch`.
     """
-    steps = ablate_steps(
-        model, prompts, answer, foil, over, by, reference=reference, seed=seed, metric=metric, axes=axes, layer=layer,
-        layers=layers, positions=positions, heads=heads, neurons=neurons, position=position, memory=memory,
-        prepend_bos=prepend_bos, interventions=interventions,
-    )  # fmt: skip
-    return run(steps, progress, "ablation")
-
-
-def ablate_steps(
-    model: Any,
-    prompts: Any,
-    answer: Any = None,
-    foil: Any = None,
-    over: str = "head",
-    by: str = "mean",
-    *,
-    reference: Any = None,
-    seed: int = 0,
-    metric: str | OwnMetric = "logit_difference",
-    axes: Iterable[str] | None = None,
-    layer: int | None = None,
-    layers: Iterable[int] | None = None,
-    positions: Iterable[int] | None = None,
-    heads: Iterable[int] | None = None,
-    neurons: Iterable[int] | None = None,
-    position: int = -1,
-    memory: int | None = None,
-    prepend_bos: bool | None = None,
-    interventions: Interventions = (),
-) -> Steps[PatchGrid]:
-    """`ablate` as steps; `Step.partial` is the grid as far as it is known, as for `patch_steps`."""
     word("by", by, BY)
     site, usual = OVER.get(over) or (word("over", over, (*OVER, *SITES)), None)
     pairs = _as_pairs(prompts, answer, foil)
@@ -169,15 +141,10 @@ def ablate_steps(
         ready, metric, position, batch_memory(model, memory), prepend_bos=prepend_bos, interventions=interventions,
         put=put.steps,
     )  # fmt: skip
-    try:
-        while True:
-            try:
-                step = next(steps)
-            except StopIteration as finished:
-                return grid(finished.value)
-            yield step if step.partial is None else replace(step, partial=grid(step.partial))
-    finally:
-        steps.close()
+    return grid((yield from saying(steps, lambda step: replace(step, partial=step.partial and grid(step.partial)))))
+
+
+ablate_steps = steps_of(ablate)
 
 
 def _as_pairs(prompts: Any, answer: Any, foil: Any) -> Pairs:

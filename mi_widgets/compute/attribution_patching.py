@@ -26,7 +26,7 @@ from mi_widgets.compute.patch_grids import prepared
 from mi_widgets.compute.patch_metrics import OwnMetric, PatchMetric, patch_metric
 from mi_widgets.compute.patch_runs import Prompts, logits_at
 from mi_widgets.compute.reach import carries
-from mi_widgets.compute.step import Step, Steps, as_one, run
+from mi_widgets.compute.step import Step, Steps, as_one, run_at_once, steps_of
 from mi_widgets.data import Tokens
 from mi_widgets.data.interventions import HEADS, SITES
 from mi_widgets.data.pairs import Pairs
@@ -41,6 +41,7 @@ BEGINNING = "blocks.0.hook_resid_pre"
 Made = Callable[[Tokens, Mapping[str, Layers]], Steps[Activations]]
 
 
+@run_at_once("attribution patching", hidden="made")
 def attribution_patch(
     model: Any,
     clean: Prompt | Pairs,
@@ -61,8 +62,9 @@ def attribution_patch(
     steps: int = 0,
     prepend_bos: bool | None = None,
     interventions: Interventions = (),
-    progress: bool = False,
-) -> PatchGrid:
+    progress: bool = False,  # noqa: ARG001
+    made: Made | None = None,
+) -> Steps[PatchGrid]:
     """Estimate the grid that `patch` computes, at the cost of three forward passes for each pair of prompts.
 
     The estimate is the metric to first order, m + (a_source − a_base) · ∂m/∂a in the run that is changed (attribution
@@ -70,6 +72,8 @@ def attribution_patch(
     head holds are exact in it; what is nonlinear is not. With `steps` above 1 the gradient is the mean of those at so
     many points between the runs (integrated gradients, as EAP-IG of Hanna 2024 on the inputs): at point k the whole
     stream before the first block stands k / steps of the way from this run to the other, k = 0 … steps − 1.
+
+    As steps (`attribution_patch_steps`): one for each pass of each pair.
 
     Args:
         model: a TransformerBridge.
@@ -91,6 +95,8 @@ def attribution_patch(
         prepend_bos: see `patch`.
         interventions: see `patch`.
         progress: show a bar.
+        made: of steps alone: where it is given, it finds or makes the pass over the run that activations are taken
+            from, with these interventions.
 
     Returns:
         A grid with `estimates`, and NaN for all `values`.
@@ -99,38 +105,6 @@ def attribution_patch(
         DataError: a metric without a gradient, and what `patch` raises.
         AnswerError, PromptError, ModelError: as `patch`.
     """
-    made = attribution_patch_steps(
-        model, clean, corrupt, answer, foil, site, metric, direction, by, layer=layer, layers=layers,
-        positions=positions, heads=heads, neurons=neurons, position=position, steps=steps, prepend_bos=prepend_bos,
-        interventions=interventions,
-    )  # fmt: skip
-    return run(made, progress, "attribution patching")
-
-
-def attribution_patch_steps(
-    model: Any,
-    clean: Prompt | Pairs,
-    corrupt: Prompt = None,
-    answer: Any = None,
-    foil: Any = None,
-    site: str = "resid_pre",
-    metric: str | OwnMetric = "logit_difference",
-    direction: str = "denoise",
-    by: Any = None,
-    *,
-    layer: int | None = None,
-    layers: Iterable[int] | None = None,
-    positions: Iterable[int] | None = None,
-    heads: Iterable[int] | None = None,
-    neurons: Iterable[int] | None = None,
-    position: int = -1,
-    steps: int = 0,
-    prepend_bos: bool | None = None,
-    interventions: Interventions = (),
-    made: Made | None = None,
-) -> Steps[PatchGrid]:
-    """`attribution_patch` as steps: one for each pass of each pair. `made`, where it is given, finds or makes the pass
-    over the run that activations are taken from, with these interventions."""
     since = time.perf_counter()
     points = max(1, count_from_0("steps", steps))
     refused = why_no_estimate(metric, direction, points)
@@ -165,6 +139,9 @@ def attribution_patch_steps(
         notes=tuple(dict.fromkeys([*ready.notes, *(note for one in found for note in one.edits.notes)])),
         seconds=time.perf_counter() - since,
     )
+
+
+attribution_patch_steps = steps_of(attribution_patch)
 
 
 def estimated_by(points: int) -> str:

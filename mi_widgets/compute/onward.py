@@ -17,12 +17,12 @@ from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
-import psutil
 import torch
 
 from mi_widgets.compute.activations import EMBEDDING
 from mi_widgets.compute.forward import KeptKeys, Reader, Start, Write, forward
 from mi_widgets.compute.output import LAST_LOGITS
+from mi_widgets.compute.pass_bytes import batch_bytes
 from mi_widgets.compute.plain_layers import ATTENTIONS, DynamicCache, Laid, PlainLayers, lent
 from mi_widgets.compute.readout import BEHIND, Readout
 from mi_widgets.compute.step import Step, Steps
@@ -33,8 +33,6 @@ from mi_widgets.models import describe, modules_of, own_hooks, weights_fingerpri
 
 #: How far the unchanged run may come out of a way from where the whole pass brings it, relative to its length.
 EXACT = 1e-4
-#: Bytes that a batch may take unless told, and the share of what is free that it takes at most.
-MEMORY, MEMORY_SHARE = 1_000_000_000, 0.25
 #: A batch is to take no longer than this, so that Stop is heard between two.
 BATCH_SECONDS = 0.2
 #: Positions in a batch below which the processor is wasted: of the layers, and of the model, which has no pauses.
@@ -461,11 +459,7 @@ class Onward:
 
     @property
     def _bytes(self) -> int:
-        if self._memory is not None:
-            return self._memory
-        device = self._final.device
-        free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
-        return int(min(MEMORY, MEMORY_SHARE * free))
+        return batch_bytes(self._final.device) if self._memory is None else self._memory
 
     def _clock(self) -> float:
         """Seconds of work: on the processor without what others take of it."""

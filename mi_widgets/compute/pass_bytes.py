@@ -1,9 +1,12 @@
 """How many bytes a pass holds while it is made, and what it keeps takes; from the model's shape alone.
 
-Runs no model and knows nothing of time.
+Runs no model and knows nothing of time. And how many a batch may take unless told.
 """
 
 from __future__ import annotations
+
+import psutil
+import torch
 
 from mi_widgets.compute.forward import PATTERN, SCORES, hook_of, in_block
 from mi_widgets.compute.output import KEPT, LAST_LOGITS
@@ -16,6 +19,14 @@ BLOCK_WIDTHS, BLOCK_SQUARES = 12, 3
 #: half the widths where they do not).
 GRAPH_WIDTHS, GRAPH_SQUARES = 32, 1
 FLOAT = 4
+#: Bytes that a batch may take unless told, and the share of what is free that it takes at most.
+MEMORY, MEMORY_SHARE = 1_000_000_000, 0.25
+
+
+def batch_bytes(device: torch.device) -> int:
+    """What a batch on this device may take: at most a quarter of what is free and 1 GB."""
+    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
+    return int(min(MEMORY, MEMORY_SHARE * free))
 
 
 def kept_bytes(info: ModelInfo, site: str, blocks: int, rows: int, keys: int) -> int:

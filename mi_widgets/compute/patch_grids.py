@@ -1,9 +1,10 @@
-"""A grid of patches before anything is run, its pairs, prompts and cells checked; and the record that is made of its
-numbers, however they were found. Runs no model.
+"""A grid of patches before anything is run, its pairs, prompts and cells checked; what is known while it is made; and
+the record that is made of its numbers, however they were found. Runs no model.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,16 +15,70 @@ from mi_widgets.compute.answers import named
 from mi_widgets.compute.interventions import Edits
 from mi_widgets.compute.patch_cells import Cells, planned
 from mi_widgets.compute.patch_metrics import PatchMetric
-from mi_widgets.compute.patch_runs import Prompts, aligned_note, as_pairs, tokenized
+from mi_widgets.compute.patch_runs import PatchRuns, Prompts, aligned_note, as_pairs, tokenized
 from mi_widgets.compute.reach import carries
+from mi_widgets.compute.step import Step
 from mi_widgets.data.integers import word
 from mi_widgets.data.pairs import Pairs
 from mi_widgets.data.patching import DIRECTIONS, PatchGrid
 from mi_widgets.errors import DataError
 from mi_widgets.models import Prompt, describe
 
+#: Partial results are made no more often than this.
+PARTIAL_SECONDS = 0.05
 #: Said of a grid that has nothing to normalise by.
 NO_DIFFERENCE = "clean and corrupt do not differ in the metric: no effect can be measured"
+
+
+class Making:
+    """A result while it is made: what is known of each pair of prompts. A subclass says what it makes of that.
+
+    Args:
+        pairs: how many there are.
+        places: numbers of each.
+        notes: what a reader must know from the first.
+
+    Attributes:
+        values: float32 `[pair, place]`, NaN where nothing is known yet.
+        done: numbers known, of `total`.
+    """
+
+    def __init__(self, pairs: int, places: int, notes: Iterable[str]) -> None:
+        self._since, self._shown = time.perf_counter(), 0.0
+        self._metrics: list[PatchMetric] = []
+        self._ends: list[tuple[float, float]] = []
+        self._edits, self._notes = Edits(), list(notes)
+        self.values = np.full((pairs, places), np.nan, np.float32)
+        self.done, self.total = 0, self.values.size
+
+    def made(self) -> Any:
+        """The pairs that are finished; of the first as far as it goes."""
+        raise NotImplementedError
+
+    def begin(self, runs: PatchRuns) -> None:
+        """The next pair, its two runs made."""
+        self._metrics.append(runs.metric)
+        self._ends.append((runs.clean_value, runs.corrupt_value))
+        self._edits = runs.edits
+        self._notes += [note for note in runs.edits.notes if note not in self._notes]
+
+    def set(self, places: Any, values: Any) -> None:
+        """Numbers of some places of the pair that is worked at."""
+        self.values[len(self._metrics) - 1, places] = values
+        self.done += np.size(places)
+
+    def step(self) -> Step:
+        """How far it is, with what is known, where that is worth showing."""
+        now, partial = time.perf_counter(), None
+        if self._metrics and now - self._shown > PARTIAL_SECONDS:
+            self._shown, partial = now, self.made()
+        return Step(self.done, self.total, partial)
+
+    def _finished(self) -> tuple[int, list[str]]:
+        """How many pairs there are to show, and the notes."""
+        pairs, places = self.values.shape
+        count = max(1, self.done // max(1, places))
+        return count, [*self._notes, *([f"{count} of {pairs} pairs so far"] if count < pairs else [])]
 
 
 @dataclass(frozen=True, eq=False)

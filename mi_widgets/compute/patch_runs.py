@@ -6,7 +6,7 @@ patched runs are made.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -31,6 +31,8 @@ from mi_widgets.models import Prompt, tokenize
 
 #: The residual stream before and after each block.
 BEFORE, AFTER = "hook_resid_pre", "hook_resid_post"
+#: Rows of logits at a time.
+LOGITS_AT_ONCE = 64
 
 
 def as_pairs(clean: Prompt | Pairs, corrupt: Prompt = None, answer: Any = None, foil: Any = None) -> Pairs:
@@ -142,6 +144,17 @@ class PatchRuns:
     def after(self, layer: int) -> torch.Tensor:
         """float32 `[position, d_model]`: what leaves a block."""
         return torch.tensor(self.base.arrays[AFTER][layer])
+
+    def values_of(self, final: torch.Tensor) -> Iterator[tuple[slice, np.ndarray, int]]:
+        """The metric of changed runs whose last vectors are `final`, some rows at a time: which these are, float32, NaN
+        where a run's logits are not finite, and of how many they are not."""
+        for start in range(0, len(final), LOGITS_AT_ONCE):
+            rows = slice(start, start + LOGITS_AT_ONCE)
+            logits = self.onward.logits(final[rows], self.metric.tokens)
+            values = self.metric(logits) if self.metric.tokens is None else self.metric.of_tokens(logits)
+            values, broken = values.detach().float().cpu().numpy(), ~np.isfinite(logits.amax(-1).cpu().numpy())
+            values[broken] = np.nan
+            yield rows, values, int(broken.sum())
 
 
 def runs_steps(

@@ -11,17 +11,16 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
-import psutil
-import torch
 
 from mi_widgets.compute.attribution_patching import attribution_patch_steps
-from mi_widgets.compute.interventions import Edits, Interventions
+from mi_widgets.compute.interventions import Interventions
+from mi_widgets.compute.pass_bytes import batch_bytes
 from mi_widgets.compute.patch_blocks import Blocks
 from mi_widgets.compute.patch_cells import read_position
-from mi_widgets.compute.patch_grids import Prepared, prepared
-from mi_widgets.compute.patch_metrics import OwnMetric, PatchMetric
+from mi_widgets.compute.patch_grids import Making, Prepared, prepared
+from mi_widgets.compute.patch_metrics import OwnMetric
 from mi_widgets.compute.patch_runs import PatchRuns, runs_steps
-from mi_widgets.compute.step import Step, Steps, as_one, run
+from mi_widgets.compute.step import Step, Steps, as_one, run_at_once, steps_of
 from mi_widgets.data.integers import integer, word
 from mi_widgets.data.pairs import Pairs
 from mi_widgets.data.patching import PatchGrid
@@ -30,14 +29,9 @@ from mi_widgets.models import Prompt
 
 #: How cells follow each other.
 ORDERS = ("largest estimate first", "top layers first")
-#: Bytes that batches may take unless told, and the share of what is free that they take at most.
-MEMORY, MEMORY_SHARE = 1_000_000_000, 0.25
-#: Rows of logits at a time.
-LOGITS_AT_ONCE = 64
-#: Partial grids are made no more often than this.
-PARTIAL_SECONDS = 0.05
 
 
+@run_at_once("patching", hidden="order")
 def patch(
     model: Any,
     clean: Prompt | Pairs,
@@ -59,10 +53,14 @@ def patch(
     estimate: bool | PatchGrid = False,
     prepend_bos: bool | None = None,
     interventions: Interventions = (),
-    progress: bool = False,
-) -> PatchGrid:
+    progress: bool = False,  # noqa: ARG001
+    order: str = ORDERS[0],
+) -> Steps[PatchGrid]:
     """Activation patching: what the metric becomes where one activation of a run is another run's, for each cell of a
     grid, exactly. Ctrl-C leaves the model as it was.
+
+    As steps (`patch_steps`): `Step.partial` is the grid as far as it is known, NaN elsewhere: of the first pair
+    while that is worked at, then of all pairs that are finished. Between steps the model is as it was.
 
     Args:
         model: a TransformerBridge.
@@ -90,6 +88,8 @@ def patch(
         prepend_bos: None means what `model.to_tokens(prompt)` does.
         interventions: made in both runs beside the patch: `mw.Ablate`, `mw.Patch`, `mw.Add`, `mw.Intervention`.
         progress: show a bar.
+        order: of steps alone: of the cells, `"largest estimate first"` (where there are estimates), or `"top layers
+            first"`, whose runs are the shortest.
 
     Returns:
         PatchGrid. Where a cell has no partner in the other prompt its value is NaN.
@@ -101,43 +101,6 @@ def patch(
             sees ahead.
         DataError: no such site, axes or metric, a number that does not exist, pairs whose prompts have no common
             positions, or a metric function that raised or gave no number.
-    """
-    steps = patch_steps(
-        model, clean, corrupt, answer, foil, site, metric, direction, by, layer=layer, layers=layers,
-        positions=positions, heads=heads, neurons=neurons, position=position, memory=memory, estimate=estimate,
-        prepend_bos=prepend_bos, interventions=interventions,
-    )  # fmt: skip
-    return run(steps, progress, "patching")
-
-
-def patch_steps(
-    model: Any,
-    clean: Prompt | Pairs,
-    corrupt: Prompt = None,
-    answer: Any = None,
-    foil: Any = None,
-    site: str = "resid_pre",
-    metric: str | OwnMetric = "logit_difference",
-    direction: str = "denoise",
-    by: Iterable[str] | None = None,
-    *,
-    layer: int | None = None,
-    layers: Iterable[int] | None = None,
-    positions: Iterable[int] | None = None,
-    heads: Iterable[int] | None = None,
-    neurons: Iterable[int] | None = None,
-    position: int = -1,
-    memory: int | None = None,
-    estimate: bool | PatchGrid = False,
-    prepend_bos: bool | None = None,
-    interventions: Interventions = (),
-    order: str = ORDERS[0],
-) -> Steps[PatchGrid]:
-    """`patch` as steps. `Step.partial` is the grid as far as it is known, NaN elsewhere: of the first pair while that
-    is worked at, then of all pairs that are finished. Between steps the model is as it was.
-
-    The `order` of the cells is `"largest estimate first"` (where there are estimates), or `"top layers first"`, whose
-    runs are the shortest. All else is as for `patch`.
     """
     word("order", order, ORDERS)
     ready = prepared(
@@ -159,6 +122,9 @@ def patch_steps(
     return (yield from grid_steps(
         ready, metric, position, memory, estimates, order=order, prepend_bos=prepend_bos, interventions=interventions
     ))  # fmt: skip
+
+
+patch_steps = steps_of(patch)
 
 
 def grid_steps(
@@ -186,7 +152,7 @@ def grid_steps(
         making.begin(runs)
         changes = None if making.estimates is None else making.estimates[number] - runs.base_value
         yield from _cells_steps(making, runs, memory, changes if order == ORDERS[0] else None)
-    return making.grid()
+    return making.made()
 
 
 def batch_memory(model: Any, memory: int | None) -> int:
@@ -195,26 +161,16 @@ def batch_memory(model: Any, memory: int | None) -> int:
         if integer("memory", memory) <= 0:
             raise DataError(f"memory={memory!r}.", "Give bytes, e.g. 2_000_000_000.")
         return integer("memory", memory)
-    device = next(model.parameters()).device
-    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
-    return int(min(MEMORY, MEMORY_SHARE * free))
+    return batch_bytes(next(model.parameters()).device)
 
 
-class _Making:
-    """A grid while it is made: what is known of each pair."""
+class _Making(Making):
+    """A grid while it is made."""
 
     def __init__(self, ready: Prepared, position: int, estimates: PatchGrid | None) -> None:
+        super().__init__(len(ready.prompts), len(ready.cells), ready.notes)
         self._ready, self._position, self._estimated = ready, position, estimates
-        self._since, self._shown = time.perf_counter(), 0.0
-        self._runs: PatchRuns | None = None
-        self._clean: list[float] = []
-        self._corrupt: list[float] = []
-        self._metrics: list[PatchMetric] = []
-        self._notes: list[str] = list(ready.notes)
         self._overflow = 0
-        count, n_cells = len(ready.prompts), len(ready.cells)
-        self.values = np.full((count, n_cells), np.nan, np.float32)
-        self.done, self.total = 0, count * n_cells
         self.estimates = None if estimates is None else estimates.estimates
         if self.estimates is not None and self.estimates.shape != self.values.shape:
             raise DataError(
@@ -222,45 +178,22 @@ class _Making:
                 "Give those of the same pairs and cells.",
             )
 
-    def begin(self, runs: PatchRuns) -> None:
-        """The next pair, its two runs made."""
-        self._runs = runs
-        self._clean.append(runs.clean_value)
-        self._corrupt.append(runs.corrupt_value)
-        self._metrics.append(runs.metric)
-        self._notes += [note for note in runs.edits.notes if note not in self._notes]
-
-    def set(self, cells: np.ndarray, values: Any) -> None:
-        """Numbers of some cells of the pair that is worked at."""
-        self.values[len(self._clean) - 1, cells] = values
-        self.done += np.size(cells)
-
     def overflowed(self, count: int) -> None:
         """Some changed runs have no finite logits."""
         self._overflow += count
 
-    def step(self) -> Step:
-        """How far it is, with the grid so far, where that is worth showing."""
-        now, partial = time.perf_counter(), None
-        if self._clean and now - self._shown > PARTIAL_SECONDS:
-            self._shown, partial = now, self.grid()
-        return Step(self.done, self.total, partial)
-
-    def grid(self) -> PatchGrid:
-        """The pairs that are finished; of the first as far as it goes."""
-        ready, cells = self._ready, self._ready.cells
-        count = max(1, self.done // max(1, len(cells)))
-        metrics, notes = self._metrics[:count], list(self._notes)
-        if count < len(ready.prompts):
-            notes.append(f"{count} of {len(ready.prompts)} pairs so far")
+    def made(self) -> PatchGrid:
+        """See `Making`."""
+        count, notes = self._finished()
         if self._overflow:
             notes.append(f"{self._overflow} changed runs have logits that are not finite; their cells are empty")
-        return ready.grid(
+        clean, corrupt = zip(*self._ends[:count], strict=True)
+        return self._ready.grid(
             self.values[:count].copy(),
-            self._clean[:count],
-            self._corrupt[:count],
-            metrics,
-            Edits() if self._runs is None else self._runs.edits,
+            clean,
+            corrupt,
+            self._metrics[:count],
+            self._edits,
             estimates=None if self.estimates is None else self.estimates[:count],
             position=self._position,
             estimated_by="" if self._estimated is None else self._estimated.estimated_by,
@@ -281,14 +214,9 @@ def _cells_steps(making: _Making, runs: PatchRuns, memory: int, changes: np.ndar
         layer, first, stream = yield from blocks.stream_steps(unit, step)
         firsts = unit.firsts if first == unit.first else None
         final = yield from as_one(runs.onward.steps(layer, first, stream, firsts), step)
-        for start in range(0, len(final), LOGITS_AT_ONCE):
-            logits = runs.onward.logits(final[start : start + LOGITS_AT_ONCE], runs.metric.tokens)
-            values = runs.metric(logits) if runs.metric.tokens is None else runs.metric.of_tokens(logits)
-            values = values.detach().float().cpu().numpy()
-            broken = ~np.isfinite(logits.amax(-1).cpu().numpy())
-            values[broken] = np.nan
-            making.overflowed(int(broken.sum()))
-            making.set(unit.cells[start : start + LOGITS_AT_ONCE], values)
-            if start:
+        for rows, values, broken in runs.values_of(final):
+            making.overflowed(broken)
+            making.set(unit.cells[rows], values)
+            if rows.start:
                 yield step
     yield making.step()

@@ -18,14 +18,13 @@ import torch
 from mi_widgets.compute.answers import named
 from mi_widgets.compute.interventions import Interventions
 from mi_widgets.compute.patch_cells import planned
-from mi_widgets.compute.patch_grids import NO_DIFFERENCE
-from mi_widgets.compute.patch_metrics import OwnMetric, PatchMetric
+from mi_widgets.compute.patch_grids import NO_DIFFERENCE, Making
+from mi_widgets.compute.patch_metrics import OwnMetric
 from mi_widgets.compute.patch_runs import PatchRuns, Prompts, aligned_note, as_pairs, runs_steps, tokenized
-from mi_widgets.compute.patching import LOGITS_AT_ONCE, PARTIAL_SECONDS, batch_memory
+from mi_widgets.compute.patching import batch_memory
 from mi_widgets.compute.path_edges import LOGITS, Edges, Node, Wiring
-from mi_widgets.compute.step import Step, Steps, as_one, run
+from mi_widgets.compute.step import Step, Steps, as_one, run_at_once, steps_of
 from mi_widgets.data.integers import integer, several, word
-from mi_widgets.data.interventions import Change
 from mi_widgets.data.pairs import Pairs
 from mi_widgets.data.patching import DIRECTIONS
 from mi_widgets.data.paths import RECEIVERS, STATIONS, PathEffects, named_node
@@ -33,6 +32,7 @@ from mi_widgets.errors import DataError
 from mi_widgets.models import Prompt, describe
 
 
+@run_at_once("path patching")
 def path_patch(
     model: Any,
     clean: Prompt | Pairs,
@@ -49,8 +49,8 @@ def path_patch(
     memory: int | None = None,
     prepend_bos: bool | None = None,
     interventions: Interventions = (),
-    progress: bool = False,
-) -> PathEffects:
+    progress: bool = False,  # noqa: ARG001
+) -> Steps[PathEffects]:
     """Path patching: the effect of what one head writes, through each part that hears it. Ctrl-C leaves the model as it
     was.
 
@@ -59,6 +59,10 @@ def path_patch(
     query, key or value input of a head, an MLP's input, or what the final norm reads; all that comes behind the
     receiver is computed anew. With a `path` the first station hears the sender, what it then writes otherwise is what
     the next one hears, and so on: the effect is that of this very path.
+
+    As steps (`path_patch_steps`): the logits first, then the receivers from the last layer to the first.
+    `Step.partial` is what is known, NaN elsewhere: of the first pair while that is worked at, then of all pairs
+    that are finished. Between steps the model is as it was.
 
     Args:
         model: a TransformerBridge.
@@ -89,33 +93,6 @@ def path_patch(
         DataError: no sender, a layer or head that does not exist, a station or receiver that does not hear, no such
             metric, or a metric function that raised or gave no number.
     """
-    steps = path_patch_steps(
-        model, clean, corrupt, answer, foil, sender, receivers, path, metric, direction, position=position,
-        memory=memory, prepend_bos=prepend_bos, interventions=interventions,
-    )  # fmt: skip
-    return run(steps, progress, "path patching")
-
-
-def path_patch_steps(
-    model: Any,
-    clean: Prompt | Pairs,
-    corrupt: Prompt = None,
-    answer: Any = None,
-    foil: Any = None,
-    sender: tuple[int, int | None] | None = None,
-    receivers: Iterable[Any] | str | None = None,
-    path: Iterable[tuple[int, int | None, str]] = (),
-    metric: str | OwnMetric = "logit_difference",
-    direction: str = "denoise",
-    *,
-    position: int = -1,
-    memory: int | None = None,
-    prepend_bos: bool | None = None,
-    interventions: Interventions = (),
-) -> Steps[PathEffects]:
-    """`path_patch` as steps, the logits first, then the receivers from the last layer to the first. `Step.partial` is
-    what is known, NaN elsewhere: of the first pair while that is worked at, then of all pairs that are finished.
-    Between steps the model is as it was."""
     pairs, direction = as_pairs(clean, corrupt, answer, foil), word("direction", direction, DIRECTIONS)
     prompts = [tokenized(model, pair, direction, prepend_bos) for pair in pairs]
     layer, head = _sender(sender)
@@ -136,7 +113,10 @@ def path_patch_steps(
         )  # fmt: skip
         making.begin(runs)
         yield from _receivers_steps(making, runs, Edges(runs, wiring, memory), stations, nodes)
-    return making.effects()
+    return making.made()
+
+
+path_patch_steps = steps_of(path_patch)
 
 
 def _receivers_steps(
@@ -173,17 +153,13 @@ def _read_steps(
 ) -> Steps[None]:
     """The metric of runs that go on at `layer` from `streams`."""
     final = yield from as_one(runs.onward.steps(layer, first, streams), Step(making.done, making.total))
-    for start in range(0, len(final), LOGITS_AT_ONCE):
-        logits = runs.onward.logits(final[start : start + LOGITS_AT_ONCE], runs.metric.tokens)
-        values = runs.metric(logits) if runs.metric.tokens is None else runs.metric.of_tokens(logits)
-        values = values.detach().float().cpu().numpy()
-        values[~np.isfinite(logits.amax(-1).cpu().numpy())] = np.nan
-        making.set(numbers[start : start + LOGITS_AT_ONCE], values)
+    for rows, values, _ in runs.values_of(final):
+        making.set(numbers[rows], values)
     yield making.step()
 
 
-class _Making:
-    """Effects while they are made: what is known of each pair."""
+class _Making(Making):
+    """Effects while they are made."""
 
     def __init__(
         self,
@@ -195,45 +171,15 @@ class _Making:
         wiring: Wiring,
         position: int,
     ) -> None:
+        notes = [f"left out: {', '.join(wiring.deaf)}"] if wiring.deaf else []
+        super().__init__(len(prompts), len(nodes), [*aligned_note(prompts), *notes])
         self._model, self._prompts, self._position = model, prompts, position
         self._sender, self._stations, self._nodes = sender, stations, nodes
-        self._since, self._shown = time.perf_counter(), 0.0
-        self._metrics: list[PatchMetric] = []
-        self._ends: list[tuple[float, float]] = []
-        self._interventions: tuple[Change, ...] = ()
-        self._notes = list(aligned_note(prompts))
-        if wiring.deaf:
-            self._notes.append(f"left out: {', '.join(wiring.deaf)}")
-        self.values = np.full((len(prompts), len(nodes)), np.nan, np.float32)
-        self.done, self.total = 0, self.values.size
 
-    def begin(self, runs: PatchRuns) -> None:
-        """The next pair, its two runs made."""
-        self._metrics.append(runs.metric)
-        self._ends.append((runs.clean_value, runs.corrupt_value))
-        self._interventions = runs.edits.interventions
-        self._notes += [note for note in runs.edits.notes if note not in self._notes]
-
-    def set(self, numbers: Iterable[int], values: Any) -> None:
-        """The metric of some receivers of the pair that is worked at."""
-        numbers = list(numbers)
-        self.values[len(self._metrics) - 1, numbers] = values
-        self.done += len(numbers)
-
-    def step(self) -> Step:
-        """How far it is, with what is known, where that is worth showing."""
-        now, partial = time.perf_counter(), None
-        if self._metrics and now - self._shown > PARTIAL_SECONDS:
-            self._shown, partial = now, self.effects()
-        return Step(self.done, self.total, partial)
-
-    def effects(self) -> PathEffects:
-        """The pairs that are finished; of the first as far as it goes."""
-        count = max(1, self.done // max(1, len(self._nodes)))
-        metrics, notes = self._metrics[:count], list(self._notes)
-        clean, corrupt = np.array(self._ends[:count], np.float32).T
-        if count < len(self._prompts):
-            notes.append(f"{count} of {len(self._prompts)} pairs so far")
+    def made(self) -> PathEffects:
+        """See `Making`."""
+        count, notes = self._finished()
+        metrics, (clean, corrupt) = self._metrics[:count], np.array(self._ends[:count], np.float32).T
         answers, foils = ([getattr(one, name) for one in metrics] for name in ("answer", "foil"))
         layer, head = self._sender
 
@@ -264,7 +210,7 @@ class _Making:
             notes=tuple(notes),
             seconds=time.perf_counter() - self._since,
             model=describe(self._model).label,
-            interventions=self._interventions,
+            interventions=self._edits.interventions,
         )
         if made.differs:
             return made

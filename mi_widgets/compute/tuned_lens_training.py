@@ -22,7 +22,7 @@ from mi_widgets.compute.distributions import rows_at_once
 from mi_widgets.compute.forward import forward
 from mi_widgets.compute.readout import Readout
 from mi_widgets.compute.signature import signature
-from mi_widgets.compute.step import Step, Steps, run
+from mi_widgets.compute.step import Step, Steps, run_at_once, steps_of
 from mi_widgets.compute.tuned_lens import TunedLens
 from mi_widgets.compute.undisturbed import without_gradients
 from mi_widgets.data.integers import integer, number
@@ -38,6 +38,7 @@ BATCH = 256
 SLOWER = 0.4
 
 
+@run_at_once("tuned lens")
 def train_tuned_lens(
     model: Any,
     texts: Iterable[Prompt],
@@ -51,14 +52,17 @@ def train_tuned_lens(
     learning_rate: float = 1.0,
     seed: int = 0,
     prepend_bos: bool | None = None,
-    progress: bool = False,
-) -> TunedLens:
+    progress: bool = False,  # noqa: ARG001
+) -> Steps[TunedLens]:
     """A tuned lens for `model` (Belrose et al. 2023): translators `h + A·h + b` that minimise the mean over positions
     of KL(the model's output ‖ the lens's), each layer by itself.
 
     After every epoch each layer is measured on held-out text; its best translator is kept, the identity (the logit
     lens) among them, so that no layer gets worse than it was there. A layer that has not improved `patience` times is
     done. The same texts and seed give the same lens on the same machine.
+
+    As steps (`tuned_lens_steps`): one for each piece of text, then one for each batch. After an epoch `partial` is
+    the best held-out KL in nats by layer.
 
     Args:
         model: a TransformerBridge; it is not changed.
@@ -82,29 +86,6 @@ def train_tuned_lens(
         ModelError: a model without a readable final norm and unembedding, or whose output is not numbers.
         DataError: too little text, a layer that does not exist, or an option that trains nothing.
     """
-    steps = tuned_lens_steps(
-        model, texts, layers=layers, length=length, max_tokens=max_tokens, held_out=held_out, epochs=epochs,
-        patience=patience, learning_rate=learning_rate, seed=seed, prepend_bos=prepend_bos,
-    )  # fmt: skip
-    return run(steps, progress, "tuned lens")
-
-
-def tuned_lens_steps(
-    model: Any,
-    texts: Iterable[Prompt],
-    *,
-    layers: Iterable[int] | None = None,
-    length: int = 256,
-    max_tokens: int = 50_000,
-    held_out: float = 0.1,
-    epochs: int = 30,
-    patience: int = 3,
-    learning_rate: float = 1.0,
-    seed: int = 0,
-    prepend_bos: bool | None = None,
-) -> Steps[TunedLens]:
-    """`train_tuned_lens` as steps: one for each piece of text, then one for each batch. After an epoch `partial` is the
-    best held-out KL in nats by layer."""
     options = _Options.checked(length, max_tokens, held_out, epochs, patience, learning_rate, seed)
     steps = _training(model, _listed(texts), layers, options, prepend_bos)
     try:
@@ -118,6 +99,9 @@ def tuned_lens_steps(
             yield step
     finally:
         steps.close()
+
+
+tuned_lens_steps = steps_of(train_tuned_lens)
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ from mi_widgets.figures.choice import (
 from mi_widgets.figures.legend import Legend
 from mi_widgets.figures.maps import TITLE, Map, Maps
 from mi_widgets.figures.marks import Hover
-from mi_widgets.figures.page import EDGE, Page, paper, still
+from mi_widgets.figures.page import EDGE, Page, Room, paper, still
 from mi_widgets.figures.scale import MASKED, MISSING, ColorScale
 from mi_widgets.figures.sheet import ZOOM, Sheet, as_png, as_svg, plotted
 from mi_widgets.figures.style import px
@@ -144,7 +144,7 @@ def _matrices(data: Attention, chosen: Ranked, colors: ColorScale, clipped: tupl
         hover = _hover(values, allowed, data, f"layer {layer}, head {head}", len(strings) ** 2 * len(chosen))
         maps.append(Map(title, colors.codes(values, allowed), hover))
     legend = _legend(data, colors, clipped, [one.codes for one in maps])
-    grid = Maps.fit(strings, len(maps), EDGE, page.top, page.width - EDGE - legend.width(), page.bottom)
+    grid = Maps.fit(strings, len(maps), page.room(legend.width()))
     sheet = page.sheet(grid.bottom + EDGE, f"Attention: {', '.join(one.title for one in maps)}")
     grid.draw(sheet, maps, colors)
     legend.draw(sheet, grid.right, grid.top, grid.height)
@@ -161,9 +161,9 @@ def _wall(
     page: Page,
 ) -> Sheet:
     patterns = patterns_of(data)
-    width = page.width - EDGE - Legend(colors, "", clipped, True, False).width()
+    room = page.room(Legend(colors, "", clipped, True, False).width(), px(0.8))
     heads = patterns.n_heads if regular else len(chosen)
-    wall = Wall.fit(patterns.layers, heads, EDGE, page.top + px(0.8), width, page.bottom, regular=regular)
+    wall = Wall.fit(patterns.layers, heads, room, regular=regular)
     side = max(8, min(MOST_CELLS, round(wall.pitch / 96 * 300)))
     values, allowed = thumbnails(data, side), allowed_patches(data, side)
     at = {layer: row for row, layer in enumerate(patterns.layers)}
@@ -235,7 +235,7 @@ def attention_still(
     page = still(data, title, strings, theme, "   ".join(part for part in (patterns.model, _about(data)) if part))
     top, room = page.top + TITLE, page.width - EDGE
     room = room - px(18) if focused is None else 0.46 * room
-    wall = Wall.fit(layers, heads, EDGE, top, room, still=True)
+    wall = Wall.fit(layers, heads, Room(EDGE, top, room), still=True)
     side = max(4, min(round(wall.pitch * ZOOM * 0.94), int(math.sqrt(WALL_CELLS / (len(layers) * heads)))))
     tiles, allowed = _reduced(data, side, atlas)
     colors, clipped = color_scale(data, _bounds(data, tiles), scale=scale, palette=palette, theme=theme)
@@ -250,7 +250,7 @@ def attention_still(
         return sheet
     edge = EDGE if single else wall.box.right + px(3)
     width = min(page.width - edge - legend.width(), px(88))
-    grid = Maps.fit(strings, 1, edge, page.top, width)
+    grid = Maps.fit(strings, 1, Room(edge, page.top, width))
     sheet = page.sheet(max(grid.bottom, 0 if single else wall.bottom) + EDGE, f"Attention: {_about(data)}")
     if not single:
         wall.draw(sheet, chosen, codes.reshape(-1, *codes.shape[2:]), colors, focused)

@@ -16,11 +16,11 @@ from mi_widgets.errors import DataError
 from mi_widgets.figures import labels as printed
 from mi_widgets.figures.amounts import amount, amounts, even_ticks
 from mi_widgets.figures.legend import NO_VALUE
-from mi_widgets.figures.marks import Axis, Bars, Box, Line
-from mi_widgets.figures.page import ADVANCE, below, name_axes
+from mi_widgets.figures.marks import Axis, Bars, Box, Line, entries
+from mi_widgets.figures.page import ADVANCE, Room, below, name_axes
 from mi_widgets.figures.scale import sign_inks
 from mi_widgets.figures.sheet import Sheet
-from mi_widgets.figures.style import HAIRLINE_PT, LABEL_PT, MIN_PT, TOKEN_PT, inks, pt, px
+from mi_widgets.figures.style import HAIRLINE_PT, LABEL_PT, MIN_PT, TOKEN_PT, inks, mm, pt, px
 
 #: Height of a row, and the share of it that its bar takes.
 _PITCH, _BAR = pt(LABEL_PT) * 1.5, 0.72
@@ -73,27 +73,19 @@ class BarRows:
     mono: bool
 
     @classmethod
-    def fit(
-        cls,
-        bars: Sequence[Bar],
-        edge: float,
-        top: float,
-        width: float,
-        bottom: float | None = None,
-        *,
-        mono: bool = False,
-    ) -> BarRows:
-        """The bars with their labels in `width` from `edge` on, no lower than `bottom`.
+    def fit(cls, bars: Sequence[Bar], room: Room, *, mono: bool = False) -> BarRows:
+        """The bars with their labels in their room.
 
         Raises:
             DataError: the rows would be lower than their letters.
         """
+        edge, top, width, bottom = room
         size, advance = (pt(TOKEN_PT), printed.ADVANCE) if mono else (pt(LABEL_PT), ADVANCE)
         labels = [printed.prose(bar.label, max(6, int(0.42 * width / (advance * size)))) for bar in bars]
         left = edge + max(map(printed.columns, labels)) * advance * size + pt(4)
         pitch = _PITCH if bottom is None else (bottom - top - below()) / len(bars)
         if pitch < pt(MIN_PT):
-            tall = ((bottom or 0) - top) * 25.4 / 96
+            tall = mm((bottom or 0) - top)
             raise DataError(f"{len(bars)} rows do not fit {tall:.0f} mm.", "Give more height_mm, or less top.")
         return cls(bars, labels, Box(left, top, edge + width - left, pitch * len(bars)), mono)
 
@@ -112,16 +104,7 @@ class BarRows:
         plot = sheet.plot(
             box,
             Axis(low, high, ticks, [amount(value) for value in ticks], pt(MIN_PT), line="side", zero=ink.line),
-            Axis(
-                -0.5,
-                len(bars) - 0.5,
-                rows,
-                self.labels,
-                pt(TOKEN_PT if self.mono else LABEL_PT),
-                mono=self.mono,
-                strokes=False,
-                line="",
-            ),
+            entries(len(bars), rows, self.labels, pt(TOKEN_PT if self.mono else LABEL_PT), mono=self.mono, line=""),
         )
         against, toward = sign_inks(sheet.theme)
         plot.add(

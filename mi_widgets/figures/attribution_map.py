@@ -13,11 +13,11 @@ from mi_widgets import color
 from mi_widgets.data import LogitAttribution
 from mi_widgets.errors import DataError
 from mi_widgets.figures.legend import Legend
-from mi_widgets.figures.marks import Axis, Box, Cells, Hover, Plot, Rectangles
-from mi_widgets.figures.page import NUMBERS, below, left_of, name_axes, named_rows, numbered_columns
+from mi_widgets.figures.marks import Axis, Box, Cells, Hover, Plot, entries
+from mi_widgets.figures.page import NUMBERS, Room, below, left_of, name_axes, named_rows, numbered_columns, outline
 from mi_widgets.figures.scale import ColorScale
 from mi_widgets.figures.sheet import Sheet
-from mi_widgets.figures.style import LABEL_GAP, MIN_PT, inks, pt, px
+from mi_widgets.figures.style import LABEL_GAP, MIN_PT, inks, mm, pt, px
 
 #: Between the heads and the MLPs, in cells.
 GAP = 0.5
@@ -70,25 +70,14 @@ class HeadMap:
     edge: float
 
     @classmethod
-    def fit(
-        cls,
-        data: LogitAttribution,
-        theme: str,
-        edge: float,
-        top: float,
-        width: float,
-        bottom: float | None = None,
-        *,
-        unit: str,
-        still: bool = False,
-    ) -> HeadMap:
-        """The map with its labels and colour bar, which says `unit`, in `width` from `edge` on, no lower than `bottom`;
-        for a `still` picture cells may be however small.
+    def fit(cls, data: LogitAttribution, theme: str, room: Room, *, unit: str, still: bool = False) -> HeadMap:
+        """The map with its labels and colour bar, which says `unit`, in its room; for a `still` picture cells may be
+        however small.
 
         Raises:
             DataError: heads are not known, or cells would be smaller than 0.6 mm.
         """
-        heads = known_heads(data)
+        heads, (edge, top, width, bottom) = known_heads(data), room
         colors, clipped = contribution_scale(data, theme)
         mlps = data.mlps if np.isfinite(data.mlps).any() else None
         missing = any(bool(np.isnan(values).any()) for values in (heads, mlps) if values is not None)
@@ -101,7 +90,7 @@ class HeadMap:
             tall = (bottom - top - below()) / layers
         if min(pitch, tall) < px(0.6) and not still:
             raise DataError(
-                f"{layers} layers × {heads.shape[1]} heads leave cells of {min(pitch, tall) * 25.4 / 96:.1f} mm.",
+                f"{layers} layers × {heads.shape[1]} heads leave cells of {mm(min(pitch, tall)):.1f} mm.",
                 "Give a larger width_mm or height_mm.",
             )
         return cls(heads, mlps, colors, legend, Box(left, top, heads.shape[1] * pitch, layers * tall), edge)
@@ -118,17 +107,18 @@ class HeadMap:
         rows, places = named_rows(layers, box.height / layers), numbered_columns(heads, pitch)
         if self.mlps is not None:  # their name stands in the same line
             places = [place for place in places if (heads + GAP - place) * pitch > px(5)]
-        plot = sheet.plot(box, _axis(heads, places), _axis(layers, rows))
+        plot = sheet.plot(box, _numbered(heads, places), _numbered(layers, rows))
         self._cells(plot, self.heads, "layer %{y:d}, head %{x:d}")
         if outlined is not None:
-            cell = Box(outlined[1] - 0.5, outlined[0] - 0.5, 1, 1)
-            plot.add(Rectangles([cell], line=color.ACCENT[sheet.theme], width=pt(1.2)))
+            plot.add(outline(outlined, sheet.theme))
         name_axes(sheet, box, self.edge, "head", "layer")
         right = box.right
         if self.mlps is not None:
             strip = Box(box.right + GAP * pitch, box.top, pitch, box.height)
             right = strip.right
-            self._cells(sheet.plot(strip, _axis(1, []), _axis(layers, [])), self.mlps[:, None], "layer %{y:d}, MLP")
+            self._cells(
+                sheet.plot(strip, _numbered(1, []), _numbered(layers, [])), self.mlps[:, None], "layer %{y:d}, MLP"
+            )
             under, quiet = strip.bottom + LABEL_GAP + NUMBERS / 2, inks(sheet.theme).quiet
             sheet.text(strip.centre, under, "MLP", pt(MIN_PT), quiet, anchor="middle")
         self.legend.draw(sheet, right, box.top, max(box.height, px(12)))
@@ -140,5 +130,5 @@ class HeadMap:
         )
 
 
-def _axis(count: int, ticks: list[int]) -> Axis:
-    return Axis(-0.5, count - 0.5, ticks, list(map(str, ticks)), pt(MIN_PT), strokes=False)
+def _numbered(count: int, places: list[int]) -> Axis:
+    return entries(count, places, list(map(str, range(count))), pt(MIN_PT))

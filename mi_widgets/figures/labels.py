@@ -108,6 +108,10 @@ class TokenAxis:
     size: float
     room: float
 
+    def level(self, pitch: float, count: int) -> bool:
+        """Whether the labels of all `count` columns at `pitch` each can be read level; else they are turned."""
+        return self.room <= 0.92 * pitch and len(self.positions) == count
+
     @classmethod
     def fit(cls, strings: Sequence[str], side: float, widest_room: float, sizes: tuple[float, float]) -> TokenAxis:
         """Labels for `strings` along `side`, none wider than `widest_room`, in the larger of two font sizes if it

@@ -20,7 +20,7 @@ from mi_widgets.figures import labels as printed
 from mi_widgets.figures.amounts import amount
 from mi_widgets.figures.attribution_bars import Bar, BarRows, waterfall
 from mi_widgets.figures.attribution_map import HeadMap, known_heads
-from mi_widgets.figures.page import EDGE, Page, paper, still
+from mi_widgets.figures.page import EDGE, Page, Room, paper, still
 from mi_widgets.figures.scale import sign_inks
 from mi_widgets.figures.sheet import Sheet, as_png, as_svg, plotted
 from mi_widgets.figures.style import LABEL_PT, inks, pt, px
@@ -118,14 +118,14 @@ def attribution_still(
     page = still(data, title, shown.tokens.strings, theme, heading(data), _key(data, theme))
     upper, mapped = page.top + px(1), shown.heads is not None
     width = (0.56 if mapped else 1.0) * page.width - EDGE
-    rows = BarRows.fit(waterfall(shown, shown.rows(top, sort)), EDGE, upper, width - EDGE)
+    rows = BarRows.fit(waterfall(shown, shown.rows(top, sort)), Room(EDGE, upper, width - EDGE))
     if not mapped:
         sheet = page.sheet(rows.bottom + EDGE, heading(data))
     else:
         outlined = chosen_head(shown, layer, head, needed=False)
         edge, top_of_map = EDGE + width + px(2), upper + pt(LABEL_PT) * 1.6
         unit = measure_of(data).legend()
-        heads = HeadMap.fit(shown, theme, edge, top_of_map, page.width - edge, unit=unit, still=True)
+        heads = HeadMap.fit(shown, theme, Room(edge, top_of_map, page.width - edge), unit=unit, still=True)
         sheet = page.sheet(max(rows.bottom, heads.bottom) + EDGE, heading(data))
         sheet.text(heads.box.left, upper + pt(LABEL_PT) * 0.6, "layer × head", pt(LABEL_PT), inks(theme).quiet)
         heads.draw(sheet, outlined)
@@ -233,7 +233,7 @@ def _unit(data: LogitAttribution, unit: str) -> str:
 
 
 def _bars(page: Page, data: Attributed, bars: list[Bar], unit: str, steps: bool = False, mono: bool = False) -> Sheet:
-    rows = BarRows.fit(bars, EDGE, page.top, page.width - 2 * EDGE, page.bottom, mono=mono)
+    rows = BarRows.fit(bars, page.room(EDGE), mono=mono)
     sheet = page.sheet(rows.bottom + EDGE, heading(data))
     rows.draw(sheet, _unit(drawn_of(data), unit), steps)
     return sheet
@@ -241,7 +241,7 @@ def _bars(page: Page, data: Attributed, bars: list[Bar], unit: str, steps: bool 
 
 def _map(page: Page, data: Attributed, outlined: tuple[int, int] | None) -> Sheet:
     unit = measure_of(data).legend()
-    heads = HeadMap.fit(drawn_of(data), page.theme, EDGE, page.top, page.width - EDGE, page.bottom, unit=unit)
+    heads = HeadMap.fit(drawn_of(data), page.theme, page.room(), unit=unit)
     sheet = page.sheet(heads.bottom + EDGE, heading(data))
     heads.draw(sheet, outlined)
     return sheet

@@ -148,7 +148,7 @@ def _table(drawn: Drawn, field: Field, page: Page, text: bool = True) -> Sheet:
     wide = min((width - left - legend.width()) / columns, _WIDEST)
     strings = drawn.column_strings
     names = TokenAxis.fit(strings, wide * columns, 0.25 * width, (pt(TOKEN_PT), pt(MIN_PT)))
-    flat = names.room <= 0.92 * wide and len(names.positions) == columns
+    flat = names.level(wide, columns)
     room = names.size * LINE if flat else names.room
     tall = (
         min(_TALLEST, max(px(3), wide), px(220) / rows)

@@ -15,10 +15,10 @@ from mi_widgets.errors import DataError
 from mi_widgets.figures import labels as printed
 from mi_widgets.figures.labels import TokenAxis
 from mi_widgets.figures.marks import Axis, Box, Cells, Hover
-from mi_widgets.figures.page import LINE, NAME, below, name_axes
+from mi_widgets.figures.page import LINE, NAME, Room, below, name_axes
 from mi_widgets.figures.scale import ColorScale
 from mi_widgets.figures.sheet import Sheet
-from mi_widgets.figures.style import LABEL_GAP, LABEL_PT, MIN_PT, TOKEN_PT, pt, px
+from mi_widgets.figures.style import LABEL_GAP, LABEL_PT, MIN_PT, TOKEN_PT, mm, pt, px
 
 _GAP, _ROW_GAP = px(2.5), pt(LABEL_PT) * LINE + px(2.2)
 #: Above a map, for its title.
@@ -62,15 +62,14 @@ class Maps:
     edge: float
 
     @classmethod
-    def fit(
-        cls, strings: Sequence[str], maps: int, edge: float, top: float, width: float, bottom: float | None = None
-    ) -> Maps:
-        """`maps` squares with their labels in `width` from `edge` on, no lower than `bottom`.
+    def fit(cls, strings: Sequence[str], maps: int, place: Room) -> Maps:
+        """`maps` squares with their labels in their `place`.
 
         Raises:
             DataError: they would be smaller than 6 mm.
         """
-        count, top = len(strings), top + TITLE
+        count, (edge, top, width, bottom) = len(strings), place
+        top += TITLE
         widest, sizes = 0.25 * width, (pt(TOKEN_PT), pt(MIN_PT))
 
         def fitted(room: float) -> tuple[int, int, float, TokenAxis]:
@@ -84,7 +83,7 @@ class Maps:
                 side = min(side, (bottom - top - below(room) - (rows - 1) * _ROW_GAP) / rows)
             if side < px(6):
                 raise DataError(
-                    f"{maps} heads leave {max(side, 0) * 25.4 / 96:.0f} mm for each map.",
+                    f"{maps} heads leave {mm(max(side, 0)):.0f} mm for each map.",
                     "Give a larger width_mm or height_mm, or fewer heads.",
                 )
             return columns, rows, side, TokenAxis.fit(strings, side, widest, sizes)

@@ -243,6 +243,11 @@ class Axis:
         return (value - self.first) / (self.last - self.first)
 
 
+def entries(count: int, places: Sequence[int], labels: Sequence[str], size: float, **look: Any) -> Axis:
+    """An axis of `count` entries, of which those at `places` have their label."""
+    return Axis(-0.5, count - 0.5, places, [labels[place] for place in places], size, strokes=False, **look)
+
+
 #: What stands in a plot.
 Mark: TypeAlias = Cells | Hover | Rectangles | Line | Bars | Curve | Words
 

@@ -23,7 +23,7 @@ from mi_widgets.figures import labels as printed
 from mi_widgets.figures.amounts import amount, even_ticks
 from mi_widgets.figures.labels import TokenAxis
 from mi_widgets.figures.legend import NO_VALUE, Legend
-from mi_widgets.figures.marks import Axis, Bars, Box, Rectangles
+from mi_widgets.figures.marks import Axis, Bars, Box, Rectangles, entries
 from mi_widgets.figures.page import EDGE, LINE, Page, below, name_axes, paper, still
 from mi_widgets.figures.scale import PAPER, ColorScale, sign_inks
 from mi_widgets.figures.sheet import Sheet, as_png, as_svg, plotted, screen_height
@@ -374,7 +374,7 @@ def _draw_candidates(
     plot = sheet.plot(
         Box(left, top, right - px(11) - left, pitch * count),
         Axis(0, high, ticks, [digits(value) for value in ticks], pt(MIN_PT), line="side"),
-        Axis(-0.5, count - 0.5, range(count), shown, pt(TOKEN_PT), mono=True, strokes=False, line="side"),
+        entries(count, range(count), shown, pt(TOKEN_PT), mono=True, line="side"),
     )
     wide = 0.76 / len(probabilities)
     said = [printed.markup(printed.token_label(name, 40)) for name in names]

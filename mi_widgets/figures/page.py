@@ -9,12 +9,13 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
+from mi_widgets import color
 from mi_widgets.data.integers import text
 from mi_widgets.figures import labels as printed
 from mi_widgets.figures.headline import title_lines, with_changes
-from mi_widgets.figures.marks import Box
+from mi_widgets.figures.marks import Box, Rectangles
 from mi_widgets.figures.sheet import SCREEN_WIDTH, ZOOM, Sheet, screen_height
 from mi_widgets.figures.style import LABEL_GAP, LABEL_PT, MIN_PT, TITLE_PT, height_in_px, inks, pt, px, width_in_mm
 
@@ -49,6 +50,11 @@ def named_rows(count: int, pitch: float) -> list[int]:
     return printed.every(count, pitch, pt(MIN_PT) * 1.2)
 
 
+def outline(cell: tuple[int, int], theme: str) -> Rectangles:
+    """The frame in the accent colour around the (row, column) that was chosen."""
+    return Rectangles([Box(cell[1] - 0.5, cell[0] - 0.5, 1, 1)], line=color.ACCENT[theme], width=pt(1.2))
+
+
 def name_axes(sheet: Sheet, box: Box, edge: float, across: str, down: str = "", room: float = NUMBERS) -> None:
     """The names of a plot's axes: `across` below labels that take `room`, `down` at the left `edge`."""
     quiet, size = inks(sheet.theme).quiet, pt(LABEL_PT)
@@ -57,6 +63,15 @@ def name_axes(sheet: Sheet, box: Box, edge: float, across: str, down: str = "", 
     if down:
         small = size if printed.columns(down) * ADVANCE * size < box.height else pt(MIN_PT)
         sheet.text(edge + 0.6 * size, box.middle, down, small, quiet, anchor="middle", turned=True)
+
+
+class Room(NamedTuple):
+    """Where a picture may stand, its labels and legend included; in pixels. `bottom` is None for as high as needed."""
+
+    edge: float
+    top: float
+    width: float
+    bottom: float | None = None
 
 
 @dataclass(frozen=True)
@@ -102,6 +117,10 @@ class Page:
     def bottom(self) -> float | None:
         """Where the picture must end; None for as high as needed."""
         return None if self.height is None else self.height - EDGE
+
+    def room(self, beside: float = 0.0, lower: float = 0.0) -> Room:
+        """For the picture, less what is kept `beside` it and over it."""
+        return Room(EDGE, self.top + lower, self.width - EDGE - beside, self.bottom)
 
     def sheet(self, bottom: float, about: str = "") -> Sheet:
         """A sheet with the head on it.

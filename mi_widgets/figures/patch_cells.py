@@ -11,15 +11,25 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mi_widgets import color
 from mi_widgets.errors import DataError
 from mi_widgets.figures import labels as printed
 from mi_widgets.figures.labels import TokenAxis
 from mi_widgets.figures.legend import Legend
-from mi_widgets.figures.marks import Axis, Box, Cells, Curve, Hover, Rectangles
-from mi_widgets.figures.page import LINE, NAME, NUMBERS, below, left_of, name_axes, named_rows, numbered_columns
+from mi_widgets.figures.marks import Axis, Box, Cells, Curve, Hover, entries
+from mi_widgets.figures.page import (
+    LINE,
+    NAME,
+    NUMBERS,
+    Room,
+    below,
+    left_of,
+    name_axes,
+    named_rows,
+    numbered_columns,
+    outline,
+)
 from mi_widgets.figures.sheet import Sheet
-from mi_widgets.figures.style import LABEL_GAP, LABEL_PT, MIN_PT, TOKEN_PT, inks, pt, px
+from mi_widgets.figures.style import LABEL_GAP, LABEL_PT, MIN_PT, TOKEN_PT, inks, mm, pt, px
 
 #: A cell is no larger than this, and no smaller; all maps together are no higher.
 LARGEST, SMALLEST, TALLEST = px(9), px(0.6), px(220)
@@ -78,23 +88,13 @@ class Blocks:
     flat: bool
 
     @classmethod
-    def fit(
-        cls,
-        maps: Sequence[Block],
-        rows: Side,
-        columns: Side,
-        legend: Legend,
-        edge: float,
-        top: float,
-        width: float,
-        bottom: float | None = None,
-    ) -> Blocks:
-        """The maps with their labels and colour bar in `width` from `edge` on, no lower than `bottom`.
+    def fit(cls, maps: Sequence[Block], rows: Side, columns: Side, legend: Legend, place: Room) -> Blocks:
+        """The maps with their labels and colour bar in their `place`.
 
         Raises:
             DataError: cells would be smaller than 0.6 mm.
         """
-        count, across = len(rows.labels), len(columns.labels)
+        count, across, (edge, top, width, bottom) = len(rows.labels), len(columns.labels), place
         sizes, widest = (pt(TOKEN_PT), pt(MIN_PT)), 0.25 * width
         if rows.tokens:
             shown = [printed.token_label(label) for label in rows.labels]
@@ -105,16 +105,14 @@ class Blocks:
         room, flat, axis = NUMBERS, True, Axis(-0.5, across - 0.5)
         if columns.tokens:
             fitted = TokenAxis.fit(columns.labels, wide * across, widest, sizes)
-            flat = fitted.room <= 0.92 * wide and len(fitted.positions) == across
+            flat = fitted.level(wide, across)
             room = fitted.size * LINE if flat else fitted.room
             axis = Axis(
                 -0.5, across - 0.5, fitted.positions, fitted.labels, fitted.size, mono=True, turned=not flat,
                 strokes=False,
             )  # fmt: skip
         else:
-            places = numbered_columns(across, wide)
-            named = [columns.labels[place] for place in places]
-            axis = Axis(-0.5, across - 0.5, places, named, pt(MIN_PT), strokes=False)
+            axis = entries(across, numbered_columns(across, wide), columns.labels, pt(MIN_PT))
         titles = sum(_APART for one in maps if one.title)
         if bottom is None:
             tall = min(max(wide, px(2.4)), LARGEST, TALLEST / (count * len(maps)))
@@ -122,7 +120,7 @@ class Blocks:
             tall = (bottom - top - titles - below(room)) / (count * len(maps))
         if min(wide, tall) < SMALLEST:
             raise DataError(
-                f"{len(maps) * count} × {across} cells leave {max(min(wide, tall), 0) * 25.4 / 96:.1f} mm for each.",
+                f"{len(maps) * count} × {across} cells leave {mm(max(min(wide, tall), 0)):.1f} mm for each.",
                 "Give a larger width_mm or height_mm, or choose fewer layers, heads or positions.",
             )
         height = len(maps) * count * tall + titles
@@ -151,8 +149,7 @@ class Blocks:
                 dots = {"color": fill, "width": 0.0, "mark": "circle", "size": size, "fill": fill}
                 plot.add(Curve(columns.tolist(), rows.tolist(), **dots))
             if one.outlined is not None:
-                cell = Box(one.outlined[1] - 0.5, one.outlined[0] - 0.5, 1, 1)
-                plot.add(Rectangles([cell], line=color.ACCENT[sheet.theme], width=pt(1.2)))
+                plot.add(outline(one.outlined, sheet.theme))
             if one.title:
                 sheet.text(here.left, here.top - px(0.7), one.title, pt(LABEL_PT), over=True)
             name_axes(sheet, here, self.edge, self.columns.name if last else "", self.rows.name, self.room)
@@ -165,6 +162,4 @@ class Blocks:
             room = self.box.left - self.edge - NAME - LABEL_GAP
             fitted = TokenAxis.fit(self.rows.labels, height, room, (pt(TOKEN_PT), pt(MIN_PT)))
             return Axis(-0.5, count - 0.5, fitted.positions, fitted.labels, fitted.size, mono=True, strokes=False)
-        places = named_rows(count, height / count)
-        labels = [self.rows.labels[place] for place in places]
-        return Axis(-0.5, count - 0.5, places, labels, pt(MIN_PT), strokes=False)
+        return entries(count, named_rows(count, height / count), self.rows.labels, pt(MIN_PT))

@@ -214,7 +214,7 @@ def _grid(
         ]
         one = values.reshape(shape)[place]
         maps.append(Block(name, one, marked.reshape(shape)[place], Hover(one, "%{text}<br>%{z:.4g}", where), inner))  # type: ignore[arg-type]
-    blocks = Blocks.fit(maps, rows, columns, legend, EDGE, page.top, page.width - EDGE, page.bottom)
+    blocks = Blocks.fit(maps, rows, columns, legend, page.room())
     sheet = page.sheet(blocks.bottom + EDGE, heading(data))
     blocks.draw(sheet)
     return sheet
@@ -225,7 +225,7 @@ def _heads(page: Page, data: PatchGrid, values: np.ndarray, legend: Legend) -> S
     strings = [token_labels(data)[number] for number in data.numbers_of("query")]
     if data.numbers_of("query") != data.numbers_of("key"):
         raise DataError("queries and keys are not the same positions.", "Draw the table instead: to_pandas().")
-    maps = Maps.fit(strings, len(values), EDGE, page.top, page.width - EDGE - legend.width(), page.bottom)
+    maps = Maps.fit(strings, len(values), page.room(legend.width()))
     sheet = page.sheet(maps.bottom + EDGE, heading(data))
     later = np.triu(np.ones(values.shape[1:], bool), 1)
     causal = bool(np.isnan(values[:, later]).all())  # what a mask forbids is no missing number
@@ -265,9 +265,7 @@ def _largest(
         raise DataError(f"top is {top}.", "Draw at least one.")
     largest: list[int] = np.argsort(-np.nan_to_num(np.abs(away), nan=-1.0), kind="stable")[:top].tolist()
     order = sorted(largest) if in_order else largest
-    rows = BarRows.fit(
-        [Bar(names[cell], 0.0, float(away[cell])) for cell in order], EDGE, page.top, page.width - 2 * EDGE, page.bottom
-    )
+    rows = BarRows.fit([Bar(names[cell], 0.0, float(away[cell])) for cell in order], page.room(EDGE))
     sheet = page.sheet(rows.bottom + EDGE, heading(data))
     unit = unit_of(data, shows) + (f" − {neutral:g}" if neutral else "")
     left = len(away) - len(order)

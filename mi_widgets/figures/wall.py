@@ -14,11 +14,11 @@ import numpy as np
 from mi_widgets import color
 from mi_widgets.errors import DataError
 from mi_widgets.figures.choice import Ranked, score_text
-from mi_widgets.figures.marks import Axis, Box, Cells, Hover, Rectangles
-from mi_widgets.figures.page import NUMBERS, below, left_of, name_axes, named_rows, numbered_columns
+from mi_widgets.figures.marks import Axis, Box, Cells, Hover, Rectangles, entries
+from mi_widgets.figures.page import NUMBERS, Room, below, left_of, name_axes, named_rows, numbered_columns
 from mi_widgets.figures.scale import PAPER, ColorScale
 from mi_widgets.figures.sheet import Sheet
-from mi_widgets.figures.style import HAIRLINE_PT, MIN_PT, inks, pt, px
+from mi_widgets.figures.style import HAIRLINE_PT, MIN_PT, inks, mm, pt, px
 
 
 @dataclass(frozen=True)
@@ -44,33 +44,20 @@ class Wall:
     edge: float
 
     @classmethod
-    def fit(
-        cls,
-        layers: Sequence[int],
-        heads: int,
-        edge: float,
-        top: float,
-        width: float,
-        bottom: float | None = None,
-        *,
-        regular: bool = True,
-        still: bool = False,
-    ) -> Wall:
-        """Thumbnails with their labels in `width` from `edge` on.
+    def fit(cls, layers: Sequence[int], heads: int, room: Room, *, regular: bool = True, still: bool = False) -> Wall:
+        """Thumbnails with their labels.
 
         Args:
             layers: the model's numbers of the rows.
             heads: in a row; of all where they flow.
-            edge: left edge.
-            top: upper edge.
-            width: of everything.
-            bottom: lower edge, which is then kept; None for as high as they need.
+            room: for all of it; a `bottom` is kept.
             regular: rows are layers and columns heads; else heads flow in reading order, each under its name.
             still: no higher than a still picture, and however small that makes them.
 
         Raises:
             DataError: the thumbnails would be smaller than 1.2 mm.
         """
+        edge, top, width, bottom = room
         tallest, lowest, smallest = (px(97), px(1.3), 0.0) if still else (px(235), px(3), px(1.2))
         if regular:
             left = edge + left_of([str(max(layers))])
@@ -88,7 +75,7 @@ class Wall:
         if pitch < smallest:
             count = columns * rows if regular else heads
             raise DataError(
-                f"{count} heads leave {max(pitch, 0) * 25.4 / 96:.1f} mm for each thumbnail.",
+                f"{count} heads leave {mm(max(pitch, 0)):.1f} mm for each thumbnail.",
                 "Give a larger width_mm or height_mm, or fewer heads.",
             )
         box = Box(left, top, columns * pitch, rows * (pitch + caption))
@@ -157,10 +144,10 @@ class Wall:
         heads = layers = []
         if self.layers:
             heads, layers = numbered_columns(self.columns, self.pitch), named_rows(self.rows, self.pitch)
-        numbers = [str(self.layers[row]) for row in layers]
+        names = list(map(str, range(self.columns))), list(map(str, self.layers))
         return (
-            Axis(-0.5, self.columns - 0.5, heads, list(map(str, heads)), pt(MIN_PT), strokes=False, line=""),
-            Axis(-0.5, self.rows - 0.5, layers, numbers, pt(MIN_PT), strokes=False, line=""),
+            entries(self.columns, heads, names[0], pt(MIN_PT), line=""),
+            entries(self.rows, layers, names[1], pt(MIN_PT), line=""),
         )
 
     def _hover(self, chosen: Ranked, largest: np.ndarray) -> Hover:

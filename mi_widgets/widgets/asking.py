@@ -43,7 +43,7 @@ class AskingView(LiveView[Result]):
                 session.foil = foil
             answer, foil = session.answer, session.foil
         super().__init__(session, answer=answer, foil=foil, **traits)
-        self.observe(self._answer_edited, ["answer", "foil"])
+        self.observe(lambda change: self._session_hears(change["name"], change["new"]), ["answer", "foil"])
 
     def session_changed(self, name: str) -> None:
         """See `session.SessionView`."""
@@ -85,10 +85,3 @@ class AskingView(LiveView[Result]):
     @refusing
     def _plain_answer(self, proposal: Any) -> Any:
         return plain_answer(proposal["trait"].name, proposal["value"])
-
-    def _answer_edited(self, change: Any) -> None:
-        if self.session is None:
-            return
-        if getattr(self.session, change["name"]) != change["new"]:
-            setattr(self.session, change["name"], change["new"])
-        self._compute()

@@ -216,21 +216,19 @@ class Attention(ComparedView[AttentionPatterns, AttentionComparison]):
     def session_draws(self, progress: Progress, answers: dict[str, Answered]) -> Generator[Any, None, None]:
         """See `session.SessionView`."""
         yield from super().session_draws(progress, answers)
-        assert self.session is not None
-        if not self.session.head_scores.measured:
-            self.session.head_scores.measure(self)
+        if not self._live.head_scores.measured:
+            self._live.head_scores.measure(self)
 
     def _drawing(
         self, progress: Progress, answers: dict[str, Answered], subject: dict[str, Any]
     ) -> Generator[Any, None, AttentionPicture]:
-        assert self.session is not None
         sides, large = {}, progress.large
         for name, found in answers.items():
             sides[name] = yield from self._assembled(found, subject["weighting"], large)
         comparison = None
         if "B" in sides:
             comparison = yield from aside(lambda: AttentionComparison(sides["A"], sides["B"]), large)
-        scores = self.session.head_scores
+        scores = self._live.head_scores
         if scores.seconds() <= QUICK_SECONDS:
             yield from scores.steps()
         return (yield from aside(self._picture_of(sides["A"], comparison, progress.run, progress.notes), large))

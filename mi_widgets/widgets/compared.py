@@ -86,10 +86,9 @@ class ComparedView(LiveView[Result], Generic[Result, Both]):
         return {**super().frozen_state(**options), "compare": compared, "beside": None}
 
     def _runs(self) -> dict[str, tuple[Run, str]]:
-        assert self.session is not None
         if self._second is None:
             return super()._runs()
-        return {"A": (self.session.filled(), "Prompt A"), "B": (self.session.filled(self._second), "Prompt B")}
+        return {"A": (self._live.filled(), "Prompt A"), "B": (self._live.filled(self._second), "Prompt B")}
 
     def _needs(self, need: Callable[[str, Run, str], Need], **own: Any) -> list[Need]:
         """What `need` makes of every run: of its name, it, and what errors call it; `own` as in `_wanted`."""

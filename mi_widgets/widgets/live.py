@@ -273,10 +273,22 @@ class LiveView(View, Generic[Result]):
 
     # --- what a subclass uses ------------------------------------------------------------------------
 
+    @property
+    def _live(self) -> Session:
+        """The session, where there is one to be asked."""
+        assert self.session is not None
+        return self.session
+
+    def _session_hears(self, name: str, value: Any) -> None:
+        """What the session holds for all its views was edited in this one, or is as it has it now."""
+        if self.session is not None:
+            if getattr(self.session, name) != value:
+                setattr(self.session, name, value)
+            self._compute()
+
     def _runs(self) -> dict[str, tuple[Run, str]]:
         """Every run of the picture by the name of its need, and what errors of its prompt call it."""
-        assert self.session is not None
-        return {"A": (self.session.filled(), "")}
+        return {"A": (self._live.filled(), "")}
 
     def _wanted(self, **own: Any) -> dict[str, tuple[Run, str]]:
         """`_runs`; from now on these, and the view's `own` choices, are what the next picture is of."""

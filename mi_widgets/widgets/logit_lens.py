@@ -149,12 +149,11 @@ class LogitLens(PartialView[Lens], ComparedView[Lens, LogitLensComparison]):
         """See `session.SessionView`."""
         from mi_widgets.compute.lens_rows import CHECKS, lens_readers, lens_rows, lens_sites
 
-        assert self.session is not None
         asked = {name: self.options[name] for name in OPTIONS.computed}
         sites = lens_sites(asked["stream"])
         lenses = [self._lenses[name] for name in (asked["lens"], asked["versus"]) if name is not None]
-        lens_rows(self.session.model, asked["stream"], None, lenses)  # says why, before anything is run
-        own, stream = self.session.model, asked["stream"]
+        lens_rows(self._live.model, asked["stream"], None, lenses)  # says why, before anything is run
+        own, stream = self._live.model, asked["stream"]
         begins = tuple(site for site in sites if site not in CHECKS)
 
         def need(name: str, run: Run, called: str) -> Need:
@@ -216,17 +215,16 @@ class LogitLens(PartialView[Lens], ComparedView[Lens, LogitLensComparison]):
         from mi_widgets.compute.lens_rows import available_streams
         from mi_widgets.models import in_half_precision
 
-        assert self.session is not None
         a, both = (data.a, data) if isinstance(data, LogitLensComparison) else (data, None)
         return LensPicture(
             a,
             both,
             run=progress.run,
             lenses=tuple(self._lenses),
-            streams=available_streams(self.session.model),
-            n_layers=self.session.info.n_layers,
-            d_vocab=self.session.info.d_vocab,
-            half=in_half_precision(self.session.model),
+            streams=available_streams(self._live.model),
+            n_layers=self._live.info.n_layers,
+            d_vocab=self._live.info.d_vocab,
+            half=in_half_precision(self._live.model),
             notes=progress.notes,
         )
 
@@ -255,9 +253,8 @@ class LogitLens(PartialView[Lens], ComparedView[Lens, LogitLensComparison]):
         from mi_widgets.compute.lens_order import Sight
         from mi_widgets.compute.logit_lens import Side, comparison_steps, lens_steps, target_steps
 
-        assert self.session is not None
-        model, first = self.session.model, answers["A"]
-        layers = None if subject["stride"] == 1 else _chosen_layers(self.session.info.n_layers, subject["stride"])
+        model, first = self._live.model, answers["A"]
+        layers = None if subject["stride"] == 1 else _chosen_layers(self._live.info.n_layers, subject["stride"])
         places = {
             name: _chosen_positions(len(answer.tokens), subject["first"], subject["last"])
             for name, answer in answers.items()
@@ -284,11 +281,10 @@ class LogitLens(PartialView[Lens], ComparedView[Lens, LogitLensComparison]):
         """Ids of the pinned tokens, and the last that is no single token after this prompt, which is left out."""
         from mi_widgets.compute.answers import resolve
 
-        assert self.session is not None
         ids, refused = [], None
         for target in targets:
             try:
-                ids.append(resolve(self.session.model, found.tokens, target, role="pinned token"))
+                ids.append(resolve(self._live.model, found.tokens, target, role="pinned token"))
             except AnswerError as error:
                 refused = refused_token("target", error)
         return list(dict.fromkeys(ids)), refused

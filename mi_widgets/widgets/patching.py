@@ -112,7 +112,7 @@ class Patching(PartialView[PatchGrid], AskingView[PatchGrid]):
             known = ((-1,) if ids is None else ids for ids in (self._data.answers, self._data.foils))
             answer, foil = (self._data.names.get(int(ids[0])) for ids in known)
         super().__init__(session, answer=answer, foil=foil, height=height, options=chosen, compare=corrupt)
-        self.observe(self._corrupt_edited, "compare")
+        self.observe(lambda change: self._session_hears("corrupt", change["new"]), "compare")
         self.observe(self._pointed, ["selection", "path"])
         self._begin()
 
@@ -231,11 +231,9 @@ class Patching(PartialView[PatchGrid], AskingView[PatchGrid]):
     # --- computing -----------------------------------------------------------------------------------
 
     def _runs(self) -> dict[str, tuple[Run, str]]:
-        assert self.session is not None
         if self.compare is None:
             return super()._runs()
-        corrupt = self.session.filled(self.compare)
-        return {"A": (self.session.filled(), "Clean prompt"), "B": (corrupt, "Corrupt prompt")}
+        return {"A": (self._live.filled(), "Clean prompt"), "B": (self._live.filled(self.compare), "Corrupt prompt")}
 
     def session_needs(self) -> Sequence[Need]:
         """See `session.SessionView`."""
@@ -257,8 +255,7 @@ class Patching(PartialView[PatchGrid], AskingView[PatchGrid]):
         """Where the model can be patched."""
         from mi_widgets.compute.patch_plan import sites_of
 
-        assert self.session is not None
-        return sites_of(self.session.model)
+        return sites_of(self._live.model)
 
     def _drawing(
         self, progress: Progress, answers: dict[str, Answered], subject: dict[str, Any]
@@ -269,8 +266,7 @@ class Patching(PartialView[PatchGrid], AskingView[PatchGrid]):
         from mi_widgets.compute.patch_plan import PatchPlan
         from mi_widgets.models import in_half_precision
 
-        session, found = self.session, answers["A"]
-        assert session is not None
+        session, found = self._live, answers["A"]
         model, info, last = found.run.model, session.info, len(found.tokens) - 1
         candidates = yield from aside(
             lambda: likeliest(model, found.tokens, found.activations, last, CANDIDATES), progress.large
@@ -434,13 +430,6 @@ class Patching(PartialView[PatchGrid], AskingView[PatchGrid]):
     @refusing
     def _plain_corrupt(self, proposal: Any) -> Any:
         return plain(proposal["value"]) or None
-
-    def _corrupt_edited(self, change: Any) -> None:
-        if self.session is None:
-            return
-        if self.session.corrupt != change["new"]:
-            self.session.corrupt = change["new"]
-        self._compute()
 
     def changed_options(self, current: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
         """`current` with `changes`; DataError for an unknown name or value, or a function that was not given."""

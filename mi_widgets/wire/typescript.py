@@ -43,6 +43,8 @@ VIEWS: tuple[Described, ...] = tuple(
     for value in TYPES.values()
     if get_origin(value) is Annotated and isinstance(value.__metadata__[0], Described)
 )
+#: The palettes of views that offer no choice of them.
+USUAL_PALETTES = ("blue", color.DIVERGING)
 _PLAIN = {str: "string", int: "number", float: "number", bool: "boolean", bytes: "DataView", object: "unknown"}
 
 
@@ -187,9 +189,11 @@ def packed_palette(table: np.ndarray) -> str:
 def color_tables() -> str:
     """`color.gen.ts`: the palettes, packed, and the fixed colours of `color.py`."""
     tables = {name: packed_palette(table) for name, table in color.palettes().items()}
+    usual = {name: tables.pop(name) for name in list(tables) if name.removesuffix("_dark") in USUAL_PALETTES}
     fixed = {"CATEGORICAL": color.CATEGORICAL, "ACCENT": color.ACCENT, "MASKED": color.MASKED, "MISSING": color.MISSING}
     lines = [_NOTICE, "", "/** 256 colours each, smallest value first, packed by `packed_palette` in Python. */"]
-    lines.append(f"export const PALETTES: Record<string, string> = {json.dumps(tables, indent=2)};")
+    for name, some in {"PALETTES": usual, "CHOSEN_PALETTES": tables}.items():
+        lines.append(f"export const {name}: Record<string, string> = {json.dumps(some, indent=2)};")
     lines += [f"export const {name} = {json.dumps(value)} as const;" for name, value in fixed.items()]
     lines.append(f"export const DIVERGING = {json.dumps(color.DIVERGING)};")
     return "\n".join([*lines, ""])

@@ -143,7 +143,7 @@ class TestEffects:
 
 class TestRunning:
     def test_steps_carry_the_grid_so_far(self, model, monkeypatch):
-        monkeypatch.setattr("mi_widgets.compute.patching.PARTIAL_SECONDS", 0)
+        monkeypatch.setattr("mi_widgets.compute.patch_grids.PARTIAL_SECONDS", 0)
         partial = [step.partial for step in compute.ablate_steps(model, IDS, ANSWER, FOIL, "mlp", "zero")]
         partial = [one for one in partial if one is not None]
         assert {one.method for one in partial} == {"ablation"}

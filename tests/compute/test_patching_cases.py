@@ -290,7 +290,7 @@ def test_a_stop_after_any_step_leaves_the_model_as_it_was(lived_in):
 
 
 def test_steps_show_the_grid_as_far_as_it_is_known(model, monkeypatch):
-    monkeypatch.setattr(compute.patching, "PARTIAL_SECONDS", -1.0)
+    monkeypatch.setattr(compute.patch_grids, "PARTIAL_SECONDS", -1.0)
     steps, seen, done = compute.patch_steps(model, CLEAN, CORRUPT, ANSWER, FOIL), [], []
     whole = compute.run(_watched(steps, seen, done))
     known = [int(grid.exact.sum()) for grid in seen]
@@ -302,7 +302,7 @@ def test_steps_show_the_grid_as_far_as_it_is_known(model, monkeypatch):
 
 
 def test_partial_grids_of_several_pairs_hold_those_that_are_finished(model, monkeypatch):
-    monkeypatch.setattr(compute.patching, "PARTIAL_SECONDS", -1.0)
+    monkeypatch.setattr(compute.patch_grids, "PARTIAL_SECONDS", -1.0)
     seen = []
     whole = compute.run(_watched(compute.patch_steps(model, PAIRS, site="z"), seen, []))
     assert {grid.n_pairs for grid in seen} == {1, 2, 3}
@@ -399,7 +399,7 @@ def test_the_middle_of_the_stream_says_that_transformer_lens_reads_another_thing
 
 
 def test_estimates_stand_beside_exact_values_and_the_largest_come_first(model, monkeypatch):
-    monkeypatch.setattr(compute.patching, "PARTIAL_SECONDS", -1.0)
+    monkeypatch.setattr(compute.patch_grids, "PARTIAL_SECONDS", -1.0)
     monkeypatch.setattr(compute.patch_blocks, "ROWS", 1)
     seen = []
     steps = compute.patch_steps(model, CLEAN, CORRUPT, ANSWER, FOIL, "resid_pre", estimate=True)

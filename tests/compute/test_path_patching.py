@@ -415,7 +415,7 @@ def test_a_model_in_bfloat16_gives_the_same_within_its_rounding(tiny_folder):
 
 
 def test_what_is_known_comes_with_the_steps_and_stopping_leaves_the_model_clean(deep, monkeypatch):
-    monkeypatch.setattr("mi_widgets.compute.path_patching.PARTIAL_SECONDS", 0.0)
+    monkeypatch.setattr("mi_widgets.compute.patch_grids.PARTIAL_SECONDS", 0.0)
     model, _ = deep("llama")
     forward(model, CLEAN, ("output.top_ids",))
     before = state_of(model)

@@ -2,10 +2,12 @@
  * What every view of a session knows: the state it shares with the kernel and with its linked views, and the actions on
  * it. A view extends this with its own picture. Knows nothing of the DOM or of any particular picture.
  */
+import { openParcel, type Parcel } from "./blocks";
 import { Bus, NO_HOVER, type HoverValue } from "./bus";
 import { besideOf, Interventions, isRun, nameOfHead, sameLabels, UNTOUCHED, type Beside, type Head } from "./interventions";
 import { mayBeOf } from "./prompt";
 import { RequestFailed } from "./requests";
+import type { Theme } from "./scale";
 import { changed, isNewer, NOTHING } from "./selection";
 import { computed, Signal, type Readable, type Scope } from "./signal";
 import type { DataSource, Liveness, Overdue } from "./source";
@@ -17,6 +19,7 @@ import type {
   RefusedToken,
   RunValue,
   SelectionValue,
+  Show,
   State as RunState,
   StatusValue,
   TokenTable,
@@ -34,6 +37,14 @@ export interface LinkedState {
   beside?: PromptValue | RunValue | null;
   interventions?: InterventionValue[];
   history?: PromptValue[];
+  picture?: DataView;
+}
+
+/** Where a view's state is, how the page around it looks, and when it ends. */
+export interface Given<State> {
+  readonly source: DataSource<State>;
+  readonly theme: Readable<Theme>;
+  readonly scope: Scope;
 }
 
 /** What must be known of any picture: its run, the prompts it is of, and what the status line says of it. */
@@ -116,6 +127,9 @@ const QUIET: StatusValue = { state: "idle", run: 0, message: "", hint: "", done:
 const SHARED = ["options", "selection", "status", "prompt", "compare", "beside", "interventions", "history", "height"] as const;
 
 export abstract class Linked<State extends LinkedState, Options extends object, Picture extends Pictured> implements AnyView {
+  readonly source: DataSource<State>;
+  readonly theme: Readable<Theme>;
+  readonly scope: Scope;
   readonly options: Signal<Options>;
   readonly selection = new Signal<SelectionValue>(NOTHING);
   readonly status = new Signal<StatusValue>(QUIET);
@@ -142,11 +156,10 @@ export abstract class Linked<State extends LinkedState, Options extends object, 
   /** What was last said of a request that failed. */
   #failure: Notice | null = null;
 
-  constructor(
-    readonly source: DataSource<State>,
-    readonly scope: Scope,
-    kind: Kind<Options>,
-  ) {
+  constructor({ source, theme, scope }: Given<State>, kind: Kind<Options>) {
+    this.source = source;
+    this.theme = theme;
+    this.scope = scope;
     this.#kind = kind;
     this.options = new Signal(kind.defaults);
     this.height = new Signal(kind.height);
@@ -157,8 +170,14 @@ export abstract class Linked<State extends LinkedState, Options extends object, 
     });
   }
 
-  /** Takes what the named parcels of the view hold. What it throws is shown over the last good picture. */
-  protected abstract take(names: Set<string>): void;
+  /** The picture in a parcel. What it throws is shown over the last good one. */
+  protected abstract pictured(parcel: Parcel): Picture;
+
+  /** There is no picture: of most views the last one stays. */
+  protected unpictured(): void {}
+
+  /** Takes what else is new of the view's own state, once the picture is read. */
+  protected take(_names: Set<string>): void {}
 
   /** Reads all state, and from now on every change of it; a view calls this once its own fields are there. */
   protected begin(parcels: (keyof State & string)[]): void {
@@ -239,6 +258,12 @@ export abstract class Linked<State extends LinkedState, Options extends object, 
     const shared = asked && compare !== null && !(isRun(compare) && compare.interventions);
     return { A, B: shared ? A : asHeads(manifest?.other?.ablated) };
   });
+
+  /** The names of the heads that are ablated in what is shown. */
+  protected ablatedIn(show: Show): ReadonlySet<string> {
+    const { A, B } = this.ablated.value;
+    return new Set([...(show === "B" ? [] : A), ...(show === "A" ? [] : B)].map(nameOfHead));
+  }
 
   readonly unanswered: Readable<Unanswered | null> = computed(() => {
     if (this.source.liveness.value !== "live") return null;
@@ -401,11 +426,21 @@ export abstract class Linked<State extends LinkedState, Options extends object, 
     if (names.has("interventions")) this.interventions.tell(source.get("interventions") ?? []);
     if (names.has("history")) this.history.value = source.get("history") ?? [];
     if (names.has("selection")) this.#adopt(source.get("selection"));
-    try {
-      this.take(names);
-    } catch (reason) {
-      this.notice.value = { message: reason instanceof Error ? reason.message : String(reason), hint: "Run the cell again." };
+    for (const read of [() => names.has("picture") && this.#readPicture(), () => this.take(names)]) {
+      try {
+        read();
+      } catch (reason) {
+        this.notice.value = { message: reason instanceof Error ? reason.message : String(reason), hint: "Run the cell again." };
+      }
     }
+  }
+
+  #readPicture(): void {
+    const parcel = openParcel(this.source.get("picture"));
+    if (!parcel?.manifest) return this.unpictured();
+    const picture = this.pictured(parcel);
+    this.notice.value = null;
+    this.picture.value = picture;
   }
 
   #adopt(offered: SelectionValue | null | undefined): void {

@@ -92,7 +92,7 @@ export class AnswerTerms {
     this.refused.hidden = !refused;
     if (!refused) return this.refused.replaceChildren();
     const { role, text, pieces, offers } = refused;
-    const token = (string: string): HTMLElement => h("code", { class: "miw-piece" }, h("bdi", {}, clipped(visible(string), 40)));
+    const token = (string: string): HTMLElement => h("code", "miw-piece", h("bdi", {}, clipped(visible(string), 40)));
     const count = pieces.length === 1 ? "is no token by itself here:" : `is ${pieces.length} tokens here:`;
     const parts: Node[] = [
       h("strong", {}, role),
@@ -142,11 +142,11 @@ export class AnswerTerms {
 }
 
 function auto(): HTMLElement {
-  return h("span", { class: "miw-question-auto miw-faint" }, "auto");
+  return h("span", "miw-question-auto miw-faint", "auto");
 }
 
 function around(): Record<"element" | "before" | "after", HTMLElement> {
-  return { element: h("span", { class: "miw-question-term" }), before: h("span"), after: h("span") };
+  return { element: h("span", "miw-question-term"), before: h("span"), after: h("span") };
 }
 
 function percent(probability: number): string {

@@ -32,7 +32,7 @@ export function makeSelect(scope: Scope, described: Described, chosen: (value: s
   const element = h(
     "label",
     { class: "miw-control", for: id, "data-tip": tipOf(described) },
-    h("span", { class: "miw-control-label" }, described.label),
+    h("span", "miw-control-label", described.label),
     select,
   );
   let shown = "";
@@ -63,7 +63,7 @@ export interface Slider {
 
 export function makeSlider(scope: Scope, described: Described, moved: (value: number) => void): Slider {
   const input = h("input", { type: "range", class: "miw-slider", "aria-label": described.label, step: "any" });
-  const output = h("output", { class: "miw-slider-value" });
+  const output = h("output", "miw-slider-value");
   const element = h("label", { class: "miw-control", "data-tip": tipOf(described) }, input, output);
   scope.listen(input, "input", () => moved(Number(input.value)));
   return {

@@ -9,6 +9,8 @@ import type { Theme } from "../core/scale";
 import { ModelSource, type WidgetModel } from "../core/source";
 import { code, h } from "./element";
 import { followConnection, followTheme } from "./hosts";
+import { KeyHelp, type KeyRow } from "./keys";
+import { Prompts, type PromptsGiven } from "./prompts";
 import { StatusBar } from "./status";
 import { RunLine } from "./run_line";
 import { faultNotice, statusLine } from "./status_line";
@@ -28,13 +30,15 @@ export interface RenderArguments<State> {
   signal?: AbortSignal;
 }
 
-/** The parts of a view: rows over the picture, the picture's panels, and what opens over all of it. */
+/** The parts of a view: the row of controls under its prompts, the picture's panels, and what opens over all of it. */
 export interface Parts {
-  above: HTMLElement[];
+  controls: HTMLElement[];
+  /** What the row is for. */
+  about?: string;
   /** Of the picture, and over it: below what says that the picture is not of what was asked for. */
   over?: HTMLElement[];
   body: HTMLElement[];
-  popovers: HTMLElement[];
+  popovers?: HTMLElement[];
 }
 
 /** The anywidget module of the view `name`, narrow below that width; `build` fills the frame and ties its parts together. */
@@ -65,12 +69,12 @@ export class Frame<State extends LinkedState> {
   readonly tooltip: Tooltip;
   /** What it holds is read out. */
   readonly announcer = h("div", { class: "miw-hidden", "aria-live": "polite" });
-  readonly body = h("div", { class: "miw-body" });
+  readonly body = h("div", "miw-body");
   /** That the host gives, in pixels; 0 before it is known. */
   readonly width = new Signal(0);
   /** Grows whenever the root or the body may have another size. */
   readonly #measured = new Signal(0);
-  readonly #empty = h("div", { class: "miw-empty" });
+  readonly #empty = h("div", "miw-empty");
   /** What a picture is of that is not of what was asked for last. */
   readonly #own = h("div", {
     class: "miw-own",
@@ -78,8 +82,10 @@ export class Frame<State extends LinkedState> {
     "data-tip": "The last good picture: what was asked for since was not computed",
   });
   readonly #status: StatusBar;
-
   readonly #least: number;
+  /** Over every view, and of every view; `begin` makes them. */
+  prompts!: Prompts;
+  help!: KeyHelp;
 
   constructor(name: string, { model, el }: RenderArguments<State>, narrow: number) {
     const { scope } = this;
@@ -109,13 +115,23 @@ export class Frame<State extends LinkedState> {
     return this.width.peek() < this.#least;
   }
 
+  /**
+   * Makes what every view has: its prompts, and the list of its keys. `size`: what a view of plain data says in the place
+   * of its prompt; it follows what it reads.
+   */
+  begin(view: AnyView, keys: KeyRow[], size: () => string, more: Partial<PromptsGiven> = {}): void {
+    this.prompts = new Prompts(view, { compare: true, width: this.width, size, ...more });
+    this.help = new KeyHelp(this.scope, keys);
+  }
+
   /** Puts the parts in their places and shows around them how the view is. */
-  hold(view: AnyView, { above, over = [], body, popovers }: Parts): void {
-    const { root, scope } = this;
+  hold(view: AnyView, { controls, about = "what is shown", over = [], body, popovers = [] }: Parts): void {
+    const { root, scope, prompts, help } = this;
     const status = this.#status;
     this.body.append(...body);
     root.prepend(
-      ...above,
+      prompts.element,
+      h("div", { class: "miw-controls", role: "toolbar", "aria-label": about }, ...controls, help.button),
       new RunLine(view).element,
       status.progress,
       status.error,
@@ -126,7 +142,7 @@ export class Frame<State extends LinkedState> {
       status.element,
       this.announcer,
     );
-    root.append(...popovers);
+    root.append(help.popover, prompts.popover, ...popovers);
     scope.effect(() => (root.style.height = `${view.height.value}px`));
     scope.effect(() => (root.dataset["state"] = view.state.value));
     scope.effect(() => status.show(statusLine(view)));
@@ -176,16 +192,9 @@ export class Frame<State extends LinkedState> {
   fit(view: AnyView, also: () => void, place: () => void): void {
     const placed = this.scope.guard(place);
     this.scope.effect(() => {
-      void this.#measured.value;
-      void view.picture.value;
-      void view.height.value;
-      void view.options.value;
-      void view.compare.value;
-      void view.interventions.made.value;
-      void view.beside.value;
-      void view.notice.value;
-      void view.status.value;
-      void view.stale.value;
+      const { picture, height, options, compare, interventions, beside, notice, status, stale } = view;
+      for (const of of [this.#measured, picture, height, options, compare, interventions.made, beside, notice, status, stale])
+        void of.value;
       also();
       // After the other effects of this turn have changed the page.
       queueMicrotask(() => {
@@ -275,14 +284,10 @@ function ownRuns({ prompts, asked, manifest }: Pictured, names: readonly string[
   const runs = [interventions, [...(other?.model ? [`model ${other.model}`] : []), ...(other?.interventions ?? [])]];
   const changed = changedNow || runs.some((made) => made.length);
   const sides = prompts.flatMap((prompt, at) => [
-    prompts.length > 1 ? h("span", { class: "miw-side" }, names[at]!) : null,
+    prompts.length > 1 ? h("span", "miw-side", names[at]!) : null,
     code(promptLine(textOf(prompt), NAMED)),
-    changed ? h("span", { class: "miw-own-run" }, h("bdi", {}, runs[at]!.join(", ") || "untouched")) : null,
+    changed ? h("span", "miw-own-run", h("bdi", {}, runs[at]!.join(", ") || "untouched")) : null,
   ]);
-  const parts = [
-    h("span", { class: "miw-own-word" }, "Picture of:"),
-    asked ? h("span", { class: "miw-own-asked" }, h("bdi", {}, asked)) : null,
-    ...sides,
-  ];
+  const parts = [h("span", "miw-own-word", "Picture of:"), asked ? h("span", "miw-own-asked", h("bdi", {}, asked)) : null, ...sides];
   return parts.filter((part) => part !== null);
 }

@@ -84,7 +84,7 @@ const RANK: Tone[] = ["likely", "linked", "pointed", "locked"];
 
 export abstract class CellGrid {
   readonly canvas: HTMLCanvasElement;
-  readonly #spacer = h("div", { class: "miw-grid-spacer" });
+  readonly #spacer = h("div", "miw-grid-spacer");
   readonly scroller: HTMLElement;
   readonly table = new HiddenTable();
   /** Takes the focus; its ring stands over the canvas. */
@@ -105,7 +105,7 @@ export abstract class CellGrid {
     private readonly tooltip: Tooltip | null = null,
   ) {
     this.canvas = h("canvas", { class: `miw-${name}-canvas`, "aria-hidden": "true" });
-    this.scroller = h("div", { class: "miw-grid-scroll" }, this.canvas, this.#spacer);
+    this.scroller = h("div", "miw-grid-scroll", this.canvas, this.#spacer);
     this.element = h(
       "div",
       { class: `miw-grid miw-${name}`, tabindex: 0, role: "group", "aria-label": label },

@@ -96,7 +96,7 @@ export class KeyHelp {
     );
     this.#panel = new Popover(scope, button.element, "keys", () => {
       const lines = rows.map(([keys, text]) => h("tr", {}, h("th", { scope: "row" }, keys), h("td", {}, text)));
-      return [h("table", { class: "miw-keys" }, h("tbody", {}, ...lines))];
+      return [h("table", "miw-keys", h("tbody", {}, ...lines))];
     });
     this.button = button.element;
     this.popover = this.#panel.element;

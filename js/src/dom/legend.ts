@@ -23,14 +23,14 @@ export interface LegendContent {
 
 export class Legend {
   readonly #bar = h("canvas", { class: "miw-legend-bar", width: 1, height: 256, "aria-hidden": "true" });
-  readonly #ticks = h("div", { class: "miw-legend-ticks" });
-  readonly #unit = h("div", { class: "miw-legend-unit" });
-  readonly #notes = h("div", { class: "miw-legend-notes" });
+  readonly #ticks = h("div", "miw-legend-ticks");
+  readonly #unit = h("div", "miw-legend-unit");
+  readonly #notes = h("div", "miw-legend-notes");
   readonly element = h(
     "div",
     { class: "miw-legend", role: "group", "aria-label": "legend" },
     this.#unit,
-    h("div", { class: "miw-legend-scale" }, this.#bar, this.#ticks),
+    h("div", "miw-legend-scale", this.#bar, this.#ticks),
     this.#notes,
   );
 
@@ -45,11 +45,9 @@ export class Legend {
       context.putImageData(pixels, 0, 0);
     }
     this.#ticks.replaceChildren(
-      ...(content.marks ?? ticks(mapping)).map(({ unit, text }) => {
-        const tick = h("div", { class: "miw-legend-tick" }, text);
-        tick.style.bottom = `${unit * 100}%`;
-        return tick;
-      }),
+      ...(content.marks ?? ticks(mapping)).map(({ unit, text }) =>
+        h("div", { class: "miw-legend-tick", style: { bottom: `${unit * 100}%` } }, text),
+      ),
     );
     const notes: HTMLElement[] = [h("div", {}, content.scaleText ?? SCALES[mapping.scale])];
     if (mapping.scale === "log") {
@@ -68,7 +66,5 @@ export class Legend {
 }
 
 function swatch(kind: string, color: string, text: string): HTMLElement {
-  const patch = h("span", { class: `miw-swatch ${kind}` });
-  patch.style.setProperty("--swatch", color);
-  return h("div", { class: "miw-swatch-row" }, patch, text);
+  return h("div", "miw-swatch-row", h("span", { class: `miw-swatch ${kind}`, style: { "--swatch": color } }), text);
 }

@@ -37,7 +37,7 @@ export function makeNumber(
   const element = h(
     "label",
     { class: "miw-control", for: id, "data-tip": described.tip },
-    h("span", { class: "miw-control-label" }, described.label),
+    h("span", "miw-control-label", described.label),
     input,
   );
   let held = NaN;

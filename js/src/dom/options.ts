@@ -161,7 +161,7 @@ export class OptionControls<Options extends object> {
       if (option.pair && groups.length) groups.at(-1)!.push(element);
       else groups.push([element]);
     }
-    return groups.map((group) => (group.length > 1 ? h("span", { class: "miw-control-pair" }, ...group) : group[0]!));
+    return groups.map((group) => (group.length > 1 ? h("span", "miw-control-pair", ...group) : group[0]!));
   }
 
   /** What the keys of options do: go on to the next value, take a choice; or what `presses` says of an option. */

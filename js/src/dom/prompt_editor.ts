@@ -23,7 +23,7 @@ const BORDERS = 2;
 const ROLES = ["system", "user", "assistant"];
 
 export class PromptEditor {
-  readonly element = h("div", { class: "miw-prompt-editor" });
+  readonly element = h("div", "miw-prompt-editor");
   #label: string;
   #kind: PromptKind = "text";
   #value: PromptValue | null = null;
@@ -128,12 +128,12 @@ export class PromptEditor {
 
   #showChat(messages: ChatMessage[]): void {
     const rows = messages.map((message) => this.#chatRow(message));
-    const add = h("button", { class: "miw-button miw-chat-add", "data-tip": "Add a message to the chat" }, "+ message");
-    add.addEventListener("click", () => {
+    const click = (): void => {
       add.before(this.#chatRow({ role: "user", content: "" }));
       this.#areas().at(-1)?.focus();
       this.#grow();
-    });
+    };
+    const add = h("button", { class: "miw-button miw-chat-add", "data-tip": "Add a message to the chat", click }, "+ message");
     this.element.replaceChildren(...rows, add);
   }
 
@@ -146,13 +146,13 @@ export class PromptEditor {
       "data-tip": `Who speaks: ${ROLES.join(", ")}, or what the template knows`,
     });
     role.value = message.role;
-    const remove = h("button", { class: "miw-button miw-button-bare", "aria-label": "remove this message" }, "×");
-    const row = h("div", { class: "miw-chat-row" }, role, this.#area(message.content, `content, ${message.role}`), remove);
-    remove.addEventListener("click", () => {
+    const click = (): void => {
       row.remove();
       this.#dirty = true;
       this.#say();
-    });
+    };
+    const remove = h("button", { class: "miw-button miw-button-bare", "aria-label": "remove this message", click }, "×");
+    const row = h("div", "miw-chat-row", role, this.#area(message.content, `content, ${message.role}`), remove);
     return row;
   }
 

@@ -42,7 +42,7 @@ const COMPARED: Second = {
 };
 
 export class Prompts {
-  readonly element = h("div", { class: "miw-prompts" });
+  readonly element = h("div", "miw-prompts");
   /** Opens under its button; belongs at the end of the view. */
   readonly popover: HTMLElement;
   readonly #editors: { prompt: PromptEditor; compare: PromptEditor };
@@ -122,24 +122,18 @@ export class Prompts {
     });
     const remove = makeButton(scope, { ...removing, shortcut: "", text: "×" }, () => view.setPrompt("compare", null));
     const popover = new Popover(scope, earlier.element, "earlier prompts", () => this.#earlierContent());
-    const badge = (text: string): HTMLElement => h("span", { class: "miw-side" }, text);
+    const badge = (text: string): HTMLElement => h("span", "miw-side", text);
     const [nameA, nameB] = view.runNames;
     const badgeA = badge(nameA);
     const first = h(
       "div",
-      { class: "miw-prompt-row" },
+      "miw-prompt-row",
       badgeA,
       prompt.element,
-      h("span", { class: "miw-prompt-buttons" }, undo.element, redo.element, earlier.element, given.compare ? add.element : null),
+      h("span", "miw-prompt-buttons", undo.element, redo.element, earlier.element, given.compare ? add.element : null),
     );
-    const second = h(
-      "div",
-      { class: "miw-prompt-row" },
-      badge(nameB),
-      compare.element,
-      h("span", { class: "miw-prompt-buttons" }, remove.element),
-    );
-    const caption = h("div", { class: "miw-caption" });
+    const second = h("div", "miw-prompt-row", badge(nameB), compare.element, h("span", "miw-prompt-buttons", remove.element));
+    const caption = h("div", "miw-caption");
     this.element.append(first, ...(given.compare ? [second] : []), caption);
 
     this.#showTravel = () => {
@@ -177,7 +171,7 @@ export class Prompts {
     for (const prompt of [...view.history.peek()].reverse()) {
       if (!seen.some((other) => samePrompt(other, prompt))) seen.push(prompt);
     }
-    if (!seen.length) return [h("div", { class: "miw-faint" }, "No earlier prompts yet.")];
+    if (!seen.length) return [h("div", "miw-faint", "No earlier prompts yet.")];
     return seen.slice(0, 30).map((prompt) => {
       return h(
         "button",

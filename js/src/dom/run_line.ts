@@ -22,7 +22,7 @@ const TIPS: Record<string, string> = {
 
 export class RunLine {
   readonly element = h("div", { class: "miw-run", role: "group", "aria-label": "interventions", hidden: true });
-  readonly #sides = h("div", { class: "miw-run-sides" });
+  readonly #sides = h("div", "miw-run-sides");
   readonly #view: AnyView;
   #shown = "";
 
@@ -50,7 +50,7 @@ export class RunLine {
       },
       () => view.compareUntouched(),
     );
-    this.element.append(this.#sides, h("span", { class: "miw-run-buttons" }, beside.element, restore.element, putBack.element));
+    this.element.append(this.#sides, h("span", "miw-run-buttons", beside.element, restore.element, putBack.element));
     scope.effect(() => {
       const own = made.value;
       const live = view.canCompute.value;
@@ -71,7 +71,7 @@ export class RunLine {
 
   #content(own: InterventionValue[], live: boolean, back: InterventionValue[]): Node[] {
     const beside = this.#view.beside.peek();
-    const aside = back.length ? [h("span", { class: "miw-run-aside" }, h("bdi", {}, names(back.map(({ label }) => label))))] : [];
+    const aside = back.length ? [h("span", "miw-run-aside", h("bdi", {}, names(back.map(({ label }) => label))))] : [];
     const chips = own.length ? this.#chips(own, live) : [untouched(), ...aside];
     if (!beside?.differs) return [side(null, chips)];
     const model = beside.model === null ? [] : [chip(`model ${beside.model}`, "Side B is the run of another model")];
@@ -112,16 +112,12 @@ function more(count: number): HTMLElement {
 }
 
 function side(name: string | null, chips: HTMLElement[]): HTMLElement {
-  return h("span", { class: "miw-run-side" }, name && h("span", { class: "miw-side" }, name), ...chips);
+  return h("span", "miw-run-side", name && h("span", "miw-side", name), ...chips);
 }
 
 function chip(label: string, tip: string, ablated = false): HTMLElement {
   const name = h("bdi", {}, label);
-  return h(
-    "span",
-    { class: "miw-chip" },
-    h("span", { class: "miw-chip-name", "data-tip": tip || null }, ablated ? ablatedMark() : null, name),
-  );
+  return h("span", "miw-chip", h("span", { class: "miw-chip-name", "data-tip": tip || null }, ablated ? ablatedMark() : null, name));
 }
 
 function names(labels: string[]): string {

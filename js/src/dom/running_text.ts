@@ -3,7 +3,7 @@
  * and one that is kept in sight. Token strings are untrusted and only ever become text. Knows nothing of looks.
  */
 import type { Scope } from "../core/signal";
-import { h } from "./element";
+import { around, h } from "./element";
 import { tokenText } from "./token_text";
 
 /** Longer tokens are cut in the text and shown whole in the tooltip. */
@@ -19,7 +19,7 @@ export interface TextEvents<Pointed> {
 }
 
 export abstract class RunningText<Pointed, Mark extends string> {
-  protected readonly text = h("div", { class: "miw-strip-text" });
+  protected readonly text = h("div", "miw-strip-text");
   readonly element = h("div", { class: "miw-strip", tabindex: 0, role: "group" }, this.text);
   /** The tokens in sight and a little more: a long prompt has thousands, and only these are painted. */
   protected sight = { first: 0, last: FIRST_PAINTED };
@@ -53,7 +53,7 @@ export abstract class RunningText<Pointed, Mark extends string> {
 
   /** The closest element that `selector` finds, within this text. */
   protected closest(target: EventTarget | null, selector: string): HTMLElement | null {
-    const found = target instanceof Element ? target.closest<HTMLElement>(selector) : null;
+    const found = around(target, selector);
     return found && this.element.contains(found) ? found : null;
   }
 

@@ -47,7 +47,7 @@ const TABLE_ROWS = 100;
 
 export class Scatter {
   readonly #canvas = h("canvas", { "aria-hidden": "true" });
-  readonly #none = h("div", { class: "miw-scatter-none" });
+  readonly #none = h("div", "miw-scatter-none");
   readonly #table = new HiddenTable();
   readonly element: HTMLElement;
   readonly size = new Signal<Size>({ width: 0, height: 0 });

@@ -12,9 +12,9 @@ export interface StatusLine {
 
 export class StatusBar {
   readonly error = h("div", { class: "miw-error", role: "alert", hidden: true });
-  readonly #bar = h("div", { class: "miw-progress-bar" });
+  readonly #bar = h("div", "miw-progress-bar");
   readonly progress = h("div", { class: "miw-progress", role: "progressbar", "aria-label": "computing", hidden: true }, this.#bar);
-  readonly #text = h("span", { class: "miw-status-text" });
+  readonly #text = h("span", "miw-status-text");
   readonly #stop = h(
     "button",
     { class: "miw-button miw-stop", hidden: true, "data-tip": "Stop the computation; it ends between passes and chunks" },

@@ -18,6 +18,13 @@ export interface TokenLook {
   bars: string[];
 }
 
+export const PLAIN: TokenLook = { background: "", ink: "", bars: [] };
+
+/** A token that is there to be read by people, and no more; `share` of its ink. */
+export function standingBack(share: number): TokenLook {
+  return { ...PLAIN, ink: `color-mix(in srgb, var(--miw-faint) ${share}%, transparent)` };
+}
+
 /** Zero width, as <wbr>, without an element to be styled for each token. */
 const MAY_BREAK = "\u200b";
 const NO_BARS = "linear-gradient(transparent 0 0)";
@@ -45,8 +52,9 @@ export class TokenStrip extends RunningText<number, "pointed" | "locked"> {
   #placing = false;
   readonly #placeSafely: () => void;
 
-  constructor(scope: Scope, events: TextEvents<number>) {
+  constructor(scope: Scope, label: string, events: TextEvents<number>) {
     super(scope, events);
+    this.element.setAttribute("aria-label", label);
     this.element.append(this.#numbers);
     this.#placeSafely = scope.guard(() => this.#place());
   }
@@ -124,11 +132,9 @@ export class TokenStrip extends RunningText<number, "pointed" | "locked"> {
       return { text, left: span?.offsetLeft ?? 0, top: span?.offsetTop ?? 0 };
     });
     this.#numbers.replaceChildren(
-      ...places.map(({ text, left, top }) => {
-        const number = h("span", { class: "miw-number" }, text);
-        number.style.transform = `translate(${left}px, ${top - 8}px)`;
-        return number;
-      }),
+      ...places.map(({ text, left, top }) =>
+        h("span", { class: "miw-number", style: { transform: `translate(${left}px, ${top - 8}px)` } }, text),
+      ),
     );
   }
 

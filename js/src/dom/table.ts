@@ -6,7 +6,7 @@ export class HiddenTable {
   readonly #caption = h("caption");
   readonly #body = h("tbody");
   readonly #head = h("thead");
-  readonly element = h("div", { class: "miw-hidden" }, h("table", {}, this.#caption, this.#head, this.#body));
+  readonly element = h("div", "miw-hidden", h("table", {}, this.#caption, this.#head, this.#body));
 
   /** A table of the shape that is there already gets its new texts and no new elements. */
   show(caption: string, columns: string[], rows: string[][]): void {

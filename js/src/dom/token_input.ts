@@ -5,7 +5,7 @@
 import { Signal, type Scope } from "../core/signal";
 import { visible } from "../core/tokens";
 import { composes, followComposition } from "./composition";
-import { code, faint, freshId, h, setAttributes } from "./element";
+import { around, code, faint, freshId, h, setAttributes } from "./element";
 
 export interface Suggestion {
   /** What is handed on when this one is taken. */
@@ -72,7 +72,7 @@ export class TokenInput {
       autocomplete: "off",
       dir: "auto",
     });
-    this.element = h("span", { class: "miw-token-input" }, this.#mirror, this.input);
+    this.element = h("span", "miw-token-input", this.#mirror, this.input);
     const { input } = this;
     scope.listen(input, "input", () => {
       this.#activate(-1);
@@ -93,7 +93,7 @@ export class TokenInput {
     // The field keeps the focus while a suggestion is taken.
     scope.listen(this.list, "pointerdown", (event) => event.preventDefault());
     scope.listen(this.list, "click", (event) => {
-      const item = event.target instanceof Element ? event.target.closest<HTMLElement>("[role=option]") : null;
+      const item = around(event.target, "[role=option]");
       if (item) this.#take(Number(item.dataset["at"]));
     });
   }
@@ -185,12 +185,11 @@ export class TokenInput {
     if (!this.#offered.length) return;
     this.list.replaceChildren(
       ...this.#offered.map(({ text, note, share }, at) => {
-        const bar = h("span", { class: "miw-suggestion-bar" });
-        bar.style.width = `${Math.round(100 * share)}%`;
+        const bar = h("span", { class: "miw-suggestion-bar", style: { width: `${Math.round(100 * share)}%` } });
         return h(
           "div",
           { class: "miw-suggestion", role: "option", id: `${this.list.id}-${at}`, "data-at": at, "aria-selected": "false" },
-          ...(text ? [code(visible(text)), h("span", { class: "miw-suggestion-share" }, bar)] : []),
+          ...(text ? [code(visible(text)), h("span", "miw-suggestion-share", bar)] : []),
           faint(note),
         );
       }),

@@ -14,9 +14,9 @@ export function tokenText(element: HTMLElement, string: string, longest: number)
     if (mark === character) plain += character;
     else {
       flush();
-      element.append(h("span", { class: "miw-mark" }, mark));
+      element.append(h("span", "miw-mark", mark));
     }
   }
   flush();
-  if (!string) element.append(h("span", { class: "miw-mark" }, "∅"));
+  if (!string) element.append(h("span", "miw-mark", "∅"));
 }

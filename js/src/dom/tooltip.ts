@@ -3,7 +3,7 @@
  * It stays inside the view, so that no host can clip it.
  */
 import type { Scope } from "../core/signal";
-import { h } from "./element";
+import { around, h } from "./element";
 
 export class Tooltip {
   readonly element = h("div", { class: "miw-tooltip", role: "tooltip", hidden: true });
@@ -13,8 +13,7 @@ export class Tooltip {
   constructor(scope: Scope, root: HTMLElement) {
     this.#root = root;
     root.append(this.element);
-    const owner = (event: Event): HTMLElement | null =>
-      event.target instanceof Element ? event.target.closest<HTMLElement>("[data-tip]") : null;
+    const owner = (event: Event): HTMLElement | null => around(event.target, "[data-tip]");
     scope.listen(root, "pointerover", (event) => {
       const control = owner(event);
       if (!control || !root.contains(control)) return;

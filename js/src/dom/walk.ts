@@ -2,11 +2,10 @@
  * The keys of a view: those that walk over what stands in one of its parts, and those that do something wherever they
  * are pressed. What a key has done is read out. Knows nothing of what the parts hold.
  */
-import type { Scope } from "../core/signal";
 import { clipped } from "../core/tokens";
-import { followKeys, promptKey, type KeyHelp } from "./keys";
-import type { Prompts } from "./prompts";
-import type { Tooltip } from "./tooltip";
+import type { LinkedState } from "../core/linked";
+import type { Frame } from "./frame";
+import { followKeys, promptKey } from "./keys";
 
 export type Step = [across: number, down: number];
 
@@ -28,18 +27,9 @@ export interface Walk {
 /** What keys do, by their names; what they return is said. */
 export type Keys<Name extends string = string> = Record<Name, (key: string) => string | void>;
 
-/** What the keys of every view need of it. */
-export interface Keyed {
-  scope: Scope;
-  root: HTMLElement;
-  announcer: HTMLElement;
-  tooltip: Tooltip;
-  prompts: Prompts;
-  help: KeyHelp;
-}
-
 /** `keys` are heard wherever no part knows them; Escape hides the tooltip in any case. */
-export function followWays({ scope, root, announcer, tooltip, prompts, help }: Keyed, walks: Walk[], keys: Keys): void {
+export function followWays<State extends LinkedState>(frame: Frame<State>, walks: Walk[], keys: Keys): void {
+  const { scope, root, announcer, tooltip, prompts, help } = frame;
   const say = (said: string | void): true => {
     if (typeof said === "string") announcer.textContent = clipped(said, 300);
     return true;

@@ -2,17 +2,17 @@
  * What the attention explorer knows beyond what every view does: heads and their pictures, what is pointed at, and
  * everything that follows from them. Its parts read its signals and call its actions. Knows nothing of the DOM.
  */
-import { openParcel } from "../../core/blocks";
+import { openParcel, type Parcel } from "../../core/blocks";
 import type { Grid } from "../../core/grid";
-import { nameOfHead, type Head } from "../../core/interventions";
+import type { Head } from "../../core/interventions";
 import { kindOf } from "../../core/described";
-import { Linked } from "../../core/linked";
+import { Linked, type Given } from "../../core/linked";
 import { ATTENTION } from "../../core/options.gen";
+import "../../core/palettes";
 import { EMPTY_POSITIONS, type Positions } from "../../core/positions";
-import { makeMapping, type Mapping, type Theme } from "../../core/scale";
+import { makeMapping, type Mapping } from "../../core/scale";
 import { toggled } from "../../core/selection";
-import { computed, Signal, type Readable, type Scope } from "../../core/signal";
-import type { DataSource } from "../../core/source";
+import { computed, Signal, type Readable } from "../../core/signal";
 import type { AttentionOptions, AttentionState, ScoreColumn, Show } from "../../core/wire.gen";
 import { thumbnailCodes, Heads } from "./heads";
 import { Picture } from "./picture";
@@ -32,12 +32,8 @@ export class Explorer extends Linked<AttentionState, AttentionOptions, Picture> 
   readonly hoverPosition = new Signal<number | null>(null);
   readonly heads = new Heads();
 
-  constructor(
-    source: DataSource<AttentionState>,
-    readonly theme: Readable<Theme>,
-    scope: Scope,
-  ) {
-    super(source, scope, kindOf(ATTENTION));
+  constructor(given: Given<AttentionState>) {
+    super(given, kindOf(ATTENTION));
     this.begin(["picture", "focus", "store"]);
   }
 
@@ -121,11 +117,7 @@ export class Explorer extends Linked<AttentionState, AttentionOptions, Picture> 
   });
 
   /** The names of the heads that are ablated in what is shown. */
-  readonly ablatedShown: Readable<ReadonlySet<string>> = computed(() => {
-    const { A, B } = this.ablated.value;
-    const show = this.show.value;
-    return new Set([...(show === "B" ? [] : A), ...(show === "A" ? [] : B)].map(nameOfHead));
-  });
+  readonly ablatedShown: Readable<ReadonlySet<string>> = computed(() => this.ablatedIn(this.show.value));
 
   readonly grid: Readable<Grid | null> = computed(() => {
     const focused = this.focused.value;
@@ -230,8 +222,7 @@ export class Explorer extends Linked<AttentionState, AttentionOptions, Picture> 
 
   // ---- within ----------------------------------------------------------------------------------------------------
 
-  protected take(names: Set<string>): void {
-    if (names.has("picture")) this.#readPicture();
+  protected override take(names: Set<string>): void {
     for (const name of ["store", "focus"] as const) {
       const parcel = names.has(name) ? openParcel(this.source.get(name)) : null;
       if (!parcel) continue;
@@ -241,9 +232,7 @@ export class Explorer extends Linked<AttentionState, AttentionOptions, Picture> 
     }
   }
 
-  #readPicture(): void {
-    const parcel = openParcel(this.source.get("picture"));
-    if (!parcel?.manifest) return;
+  protected pictured(parcel: Parcel): Picture {
     const manifest = parcel.manifest as Picture["manifest"];
     const picture = new Picture(manifest);
     const present = this.picture.peek();
@@ -251,12 +240,11 @@ export class Explorer extends Linked<AttentionState, AttentionOptions, Picture> 
       for (const [show, atlas] of present.atlases) picture.atlases.set(show, atlas);
     }
     picture.addAtlases(parcel);
-    this.notice.value = null;
-    this.picture.value = picture;
+    return picture;
   }
 
   /** Thumbnails that came by request. */
-  addAtlas(run: number, parcel: Parameters<Picture["addAtlases"]>[0]): void {
+  addAtlas(run: number, parcel: Parcel): void {
     const picture = this.picture.peek();
     if (!picture || picture.run !== run) return;
     const next = new Picture(picture.manifest);

@@ -2,11 +2,8 @@
 import type { AttentionState } from "../../core/wire.gen";
 import { h } from "../../dom/element";
 import { framed, type Frame } from "../../dom/frame";
-import { KeyHelp } from "../../dom/keys";
-import { Prompts } from "../../dom/prompts";
 import { Explorer } from "./explorer";
-import { handleKeys } from "./keyboard";
-import { KEYS } from "./keys";
+import { handleKeys, KEYS } from "./keyboard";
 import { loadHeads } from "./loader";
 import { Matrix } from "./matrix";
 import { Reading } from "./reading";
@@ -20,22 +17,17 @@ const LEGEND = 120;
 const AXIS = 60;
 
 export default framed<AttentionState>("attention", (frame) => {
-  const { scope, root, ink, tooltip, announcer } = frame;
-  const explorer = new Explorer(frame.source, frame.theme, scope);
-  const prompts = new Prompts(explorer, { compare: true, width: frame.width, size: () => size(explorer) });
-  const help = new KeyHelp(scope, KEYS);
-  const toolbar = new Toolbar(explorer, help.button);
+  const { scope, root, ink, tooltip } = frame;
+  const explorer = new Explorer(frame);
+  frame.begin(explorer, KEYS, () => size(explorer));
+  const toolbar = new Toolbar(explorer);
   const wall = new Wall(explorer, ink);
   const matrix = new Matrix(explorer, ink, tooltip);
   const reading = new Reading(explorer, tooltip);
   const loader = loadHeads(explorer);
-  const focus = h("div", { class: "miw-focus" }, matrix.section, reading.element);
-  frame.hold(explorer, {
-    above: [prompts.element, toolbar.element],
-    body: [wall.element, focus],
-    popovers: [help.popover, prompts.popover],
-  });
-  handleKeys({ scope, explorer, prompts, toolbar, help, wall, matrix, reading, tooltip, root, announcer });
+  const focus = h("div", "miw-focus", matrix.section, reading.element);
+  frame.hold(explorer, { controls: toolbar.elements, body: [wall.element, focus] });
+  handleKeys(frame, { explorer, toolbar, wall, matrix, reading });
   scope.effect(() => (root.dataset["panel"] = explorer.options.value.panel));
   fitPanels(frame, explorer, focus, { wall, matrix, reading });
   frame.announce(explorer, loader.complete, wall.drawn);
@@ -49,11 +41,7 @@ function fitPanels(
   { wall, matrix, reading }: { wall: Wall; matrix: Matrix; reading: Reading },
 ): void {
   const { root, body, width } = frame;
-  const follow = (): void => {
-    void explorer.sortColumn.value;
-    void explorer.overlaid.value;
-    void explorer.positions.value;
-  };
+  const follow = (): void => void [explorer.sortColumn.value, explorer.overlaid.value, explorer.positions.value];
   frame.fit(explorer, follow, () => {
     if (frame.narrow) body.style.removeProperty("--wall");
     else {

@@ -1,12 +1,28 @@
-/** What keys do in the attention explorer; `keys.ts` lists them for people. */
-import { followWays, walkLine, type Keyed } from "../../dom/walk";
+/** What keys do in the attention explorer, and the list of them for people. */
+import { ATTENTION } from "../../core/options.gen";
+import type { AttentionState } from "../../core/wire.gen";
+import type { Frame } from "../../dom/frame";
+import { PROMPT_KEYS, type KeyRow } from "../../dom/keys";
+import { optionKeys } from "../../dom/options";
+import { followWays, walkLine } from "../../dom/walk";
 import type { Explorer } from "./explorer";
 import type { Matrix } from "./matrix";
 import type { Reading } from "./reading";
 import type { Toolbar } from "./toolbar";
 import type { Wall } from "./wall";
 
-interface Parts extends Keyed {
+export const KEYS: KeyRow[] = [
+  ["← ↑ → ↓", "wall: walk the heads · matrix: walk the cells · text: walk the tokens"],
+  ["Enter", "lock what is pointed at"],
+  ["Esc", "release: first the pointing, then the lock"],
+  ["Space, +", "wall: lay this head over the text (Ctrl-click does it too; at most four)"],
+  ["+ − 0", "matrix: zoom in, out, show all (wheel, drag and double-click do it too)"],
+  ...PROMPT_KEYS,
+  ...optionKeys(ATTENTION.options),
+  ["?", "this list"],
+];
+
+interface Parts {
   explorer: Explorer;
   toolbar: Toolbar;
   wall: Wall;
@@ -14,7 +30,7 @@ interface Parts extends Keyed {
   reading: Reading;
 }
 
-export function handleKeys(parts: Parts): void {
+export function handleKeys(frame: Frame<AttentionState>, parts: Parts): void {
   const { explorer, toolbar, wall, matrix, reading } = parts;
   const text = walkLine(reading.strip.element, {
     count: () => explorer.positions.peek().count,
@@ -30,7 +46,7 @@ export function handleKeys(parts: Parts): void {
     },
     describe: (position) => reading.describe(position),
   });
-  followWays(parts, [wall, matrix, text], {
+  followWays(frame, [wall, matrix, text], {
     ...toolbar.controls.keys({ filter: () => toolbar.controls.of("filter").focus() }),
     Escape: () => release(parts),
   });

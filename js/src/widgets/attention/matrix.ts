@@ -22,7 +22,7 @@ const GROUP_TIP = "Query heads of one group read keys and values of the same KV 
 const HALF_TIP = "Sent in half precision: values are rounded to about three digits";
 
 export class Matrix extends Heatmap {
-  readonly #title = h("div", { class: "miw-panel-title" });
+  readonly #title = h("div", "miw-panel-title");
   readonly #legend = new Legend();
   readonly section: HTMLElement;
   #explorer: Explorer;
@@ -35,7 +35,7 @@ export class Matrix extends Heatmap {
       "section",
       { class: "miw-matrix", "aria-label": "focused head" },
       this.#title,
-      h("div", { class: "miw-matrix-body" }, this.element, this.#legend.element),
+      h("div", "miw-matrix-body", this.element, this.#legend.element),
     );
     this.begin();
     scope.effect(() => this.#showContent());
@@ -203,7 +203,7 @@ export class Matrix extends Heatmap {
     const show = this.#explorer.show.peek();
     if (!grid || query === null || key === null || query >= grid.side || key >= grid.side) return [];
     const lines = [
-      h("span", { class: "miw-tip-value" }, valueText(grid, query, key)),
+      h("span", "miw-tip-value", valueText(grid, query, key)),
       tokenLine("query", positions, query),
       tokenLine("key", positions, key),
     ];

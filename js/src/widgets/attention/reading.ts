@@ -9,7 +9,7 @@ import { positionName } from "../../core/positions";
 import { colorOf, cssOf, inkOn, unitOf, type Mapping } from "../../core/scale";
 import { computed } from "../../core/signal";
 import { code, faint, h } from "../../dom/element";
-import { TokenStrip, type TokenLook } from "../../dom/strip";
+import { PLAIN, standingBack, TokenStrip } from "../../dom/strip";
 import { tokenLine } from "../../dom/token_line";
 import type { Tooltip } from "../../dom/tooltip";
 import type { Explorer, Head } from "./explorer";
@@ -18,13 +18,12 @@ import { valueText } from "./matrix";
 const NUMBERED = 5;
 /** A number over a token is worth its ink from this share of the range on. */
 const WORTH_A_NUMBER = 0.02;
-const PLAIN: TokenLook = { background: "", ink: "", bars: [] };
 /** What the mask forbids to read is there to be read by people, and no more. */
-const MASKED_TOKEN: TokenLook = { ...PLAIN, ink: "color-mix(in srgb, var(--miw-faint) 65%, transparent)" };
+const MASKED_TOKEN = standingBack(65);
 
 export class Reading {
   readonly strip: TokenStrip;
-  readonly #title = h("div", { class: "miw-panel-title" });
+  readonly #title = h("div", "miw-panel-title");
   readonly #heads = h("div", { class: "miw-overlay-legend", role: "group", "aria-label": "overlaid heads" });
   readonly element: HTMLElement;
   #explorer: Explorer;
@@ -34,15 +33,14 @@ export class Reading {
     this.#explorer = explorer;
     this.#tooltip = tooltip;
     const { scope } = explorer;
-    this.strip = new TokenStrip(scope, {
+    this.strip = new TokenStrip(scope, "the prompt as text", {
       point: (position, event) => this.#point(position, event),
       pick: (position) => explorer.lockPosition(explorer.lockedPosition.peek() === position ? null : position),
     });
-    this.strip.element.setAttribute("aria-label", "the prompt as text");
     this.element = h(
       "section",
       { class: "miw-reading", "aria-label": "reading view" },
-      h("div", { class: "miw-reading-head" }, this.#title, this.#heads),
+      h("div", "miw-reading-head", this.#title, this.#heads),
       this.strip.element,
     );
     scope.effect(() => {
@@ -151,19 +149,10 @@ export class Reading {
     const explorer = this.#explorer;
     const overlaid = explorer.overlaid.value;
     const entry = (head: Head, at: number): HTMLElement => {
-      const button = h(
-        "button",
-        {
-          class: "miw-overlay-head",
-          "aria-label": `remove layer ${head.layer} head ${head.head}`,
-          "data-tip": "Click to take this head off the text",
-        },
-        h("span", { class: "miw-swatch" }),
-        `L${head.layer} H${head.head} ×`,
-      );
-      button.style.setProperty("--swatch", CATEGORICAL[at % CATEGORICAL.length]!);
-      button.addEventListener("click", () => explorer.toggleOverlay(head));
-      return button;
+      const look = { class: "miw-overlay-head", style: { "--swatch": CATEGORICAL[at % CATEGORICAL.length]! } };
+      const said = { "aria-label": `remove layer ${head.layer} head ${head.head}`, "data-tip": "Click to take this head off the text" };
+      const click = (): void => explorer.toggleOverlay(head);
+      return h("button", { ...look, ...said, click }, h("span", "miw-swatch"), `L${head.layer} H${head.head} ×`);
     };
     this.#heads.replaceChildren(...overlaid.map(entry));
   }

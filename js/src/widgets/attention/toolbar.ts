@@ -4,7 +4,6 @@ import { ATTENTION } from "../../core/options.gen";
 import type { AttentionOptions, ScoreColumn, Show } from "../../core/wire.gen";
 import { makeAblateButton } from "../../dom/ablated";
 import { makeSlider } from "../../dom/controls";
-import { h } from "../../dom/element";
 import { OptionControls, type Now } from "../../dom/options";
 import type { Explorer } from "./explorer";
 
@@ -16,12 +15,11 @@ const NO_ZERO = "Scores have no zero to count from: only the linear scale is tru
 const SLIDER_SAVE_MS = 150;
 
 export class Toolbar {
-  readonly element = h("div", { class: "miw-controls", role: "toolbar", "aria-label": "what is shown" });
+  readonly elements: HTMLElement[];
   readonly controls: OptionControls<AttentionOptions>;
   readonly #explorer: Explorer;
 
-  /** `help` is the button that lists the keys; it closes the row. */
-  constructor(explorer: Explorer, help: HTMLElement) {
+  constructor(explorer: Explorer) {
     this.#explorer = explorer;
     this.controls = new OptionControls<AttentionOptions>(explorer, OPTIONS, {
       weighting: { now: () => (explorer.canCompute.value ? {} : { disabled: true, tip: NO_MODEL }) },
@@ -33,7 +31,7 @@ export class Toolbar {
       filter: { now: () => this.#columns("filter", explorer.filterColumn.value), choose: (value) => this.#setFilter(value) },
       filter_min: { element: filterSlider(explorer) },
     });
-    this.element.append(...this.controls.rest(), makeAblateButton(explorer, explorer.held), help);
+    this.elements = [...this.controls.rest(), makeAblateButton(explorer, explorer.held)];
   }
 
   #sides(): Now<Show> {

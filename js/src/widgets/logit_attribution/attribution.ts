@@ -3,15 +3,13 @@
  * pointed at on the chart and on the map of heads, and how both answer to each other. Knows nothing of the DOM.
  */
 import { Answers } from "../../core/answers";
-import { openParcel } from "../../core/blocks";
-import { nameOfHead } from "../../core/interventions";
+import type { Parcel } from "../../core/blocks";
 import { kindOf } from "../../core/described";
-import { Linked } from "../../core/linked";
+import { Linked, type Given } from "../../core/linked";
 import { ATTRIBUTION } from "../../core/options.gen";
 import { EMPTY_POSITIONS, type Positions } from "../../core/positions";
-import { makeMapping, type Mapping, type Theme } from "../../core/scale";
-import { computed, Signal, type Readable, type Scope } from "../../core/signal";
-import type { DataSource } from "../../core/source";
+import { makeMapping, type Mapping } from "../../core/scale";
+import { computed, Signal, type Readable } from "../../core/signal";
 import type { AttributionManifest, AttributionOptions, AttributionState, Show } from "../../core/wire.gen";
 import { AttributionPicture, largest, type Head, type Span } from "./picture";
 import { makeRows, type Row } from "./rows";
@@ -30,15 +28,11 @@ export class Attribution extends Linked<AttributionState, AttributionOptions, At
   readonly hoverPosition = new Signal<number | null>(null);
   readonly hoverSource = new Signal<number | null>(null);
 
-  constructor(
-    source: DataSource<AttributionState>,
-    readonly theme: Readable<Theme>,
-    scope: Scope,
-  ) {
-    super(source, scope, kindOf(ATTRIBUTION));
+  constructor(given: Given<AttributionState>) {
+    super(given, kindOf(ATTRIBUTION));
     this.begin(["answer", "foil", "refused", "picture"]);
     // A row or a token of one side is another's on the other.
-    scope.effect(() => {
+    this.scope.effect(() => {
       void this.show.value;
       this.hoverRow.value = this.hoverPosition.value = this.hoverSource.value = null;
     });
@@ -123,11 +117,7 @@ export class Attribution extends Linked<AttributionState, AttributionOptions, At
   });
 
   /** The names of the heads that are ablated. */
-  readonly ablatedShown: Readable<ReadonlySet<string>> = computed(() => {
-    const { A, B } = this.ablated.value;
-    const show = this.show.value;
-    return new Set([...(show === "B" ? [] : A), ...(show === "A" ? [] : B)].map(nameOfHead));
-  });
+  readonly ablatedShown: Readable<ReadonlySet<string>> = computed(() => this.ablatedIn(this.show.value));
 
   readonly sources: Readable<Float32Array | null> = computed(() => {
     const head = this.head.value;
@@ -221,17 +211,15 @@ export class Attribution extends Linked<AttributionState, AttributionOptions, At
 
   // ---- within ----------------------------------------------------------------------------------------------------
 
-  protected take(names: Set<string>): void {
-    const { source } = this;
-    this.answers.read(names);
-    const parcel = names.has("picture") ? openParcel(source.get("picture")) : null;
-    if (!parcel?.manifest) return;
-    this.notice.value = null;
+  protected pictured(parcel: Parcel): AttributionPicture {
     const picture = new AttributionPicture(parcel.manifest as AttributionManifest, parcel);
     // Rows and cells of the last picture mean nothing in this one.
-    this.hoverRow.value = null;
-    this.hoverCell.value = null;
-    this.picture.value = picture;
+    this.hoverRow.value = this.hoverCell.value = null;
+    return picture;
+  }
+
+  protected override take(names: Set<string>): void {
+    this.answers.read(names);
   }
 
   #diverging(extreme: number): Mapping {

@@ -34,11 +34,11 @@ const TABLE_ROWS = 100;
 export class HeadMap extends CellGrid {
   readonly #title = h("span");
   readonly #scale = new ScaleBar();
-  readonly #why = h("div", { class: "miw-faint miw-map-why" });
+  readonly #why = h("div", "miw-faint miw-map-why");
   readonly section = h(
     "section",
     { class: "miw-heads", "aria-label": "heads and MLPs" },
-    h("div", { class: "miw-panel-title" }, this.#title, this.#scale.element),
+    h("div", "miw-panel-title", this.#title, this.#scale.element),
     this.#why,
     this.element,
   );
@@ -114,7 +114,7 @@ export class HeadMap extends CellGrid {
     const value = picture.valueAt(row, column);
     const known = Number.isFinite(value);
     return [
-      h("span", { class: "miw-tip-value" }, known ? `${value > 0 ? "+" : ""}${exact(value)} logits` : "not known"),
+      h("span", "miw-tip-value", known ? `${value > 0 ? "+" : ""}${exact(value)} logits` : "not known"),
       h("span", {}, nameOf(picture, row, column)),
       ...(this.#isAblated(row, column) ? [faint(ABLATED_TIP)] : []),
     ];

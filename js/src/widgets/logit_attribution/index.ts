@@ -3,13 +3,10 @@ import { computed } from "../../core/signal";
 import type { AttributionState } from "../../core/wire.gen";
 import { h } from "../../dom/element";
 import { framed, type Frame } from "../../dom/frame";
-import { KeyHelp } from "../../dom/keys";
-import { Prompts } from "../../dom/prompts";
 import { sizeOf } from "../../dom/surface";
 import { Attribution } from "./attribution";
 import { HeadMap } from "./head_map";
-import { handleKeys } from "./keyboard";
-import { KEYS } from "./keys";
+import { handleKeys, KEYS } from "./keyboard";
 import { Parts } from "./parts";
 import { Question } from "./question";
 import { Sources } from "./sources";
@@ -23,24 +20,23 @@ const SOURCES = 136;
 const TITLE = 20;
 
 export default framed<AttributionState>("logit_attribution", (frame) => {
-  const { scope, root, ink, tooltip, announcer } = frame;
-  const attribution = new Attribution(frame.source, frame.theme, scope);
-  const prompts = new Prompts(attribution, { compare: true, width: frame.width, size: () => size(attribution) });
-  const help = new KeyHelp(scope, KEYS);
-  const toolbar = new Toolbar(attribution, help.button);
+  const { scope, ink, tooltip } = frame;
+  const attribution = new Attribution(frame);
+  frame.begin(attribution, KEYS, () => size(attribution));
+  const toolbar = new Toolbar(attribution);
   const question = new Question(attribution, tooltip);
   const parts = new Parts(attribution, tooltip);
   const map = new HeadMap(attribution, ink, tooltip);
   const sources = new Sources(attribution, tooltip);
-  const where = h("div", { class: "miw-where" }, map.section, sources.element);
+  const where = h("div", "miw-where", map.section, sources.element);
   frame.hold(attribution, {
-    above: [prompts.element, toolbar.element],
+    controls: toolbar.elements,
     over: [question.element],
     body: [parts.element, where],
-    popovers: [help.popover, prompts.popover, question.terms.answer.list, question.terms.foil.list],
+    popovers: [question.terms.answer.list, question.terms.foil.list],
   });
   scope.effect(() => (question.element.hidden = !attribution.picture.value));
-  handleKeys({ scope, attribution, prompts, toolbar, help, question, parts, map, sources, tooltip, root, announcer });
+  handleKeys(frame, { attribution, toolbar, question, parts, map, sources });
   fitPanels(frame, attribution, where, { question, parts, map, sources });
   frame.announce(
     attribution,
@@ -57,10 +53,7 @@ function fitPanels(
   { question, parts, map, sources }: { question: Question; parts: Parts; map: HeadMap; sources: Sources },
 ): void {
   let shown = 0;
-  const follow = (): void => {
-    void attribution.rows.value;
-    void attribution.answers.refused.value;
-  };
+  const follow = (): void => void [attribution.rows.value, attribution.answers.refused.value];
   frame.fit(attribution, follow, () => {
     const picture = attribution.shown.peek()!;
     question.strip.element.style.height = `${Math.min(question.strip.textHeight, CONTEXT)}px`;

@@ -1,5 +1,10 @@
-/** What keys do in the logit attribution; `keys.ts` lists them for people. */
-import { followWays, walkLine, type Keyed } from "../../dom/walk";
+/** What keys do in the logit attribution, and the list of them for people. */
+import { ATTRIBUTION } from "../../core/options.gen";
+import type { AttributionState } from "../../core/wire.gen";
+import type { Frame } from "../../dom/frame";
+import { PROMPT_KEYS, type KeyRow } from "../../dom/keys";
+import { optionKeys } from "../../dom/options";
+import { followWays, walkLine } from "../../dom/walk";
 import type { Attribution } from "./attribution";
 import type { HeadMap } from "./head_map";
 import type { Parts } from "./parts";
@@ -7,7 +12,19 @@ import type { Question } from "./question";
 import type { Sources } from "./sources";
 import type { Toolbar } from "./toolbar";
 
-interface View extends Keyed {
+export const KEYS: KeyRow[] = [
+  ["← ↑ → ↓", "parts: walk the rows · map: walk heads and MLPs · prompt, sources: walk the tokens"],
+  ["Home, End", "parts: first row, sum"],
+  ["Enter", "parts, map: choose this head or layer · prompt: attribute this position · sources: choose this read"],
+  ["Esc", "release: first the pointing, then the read, then the head"],
+  ["a, f, x", "edit the answer, edit the foil, swap them (in a field: ↓ suggestions, Enter takes one)"],
+  ["[ ]", "attribute the position before, after"],
+  ...PROMPT_KEYS,
+  ...optionKeys(ATTRIBUTION.options),
+  ["?", "this list"],
+];
+
+interface View {
   attribution: Attribution;
   toolbar: Toolbar;
   question: Question;
@@ -16,7 +33,7 @@ interface View extends Keyed {
   sources: Sources;
 }
 
-export function handleKeys(view: View): void {
+export function handleKeys(frame: Frame<AttributionState>, view: View): void {
   const { attribution, question, parts, map, sources, toolbar } = view;
   const { scope } = attribution;
   const positions = (): number => attribution.positions.peek().count;
@@ -82,7 +99,7 @@ export function handleKeys(view: View): void {
     const position = attribution.position.peek();
     if (position !== null) return question.describe(position);
   };
-  followWays(view, [rows, { element: map.element, key: (key) => map.key(key, "chosen") }, tokens, read], {
+  followWays(frame, [rows, { element: map.element, key: (key) => map.key(key, "chosen") }, tokens, read], {
     ...toolbar.controls.keys(),
     Escape: () => release(view),
     a: () => question.terms.answer.focus(),

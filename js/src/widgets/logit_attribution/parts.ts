@@ -9,7 +9,7 @@ import { DIVERGING } from "../../core/color.gen";
 import { clipped, visible } from "../../core/tokens";
 import { ABLATED_TIP, ablatedMark } from "../../dom/ablated";
 import type { PartKind, TokenName } from "../../core/wire.gen";
-import { code, faint, h } from "../../dom/element";
+import { around, code, faint, h } from "../../dom/element";
 import type { Tooltip } from "../../dom/tooltip";
 import type { Attribution } from "./attribution";
 import { barOf, decimalsFor, domainOf, roundValues, signed } from "./rows";
@@ -43,11 +43,11 @@ const KINDS: Record<PartKind, string> = {
 };
 
 export class Parts {
-  readonly #title = h("div", { class: "miw-panel-title" });
-  readonly #axis = h("span", { class: "miw-part-plot" });
+  readonly #title = h("div", "miw-panel-title");
+  readonly #axis = h("span", "miw-part-plot");
   readonly #rows = h("div", { role: "list", "aria-label": "parts" });
   readonly #sum = h("div", { role: "list", "aria-label": "sum" });
-  readonly #residue = h("div", { class: "miw-part miw-part-residue" });
+  readonly #residue = h("div", "miw-part miw-part-residue");
   /** Scrolls; axis and sum stay in sight. */
   readonly list = h(
     "div",
@@ -55,12 +55,12 @@ export class Parts {
     h(
       "div",
       { class: "miw-part miw-parts-axis", "aria-hidden": "true" },
-      h("span", { class: "miw-part-label" }),
+      h("span", "miw-part-label"),
       this.#axis,
-      h("span", { class: "miw-part-value" }, "logits"),
+      h("span", "miw-part-value", "logits"),
     ),
     this.#rows,
-    h("div", { class: "miw-parts-foot" }, this.#sum, this.#residue),
+    h("div", "miw-parts-foot", this.#sum, this.#residue),
   );
   readonly element = h("section", { class: "miw-parts", "aria-label": "parts" }, this.#title, this.list);
   readonly size = new Signal({ width: 0, height: 0 });
@@ -74,7 +74,7 @@ export class Parts {
     this.#tooltip = tooltip;
     const { scope } = attribution;
     const rowAt = (event: Event): number | null => {
-      const element = event.target instanceof Element ? event.target.closest<HTMLElement>("[data-row]") : null;
+      const element = around(event.target, "[data-row]");
       return element ? Number(element.dataset["row"]) : null;
     };
     scope.listen(this.list, "pointermove", (event) => this.#point(rowAt(event), event));
@@ -128,7 +128,7 @@ export class Parts {
     const compared = this.#attribution.show.value === "difference";
     const what = `${manifest.foil ? "logit difference" : "logit"}${compared ? ", A − B" : ""}`;
     const toward = (sign: string, token: TokenName | null, otherwise: string): Node[] => [
-      h("span", { class: `miw-toward-color miw-toward-${sign}` }),
+      h("span", `miw-toward-color miw-toward-${sign}`),
       token ? code(clipped(visible(token.string), 16)) : h("span", {}, otherwise),
     ];
     const colors = compared
@@ -136,7 +136,7 @@ export class Parts {
       : [...toward("plus", manifest.foil && manifest.answer, "raises it"), ...toward("minus", manifest.foil, "lowers it")];
     this.#title.replaceChildren(
       h("span", { "data-tip": tip }, h("strong", {}, what), ` by ${manifest.by}`),
-      h("span", { class: "miw-toward" }, manifest.foil && !compared ? "for" : "", ...colors),
+      h("span", "miw-toward", manifest.foil && !compared ? "for" : "", ...colors),
     );
   }
 
@@ -161,43 +161,34 @@ export class Parts {
     list.style.setProperty("--value", `${digits}ch`);
     list.style.setProperty("--row", `${rowHeight(rows.length + 2, height)}px`);
     list.style.setProperty("--lines", values.map((value) => lineAt(shareOf(value), value === 0)).join(", "));
-    this.#axis.replaceChildren(
-      ...values.map((value) => {
-        const tick = h("span", { class: "miw-part-tick" }, rounded(value));
-        tick.style.left = `${shareOf(value)}%`;
-        return tick;
-      }),
-    );
+    const put = (kind: string, at: number, text: string | null = null): HTMLElement =>
+      h("span", { class: kind, style: { left: `${shareOf(at)}%` } }, text);
+    this.#axis.replaceChildren(...values.map((value) => put("miw-part-tick", value, rounded(value))));
     this.#elements = rows.map((row, at) => {
-      const plot = h("span", { class: "miw-part-plot" });
+      const plot = h("span", "miw-part-plot");
       const ends = barOf(row, chart);
       if (chart === "waterfall" && at > 0 && row.kind !== "sum") {
-        const join = h("span", { class: "miw-part-join" });
-        join.style.left = `${shareOf(row.from)}%`;
-        plot.append(join);
+        plot.append(put("miw-part-join", row.from));
       }
       if (ends && row.value === row.value) {
-        const bar = h("span", {
-          class: `miw-part-bar ${row.kind === "sum" ? "miw-part-total" : row.value < 0 ? "miw-part-minus" : "miw-part-plus"}`,
-        });
+        const kind = row.kind === "sum" ? "total" : row.value < 0 ? "minus" : "plus";
+        const bar = h("span", `miw-part-bar miw-part-${kind}`);
         bar.style.left = `${shareOf(Math.min(...ends))}%`;
         bar.style.width = `${Math.abs(shareOf(ends[1]) - shareOf(ends[0]))}%`;
         plot.append(bar);
       }
       const ablated = row.kind === "part" && picture.isAblated(row.part);
       if (ablated) {
-        const note = h("span", { class: "miw-part-note" }, "ablated");
-        note.style.left = `${shareOf(Math.max(row.from, chart === "bars" ? 0 : row.to))}%`;
-        plot.append(note);
+        plot.append(put("miw-part-note", Math.max(row.from, chart === "bars" ? 0 : row.to), "ablated"));
       }
       const click = row.kind === "part" && picture.spanOf(row.part) !== null;
       const name = `miw-part${row.kind === "part" ? "" : ` miw-part-${row.kind}`}${click ? " miw-part-place" : ""}`;
       return h(
         "div",
         { class: name, role: "listitem", "data-row": at },
-        h("span", { class: "miw-part-label" }, ablated ? ablatedMark() : null, row.label),
+        h("span", "miw-part-label", ablated ? ablatedMark() : null, row.label),
         plot,
-        h("span", { class: "miw-part-value" }, signed(row.value, decimals)),
+        h("span", "miw-part-value", signed(row.value, decimals)),
       );
     });
     this.#rows.replaceChildren(...this.#elements.slice(0, -1));
@@ -207,9 +198,9 @@ export class Parts {
       `What the parts leave unexplained: the model's own ${manifest.foil ? "logit difference" : "logit"}${attribution.show.value === "difference" ? ", A − B" : ""}, ${exact(manifest.difference)}, minus their sum`;
     this.#residue.classList.toggle("miw-part-failed", failed);
     this.#residue.replaceChildren(
-      h("span", { class: "miw-part-label" }, "residue"),
+      h("span", "miw-part-label", "residue"),
       h("span", {}),
-      h("span", { class: "miw-part-value" }, residueText(manifest.residue)),
+      h("span", "miw-part-value", residueText(manifest.residue)),
     );
     this.#mark();
     this.drawn.value = this.drawn.peek() + 1;
@@ -239,7 +230,7 @@ export class Parts {
     this.#attribution.pointAtRow(at);
     if (at === null) {
       // The residue has a tooltip of its own.
-      if (event.type === "pointerleave" || !(event.target instanceof Element && event.target.closest("[data-tip]"))) this.#tooltip.hide();
+      if (event.type === "pointerleave" || !around(event.target, "[data-tip]")) this.#tooltip.hide();
     } else this.#tooltip.show(this.#tooltipLines(at), event.clientX, event.clientY);
   }
 
@@ -249,10 +240,7 @@ export class Parts {
     const picture = attribution.shown.peek();
     if (!row || !picture) return [];
     const { manifest } = picture;
-    const lines: Node[] = [
-      h("span", { class: "miw-tip-value" }, `${row.value > 0 ? "+" : ""}${exact(row.value)} logits`),
-      h("span", {}, row.label),
-    ];
+    const lines: Node[] = [h("span", "miw-tip-value", `${row.value > 0 ? "+" : ""}${exact(row.value)} logits`), h("span", {}, row.label)];
     const { difference } = manifest;
     if (row.kind !== "sum") {
       const share =

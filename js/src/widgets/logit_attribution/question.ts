@@ -8,15 +8,14 @@ import { clipped, isolated, visible } from "../../core/tokens";
 import type { TokenName } from "../../core/wire.gen";
 import { AnswerTerms } from "../../dom/answers";
 import { code, faint, h } from "../../dom/element";
-import { TokenStrip, type TokenLook } from "../../dom/strip";
+import { PLAIN, standingBack, TokenStrip } from "../../dom/strip";
 import { tokenLine } from "../../dom/token_line";
 import type { Tooltip } from "../../dom/tooltip";
 import type { Attribution } from "./attribution";
 import { decimalsFor, signed } from "./rows";
 
-const PLAIN: TokenLook = { background: "", ink: "", bars: [] };
 /** What the attributed position cannot read. */
-const AFTER: TokenLook = { ...PLAIN, ink: "color-mix(in srgb, var(--miw-faint) 75%, transparent)" };
+const AFTER = standingBack(75);
 const TERMS = {
   answer: { before: "logit(", after: ")", tip: "The answer: the token whose logit is explained. Empty: the model's first choice" },
   foil: {
@@ -30,9 +29,9 @@ export class Question {
   readonly terms: AnswerTerms;
   readonly strip: TokenStrip;
   readonly element: HTMLElement;
-  readonly #line = h("div", { class: "miw-question-line" });
-  readonly #where = h("span", { class: "miw-question-where" });
-  readonly #result = h("strong", { class: "miw-question-result" });
+  readonly #line = h("div", "miw-question-line");
+  readonly #where = h("span", "miw-question-where");
+  readonly #result = h("strong", "miw-question-result");
   readonly #attribution: Attribution;
   readonly #tooltip: Tooltip;
 
@@ -41,18 +40,17 @@ export class Question {
     this.#tooltip = tooltip;
     const { scope } = attribution;
     this.terms = new AnswerTerms(scope, attribution.answers, { value: TERMS, peek: () => TERMS });
-    this.#line.append(...this.terms.elements, h("span", { class: "miw-question-term" }, this.#where, this.#result));
-    this.strip = new TokenStrip(scope, {
+    this.#line.append(...this.terms.elements, h("span", "miw-question-term", this.#where, this.#result));
+    this.strip = new TokenStrip(scope, "the prompt: choose the position whose prediction is attributed", {
       point: (position, event) => this.#point(position, event),
       pick: (position) => attribution.choosePosition(position),
     });
-    this.strip.element.setAttribute("aria-label", "the prompt: choose the position whose prediction is attributed");
     this.element = h(
       "section",
       { class: "miw-question", "aria-label": "what is attributed" },
       this.#line,
       this.terms.refused,
-      h("div", { class: "miw-context" }, this.strip.element),
+      h("div", "miw-context", this.strip.element),
     );
     scope.effect(() => this.#showLine());
     scope.effect(() => {

@@ -7,7 +7,7 @@ const STOPS = 16;
 
 export class ScaleBar {
   readonly #low = h("span");
-  readonly #bar = h("span", { class: "miw-scale-colors" });
+  readonly #bar = h("span", "miw-scale-colors");
   readonly #high = h("span");
   readonly element = h("span", { class: "miw-scale-bar", role: "img" }, this.#low, this.#bar, this.#high);
 

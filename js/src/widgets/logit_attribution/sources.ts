@@ -9,7 +9,7 @@ import { colorOf, cssOf, inkOn } from "../../core/scale";
 import { clipped } from "../../core/tokens";
 import { ablatedBadge } from "../../dom/ablated";
 import { code, faint, h } from "../../dom/element";
-import { TokenStrip, type TokenLook } from "../../dom/strip";
+import { PLAIN, standingBack, TokenStrip } from "../../dom/strip";
 import { tokenLine } from "../../dom/token_line";
 import type { Tooltip } from "../../dom/tooltip";
 import type { Attribution } from "./attribution";
@@ -24,15 +24,14 @@ const NUMBER_ROOM = 4;
 const WORTH_A_NUMBER = 0.02;
 const SOURCES_TIP =
   "A head writes a sum over the positions it reads from: attention weight × value through W_O. Each term's part of what the head contributes";
-const PLAIN: TokenLook = { background: "", ink: "", bars: [] };
-const UNREAD: TokenLook = { ...PLAIN, ink: "color-mix(in srgb, var(--miw-faint) 75%, transparent)" };
+const UNREAD = standingBack(75);
 
 export class Sources {
   readonly strip: TokenStrip;
-  readonly #title = h("span", { class: "miw-sources-title" });
+  readonly #title = h("span", "miw-sources-title");
   readonly #scale = new ScaleBar();
   readonly #list = h("div", { class: "miw-sources-list", role: "group", "aria-label": "strongest sources" });
-  readonly #why = h("div", { class: "miw-sources-why miw-faint" });
+  readonly #why = h("div", "miw-sources-why miw-faint");
   readonly element: HTMLElement;
   readonly #attribution: Attribution;
   readonly #tooltip: Tooltip;
@@ -41,15 +40,14 @@ export class Sources {
     this.#attribution = attribution;
     this.#tooltip = tooltip;
     const { scope } = attribution;
-    this.strip = new TokenStrip(scope, {
+    this.strip = new TokenStrip(scope, "the head's contribution by source token", {
       point: (position, event) => this.#point(position, event),
       pick: (position) => this.choose(position),
     });
-    this.strip.element.setAttribute("aria-label", "the head's contribution by source token");
     this.element = h(
       "section",
       { class: "miw-sources", "aria-label": "sources of the head" },
-      h("div", { class: "miw-panel-title" }, this.#title, this.#scale.element),
+      h("div", "miw-panel-title", this.#title, this.#scale.element),
       this.#why,
       this.#list,
       this.strip.element,
@@ -167,21 +165,20 @@ export class Sources {
       ...(strongest.length ? [] : [faint("reads nothing that adds or takes")]),
       ...strongest.map((position) => {
         const number = signed(values[position]!, decimals);
-        const button = h(
+        return h(
           "button",
           {
             class: "miw-source",
             "aria-pressed": String(position === locked),
             "aria-label": `source ${positionName(positions, position)}: ${number} logits`,
+            click: () => this.choose(position),
+            pointerenter: () => attribution.pointAtSource(position),
+            pointerleave: () => attribution.pointAtSource(null),
           },
           code(clipped(positions.labels[position] ?? "", 16)),
           faint(` ${position} `),
-          h("span", { class: "miw-source-value" }, number),
+          h("span", "miw-source-value", number),
         );
-        button.addEventListener("click", () => this.choose(position));
-        button.addEventListener("pointerenter", () => attribution.pointAtSource(position));
-        button.addEventListener("pointerleave", () => attribution.pointAtSource(null));
-        return button;
       }),
     );
   }
@@ -207,7 +204,7 @@ export class Sources {
     const whole = head && picture ? picture.valueAt(head.layer, head.head) : NaN;
     const after = position > (picture?.manifest.position ?? 0) && !value;
     const lines: Node[] = [
-      h("span", { class: "miw-tip-value" }, after ? "not read: it stands after the position" : `${this.#number(value)} logits`),
+      h("span", "miw-tip-value", after ? "not read: it stands after the position" : `${this.#number(value)} logits`),
       tokenLine("source", attribution.positions.peek(), position),
     ];
     if (!after && Math.abs(whole) > Math.abs(value) / 50)

@@ -2,7 +2,6 @@
 import { ATTRIBUTION } from "../../core/options.gen";
 import type { AttributionOptions } from "../../core/wire.gen";
 import { makeAblateButton } from "../../dom/ablated";
-import { h } from "../../dom/element";
 import { OptionControls, type Now } from "../../dom/options";
 import type { Attribution } from "./attribution";
 
@@ -10,11 +9,10 @@ const { options: OPTIONS } = ATTRIBUTION;
 const FIXED = { disabled: true, tip: "Another split needs the model; this picture stands without a kernel" };
 
 export class Toolbar {
-  readonly element = h("div", { class: "miw-controls", role: "toolbar", "aria-label": "what is shown" });
+  readonly elements: HTMLElement[];
   readonly controls: OptionControls<AttributionOptions>;
 
-  /** `help` is the button that lists the keys; it closes the row. */
-  constructor(attribution: Attribution, help: HTMLElement) {
+  constructor(attribution: Attribution) {
     /** The split on screen: without a kernel that of the picture. */
     const split = (): AttributionOptions["by"] =>
       (attribution.canCompute.value ? null : attribution.picture.value?.manifest.by) ?? attribution.options.value.by;
@@ -28,6 +26,6 @@ export class Toolbar {
       show: { now: () => ({ value: attribution.show.value, hidden: !attribution.picture.value?.manifest.compare }) },
       top: { now: () => ({ hidden: split() !== "neuron", ...(attribution.canCompute.value ? {} : FIXED) }) },
     });
-    this.element.append(...this.controls.rest(), makeAblateButton(attribution, attribution.held), help);
+    this.elements = [...this.controls.rest(), makeAblateButton(attribution, attribution.held)];
   }
 }

@@ -84,9 +84,9 @@ export function roundUp(high: number): number {
 }
 
 export class CurvesPanel {
-  readonly #title = h("span", { class: "miw-lens-curves-title" });
-  readonly #plot = h("div", { class: "miw-lens-plot" });
-  readonly #note = h("div", { class: "miw-lens-note" });
+  readonly #title = h("span", "miw-lens-curves-title");
+  readonly #plot = h("div", "miw-lens-plot");
+  readonly #note = h("div", "miw-lens-note");
   readonly #table = new HiddenTable();
   readonly element: HTMLElement;
   readonly size = new Signal({ width: 0, height: 0 });
@@ -102,7 +102,7 @@ export class CurvesPanel {
     this.element = h(
       "section",
       { class: "miw-lens-curves", "aria-label": "pinned tokens over layers" },
-      h("div", { class: "miw-lens-curves-head" }, this.#title, chart.element!),
+      h("div", "miw-lens-curves-head", this.#title, chart.element!),
       this.#plot,
       this.#note,
       this.#table.element,
@@ -213,7 +213,7 @@ export class CurvesPanel {
     const { curves } = curvesAt(lens, picture, column);
     const named = lens.sides.peek().length > 1;
     const lines = curves.map(({ index, side, string, values }) =>
-      h("span", { class: "miw-swatch-row" }, swatch(index), token(string, 22), ` ${named ? `${side} ` : ""}${this.#say(values[row]!)}`),
+      h("span", "miw-swatch-row", swatch(index), token(string, 22), ` ${named ? `${side} ` : ""}${this.#say(values[row]!)}`),
     );
     this.#tooltip.show([h("strong", {}, cellName(lens, { row, column })), ...lines], event.clientX, event.clientY);
   }

@@ -58,22 +58,17 @@ export function cellLines(lens: Lens, row: number, column: number): Node[] {
     ];
   }
   const sides = lens.sides.peek();
-  const value = h(
-    "span",
-    {},
-    faint(`${field.title}  `),
-    h("span", { class: "miw-tip-value" }, sayValue(field, row * field.columns + column)),
-  );
+  const value = h("span", {}, faint(`${field.title}  `), h("span", "miw-tip-value", sayValue(field, row * field.columns + column)));
   const cells = sides.map((side): SideCell => ({ lens, picture, side, row, at: columns.at[side][column] ?? -1 }));
   const facts = cells.map(factsOf);
   return [
     h("span", {}, h("strong", {}, at.label), faint(`  ${at.detail}`)),
     positionLine(columns, column),
     ...(sides.length > 1 ? [value] : []),
-    h("div", { class: "miw-lens-sides" }, ...cells.map((cell) => guessesOf(cell, sides.length > 1))),
+    h("div", "miw-lens-sides", ...cells.map((cell) => guessesOf(cell, sides.length > 1))),
     h(
       "table",
-      { class: "miw-lens-facts" },
+      "miw-lens-facts",
       h(
         "tbody",
         {},
@@ -158,31 +153,24 @@ function factsOf({ lens, picture, side, row, at }: SideCell): Map<(typeof FACTS)
 
 /** One side's likeliest tokens. */
 function guessesOf({ lens, picture, side, row, at }: SideCell, named: boolean): HTMLElement {
-  if (at < 0) return h("div", { class: "miw-faint" }, `${side}: no such position`);
+  if (at < 0) return h("div", "miw-faint", `${side}: no such position`);
   return h(
     "div",
-    { class: "miw-lens-side" },
+    "miw-lens-side",
     named ? h("strong", {}, side) : null,
     guessTable(picture.guesses(side, row, at)),
     picture.hasRow(side, row)
       ? null
-      : h("div", { class: "miw-faint" }, lens.canCompute.peek() ? "the others are on their way" : "only the first was kept"),
+      : h("div", "miw-faint", lens.canCompute.peek() ? "the others are on their way" : "only the first was kept"),
   );
 }
 
 function guessTable(guesses: Guess[]): HTMLElement {
   const rows = guesses.map(({ string, probability }) => {
-    const bar = h("span", { class: "miw-lens-bar" });
-    bar.style.width = `${Math.round(probability * 1000) / 10}%`;
-    return h(
-      "tr",
-      {},
-      h("th", { scope: "row" }, token(string, LONGEST)),
-      h("td", { class: "miw-lens-bars" }, bar),
-      h("td", {}, percent(probability)),
-    );
+    const bar = h("span", { class: "miw-lens-bar", style: { width: `${Math.round(probability * 1000) / 10}%` } });
+    return h("tr", {}, h("th", { scope: "row" }, token(string, LONGEST)), h("td", "miw-lens-bars", bar), h("td", {}, percent(probability)));
   });
-  return h("table", { class: "miw-lens-guesses" }, h("tbody", {}, ...rows));
+  return h("table", "miw-lens-guesses", h("tbody", {}, ...rows));
 }
 
 /** A probability with three digits; half precision carries no more. */

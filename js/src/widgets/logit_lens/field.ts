@@ -5,6 +5,7 @@
 import type { Measure as Described } from "../../core/described";
 import { shown as said, type Precision } from "../../core/format";
 import { LENS, SCALES } from "../../core/options.gen";
+import "../../core/palettes";
 import { clearance, makeMapping, ticks, type Mapping, type Theme, type Tick } from "../../core/scale";
 import { clipped, isolated, visible } from "../../core/tokens";
 import type { LensOptions, Show } from "../../core/wire.gen";

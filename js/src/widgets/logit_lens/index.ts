@@ -3,9 +3,7 @@ import type { LensState } from "../../core/wire.gen";
 import { computed } from "../../core/signal";
 import { h } from "../../dom/element";
 import { framed, type Frame } from "../../dom/frame";
-import { KeyHelp } from "../../dom/keys";
 import { Legend } from "../../dom/legend";
-import { Prompts } from "../../dom/prompts";
 import { sizeOf } from "../../dom/surface";
 import type { HiddenTable } from "../../dom/table";
 import { CurvesPanel } from "./curves";
@@ -33,32 +31,23 @@ const UNDER = 196;
 export default framed<LensState>(
   "logit_lens",
   (frame) => {
-    const { scope, root, ink, tooltip, announcer } = frame;
-    const lens = new Lens(frame.source, frame.theme, scope);
-    const prompts = new Prompts(lens, {
-      compare: true,
-      width: frame.width,
-      size: () => `${lens.picture.value!.rows.length} rows × ${lens.picture.value!.manifest.positions.length} positions`,
-    });
-    const help = new KeyHelp(scope, KEYS);
+    const { scope, ink, tooltip } = frame;
+    const lens = new Lens(frame);
+    frame.begin(lens, KEYS, () => `${lens.picture.value!.rows.length} rows × ${lens.picture.value!.manifest.positions.length} positions`);
     const table = new LensTable(lens, ink, tooltip);
-    const toolbar = new Toolbar(lens, table, help.button);
+    const toolbar = new Toolbar(lens, table);
     const legend = new Legend();
-    const bold = h("div", { class: "miw-lens-key" }, h("strong", {}, "bold"), ": what follows");
+    const bold = h("div", "miw-lens-key", h("strong", {}, "bold"), ": what follows");
     legend.element.append(bold);
     const unreadText = h("span");
-    const unread = h("div", { class: "miw-swatch-row" }, h("span", { class: "miw-swatch miw-lens-unread" }), unreadText);
+    const unread = h("div", "miw-swatch-row", h("span", "miw-swatch miw-lens-unread"), unreadText);
     const curves = new CurvesPanel(lens, tooltip);
     const pins = new PinsPanel(lens);
     const loader = loadRows(lens, table.rowsInSight);
     followSight(lens, table.columnsInSight);
-    const panel = h("div", { class: "miw-lens-panel" }, curves.element, pins.element);
-    frame.hold(lens, {
-      above: [prompts.element, toolbar.element],
-      body: [h("div", { class: "miw-lens-main" }, table.element, legend.element), panel],
-      popovers: [help.popover, prompts.popover],
-    });
-    handleKeys({ scope, lens, prompts, toolbar, help, table, pins, tooltip, root, announcer });
+    const panel = h("div", "miw-lens-panel", curves.element, pins.element);
+    frame.hold(lens, { controls: toolbar.elements, body: [h("div", "miw-lens-main", table.element, legend.element), panel] });
+    handleKeys(frame, { lens, toolbar, table, pins });
     scope.effect(() => {
       const field = lens.field.value;
       if (!field) return;
@@ -72,7 +61,7 @@ export default framed<LensState>(
         clipped: 0,
         scaleText: field.scaleText,
         marks: field.marks,
-        extra: field.read.every(Boolean) ? [] : [unread, h("div", { class: "miw-lens-progress" }, lens.picture.value?.unfinished ?? "")],
+        extra: field.read.every(Boolean) ? [] : [unread, h("div", "miw-lens-progress", lens.picture.value?.unfinished ?? "")],
       });
       unreadText.textContent = lens.filling.value ? "not read yet" : "not read";
     });
@@ -90,14 +79,7 @@ export default framed<LensState>(
 /** How wide the table is, and what is left beside it. */
 function fitParts(frame: Frame<LensState>, lens: Lens, table: LensTable, curves: CurvesPanel): void {
   const { body, root, width } = frame;
-  const follow = (): void => {
-    void lens.columns.value;
-    void lens.pins.value;
-    void lens.refused.value;
-    void lens.cell.value;
-    void lens.arrived.value;
-    void table.cellWidth.value;
-  };
+  const follow = (): void => void [lens.columns, lens.pins, lens.refused, lens.cell, lens.arrived, table.cellWidth].map((one) => one.value);
   frame.fit(lens, follow, () => {
     const rows = lens.picture.peek()?.rows.length ?? 0;
     const { low, high } = goodHeight(rows);

@@ -1,9 +1,11 @@
 /** What keys do in the logit lens, and the list of them for people. */
 import { LENS } from "../../core/options.gen";
 import { visible } from "../../core/tokens";
+import type { LensState } from "../../core/wire.gen";
+import type { Frame } from "../../dom/frame";
 import { PROMPT_KEYS, type KeyRow } from "../../dom/keys";
 import { optionKeys } from "../../dom/options";
-import { followWays, type Keyed } from "../../dom/walk";
+import { followWays } from "../../dom/walk";
 import { MAX_PINS, type Lens } from "./lens";
 import type { PinsPanel } from "./pins";
 import type { LensTable } from "./table";
@@ -20,7 +22,7 @@ export const KEYS: KeyRow[] = [
   ["?", "this list"],
 ];
 
-interface Parts extends Keyed {
+interface Parts {
   lens: Lens;
   toolbar: Toolbar;
   table: LensTable;
@@ -29,9 +31,9 @@ interface Parts extends Keyed {
 
 const ZOOM = 1.25;
 
-export function handleKeys(parts: Parts): void {
+export function handleKeys(frame: Frame<LensState>, parts: Parts): void {
   const { lens, table, toolbar } = parts;
-  followWays(parts, [{ element: table.element, key: (key) => (key === " " ? pinTop(lens) : table.key(key)) }], {
+  followWays(frame, [{ element: table.element, key: (key) => (key === " " ? pinTop(lens) : table.key(key)) }], {
     ...toolbar.controls.keys({ first: () => toolbar.controls.of("first").focus(), targets: () => parts.pins.focus() || undefined }),
     "+": () => table.zoomBy(ZOOM),
     "=": () => table.zoomBy(ZOOM),

@@ -2,13 +2,11 @@
  * What the logit lens knows beyond what every view does: the cell that is pointed at or locked, pinned tokens, and the
  * colours that follow from the options. Its parts read its signals and call its actions. Knows nothing of the DOM.
  */
-import { openParcel } from "../../core/blocks";
+import { openParcel, type Parcel } from "../../core/blocks";
 import { kindOf } from "../../core/described";
-import { Linked, refusal } from "../../core/linked";
+import { Linked, refusal, type Given } from "../../core/linked";
 import { LENS } from "../../core/options.gen";
-import type { Theme } from "../../core/scale";
-import { computed, Signal, type Readable, type Scope } from "../../core/signal";
-import type { DataSource } from "../../core/source";
+import { computed, Signal, type Readable } from "../../core/signal";
 import type { LensOptions, LensState, RefusedToken, Show } from "../../core/wire.gen";
 import { fieldOf, type Field } from "./field";
 import { EMPTY_COLUMNS, LensPicture, type Columns, type Side } from "./picture";
@@ -41,12 +39,8 @@ export class Lens extends Linked<LensState, LensOptions, LensPicture> {
   /** A layer may stand in two rows (its attention and the model's output): which of them was locked. */
   readonly #row = new Signal(-1);
 
-  constructor(
-    source: DataSource<LensState>,
-    readonly theme: Readable<Theme>,
-    scope: Scope,
-  ) {
-    super(source, scope, kindOf(LENS));
+  constructor(given: Given<LensState>) {
+    super(given, kindOf(LENS));
     this.begin(["picture", "focus", "store", "refused"]);
   }
 
@@ -175,29 +169,27 @@ export class Lens extends Linked<LensState, LensOptions, LensPicture> {
 
   // ---- within ----------------------------------------------------------------------------------------------------
 
-  protected take(names: Set<string>): void {
+  protected override take(names: Set<string>): void {
     if (names.has("refused")) this.refused.value = refusal(this.source.get("refused"));
-    if (names.has("picture")) this.#readPicture();
     for (const name of ["store", "focus"] as const) {
       const parcel = names.has(name) ? openParcel(this.source.get(name)) : null;
       if (parcel && this.picture.peek()?.feed(parcel)) this.arrived.value = this.arrived.peek() + 1;
     }
   }
 
-  #readPicture(): void {
-    const parcel = openParcel(this.source.get("picture"));
-    if (!parcel?.manifest) {
-      this.picture.value = null; // a part that was taken back
-      return;
-    }
+  /** A part was taken back. */
+  protected override unpictured(): void {
+    this.picture.value = null;
+  }
+
+  protected pictured(parcel: Parcel): LensPicture {
     const picture = new LensPicture(parcel);
     const present = this.picture.peek();
     if (present?.run === picture.run) picture.inherit(present);
     else if (present && (present.rows.length !== picture.rows.length || present.columns("A").count !== picture.columns("A").count)) {
       this.pointed.value = NOWHERE;
     }
-    this.notice.value = null;
-    this.picture.value = picture;
+    return picture;
   }
 
   #filled({ row, column }: Cell): { row: number; column: number } | null {

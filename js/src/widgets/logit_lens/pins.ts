@@ -15,7 +15,7 @@ const INPUT_TIP =
 
 export class PinsPanel {
   readonly #list = h("div", { class: "miw-lens-pins", role: "group", "aria-label": "pinned tokens" });
-  readonly #chipsTitle = h("div", { class: "miw-faint" });
+  readonly #chipsTitle = h("div", "miw-faint");
   readonly #chips = h("div", { class: "miw-lens-chips", role: "group", "aria-label": "likeliest tokens of the locked cell" });
   readonly #input = h("input", {
     class: "miw-lens-input",
@@ -87,26 +87,16 @@ export class PinsPanel {
           "aria-pressed": String(chosen),
           "aria-label": `colour by ${visible(pin.string)}${pin.target < 0 ? "" : `: ${this.#valueOf(pin)}`}`,
           "data-tip": "Colour the table by this token",
+          click: () =>
+            lens.setOptions({ target: pin.target, color: chosen ? "probability" : color === "target_rank" ? color : "target_probability" }),
         },
         pin.target < 0 ? null : swatch(pin.target),
         token(pin.string, 18),
-        h("span", { class: "miw-lens-pin-value" }, pin.target < 0 ? "…" : this.#valueOf(pin)),
+        h("span", "miw-lens-pin-value", pin.target < 0 ? "…" : this.#valueOf(pin)),
       );
-      name.addEventListener("click", () =>
-        lens.setOptions({ target: pin.target, color: chosen ? "probability" : color === "target_rank" ? color : "target_probability" }),
-      );
-      const off = h(
-        "button",
-        {
-          class: "miw-lens-unpin",
-          disabled: !live,
-          "aria-label": `unpin ${visible(pin.string)}`,
-          "data-tip": "Take this token off the chart",
-        },
-        "×",
-      );
-      off.addEventListener("click", () => lens.unpin(at));
-      return h("span", { class: "miw-lens-pin" }, name, off);
+      const said = { "aria-label": `unpin ${visible(pin.string)}`, "data-tip": "Take this token off the chart" };
+      const off = h("button", { class: "miw-lens-unpin", disabled: !live, ...said, click: () => lens.unpin(at) }, "×");
+      return h("span", "miw-lens-pin", name, off);
     };
     // A word without a token is on its way while the kernel computes, and else was refused.
     const coming = lens.status.value.state === "computing";
@@ -202,7 +192,7 @@ export class PinsPanel {
         ...(refused.pieces.length > 1 ? pieces : []),
         h("button", { class: "miw-lens-unpin", ...dismiss }, "×"),
       ),
-      offers.length ? h("div", { class: "miw-lens-chips" }, faint("single tokens near it:"), ...offers) : "",
+      offers.length ? h("div", "miw-lens-chips", faint("single tokens near it:"), ...offers) : "",
     );
   }
 }

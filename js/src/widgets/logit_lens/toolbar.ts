@@ -24,12 +24,11 @@ const MISSING_LENS: Record<LensName, string> = {
 const NO_MODEL = "Needs the model; this picture stands without a kernel";
 
 export class Toolbar {
-  readonly element = h("div", { class: "miw-controls", role: "toolbar", "aria-label": "what is shown" });
+  readonly elements: HTMLElement[];
   readonly controls: OptionControls<LensOptions>;
   readonly #lens: Lens;
 
-  /** `help` is the button that lists the keys; it closes the row. */
-  constructor(lens: Lens, table: LensTable, help: HTMLElement) {
+  constructor(lens: Lens, table: LensTable) {
     this.#lens = lens;
     this.controls = new OptionControls<LensOptions>(lens, OPTIONS, {
       stream: { now: () => this.#streams() },
@@ -42,7 +41,7 @@ export class Toolbar {
       first: { element: this.#range() },
       palette: { now: () => ({ disabled: lens.show.value === "difference" && this.#measure() !== "kl" }) },
     });
-    this.element.append(...this.controls.rest(), cellWidth(lens, table), help);
+    this.elements = [...this.controls.rest(), cellWidth(lens, table)];
   }
 
   /** The measure that is shown. */
@@ -171,7 +170,7 @@ export class Toolbar {
     };
     const [first, last] = [field("first"), field("last")];
     const tip = `${OPTIONS.first.tip}  [${OPTIONS.first.key}]`;
-    const label = h("span", { class: "miw-control-label" }, "positions");
+    const label = h("span", "miw-control-label", "positions");
     const element = h("span", { class: "miw-control", "data-tip": tip }, label, first, "–", last);
     scope.effect(() => {
       const options = lens.options.value;

@@ -33,7 +33,7 @@ export function cellLines(view: PatchingView, cell: number): Node[] {
   const { manifest, positions } = picture;
   const at = picture.at(cell);
   const kind = field.kinds[cell]!;
-  const lines: Node[] = [h("span", { class: "miw-tip-value" }, `${field.shows} ${valueText(view, cell)}`)];
+  const lines: Node[] = [h("span", "miw-tip-value", `${field.shows} ${valueText(view, cell)}`)];
   const why = picture.impossible(cell);
   if (why) lines.push(faint(why));
   const parts = manifest.by.filter((axis) => !TOKEN_AXES.includes(axis)).map((axis) => `${axis} ${at[axis]}`);

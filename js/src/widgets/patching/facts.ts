@@ -24,7 +24,7 @@ const TIPS = {
 
 export class Facts {
   readonly terms: AnswerTerms;
-  readonly #result = h("span", { class: "miw-question-result" });
+  readonly #result = h("span", "miw-question-result");
   readonly #warn = h("div", { class: "miw-patching-warn", role: "status" });
   readonly #beside = h("span", { class: "miw-patching-beside", role: "group", "aria-label": "run beside in linked views" });
   readonly #strips = h("div", { class: "miw-patching-strips", tabindex: 0, role: "group", "aria-label": "both prompts, aligned" });
@@ -47,7 +47,7 @@ export class Facts {
         return { answer: term("answer", answer), foil: term("foil", foil) };
       }),
     );
-    const line = h("div", { class: "miw-question-line" }, ...this.terms.elements, this.#result, this.#beside);
+    const line = h("div", "miw-question-line", ...this.terms.elements, this.#result, this.#beside);
     this.element = h(
       "section",
       { class: "miw-question", "aria-label": "what is asked" },
@@ -72,7 +72,7 @@ export class Facts {
     const named = AROUND[metric] ? "" : `${metric_title}: `;
     const many =
       pairs > 1 ? [tipped(` · mean of ${pairs} pairs`, "Prompts and tokens shown are those of the first pair", "miw-faint")] : [];
-    this.#result.replaceChildren(h("span", { class: "miw-faint" }, AROUND[metric] ? "= " : ""), `${named}${runs.join(", ")}`, ...many);
+    this.#result.replaceChildren(h("span", "miw-faint", AROUND[metric] ? "= " : ""), `${named}${runs.join(", ")}`, ...many);
     const warnings = warningsOf(manifest);
     this.#warn.hidden = !warnings.length;
     this.#warn.replaceChildren(...warnings.map((text) => h("div", {}, text)));
@@ -87,7 +87,7 @@ export class Facts {
     this.#shown = key;
     this.#strips.hidden = !pairs.length;
     const token = (strings: string[], special: boolean[], at: number): HTMLElement =>
-      at < 0 ? h("span", { class: "miw-patching-gap" }, "∅") : makeToken(strings[at]!, !!special[at], at);
+      at < 0 ? h("span", "miw-patching-gap", "∅") : makeToken(strings[at]!, !!special[at], at);
     const columns = pairs.map(([a = -1, b = -1]) => {
       const { tokens, compare } = manifest!;
       const [own, other] = [token(tokens.strings, tokens.special, a), token(compare!.tokens.strings, compare!.tokens.special, b)];
@@ -120,7 +120,7 @@ export class Facts {
         "Views of this session that compare nothing of their own show this run as their side B",
         "miw-faint",
       ),
-      h("span", { class: "miw-chip" }, h("span", { class: "miw-chip-name" }, h("bdi", {}, name)), away),
+      h("span", "miw-chip", h("span", "miw-chip-name", h("bdi", {}, name)), away),
     );
   }
 }

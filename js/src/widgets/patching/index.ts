@@ -4,10 +4,10 @@ import { computed } from "../../core/signal";
 import type { PatchingOptions, PatchingState } from "../../core/wire.gen";
 import { h } from "../../dom/element";
 import { framed } from "../../dom/frame";
-import { KeyHelp, PROMPT_KEYS, type KeyRow } from "../../dom/keys";
+import { PROMPT_KEYS, type KeyRow } from "../../dom/keys";
 import { Legend } from "../../dom/legend";
 import { OptionControls, optionKeys, type Now } from "../../dom/options";
-import { Prompts, type Second } from "../../dom/prompts";
+import type { Second } from "../../dom/prompts";
 import { followWays } from "../../dom/walk";
 import { Facts } from "./facts";
 import { PatchingGrid } from "./grid";
@@ -27,8 +27,8 @@ const KEYS: KeyRow[] = [
 const { options: OPTIONS } = PATCHING;
 
 export default framed<PatchingState>("patching", (frame) => {
-  const { scope, root, ink, tooltip, announcer } = frame;
-  const view = new PatchingView(frame.source, frame.theme, scope);
+  const { scope, ink, tooltip } = frame;
+  const view = new PatchingView(frame);
   const second: Second = {
     names: ["clean prompt", "corrupt prompt"],
     add: {
@@ -39,11 +39,8 @@ export default framed<PatchingState>("patching", (frame) => {
     remove: { label: "take the corrupt prompt away", tip: "Take the corrupt prompt away" },
     proposal: () => view.proposal.peek(),
   };
-  const prompts = new Prompts(view, { compare: true, width: frame.width, size: () => size(view), second });
-  const help = new KeyHelp(scope, KEYS);
+  frame.begin(view, KEYS, () => size(view), { second });
   const controls = makeControls(view);
-  const toolbar = h("div", { class: "miw-controls", role: "toolbar", "aria-label": "what is shown" });
-  toolbar.append(...controls.rest(), help.button);
   const facts = new Facts(view);
   const grid = new PatchingGrid(view, ink, tooltip);
   const scatter = makeScatter(view, ink, tooltip);
@@ -51,10 +48,10 @@ export default framed<PatchingState>("patching", (frame) => {
   const charts = { grid, scatter, paths };
   const legend = makeLegend(view, paths);
   frame.hold(view, {
-    above: [prompts.element, toolbar],
+    controls: controls.rest(),
     over: [facts.element],
     body: [grid.element, scatter.element, paths.section, legend.element],
-    popovers: [help.popover, prompts.popover, facts.terms.answer.list, facts.terms.foil.list],
+    popovers: [facts.terms.answer.list, facts.terms.foil.list],
   });
   scope.effect(() => {
     const { chart } = view.options.value;
@@ -68,7 +65,7 @@ export default framed<PatchingState>("patching", (frame) => {
     { element: grid.element, key: (key: string) => grid.key(key) },
     { element: paths.element, key: (key: string) => paths.key(key, "walked to") },
   ];
-  followWays({ scope, root, announcer, tooltip, prompts, help }, [...walks, scatter.walk], {
+  followWays(frame, [...walks, scatter.walk], {
     ...controls.keys(),
     a: () => facts.terms.answer.focus(),
     f: () => facts.terms.foil.focus(),
@@ -138,8 +135,8 @@ function makeLegend(view: PatchingView, paths: PathsGrid): Legend {
     legend.show({
       ...{ mapping, unit: ways ? "effect through it" : field.title, masked: false, missing: looks.has("missing"), clipped: 0 },
       extra: LOOKS.filter(([look]) => looks.has(look)).map(([look, text]) => {
-        const swatch = h("span", { class: `miw-swatch miw-patching-${look}` });
-        return h("div", { class: "miw-swatch-row" }, swatch, ways ? "not behind the head" : text);
+        const swatch = h("span", `miw-swatch miw-patching-${look}`);
+        return h("div", "miw-swatch-row", swatch, ways ? "not behind the head" : text);
       }),
     });
   });

@@ -3,13 +3,12 @@
  * pointed at, what a patch there can reach, and the path that is walked. Knows nothing of the DOM.
  */
 import { Answers } from "../../core/answers";
-import { openParcel } from "../../core/blocks";
+import type { Parcel } from "../../core/blocks";
 import { kindOf } from "../../core/described";
-import { Linked } from "../../core/linked";
+import { Linked, type Given } from "../../core/linked";
 import { PATCHING } from "../../core/options.gen";
 import { makeMapping, type Mapping, type Theme } from "../../core/scale";
-import { computed, Signal, type Readable, type Scope } from "../../core/signal";
-import type { DataSource } from "../../core/source";
+import { computed, Signal, type Readable } from "../../core/signal";
 import type { PatchingManifest, PatchingOptions, PatchingState, PathStep } from "../../core/wire.gen";
 import type { CellKind } from "../../dom/block_grid";
 import { PatchingPicture, type Shows } from "./picture";
@@ -41,12 +40,8 @@ export class PatchingView extends Linked<PatchingState, PatchingOptions, Patchin
   /** The cell pointed at in this view. */
   readonly hover = new Signal<number | null>(null);
 
-  constructor(
-    source: DataSource<PatchingState>,
-    readonly theme: Readable<Theme>,
-    scope: Scope,
-  ) {
-    super(source, scope, kindOf(PATCHING));
+  constructor(given: Given<PatchingState>) {
+    super(given, kindOf(PATCHING));
     this.begin(["answer", "foil", "refused", "path", "proposal", "picture"]);
   }
 
@@ -114,18 +109,17 @@ export class PatchingView extends Linked<PatchingState, PatchingOptions, Patchin
 
   // ---- within ----------------------------------------------------------------------------------------------------
 
-  protected take(names: Set<string>): void {
-    const { source } = this;
-    this.answers.read(names);
-    if (names.has("path")) this.path.value = source.get("path") ?? [];
-    if (names.has("proposal")) this.proposal.value = source.get("proposal") ?? "";
-    const parcel = names.has("picture") ? openParcel(source.get("picture")) : null;
-    if (!parcel?.manifest) return;
-    this.notice.value = null;
+  protected pictured(parcel: Parcel): PatchingPicture {
     const picture = new PatchingPicture(parcel.manifest as PatchingManifest, parcel);
     // Cells of another run's grid mean nothing in this one; while one grid fills, they stay what they are.
     if (picture.run !== this.picture.peek()?.run) this.hover.value = null;
-    this.picture.value = picture;
+    return picture;
+  }
+
+  protected override take(names: Set<string>): void {
+    this.answers.read(names);
+    if (names.has("path")) this.path.value = this.source.get("path") ?? [];
+    if (names.has("proposal")) this.proposal.value = this.source.get("proposal") ?? "";
   }
 }
 

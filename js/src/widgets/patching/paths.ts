@@ -71,7 +71,7 @@ export class PathsGrid extends BlockGrid {
   protected tipOf(cell: number): Node[] {
     const receiver = this.#receiver(cell);
     const on = receiver.kind !== "logits" && this.#view.canCompute.peek() ? [faint("click: walk on from here")] : [];
-    return [h("span", { class: "miw-tip-value" }, `effect ${this.#value(cell)}`), h("span", {}, titleOf(receiver)), ...on];
+    return [h("span", "miw-tip-value", `effect ${this.#value(cell)}`), h("span", {}, titleOf(receiver)), ...on];
   }
 
   protected say(cell: number): string {

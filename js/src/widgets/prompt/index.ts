@@ -2,8 +2,6 @@
 import { Signal } from "../../core/signal";
 import type { PromptState } from "../../core/wire.gen";
 import { framed } from "../../dom/frame";
-import { KeyHelp } from "../../dom/keys";
-import { Prompts } from "../../dom/prompts";
 import { handleKeys, KEYS, undoWritten } from "./keyboard";
 import { PromptView } from "./model";
 import { NextPanel } from "./next";
@@ -12,21 +10,16 @@ import { Toolbar } from "./toolbar";
 import { plural } from "./words";
 
 export default framed<PromptState>("prompt", (frame) => {
-  const { scope, root, tooltip, announcer } = frame;
+  const { root, tooltip } = frame;
   // In every view `.miw-prompt` is the prompt's editor.
   root.classList.replace("miw-prompt", "miw-prompt-view");
-  const view = new PromptView(frame.source, frame.theme, scope);
-  const prompts = new Prompts(view, { compare: true, width: frame.width, size: () => plural(view.picture.value!.a.count, "token") });
-  const help = new KeyHelp(scope, KEYS);
-  const toolbar = new Toolbar(view, help.button, () => undoWritten(view, prompts));
+  const view = new PromptView(frame);
+  frame.begin(view, KEYS, () => plural(view.picture.value!.a.count, "token"));
+  const toolbar = new Toolbar(view, () => undoWritten(view, frame.prompts));
   const text = new TextPanel(view, tooltip);
   const next = new NextPanel(view);
-  frame.hold(view, {
-    above: [prompts.element, toolbar.element],
-    body: [text.element, next.element],
-    popovers: [help.popover, prompts.popover],
-  });
-  handleKeys({ scope, view, prompts, toolbar, help, text, next, tooltip, root, announcer });
+  frame.hold(view, { controls: toolbar.elements, about: "what is shown, and writing", body: [text.element, next.element] });
+  handleKeys(frame, { view, toolbar, text, next });
   frame.fit(
     view,
     () => void view.show.value,

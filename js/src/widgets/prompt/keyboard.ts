@@ -1,9 +1,11 @@
 /** What keys do in the prompt view: one table for the help panel, and the handler. */
 import { PROMPT } from "../../core/options.gen";
+import type { PromptState } from "../../core/wire.gen";
+import type { Frame } from "../../dom/frame";
 import { PROMPT_KEYS, type KeyRow } from "../../dom/keys";
 import { optionKeys } from "../../dom/options";
 import type { Prompts } from "../../dom/prompts";
-import { followWays, type Keyed } from "../../dom/walk";
+import { followWays } from "../../dom/walk";
 import type { PromptView } from "./model";
 import type { NextPanel } from "./next";
 import type { TextPanel } from "./text";
@@ -20,25 +22,25 @@ export const KEYS: KeyRow[] = [
   ["?", "this list"],
 ];
 
-interface Parts extends Keyed {
+interface Parts {
   view: PromptView;
   toolbar: Toolbar;
   text: TextPanel;
   next: NextPanel;
 }
 
-export function handleKeys(parts: Parts): void {
-  const { view, toolbar, next, prompts } = parts;
+export function handleKeys(frame: Frame<PromptState>, parts: Parts): void {
+  const { view, toolbar, next } = parts;
   /** Walks to a column; the way there is counted from the present one and the last. */
   const walk = (way: (at: number, last: number) => number) => (): string | void => {
     const last = (view.picture.peek()?.columns.length ?? 0) - 1;
     if (last < 0) return;
     const column = Math.max(0, Math.min(last, way(view.column.peek(), last)));
-    parts.tooltip.hide();
+    frame.tooltip.hide();
     view.lock(column);
     return parts.text.describe(column);
   };
-  followWays(parts, [], {
+  followWays(frame, [], {
     ...toolbar.controls.keys(),
     ArrowLeft: walk((at) => at - 1),
     ArrowRight: walk((at) => at + 1),
@@ -48,7 +50,7 @@ export function handleKeys(parts: Parts): void {
     ArrowDown: () => next.step(1),
     Enter: () => next.appendChosen(),
     w: () => (view.write() ? `the model writes ${view.options.peek().length} tokens` : "the model cannot write now"),
-    u: () => undoWritten(view, prompts),
+    u: () => undoWritten(view, frame.prompts),
     Escape: () => release(parts),
   });
 }

@@ -58,7 +58,7 @@ export class TokenLines extends RunningText<Pointed, "pointed" | "linked" | "loc
         h(
           "span",
           { class: "miw-column miw-names", "aria-hidden": "true" },
-          ...["A", "B"].flatMap((name) => [h("span", { class: "miw-side" }, name), ids ? h("span", { class: "miw-id" }, "id") : null]),
+          ...["A", "B"].flatMap((name) => [h("span", "miw-side", name), ids ? h("span", "miw-id", "id") : null]),
         ),
       );
     this.#columns = picture.columns.map((column, at) => {
@@ -80,7 +80,7 @@ export class TokenLines extends RunningText<Pointed, "pointed" | "linked" | "loc
         cell.append(other ?? absent("B"), ...(ids ? [idOf(b, column.B)] : []));
         if (a.idOf(column.A) !== b.idOf(column.B)) cell.classList.add("miw-differs");
       }
-      if (gloss) cell.append(h("span", { class: "miw-gloss" }, gloss(at)));
+      if (gloss) cell.append(h("span", "miw-gloss", gloss(at)));
       parts.push(cell);
       if (string.includes("\n") || b?.positions.strings[column.B]?.includes("\n")) parts.push(document.createElement("br"));
       return cell;

@@ -2,13 +2,11 @@
  * What the prompt view knows beyond what every view does: which token is looked at, what may follow it, and what the
  * model is to write. Its parts read its signals and call its actions. Knows nothing of the DOM.
  */
-import { openParcel } from "../../core/blocks";
+import type { Parcel } from "../../core/blocks";
 import { kindOf } from "../../core/described";
-import { Linked } from "../../core/linked";
+import { Linked, type Given } from "../../core/linked";
 import { PROMPT } from "../../core/options.gen";
-import type { Theme } from "../../core/scale";
-import { computed, Signal, type Readable, type Scope } from "../../core/signal";
-import type { DataSource } from "../../core/source";
+import { computed, Signal, type Readable } from "../../core/signal";
 import type { Order, PromptManifest, PromptOptions, PromptState, Show } from "../../core/wire.gen";
 import { makeLook, type Look } from "./looks";
 import { PromptPicture, type Candidate, type Column, type Side, type SideName } from "./picture";
@@ -48,14 +46,10 @@ export class PromptView extends Linked<PromptState, PromptOptions, PromptPicture
   /** Something was ordered, and nothing has come back yet. */
   readonly #ordered = new Signal(false);
 
-  constructor(
-    source: DataSource<PromptState>,
-    readonly theme: Readable<Theme>,
-    scope: Scope,
-  ) {
-    super(source, scope, kindOf(PROMPT));
+  constructor(given: Given<PromptState>) {
+    super(given, kindOf(PROMPT));
     this.begin(["picture", "written"]);
-    scope.effect(() => {
+    this.scope.effect(() => {
       if (this.selection.value.position !== null) this.#besideA.value = null;
     });
   }
@@ -178,16 +172,16 @@ export class PromptView extends Linked<PromptState, PromptOptions, PromptPicture
     this.expectKernel();
   }
 
-  protected take(names: Set<string>): void {
-    if (names.has("status")) this.#ordered.value = false;
-    if (names.has("written")) this.written.value = this.source.get("written") ?? 0;
-    const parcel = names.has("picture") ? openParcel(this.source.get("picture")) : null;
-    if (!parcel?.manifest) return;
+  protected pictured(parcel: Parcel): PromptPicture {
     const picture = new PromptPicture(parcel.manifest as PromptManifest, parcel);
-    this.notice.value = null;
     this.point(null);
     this.#ordered.value = false;
-    this.picture.value = picture;
+    return picture;
+  }
+
+  protected override take(names: Set<string>): void {
+    if (names.has("status")) this.#ordered.value = false;
+    if (names.has("written")) this.written.value = this.source.get("written") ?? 0;
   }
 }
 

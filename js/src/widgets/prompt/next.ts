@@ -4,7 +4,7 @@
  */
 import { exact, shown } from "../../core/format";
 import { isolated, clipped, visible } from "../../core/tokens";
-import { code, faint, freshId, h } from "../../dom/element";
+import { around, code, faint, freshId, h } from "../../dom/element";
 import { tokenText } from "../../dom/token_text";
 import type { CandidateList, PromptView, Row } from "./model";
 import { about, figures, plural, scoreOf } from "./words";
@@ -12,10 +12,10 @@ import { about, figures, plural, scoreOf } from "./words";
 const LONGEST = 40;
 
 export class NextPanel {
-  readonly #title = h("div", { class: "miw-next-title" });
+  readonly #title = h("div", "miw-next-title");
   readonly #head = h("div", { class: "miw-candidate miw-candidate-head", "aria-hidden": "true" });
   readonly list = h("div", { class: "miw-candidates", role: "listbox", tabindex: 0, "aria-label": "candidates for the next token" });
-  readonly #foot = h("div", { class: "miw-next-foot" });
+  readonly #foot = h("div", "miw-next-foot");
   readonly element = h("section", { class: "miw-next", "aria-label": "next token" }, this.#title, this.#head, this.list, this.#foot);
   readonly #id = freshId("candidate");
   #rows: HTMLElement[] = [];
@@ -25,7 +25,7 @@ export class NextPanel {
     this.#view = view;
     const { scope } = view;
     scope.listen(this.list, "click", (event) => {
-      const row = event.target instanceof Element ? event.target.closest<HTMLElement>("[data-candidate]") : null;
+      const row = around(event.target, "[data-candidate]");
       if (row) view.append(Number(row.dataset["candidate"]));
     });
     scope.effect(() => this.#showTitle());
@@ -100,8 +100,8 @@ export class NextPanel {
       const last = position === side.count - 1;
       const token = h(
         "div",
-        { class: "miw-next-token" },
-        both ? h("strong", { class: "miw-side" }, side.name) : null,
+        "miw-next-token",
+        both ? h("strong", "miw-side", side.name) : null,
         faint("after "),
         code(clipped(side.positions.labels[position] ?? "", LONGEST)),
         faint(` ${position}${last && sides.length < 2 ? ", the last" : ""}`),
@@ -113,8 +113,8 @@ export class NextPanel {
       };
       const entropy = h("div", tipped, sides.length === 2 ? `entropy ${spread}` : `next token: entropy ${spread} bits`);
       // Of two prompts the text says the tokens' own numbers.
-      if (sides.length === 2) return h("div", { class: "miw-next-after" }, token, entropy);
-      return h("div", { class: "miw-next-after" }, token, h("div", { class: "miw-faint" }, scoreOf(side, position)), entropy);
+      if (sides.length === 2) return h("div", "miw-next-after", token, entropy);
+      return h("div", "miw-next-after", token, h("div", "miw-faint", scoreOf(side, position)), entropy);
     });
     this.#title.replaceChildren(...(lines.length ? lines : [faint(`${view.show.value} has no token here`)]));
   }
@@ -127,10 +127,10 @@ export class NextPanel {
     this.element.classList.toggle("miw-two", two);
     this.#head.replaceChildren(
       h("span", {}, ""),
-      h("span", { class: "miw-candidate-rank" }, two ? "" : "rank"),
+      h("span", "miw-candidate-rank", two ? "" : "rank"),
       h("span", {}, "token"),
       h("span", {}, ""),
-      ...sides.map(({ side }) => h("span", { class: "miw-candidate-figure" }, two ? `p(${side.name}) ≈` : "p ≈")),
+      ...sides.map(({ side }) => h("span", "miw-candidate-figure", two ? `p(${side.name}) ≈` : "p ≈")),
     );
     this.#rows = rows.map((row, at) => this.#row(row, at, list));
     this.list.replaceChildren(...this.#rows);
@@ -147,15 +147,14 @@ export class NextPanel {
   #row(row: Row, at: number, list: CandidateList): HTMLElement {
     const { sides } = list;
     const two = sides.length === 2;
-    const token = h("span", { class: "miw-candidate-token" });
+    const token = h("span", "miw-candidate-token");
     tokenText(token, row.string, LONGEST);
     const bars = h(
       "span",
       { class: "miw-candidate-bars", "aria-hidden": "true" },
       ...row.probabilities.map((probability, which) => {
-        const bar = h("span", { class: `miw-bar miw-bar-${two ? sides[which]!.side.name.toLowerCase() : "one"}` });
-        bar.style.width = `${100 * (probability ?? 0)}%`;
-        return bar;
+        const kind = two ? sides[which]!.side.name.toLowerCase() : "one";
+        return h("span", { class: `miw-bar miw-bar-${kind}`, style: { width: `${100 * (probability ?? 0)}%` } });
       }),
     );
     const follows = row.follows.length ? (two ? `${row.follows.join("")}→` : "→") : "";
@@ -163,7 +162,7 @@ export class NextPanel {
     const number = (probability: number | null, which: number): HTMLElement => {
       const { side, position } = sides[which]!;
       const text = probability === null ? `≤ ${figures(side.candidates(position).at(-1)?.probability ?? 0)}` : figures(probability);
-      return h("span", { class: "miw-candidate-figure" }, text);
+      return h("span", "miw-candidate-figure", text);
     };
     return h(
       "div",
@@ -176,8 +175,8 @@ export class NextPanel {
         "data-candidate": row.id,
         "data-tip": tip(row, list),
       },
-      h("span", { class: "miw-candidate-mark" }, follows),
-      h("span", { class: "miw-candidate-rank" }, rank),
+      h("span", "miw-candidate-mark", follows),
+      h("span", "miw-candidate-rank", rank),
       token,
       bars,
       ...row.probabilities.map(number),

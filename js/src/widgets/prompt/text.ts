@@ -25,7 +25,7 @@ export class TextPanel {
   readonly lines: TokenLines;
   /** Grows with every drawing. */
   readonly drawn = new Signal(0);
-  readonly #totals = h("div", { class: "miw-totals" });
+  readonly #totals = h("div", "miw-totals");
   readonly #legend = new Legend();
   readonly #table = new HiddenTable();
   readonly element: HTMLElement;
@@ -48,7 +48,7 @@ export class TextPanel {
       "section",
       { class: "miw-text", "aria-label": "the prompt as run" },
       this.#totals,
-      h("div", { class: "miw-text-body" }, this.lines.element, this.#legend.element),
+      h("div", "miw-text-body", this.lines.element, this.#legend.element),
       this.#table.element,
     );
     scope.effect(() => this.#arrange());
@@ -131,8 +131,7 @@ export class TextPanel {
     this.lines.paint((side, column) => lookOf(picture, look, show, side, column));
     this.#legend.element.hidden = look.coloring === "none";
     const extra: Node[] = [];
-    const key = (kind: string, text: string): HTMLElement =>
-      h("div", { class: "miw-swatch-row" }, h("span", { class: `miw-key ${kind}` }, "a"), text);
+    const key = (kind: string, text: string): HTMLElement => h("div", "miw-swatch-row", h("span", `miw-key ${kind}`, "a"), text);
     if (present.unscored) extra.push(key("miw-unscored", "not scored"));
     if (present.partnerless) extra.push(key("miw-partnerless", "no partner"));
     if (view.written.value) extra.push(key("miw-written", "by the model"));
@@ -157,7 +156,7 @@ export class TextPanel {
       h(
         "div",
         {},
-        name ? h("strong", { class: "miw-side" }, name) : null,
+        name ? h("strong", "miw-side", name) : null,
         ...totalsOf(side, manifest.prepended).map((text, at) => h("span", { "data-tip": TIPS[at] }, text)),
       );
     const lines = [line(a, b ? "A" : "")];
@@ -200,7 +199,7 @@ export class TextPanel {
       lines.push(tokenLine(both ? name : "", side.positions, at));
       if (side.surprisal[at]! >= 0) {
         lines.push(
-          h("span", {}, faint("surprisal "), h("span", { class: "miw-tip-value" }, bits(side.surprisal[at]!))),
+          h("span", {}, faint("surprisal "), h("span", "miw-tip-value", bits(side.surprisal[at]!))),
           h("span", {}, faint("probability "), exact(side.probability(at)), faint("   rank "), side.rank[at]!.toLocaleString("en")),
           h("span", {}, faint("entropy before it "), exact(side.entropy[at - 1]!), faint(", after it "), bits(side.entropy[at]!)),
         );
@@ -212,7 +211,7 @@ export class TextPanel {
           lines.push(
             h(
               "div",
-              { class: "miw-instead" },
+              "miw-instead",
               faint(side.rank[at] === 0 ? "next likeliest" : "expected instead"),
               h("table", {}, h("tbody", {}, ...rows)),
             ),
@@ -229,7 +228,7 @@ export class TextPanel {
     const at = picture.columns[column]![other.name];
     const difference = picture.difference(column);
     const lines = [tokenLineOrNone(other, at)];
-    if (Number.isFinite(difference)) lines.push(h("span", {}, faint("A − B = "), h("span", { class: "miw-tip-value" }, bits(difference))));
+    if (Number.isFinite(difference)) lines.push(h("span", {}, faint("A − B = "), h("span", "miw-tip-value", bits(difference))));
     return lines;
   }
 }

@@ -12,11 +12,11 @@ const NO_KERNEL = "Writing needs the model: this picture stands without a kernel
 const STALE = "The picture is of an earlier run: what was asked for since has not been run";
 
 export class Toolbar {
-  readonly element = h("div", { class: "miw-controls", role: "toolbar", "aria-label": "what is shown, and writing" });
+  readonly elements: HTMLElement[];
   readonly controls: OptionControls<PromptOptions>;
 
-  /** `help` is the button that lists the keys; `undo` goes back to the prompt before what was written. */
-  constructor(view: PromptView, help: HTMLElement, undo: () => void) {
+  /** `undo` goes back to the prompt before what was written. */
+  constructor(view: PromptView, undo: () => void) {
     const { scope } = view;
     const live = (): boolean => view.canCompute.value && view.prompt.value !== null;
     const field = (): Now<number> => (live() ? {} : { disabled: true, tip: NO_KERNEL });
@@ -48,10 +48,9 @@ export class Toolbar {
       back.show({ disabled: !live() || view.written.value === 0 });
     });
     const writing = (["length", "temperature", "top_p", "seed"] as const).map((name) => this.controls.place(name));
-    this.element.append(
+    this.elements = [
       ...this.controls.rest(),
       h("span", { class: "miw-writing", role: "group", "aria-label": "let the model write" }, write.element, ...writing, back.element),
-      help,
-    );
+    ];
   }
 }
