@@ -14,7 +14,7 @@ import numpy as np
 from mi_widgets.compute.final_reading import Reading, Stream
 from mi_widgets.compute.forward import PATTERN
 from mi_widgets.compute.writes import Written, head_write, neuron_write
-from mi_widgets.data.interventions import Change, Intervention
+from mi_widgets.data.interventions import Change, written_hook
 from mi_widgets.errors import DataError, ModelError
 from mi_widgets.models import lock_of
 
@@ -180,13 +180,11 @@ def sources_of(
 
 def replaced_heads(model: Any, interventions: Iterable[Change], layer: int, n_heads: int) -> np.ndarray:
     """bool `[head]`: the heads of a layer whose reading z these interventions write."""
-    replaced, point = np.zeros(n_heads, bool), model.hook_dict.get(f"blocks.{layer}.{MIXED}")
+    replaced, known = np.zeros(n_heads, bool), model.hook_dict
+    point = known.get(f"blocks.{layer}.{MIXED}")
     for change in interventions:
-        if isinstance(change, Intervention):
-            replaced |= model.hook_dict.get(change.hook_name) is point
-            continue
-        head, site = getattr(change, "head", None), getattr(change, "site", None)
-        if getattr(change, "layer", None) == layer and (site == "z" or (site is None and head is not None)):
+        if point is not None and known.get(written_hook(change)) is point:
+            head = getattr(change, "head", None)
             replaced[slice(None) if head is None else head] = True
     return replaced
 
