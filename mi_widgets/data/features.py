@@ -101,8 +101,8 @@ class FeatureActivations(Record):
 
     @cached_property
     def values(self) -> np.ndarray:
-        """float32 `[position, feature]`, zero where a feature is not active. As large as its shape says: of a wide coder
-        use the entries, or `at`."""
+        """float32 `[position, feature]`, zero where a feature is not active. As large as its shape says: of a wide
+        coder use the entries, or `at`."""
         whole = np.zeros((len(self.tokens), self.d_sae), np.float32)
         whole[self.entry_positions, self.entry_features] = self.activation
         return read_only(whole)
@@ -127,8 +127,8 @@ class FeatureActivations(Record):
 
     @cached_property
     def variance_unexplained(self) -> np.ndarray:
-        """float32 `[position]`: `squared_error` / `squared_deviation`, 0 where the coder says all; NaN where `left_out`,
-        or in a prompt of one position, which has no variance."""
+        """float32 `[position]`: `squared_error` / `squared_deviation`, 0 where the coder says all; NaN where
+        `left_out`, or in a prompt of one position, which has no variance."""
         known = np.where(self.squared_deviation > 0, self.squared_deviation, np.nan)
         return read_only((self.squared_error / known).astype(np.float32))
 
@@ -201,8 +201,8 @@ class FeatureActivations(Record):
         return found
 
     def to_pandas(self) -> pd.DataFrame:
-        """Long form, one row per active feature and position: position, token, feature, activation; and contribution and
-        estimate (logits) where they are known. `attrs` holds the losses and what is unexplained."""
+        """Long form, one row per active feature and position: position, token, feature, activation; and contribution
+        and estimate (logits) where they are known. `attrs` holds the losses and what is unexplained."""
         table = pd.DataFrame(
             {
                 "position": self.entry_positions,
