@@ -55,18 +55,19 @@ class Recoding:
         chosen, decoded = self._read(x, features, splicing)
         stood = activation.flatten(2)
         made = stood.float()
-        clamped = iter(chosen.unbind(-1))
-        for (change, _), row in zip(self._changes, rows, strict=True):
-            row = row.to(activation.device)[:, None]
-            if isinstance(change, Splice):
-                assert decoded is not None
+        changed = [(change, row) for (change, _), row in zip(self._changes, rows, strict=True)]
+        for change, row in changed:
+            if isinstance(change, Splice) and decoded is not None:
                 out = decoded.to(made.device, torch.float32)
                 out = out + (stood.float() - out).detach() if change.error else out
-                made = torch.where(row, out, made)
-            elif isinstance(change, Clamp):
-                apart = (change.value - next(clamped)).float()[..., None] * coder.scale(x)
-                put = (apart * coder.W_dec[change.feature].float()).to(made.device, torch.float32)
-                made = torch.where(row, made + put, made)
+                made = torch.where(row.to(made.device)[:, None], out, made)
+        held = [
+            (change, row) for (change, _), row in zip(self._changes, rows, strict=True) if isinstance(change, Clamp)
+        ]
+        for (change, row), own in zip(held, chosen.unbind(-1), strict=True):
+            apart = (change.value - own).float()[..., None] * coder.scale(x)
+            put = (apart * coder.W_dec[change.feature].float()).to(made.device, torch.float32)
+            made = torch.where(row.to(made.device)[:, None], made + put, made)
         touched = torch.stack(rows).any(0).to(activation.device)[:, None]
         # What a coder makes of NaN may look like a number.
         lost = ~x.isfinite().all(-1, keepdim=True).to(made.device)
@@ -109,8 +110,8 @@ def acting(coder: Any, places: tuple[int, ...] | None, first: int, count: int) -
 
 
 def pieces(coder: Any, x: torch.Tensor) -> Iterator[torch.Tensor]:
-    """`[…, d_in]` in pieces whose activations of features fit a chunk: `[row, d_in]`, or of a coder that reads positions
-    in order `[position, d_in]` of one run each."""
+    """`[…, d_in]` in pieces whose activations of features fit a chunk: `[row, d_in]`, or of a coder that reads
+    positions in order `[position, d_in]` of one run each."""
     if coder.reads_sequence:
         yield from x.reshape(-1, *x.shape[-2:])
     else:
