@@ -29,14 +29,18 @@ class Parts:
         self.layers: list[int] = []
         self.heads: list[int] = []
         self.neurons: list[int] = []
+        self.features: list[int] = []
         self.contributions: list[float] = []
 
-    def add(self, kind: str, contribution: float, layer: int = -1, head: int = -1, neuron: int = -1) -> None:
+    def add(
+        self, kind: str, contribution: float, layer: int = -1, head: int = -1, neuron: int = -1, feature: int = -1
+    ) -> None:
         """One part."""
         self.kinds.append(kind)
         self.layers.append(layer)
         self.heads.append(head)
         self.neurons.append(neuron)
+        self.features.append(feature)
         self.contributions.append(float(contribution))
 
     def add_heads(self, layer: int, written: Written, n_heads: int) -> None:
@@ -54,6 +58,16 @@ class Parts:
             self.add("rest", np.delete(written.contribution, shown).sum(), layer)
         if written.has_bias:
             self.add("mlp bias", written.bias, layer)
+
+    def add_constants(self, reading: Reading) -> None:
+        """What is added whatever stands in the stream."""
+        for kind, constant in (
+            ("norm bias", reading.norm_bias),
+            ("unembedding bias", reading.unembedding_bias),
+            ("output transform", reading.output_transform),
+        ):
+            if constant is not None:
+                self.add(kind, constant)
 
 
 def parts_of(
@@ -96,13 +110,7 @@ def parts_of(
         put = put_in(stream, layer, by)
         if put is not None and put.any():  # elsewhere in the prompt it adds nothing here
             parts.add("intervention", float(put @ reading.direction), layer)
-    for kind, constant in (
-        ("norm bias", reading.norm_bias),
-        ("unembedding bias", reading.unembedding_bias),
-        ("output transform", reading.output_transform),
-    ):
-        if constant is not None:
-            parts.add(kind, constant)
+    parts.add_constants(reading)
     return parts
 
 
