@@ -1,14 +1,19 @@
+<<<<<<< HEAD
 """Small random coders for tiny models, some of whose features are active at every position."""
 
 from __future__ import annotations
 
 from typing import Any
+=======
+"""Small random sparse coders."""
+>>>>>>> coders
 
 import torch
 
 from mi_widgets import sae
 
 
+<<<<<<< HEAD
 def made_coder(
     d_in: int,
     hook: str = "blocks.0.hook_resid_post",
@@ -47,3 +52,18 @@ def made_coder(
     metadata = {"hook_name": hook, "seqpos_slice": [1, None] if skips_first else [None]}
     metadata |= {"hook_name_out": hook_out} if hook_out is not None else {}
     return sae.from_weights(architecture, weights, chosen | (settings or {}), metadata, name=name or architecture)
+=======
+def made(architecture="standard", d_in=6, d_sae=10, d_out=None, settings=None, hook="blocks.1.hook_resid_post", **own):
+    """A small random coder; `own` replaces tensors, None takes one away."""
+    draw = torch.Generator().manual_seed(0)
+    d_out = d_out or d_in
+    weights = {
+        "W_enc": torch.randn(d_in, d_sae, generator=draw),
+        "b_enc": torch.randn(d_sae, generator=draw),
+        "W_dec": torch.randn(d_sae, d_out, generator=draw),
+        "b_dec": torch.randn(d_out, generator=draw),
+    } | own
+    weights = {key: tensor for key, tensor in weights.items() if tensor is not None}
+    metadata = {"hook_name": hook} if hook else {}
+    return sae.from_weights(architecture, weights, settings, metadata, name="mine")
+>>>>>>> coders

@@ -38,7 +38,7 @@ from mi_widgets.compute.final_reading import (
     last_site,
     reading_of,
 )
-from mi_widgets.compute.forward import PATTERN, Activations, at_position, forward, hook_of
+from mi_widgets.compute.forward import PATTERN, Activations, at_position, forward
 from mi_widgets.compute.interventions import Interventions
 from mi_widgets.compute.interventions import resolve as made_ready
 from mi_widgets.compute.not_finite import not_finite, refusal
@@ -189,15 +189,15 @@ def attribution_sites(
         sites.append(fitted(MIXED, width))
         if everywhere(PATTERN) and everywhere(VALUES) and _value_bytes(model, count) <= VALUE_BYTES:
             sites += [fitted(PATTERN, info.n_heads * count), VALUES]
-    layer = None
+    site = ""
     if by == "feature":
         coder.fits(model)
-        layer, site = place_of(model, coder)
+        _, site = place_of(model, coder)
+        if site == MIXED and not everywhere(MIXED):
+            raise ModelError("the heads of this model cannot be told apart.", "Take another coder.")
         sites += coder_sites(model, interventions, coder, place, count)
-        if site == MIXED and MIXED not in map(hook_of, sites):
-            raise ModelError("what the heads of this model read cannot be told.", "Take another coder.")
-        layer = layer if site == NEURONS else None
-    if by == "neuron" or layer is not None:
+        sites += [at_position(MIXED, place)] if site == MIXED and not heads else []
+    if site == NEURONS or by == "neuron":
         _check_neurons(model)
         sites.append(at_position(NEURONS, place))
     whole = 4 * count * info.d_model <= WHOLE_BYTES

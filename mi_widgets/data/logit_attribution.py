@@ -187,7 +187,9 @@ class LogitAttribution(Record):
             return f"layer {layer}"
         if kind == "feature" and self.part_features is not None:
             return f"L{layer} feature {int(self.part_features[part])}"
-        name = f"other {self.by}s" if kind == "rest" else "MLP" + kind[3:] if kind.startswith("mlp") else kind
+        if kind == "rest":
+            kind = "other features" if self.by == "feature" else "other neurons"
+        name = "MLP" + kind[3:] if kind.startswith("mlp") else kind
         return f"L{layer} {name}" if layer >= 0 else name
 
     @cached_property

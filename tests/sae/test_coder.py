@@ -6,24 +6,10 @@ import sys
 import numpy as np
 import pytest
 import torch
+from made_coders import made
 
 from mi_widgets import sae
 from mi_widgets.errors import DataError
-
-
-def made(architecture="standard", d_in=6, d_sae=10, d_out=None, settings=None, hook="blocks.1.hook_resid_post", **own):
-    """A small random coder; `own` replaces tensors, None takes one away."""
-    draw = torch.Generator().manual_seed(0)
-    d_out = d_out or d_in
-    weights = {
-        "W_enc": torch.randn(d_in, d_sae, generator=draw),
-        "b_enc": torch.randn(d_sae, generator=draw),
-        "W_dec": torch.randn(d_sae, d_out, generator=draw),
-        "b_dec": torch.randn(d_out, generator=draw),
-    } | own
-    weights = {key: tensor for key, tensor in weights.items() if tensor is not None}
-    metadata = {"hook_name": hook} if hook else {}
-    return sae.from_weights(architecture, weights, settings, metadata, name="mine")
 
 
 def test_the_room_is_opened_without_torch():
@@ -80,6 +66,18 @@ def test_the_fingerprint_is_of_what_is_computed():
     others = [made(b_enc=nudged), made(hook="blocks.2.hook_resid_post"), coder.to(dtype="float64")]
     others += [made("topk", settings={"k": 3}), made("topk", settings={"k": 4})]
     assert len({other.fingerprint for other in [coder, *others]}) == 6
+
+
+def test_circuit_tracers_activations_are_not_clipped():
+    x = torch.randn(50, 6, generator=torch.Generator().manual_seed(0))
+    largest = made("topk_transcoder", settings={"k": 9, "clips": False})
+    assert ((largest.encode(x) != 0).sum(-1) == 9).all()
+    assert (largest.encode(x) < 0).any()
+    assert torch.equal(largest.encode(x).relu(), made("topk_transcoder", settings={"k": 9}).encode(x))
+    jumped = made("jumprelu_transcoder", settings={"clips": False}, threshold=torch.full((10,), -1.0))
+    assert float(jumped.encode(x).min()) > -1
+    assert (jumped.encode(x) < 0).any()
+    torch.testing.assert_close(jumped.encode_some(x, [4, 2]), jumped.encode(x)[:, [4, 2]])
 
 
 def test_nothing_is_computed_with_gradients():
