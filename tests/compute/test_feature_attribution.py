@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 from attribution_oracle import Attribution
+from coders_in_models import made_coder
 from edited_views import ARCHITECTURES, IDS, pairs
-from made_coders import made_coder
 from model_state import state_of
 
 import mi_widgets as mw

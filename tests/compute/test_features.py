@@ -9,7 +9,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from made_coders import made_coder
+from coders_in_models import made_coder
 from model_state import state_of
 
 import mi_widgets as mw

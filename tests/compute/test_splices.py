@@ -6,9 +6,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from coders_in_models import made_coder
 from edited_oracle import Edit
 from edited_views import ARCHITECTURES, IDS, check_all, only_at, pairs
-from made_coders import made_coder
 from model_state import state_of
 
 import mi_widgets as mw
