@@ -35,7 +35,7 @@ def made_coder(
         "b_dec": 0.1 * normal(d_out),
     }
     if hook_out is not None:
-        architecture += "_transcoder"
+        architecture = "transcoder" if architecture == "standard" else f"{architecture}_transcoder"
     if architecture.startswith("jumprelu"):
         weights["threshold"] = 0.1 * normal(d_sae).abs()
     if "skip" in architecture:
