@@ -76,7 +76,8 @@ def said(values: Mapping[str, Any], where: str) -> Said:
     version = str(values.get("sae_lens_version") or metadata.get("sae_lens_version") or "0")
     flat = int(version.split(".")[0]) < 6 if version.split(".")[0].isdigit() else False
     current = _from_flat(values, where) if flat else dict(values)
-    architecture = current.get("architecture", "standard")
+    metadata |= {key: value for key, value in current.items() if flat and key in ABOUT}
+    architecture = current.get("architecture") or "standard"
     if architecture not in ARCHITECTURES:
         raise DataError(
             f"{where} is of architecture {architecture!r}, which is not known here.",
@@ -84,12 +85,13 @@ def said(values: Mapping[str, Any], where: str) -> Said:
         )
     point = str(metadata.get("hf_hook_name"))
     if str(metadata.get("hook_name")).endswith(".hook_mlp_in") and point.endswith(gemma_scope.INTO_MLP):
-        metadata["hook_name"] = gemma_scope.hook_of(point)  # SAELens's name for it is of what goes into the norm
+        # SAELens's name for it is of what goes into the norm
+        metadata["hook_name"] = gemma_scope.hook_of(point) or metadata["hook_name"]
     known = {**SETTINGS, **ARCHITECTURES[architecture].OWN_SETTINGS}
     return Said(
         architecture,
         {key: value for key, value in current.items() if key in known},
-        {key: value for key, value in current.items() if key in ABOUT} if flat else metadata,
+        metadata,
         as_dtype(current.get("dtype") or "float32") or torch.float32,
         {key: int(current[key]) for key in ("d_in", "d_sae", "d_out") if current.get(key) is not None},
     )
@@ -97,8 +99,8 @@ def said(values: Mapping[str, Any], where: str) -> Said:
 
 def _from_flat(values: Mapping[str, Any], where: str) -> dict[str, Any]:
     current: dict[str, Any] = {"prepend_bos": True} | {OLD_NAMES.get(key, key): value for key, value in values.items()}
-    current.setdefault("apply_b_dec_to_input", True)
     current["architecture"] = current.get("architecture") or "standard"
+    current.setdefault("apply_b_dec_to_input", not str(current["architecture"]).endswith("transcoder"))
     heads = "hook_z" in str(current.get("hook_name") or "")
     current.setdefault("reshape_activations", "hook_z" if heads else "none")
     activation, options = current.get("activation_fn") or "relu", current.get("activation_fn_kwargs") or {}

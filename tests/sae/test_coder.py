@@ -35,6 +35,15 @@ def test_directions_are_those_that_act_where_topk_rescales(shared):
     torch.testing.assert_close(coder.decoder_norms, torch.ones(40))
 
 
+def test_a_feature_without_a_direction_adds_nothing():
+    decoder = torch.ones(10, 6)
+    decoder[2] = 0
+    coder = made("topk", settings={"k": 10, "rescale_acts_by_decoder_norm": True}, W_dec=decoder)
+    assert torch.isfinite(coder.reconstruct(torch.randn(4, 6))).all()
+    assert not coder.encode(torch.randn(4, 6))[:, 2].any()
+    assert not coder.W_dec[2].any()
+
+
 @pytest.mark.parametrize("how", ["layer_norm", "constant_norm_rescale"])
 def test_directions_act_times_the_scale_of_the_normalisation(how):
     coder = made(settings={"normalize_activations": how})
@@ -118,6 +127,11 @@ def test_settings_that_mean_nothing_are_refused():
         made(settings={"k": 3})
     with pytest.raises(DataError, match=r"normalize_activations='rms' of mine.*layer_norm"):
         made(settings={"normalize_activations": "rms"})
+    for k in (0, 2.5, "4", True, None):
+        with pytest.raises(DataError, match=f"k={k!r} of mine means nothing"):
+            made("topk", settings={"k": k})
+    with pytest.raises(DataError, match="apply_b_dec_to_input=1 of mine means nothing"):
+        made(settings={"apply_b_dec_to_input": 1})
     with pytest.raises(DataError, match="k=11 of mine, which has 10 features"):
         made("topk", settings={"k": 11})
     with pytest.raises(DataError, match=r"architecture 'crosscoder'.*Known are standard"):

@@ -110,9 +110,23 @@ def online(monkeypatch):
 
 def test_only_the_safe_files_of_the_folder_itself_are_fetched(cache, online):
     here = "layer_3/width_40"
-    asked = online([f"{here}/{name}" for name in ("cfg.json", "sae_weights.safetensors", "ae.pt", "more/")])
+    beside = ("cfg.json", "sae_weights.safetensors", "sparsity.safetensors", "examples.safetensors", "ae.pt", "more/")
+    asked = online([f"{here}/{name}" for name in beside])
     assert sae.load("me/coders", here).architecture == "topk"
     assert asked == [[f"{here}/cfg.json", f"{here}/sae_weights.safetensors"]]
+
+
+def test_of_a_set_only_the_layer_asked_for_is_fetched(cache, online, shared):
+    commit = cache.name
+    root = cache.parents[2] / "models--me--set"
+    (root / "refs").mkdir(parents=True)
+    (root / "refs" / "main").write_text(commit)
+    shutil.copytree(shared / "saes" / "clt" / "transcoder_set-skip", root / "snapshots" / commit)
+    asked = online(["config.yaml", *(f"layer_{layer}.safetensors" for layer in range(3)), "features/"])
+    assert sae.load("me/set", layer=1).hook_in == "blocks.1.mlp.hook_in"
+    assert sae.load("me/set").layers == (0, 1, 2)
+    every = ["config.yaml", "layer_0.safetensors", "layer_1.safetensors", "layer_2.safetensors"]
+    assert asked == [["config.yaml", "layer_1.safetensors"], every]
 
 
 def test_folders_of_a_repository_are_listed_and_none_fetched(cache, online):

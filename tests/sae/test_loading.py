@@ -88,6 +88,47 @@ def test_gemma_scope_elsewhere_has_no_hook_until_it_is_given(copied, model):
     assert sae.load(moved, hook_in="blocks.3.hook_mlp_out").hook_out == "blocks.3.hook_mlp_out"
 
 
+def test_gemma_scope_elsewhere_is_a_transcoder_where_two_hooks_are_given(copied):
+    folder = copied("gemma/gemma-scope-2b-pt-transcoders/layer_3/width_16k/average_l0_76")
+    hooks = ("blocks.3.ln2.hook_normalized", "blocks.3.hook_mlp_out")
+    known = sae.load(folder)
+    moved = sae.load(folder.rename(folder.with_name("moved")), hook_in=hooks[0], hook_out=hooks[1])
+    assert (moved.architecture, moved.hook_in, moved.hook_out) == ("jumprelu_transcoder", *hooks)
+    assert moved.fingerprint == known.fingerprint
+    autoencoder = copied("formats/standard")
+    with pytest.raises(DataError, match="is an autoencoder: it writes where it reads"):
+        sae.load(autoencoder, hook_in=hooks[0], hook_out=hooks[1])
+
+
+def test_gemma_scope_2_without_its_settings_is_told_by_its_folders(shared, tmp_path):
+    scope = shared / "saes" / "gemma" / "gemma-scope-2-270m-pt"
+    moved = shutil.copytree(scope, tmp_path / scope.name)
+    for file in sorted(scope.rglob("params.safetensors")):
+        inside = file.parent.relative_to(scope)
+        (moved / inside / "config.json").unlink()
+        with_settings, without = sae.load(file.parent), sae.load(moved / inside)
+        assert without.fingerprint == with_settings.fingerprint
+        assert without.metadata["model_name"] == "google/gemma-3-270m-pt"
+
+
+def test_an_autoencoder_that_says_its_hook_twice_is_one(copied):
+    file = copied("gemma/gemma-scope-2-270m-pt/resid_post/layer_3_width_16k_l0_small") / "config.json"
+    said = json.loads(file.read_text())
+    file.write_text(json.dumps(said | {"hf_hook_point_out": said["hf_hook_point_in"]}))
+    assert sae.load(file.parent).architecture == "jumprelu"
+
+
+def test_a_place_of_hugging_face_that_is_not_known_is_told_when_it_is_needed(copied, model):
+    file = copied("gemma/gemma-scope-2-270m-pt/resid_post/layer_3_width_16k_l0_small") / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"hf_hook_point_in": "model.vision.3.output"}))
+    coder = sae.load(file.parent)
+    with pytest.raises(DataError, match=r"at which hook it stands but model\.vision\.3\.output, which is not known"):
+        coder.fits(model)
+    file.write_text(json.dumps({"architecture": "topk"}))
+    with pytest.raises(DataError, match="a Gemma Scope of architecture 'topk'"):
+        sae.load(file.parent)
+
+
 # -- files that are bad ------------------------------------------------------------------------------
 
 
@@ -102,6 +143,17 @@ def test_truncated_weights_are_refused(copied):
     for size in (0, 20, len(whole) // 2, len(whole) - 30):
         file.write_bytes(whole[:size])
         with pytest.raises(DataError, match=r"params\.npz"):
+            sae.load(file.parent)
+
+
+def test_a_pointer_of_git_lfs_is_told_from_a_damaged_file(copied):
+    for inside, name in (
+        ("formats/standard", "sae_weights.safetensors"),
+        ("gemma/gemma-scope-2b-pt-mlp/layer_3/width_16k/average_l0_60", "params.npz"),
+    ):
+        file = copied(inside) / name
+        file.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+        with pytest.raises(DataError, match=rf"{name} is a pointer of Git LFS.*git lfs pull"):
             sae.load(file.parent)
 
 
@@ -241,6 +293,14 @@ def test_old_truth_values_for_the_normalisation_are_read(copied):
     assert sae.load(folder).normalisation == "expected_average_only_in"
 
 
+def test_new_settings_without_a_version_keep_what_they_say_of_the_model(copied):
+    folder = copied("formats/jumprelu_transcoder")
+    metadata = json.loads((folder / "cfg.json").read_text())["metadata"]
+    restate(folder, metadata={key: one for key, one in metadata.items() if key != "sae_lens_version"})
+    coder = sae.load(folder)
+    assert (coder.hook_in, coder.hook_out) == ("blocks.1.ln2.hook_normalized", "blocks.1.hook_mlp_out")
+
+
 def test_a_version_that_is_no_number_is_taken_for_a_new_one(copied):
     folder = copied("formats/topk")
     metadata = json.loads((folder / "cfg.json").read_text())["metadata"]
@@ -274,6 +334,7 @@ def test_layers_of_a_set_are_all_there_and_of_one_size(copied):
     (folder / "layer_1.safetensors").unlink()
     with pytest.raises(DataError, match=r"layer_1\.safetensors …; there is layers 0, 2"):
         sae.load(folder)
+    assert sae.load(folder, layer=2).name.endswith("layer_2")
     (folder / "config.yaml").unlink()
     with pytest.raises(DataError, match=r"the layers of a set, and no config\.yaml"):
         sae.load(folder)
@@ -315,6 +376,18 @@ def test_a_set_may_list_its_layers_files(copied, tmp_path):
     expected = np.load(folder / "expected.npz")
     acts = listed[0].encode(torch.from_numpy(expected["x"][2]))
     np.testing.assert_allclose(acts.numpy(), expected["acts"][2], atol=1e-5)
+
+
+def test_a_set_may_be_of_gemma_scope(shared, tmp_path):
+    scope = shared / "saes" / "gemma" / "gemma-scope-2b-pt-transcoders" / "layer_3" / "width_16k" / "average_l0_76"
+    hooks = "feature_input_hook: ln2.hook_normalized\nfeature_output_hook: hook_mlp_out"
+    listed = f"transcoders: ['{scope / 'params.npz'}', '{scope / 'params.npz'}']"
+    (tmp_path / "config.yaml").write_text(f"model_kind: transcoder_set\n{hooks}\n{listed}\n")
+    transcoders = sae.load(tmp_path)
+    expected = np.load(scope / "expected.npz")
+    assert transcoders.hooks_in == ("blocks.0.ln2.hook_normalized", "blocks.1.ln2.hook_normalized")
+    acts = transcoders.encode(torch.from_numpy(expected["x"]).expand(2, -1, -1))
+    np.testing.assert_allclose(acts[1].numpy(), expected["acts"], atol=1e-5)
 
 
 def test_a_cross_layer_skip_is_added_as_it_lies(copied):
