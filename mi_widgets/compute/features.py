@@ -159,8 +159,9 @@ def _features(
         activation=made.activation,
         squared_error=squared_error,
         squared_deviation=squared_deviation,
-        left_out=np.flatnonzero(~acts),
-        losses=_losses(model, tokens, coder, found, edits, interventions, prepend_bos) if losses else None,
+        losses=_losses(model, tokens, coder, found, edits, interventions, prepend_bos)
+        if losses
+        else np.full((len(FeatureActivations.RUNS), len(tokens)), np.nan),
         answer=right,
         answer_string=None if right is None else token_string(model, right),
         foil=wrong,

@@ -37,13 +37,13 @@ class FeatureActivations(Record):
         entry_positions: int32 `[entry]`.
         entry_features: int32 `[entry]`.
         activation: float32 `[entry]`, in the feature's own units.
-        squared_error: float32 `[position]`: squared length of what the coder leaves out there; NaN where `left_out`.
+        squared_error: float32 `[position]`: squared length of what the coder leaves out of what stands there; NaN at
+            positions where it does not act, for its metadata leaves them out (position 0, where it was trained
+            without): nothing is encoded there, and splicing leaves them as they are.
         squared_deviation: float32 `[position]`: squared distance of what stands there from its mean over the positions
-            of this prompt that are not left out; NaN where they are.
-        left_out: int32 `[some]`: positions that the coder's metadata leaves out (position 0, where it was trained
-            without); nothing is encoded there, and splicing leaves them as they are.
+            of this prompt where the coder acts; NaN at the others.
         losses: float32 `[run, position]`, nats: −log p of the token that stands at a position given those before it, in
-            each of `RUNS`; NaN at the first position; None where no loss was asked for.
+            each of `RUNS`; NaN at the first position, and everywhere where no loss was asked for.
         answer: token id whose logit counts positive; None where no answer was given.
         answer_string: its display string, or None.
         foil: token id whose logit is taken away, or None.
@@ -69,8 +69,7 @@ class FeatureActivations(Record):
     activation: Annotated[np.ndarray, floats("entry")]
     squared_error: Annotated[np.ndarray, floats("position")]
     squared_deviation: Annotated[np.ndarray, floats("position")]
-    left_out: Annotated[np.ndarray, whole_numbers("some")]
-    losses: Annotated[np.ndarray, floats("run", "position")] | None = None
+    losses: Annotated[np.ndarray, floats("run", "position")]
     answer: int | None = None
     answer_string: str | None = None
     foil: int | None = None
@@ -94,10 +93,14 @@ class FeatureActivations(Record):
         for name, numbers, below in (
             ("entry_positions", self.entry_positions, count),
             ("entry_features", self.entry_features, self.d_sae),
-            ("left_out", self.left_out, count),
         ):
             if len(numbers) and not 0 <= int(numbers.min()) <= int(numbers.max()) < below:
                 raise DataError(f"{name} has numbers outside of 0 to {below - 1}.")
+        asked = self.answer is not None
+        if (self.estimate is not None) != asked or (self.contribution is not None) != (
+            asked and not self.why_no_contribution
+        ):
+            raise DataError("with an answer there are estimates, and contributions or why there are none.")
 
     @cached_property
     def values(self) -> np.ndarray:
@@ -110,9 +113,12 @@ class FeatureActivations(Record):
     @cached_property
     def counted(self) -> np.ndarray:
         """bool `[position]`: the positions that the coder acts at; means are over these."""
-        counted = np.ones(len(self.tokens), bool)
-        counted[self.left_out] = False
-        return read_only(counted)
+        return read_only(~np.isnan(self.squared_error))
+
+    @property
+    def left_out(self) -> list[int]:
+        """Positions that the coder's metadata leaves out."""
+        return np.flatnonzero(~self.counted).tolist()
 
     @cached_property
     def l0(self) -> np.ndarray:
@@ -171,9 +177,7 @@ class FeatureActivations(Record):
         return (self.loss_zeroed - self.loss_spliced) / apart if apart else math.nan
 
     def _loss(self, run: int) -> float:
-        if self.losses is None or not self.scored.any():
-            return math.nan
-        return float(self.losses[run, self.scored].mean(dtype=np.float64))
+        return float(self.losses[run, self.scored].mean(dtype=np.float64)) if self.scored.any() else math.nan
 
     def at(self, position: int) -> pd.DataFrame:
         """The features active at one position, largest activation first: feature, activation, and contribution and
@@ -234,6 +238,6 @@ class FeatureActivations(Record):
                 "variance_unexplained": self.variance_unexplained,
             }
         )
-        for run, name in enumerate(self.RUNS) if self.losses is not None else ():
+        for run, name in enumerate(self.RUNS):
             table[f"loss {name}".replace("loss clean", "loss")] = self.losses[run]
         return table
