@@ -88,7 +88,7 @@ def patch(
         estimate: estimate all cells first (`attribution_patch`), so that the grid holds both; or a grid that holds
             estimates of the same cells.
         prepend_bos: None means what `model.to_tokens(prompt)` does.
-        interventions: made in both runs beside the patch: `mw.Ablate`, `mw.Patch`, `mw.Add`, `mw.Intervention`.
+        interventions: made in both runs beside the patch: `mw.Ablate`, `mw.Patch`, `mw.Add`, `mw.Splice` …
         progress: show a bar.
 
     Returns:

@@ -352,3 +352,96 @@ def test_what_raises_in_a_coder_leaves_nothing_on_the_model(tiny_model):
     with pytest.raises(RuntimeError, match="out of luck"):
         compute.next_tokens(model, IDS, interventions=[mw.Splice(broken)])
     assert state_of(model) == before
+
+
+# --- kinds of coders, number types, batches --------------------------------------------------------------
+
+
+def temporal(hook="blocks.0.hook_resid_post", seed=0):
+    """A small coder whose features hang on the positions before."""
+    draw = torch.Generator().manual_seed(seed)
+    features, width = 16, 32
+
+    def normal(*shape):
+        return 0.3 * torch.randn(*shape, generator=draw)
+
+    weights = {"W_dec": normal(features, width), "b_dec": normal(width)}
+    for part, wide in (("k_ctx", 8), ("q_target", 8), ("v_ctx", features), ("c_proj", features)):
+        weights |= {
+            f"attn_layers.0.{part}.weight": normal(wide, features),
+            f"attn_layers.0.{part}.bias": normal(wide),
+        }
+    settings = {"n_heads": 2, "bottleneck_factor": 2, "kval_topk": 4}
+    return sae.from_weights("temporal", weights, settings, {"hook_name": hook}, "in order")
+
+
+def test_a_coder_that_reads_positions_in_order(pair):
+    model, hugging = pair("llama")
+    coder = temporal()
+    changes = [mw.Splice(coder), mw.Ablate(1, head=0)]
+    edits = [
+        Edit("resid_post", 0, lambda value: coder.reconstruct(value)),
+        Edit("head", 1, torch.zeros_like, 0),
+    ]
+    check_all(model, hugging, IDS, changes, edits)
+    data = compute.logit_attribution(model, IDS, 5, 9, by="feature", coder=coder, position=6)
+    assert data.holds
+    features = compute.features(model, coder, IDS, 5, 9, position=6)
+    x = torch.tensor(forward(model, IDS, (coder.hook_in,)).arrays[coder.hook_in])
+    np.testing.assert_allclose(features.values, coder.encode(x), atol=1e-5)
+    parts = data.to_pandas()
+    parts = parts[parts["kind"] == "feature"]["contribution"]
+    assert features.contribution.sum() == pytest.approx(parts.sum(), abs=1e-5)
+    # Token by token it would hear only the last: whole prompts are run.
+    written = compute.sample(model, IDS.tolist(), n_tokens=4, temperature=0, interventions=[mw.Splice(coder)])
+    ids = IDS.tolist()
+    for token in written.ids:
+        assert int(logits_by_hand(model, coder, ids, lambda x, y: coder.reconstruct(x))[-1].argmax()) == token
+        ids.append(int(token))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_models_in_half_precision_and_coders_in_full(dtype, tiny_model):
+    model = tiny_model("llama", dtype=dtype)
+    for coder in (CODER, CODER.to(dtype=dtype)):
+        found = compute.next_tokens(model, IDS, interventions=[mw.Splice(coder)])
+        logits = logits_by_hand(model, coder, IDS, lambda x, y, coder=coder: coder.reconstruct(x).to(y.dtype))
+        np.testing.assert_allclose(-found.log_prob[1:], surprisal(logits.float(), IDS), atol=1e-5)
+        same = compute.next_tokens(model, IDS, interventions=[mw.Splice(coder, error=True)])
+        plain = compute.next_tokens(model, IDS)
+        np.testing.assert_allclose(same.log_prob[1:], plain.log_prob[1:], atol=0.05)
+
+
+def test_a_batch_of_runs_is_encoded_in_pieces(tiny_model, monkeypatch):
+    model = tiny_model("llama")
+    edits = resolve(model, tokenize(model, IDS), [mw.Splice(CODER), mw.Clamp(CODER, 3, 2.0, positions=[4])])
+    batch = np.stack([IDS, IDS[::-1], IDS])
+    whole = forward(model, batch, ("hook_resid_post",), writes=edits.writes).arrays["hook_resid_post"]
+    monkeypatch.setattr("mi_widgets.compute.recoding.CHUNK", 5 * CODER.d_sae)
+    some = forward(model, batch, ("hook_resid_post",), writes=edits.writes).arrays["hook_resid_post"]
+    np.testing.assert_allclose(some, whole, atol=1e-6)
+    for run, ids in enumerate(batch):
+        alone = forward(model, ids, ("hook_resid_post",), writes=edits.writes).arrays["hook_resid_post"]
+        np.testing.assert_allclose(whole[:, run], alone, atol=1e-5)
+    data = compute.features(model, CODER, IDS)
+    monkeypatch.setattr("mi_widgets.compute.recoding.CHUNK", 1)
+    np.testing.assert_allclose(compute.features(model, CODER, IDS).values, data.values, atol=1e-6)
+
+
+def test_a_pass_that_pauses_is_spliced_too(tiny_model):
+    """On a thread of its own, with passes of the user's and of another splice between its blocks."""
+    from mi_widgets.compute.forward import forward_steps
+
+    model = tiny_model("llama")
+    coder = made_coder(32, "blocks.1.ln2.hook_normalized", "blocks.1.hook_mlp_out")
+    edits, others = (resolve(model, tokenize(model, IDS), [mw.Splice(one)]) for one in (coder, CODER))
+    wanted = forward(model, IDS, ("hook_resid_post",), writes=edits.writes).arrays["hook_resid_post"]
+    steps = forward_steps(model, IDS, ("hook_resid_post",), writes=edits.writes, pausing=True)
+    try:
+        while True:
+            next(steps)
+            forward(model, IDS[:5], ("hook_resid_post",), writes=edits.writes)
+            forward(model, IDS[:5], ("hook_resid_post",), writes=others.writes)
+    except StopIteration as finished:
+        found = finished.value.arrays["hook_resid_post"]
+    np.testing.assert_array_equal(found, wanted)
