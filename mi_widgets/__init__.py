@@ -13,7 +13,7 @@ from mi_widgets.version import __version__
 
 if TYPE_CHECKING:
     from mi_widgets import compute, data, demo, figures, sae
-    from mi_widgets.data import Ablate, Add, Intervention, Pairs, Patch, Run, Selection
+    from mi_widgets.data import Ablate, Add, Clamp, Intervention, Pairs, Patch, Run, Selection, Splice
     from mi_widgets.models import load_demo, load_model
     from mi_widgets.session import Session
     from mi_widgets.widgets import Attention, Dashboard, LogitAttribution, LogitLens, Patching, Prompt, save_html
@@ -22,6 +22,7 @@ _WHERE = {
     "Ablate": "mi_widgets.data",
     "Add": "mi_widgets.data",
     "Attention": "mi_widgets.widgets",
+    "Clamp": "mi_widgets.data",
     "Dashboard": "mi_widgets.widgets",
     "Intervention": "mi_widgets.data",
     "LogitAttribution": "mi_widgets.widgets",
@@ -33,6 +34,7 @@ _WHERE = {
     "Run": "mi_widgets.data",
     "Selection": "mi_widgets.data",
     "Session": "mi_widgets.session",
+    "Splice": "mi_widgets.data",
     "load_demo": "mi_widgets.models",
     "load_model": "mi_widgets.models",
     "save_html": "mi_widgets.widgets",
@@ -43,6 +45,7 @@ __all__ = [
     "Ablate",
     "Add",
     "Attention",
+    "Clamp",
     "Dashboard",
     "Intervention",
     "LogitAttribution",
@@ -54,6 +57,7 @@ __all__ = [
     "Run",
     "Selection",
     "Session",
+    "Splice",
     "__version__",
     "compute",
     "data",

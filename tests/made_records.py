@@ -8,6 +8,7 @@ from made_patterns import softmax
 from mi_widgets.data import (
     AttentionComparison,
     Continuation,
+    FeatureActivations,
     LogitAttribution,
     LogitAttributionComparison,
     LogitLens,
@@ -129,6 +130,31 @@ def path_effects(**changes):
     return PathEffects(**{**values, **changes})
 
 
+def feature_activations(**changes):
+    values = {
+        "tokens": tokens(),
+        "coder": "small",
+        "hook_in": "blocks.1.ln2.hook_normalized",
+        "hook_out": "blocks.1.hook_mlp_out",
+        "d_sae": 6,
+        "entry_positions": np.array([1, 1, 2, 3]),
+        "entry_features": np.array([0, 4, 4, 5]),
+        "activation": np.array([0.5, 2.0, 1.0, 0.25], np.float32),
+        "squared_error": np.array([np.nan, 0.5, 0.25, 1.0], np.float32),
+        "squared_deviation": np.array([np.nan, 2.0, 1.0, 1.0], np.float32),
+        "losses": np.array(
+            [[np.nan, 1, 2, 3], [np.nan, 1.5, 2.5, 4], [np.nan, 1, 2, 3], [np.nan, 5, 6, 7]], np.float32
+        ),
+        "answer": 3,
+        "answer_string": " c",
+        "position": 3,
+        "contribution": np.array([0.0, 0.0, 0.0, 0.5], np.float32),
+        "estimate": np.array([0.1, 0.2, -0.3, 0.4], np.float32),
+        "model": "tiny",
+    }
+    return FeatureActivations(**{**values, **changes})
+
+
 #: By class name: how to make one.
 RECORDS = {
     "AttentionPatterns": patterns,
@@ -142,4 +168,5 @@ RECORDS = {
     "Continuation": continuation,
     "PatchGrid": patch_grid,
     "PathEffects": path_effects,
+    "FeatureActivations": feature_activations,
 }

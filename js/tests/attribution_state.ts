@@ -55,6 +55,8 @@ export function attributionManifest(change: Partial<AttributionManifest> = {}): 
     difference: 2.375003,
     residue: 3e-6,
     n_layers: 2,
+    coder: null,
+    has_coder: false,
     n_heads: 2,
     why_no_heads: "",
     has_sources: true,

@@ -4,7 +4,7 @@ import { expect, test, vi } from "vitest";
 import view from "../src/widgets/logit_attribution/index";
 import { attributionPicture, attributionState, BY_HEAD, WORDS } from "./attribution_state";
 import { FakeModel } from "./fake_model";
-import type { AttributionState } from "../src/core/wire.gen";
+import type { AttributionManifest, AttributionState } from "../src/core/wire.gen";
 import { cleanups, rendered, useStage } from "./stage";
 
 useStage();
@@ -311,16 +311,52 @@ test("an attributed position, a swap and a chosen source are said", async () => 
   expect(said()).toBe(`let go of ${walked}`);
 });
 
-test("how many neurons stand alone is only asked where neurons are shown", async () => {
+test("how many neurons or features stand alone is only asked where they are shown", async () => {
   const model = state();
   const root = show(model);
   await settle();
-  const top = root.querySelector<HTMLSelectElement>("select[aria-label=neurons]")!;
+  const top = root.querySelector<HTMLSelectElement>("select[aria-label=largest]")!;
   expect(top.closest<HTMLElement>(".miw-control")!.hidden).toBe(true);
   model.set("options", { by: "neuron", top: 25 });
   await settle();
   expect(top.closest<HTMLElement>(".miw-control")!.hidden).toBe(false);
   expect([...top.options].map((option) => option.value)).toEqual(["10", "25", "30", "100", "300"]);
+});
+
+test("a split by feature is offered where there is a coder, and says whose features they are", async () => {
+  const model = state();
+  const root = show(model);
+  await settle();
+  const by = (): HTMLOptionElement =>
+    [...root.querySelector<HTMLSelectElement>("select[aria-label=by]")!.options].find(({ value }) => value === "feature")!;
+  expect(by().disabled).toBe(true);
+  const coder = "topk at L0 resid_post";
+  model.set("picture", attributionPicture({ has_coder: true }));
+  await settle();
+  expect(by().disabled).toBe(false);
+  const kinds: AttributionManifest["part_kinds"] = ["feature", "feature", "rest", "coder bias", "coder error", "mlp"];
+  const labels = ["L0 feature 3", "L0 feature 9", "L0 other features", "L0 coder bias", "L0 coder error", "L1 MLP"];
+  model.set("options", { by: "feature" });
+  model.set(
+    "picture",
+    attributionPicture({
+      run: 2,
+      by: "feature",
+      coder,
+      has_coder: true,
+      part_kinds: kinds,
+      part_labels: labels,
+      part_layers: [0, 0, 0, 0, 0, 1],
+    }),
+  );
+  await settle();
+  expect(text(root, ".miw-panel-title")).toContain(`by feature of ${coder}`);
+  expect([...root.querySelectorAll(".miw-parts-list [role=listitem] .miw-part-label")].map((label) => label.textContent)).toEqual([
+    ...labels,
+    "sum",
+  ]);
+  // Of the map only what is on it: a feature of the stream stands for all that was added before.
+  expect([...root.querySelectorAll(".miw-part-place .miw-part-label")].map((label) => label.textContent)).toEqual(["L1 MLP"]);
 });
 
 test("a saved picture can be read and walked; what needs a kernel is off and says so", async () => {

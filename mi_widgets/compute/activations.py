@@ -63,6 +63,7 @@ def take_position(site: str, array: Any) -> Any:
     lead.
     """
     name, position = hook_of(site), site.partition("@")[2]
+    name = name.split(".", 2)[-1] if name.startswith("blocks.") else name
     own = {PATTERN: 3, SCORES: 3, "attn.hook_z": 3, "attn.hook_v": 3, "attn.hook_q": 3, "attn.hook_k": 3}.get(name, 2)
     axis = array.ndim - own + (1 if name in (PATTERN, SCORES) else 0)
     index = int(position)

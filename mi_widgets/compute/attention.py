@@ -60,7 +60,7 @@ def attention_patterns(
         layers: only these layers; all if None.
         weighting: see above.
         prepend_bos: None means what `model.to_tokens(prompt)` does.
-        interventions: made in the run: `mw.Ablate`, `mw.Patch`, `mw.Add`, `mw.Intervention`.
+        interventions: made in the run: `mw.Ablate`, `mw.Patch`, `mw.Add`, `mw.Splice`, `mw.Clamp` …
 
     Returns:
         AttentionPatterns with `.values` float32 `[layer, head, query, key]`.

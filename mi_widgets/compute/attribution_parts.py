@@ -14,7 +14,7 @@ import numpy as np
 from mi_widgets.compute.final_reading import Reading, Stream
 from mi_widgets.compute.forward import PATTERN
 from mi_widgets.compute.writes import Written, head_write, neuron_write
-from mi_widgets.data.interventions import Change, Intervention
+from mi_widgets.data.interventions import Change, written_hook
 from mi_widgets.errors import DataError, ModelError
 from mi_widgets.models import lock_of
 
@@ -29,14 +29,18 @@ class Parts:
         self.layers: list[int] = []
         self.heads: list[int] = []
         self.neurons: list[int] = []
+        self.features: list[int] = []
         self.contributions: list[float] = []
 
-    def add(self, kind: str, contribution: float, layer: int = -1, head: int = -1, neuron: int = -1) -> None:
+    def add(
+        self, kind: str, contribution: float, layer: int = -1, head: int = -1, neuron: int = -1, feature: int = -1
+    ) -> None:
         """One part."""
         self.kinds.append(kind)
         self.layers.append(layer)
         self.heads.append(head)
         self.neurons.append(neuron)
+        self.features.append(feature)
         self.contributions.append(float(contribution))
 
     def add_heads(self, layer: int, written: Written, n_heads: int) -> None:
@@ -54,6 +58,16 @@ class Parts:
             self.add("rest", np.delete(written.contribution, shown).sum(), layer)
         if written.has_bias:
             self.add("mlp bias", written.bias, layer)
+
+    def add_constants(self, reading: Reading) -> None:
+        """What is added whatever stands in the stream."""
+        for kind, constant in (
+            ("norm bias", reading.norm_bias),
+            ("unembedding bias", reading.unembedding_bias),
+            ("output transform", reading.output_transform),
+        ):
+            if constant is not None:
+                self.add(kind, constant)
 
 
 def parts_of(
@@ -96,13 +110,7 @@ def parts_of(
         put = put_in(stream, layer, by)
         if put is not None and put.any():  # elsewhere in the prompt it adds nothing here
             parts.add("intervention", float(put @ reading.direction), layer)
-    for kind, constant in (
-        ("norm bias", reading.norm_bias),
-        ("unembedding bias", reading.unembedding_bias),
-        ("output transform", reading.output_transform),
-    ):
-        if constant is not None:
-            parts.add(kind, constant)
+    parts.add_constants(reading)
     return parts
 
 
@@ -180,13 +188,11 @@ def sources_of(
 
 def replaced_heads(model: Any, interventions: Iterable[Change], layer: int, n_heads: int) -> np.ndarray:
     """bool `[head]`: the heads of a layer whose reading z these interventions write."""
-    replaced, point = np.zeros(n_heads, bool), model.hook_dict.get(f"blocks.{layer}.{MIXED}")
+    replaced, known = np.zeros(n_heads, bool), model.hook_dict
+    point = known.get(f"blocks.{layer}.{MIXED}")
     for change in interventions:
-        if isinstance(change, Intervention):
-            replaced |= model.hook_dict.get(change.hook_name) is point
-            continue
-        head, site = getattr(change, "head", None), getattr(change, "site", None)
-        if getattr(change, "layer", None) == layer and (site == "z" or (site is None and head is not None)):
+        if point is not None and known.get(written_hook(change)) is point:
+            head = getattr(change, "head", None)
             replaced[slice(None) if head is None else head] = True
     return replaced
 

@@ -6,6 +6,7 @@ nothing reads. Source activations are those of untouched runs. Knows nothing of 
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,9 +18,21 @@ import numpy as np
 from mi_widgets.compute.acts import MIDDLE, Act, Adding, Middle, Own, Part, Putting, PuttingEdges
 from mi_widgets.compute.forward import PATTERN, Activations, Layers, Write, forward
 from mi_widgets.compute.reach import Reach, carries, reach
+from mi_widgets.compute.recoding import Recoding
 from mi_widgets.compute.replacements import Mean, partners_of, resampled
 from mi_widgets.data import Tokens
-from mi_widgets.data.interventions import HEADS, SITES, Ablate, Add, Change, Intervention, Patch, checked_interventions
+from mi_widgets.data.coder_interventions import CoderChange, CoderName
+from mi_widgets.data.interventions import (
+    HEADS,
+    SITES,
+    Ablate,
+    Add,
+    Change,
+    Intervention,
+    Patch,
+    checked_interventions,
+    written_hook,
+)
 from mi_widgets.errors import DataError, ModelError
 from mi_widgets.models import ModelInfo, describe, tokenize
 
@@ -37,8 +50,8 @@ class Edits:
         writes: for `compute.forward`, in the order in which they act.
         notes: what a reader must know beside the labels: what a mean is over, which prompt was drawn.
         interventions: what they were made from.
-        whole: a function of the user's own is among them, which expects every position of the prompt in its activation;
-            so no keys and values may be kept.
+        whole: a function of the user's own is among them, or a coder that reads positions in order: it expects every
+            position of the prompt in its activation, so no keys and values may be kept.
         middles: by block, what carries changes of the stream in its middle to its end.
     """
 
@@ -63,15 +76,16 @@ def resolve(
     Args:
         model: a TransformerBridge.
         tokens: the prompt as run.
-        interventions: `mw.Ablate`, `mw.Patch`, `mw.Add`, `mw.Intervention`; several, one, or none.
+        interventions: `mw.Ablate`, `mw.Patch`, `mw.Add`, `mw.Splice`, `mw.Clamp`, `mw.Intervention`; several, one, or
+            none.
         read: makes or finds the untouched passes that they take activations from, one for each other prompt;
             `compute.forward` if None.
         prepend_bos: for the other prompts, as for this one.
         beyond_context: for the other prompts, as for this one.
 
     Raises:
-        DataError: a layer, head, neuron or position that does not exist, a direction of another width, a position
-            without a partner in the source, or a function that is only a name.
+        DataError: a layer, head, neuron or position that does not exist, a direction or coder of another width, a
+            position without a partner in the source, or a function or coder that is only a name.
         ModelError: a site or hook that this architecture lacks, or whose value nothing reads.
         PromptError: another prompt that cannot be run.
     """
@@ -82,16 +96,26 @@ def resolve(
     plans = [_plan(run, change) for change in changes]
     _fetch(plans, read or (lambda prompt, sites, layers: forward(model, prompt.ids, sites, layers)))
     middles: dict[int, Middle] = {}
+    recodings: dict[str, Recoding] = {}
     writes: list[Write] = []
     for plan in plans:
+        if isinstance(plan.change, CoderChange):
+            coder = plan.change.coder
+            if (known := recodings.get(coder.fingerprint)) is not None:
+                known.add(plan.change, plan.places)
+                continue
+            same = run.hooks[coder.hook_in] is run.hooks[coder.hook_out]
+            plan.function = recodings[coder.fingerprint] = Recoding(coder, same, plan.change, plan.places)
         act, layer = plan.act(), getattr(plan.change, "layer", -1)
         if plan.site == MIDDLE and not carries(model, tokens.ids, layer):
             act = middles.setdefault(layer, Middle(layer)).changing(act)
         writes.append(Write(plan.hook, act))
     before = [write for middle in middles.values() for write in middle.before()]
     after = [write for middle in middles.values() for write in middle.after()]
+    after += [Write(one.coder.hook_in, one.hear) for one in recodings.values() if not one.same]
     notes = tuple(f"{plan.change.label}: {plan.note}" for plan in plans if plan.note)
     whole = any(isinstance(change, Intervention) for change in changes)
+    whole = whole or any(recoding.coder.reads_sequence for recoding in recodings.values())
     return Edits((*before, *writes, *after), notes, changes, whole, middles)
 
 
@@ -228,23 +252,26 @@ def _plan(run: _Run, change: Change) -> _Plan:
             )
         own = Own(change, run.hooks[change.hook_name])
         return _Plan(change, change.hook_name, "", tokens, None, found, info.n_heads, function=own)
+    if isinstance(change, CoderChange):
+        check_coder(model, tokens.ids, change.coder)
+        hook, found = change.hook_name, _checked_hook(run, change.hook_name)
+        site = MIDDLE if hook.startswith("blocks.") and hook.endswith(f".{MIDDLE}") else ""
+        if site:
+            _check_middle(run, change, hook)
+        return _Plan(change, hook, site, tokens, _places(tokens, change), found, info.n_heads)
     assert isinstance(change, (Ablate, Patch, Add))
     if change.layer >= info.n_layers:
         raise DataError(
             f"{change.label}: layer {change.layer} does not exist.",
             f"This model has layers 0 to {info.n_layers - 1}.",
         )
-    site = SITES[_word(change)]
-    hook = f"blocks.{change.layer}.{site}"
+    hook = written_hook(change)
+    site = hook.split(".", 2)[2]
     if hook not in run.hooks:
         raise _lacking(run, change)
     found = _checked_hook(run, hook)
-    if site == MIDDLE and carries(model, tokens.ids, change.layer) is None:
-        raise ModelError(
-            f"{change.label}: what stands at {hook} is not the residual stream that the MLP adds to in this "
-            "architecture.",
-            "Choose resid_pre or resid_post.",
-        )
+    if site == MIDDLE:
+        _check_middle(run, change, hook)
     heads = info.kv_heads if change.site in {"k", "v"} else info.n_heads
     plan = _Plan(change, hook, site, tokens, _places(tokens, change), found, heads)
     _check_size(plan)
@@ -261,16 +288,49 @@ def _plan(run: _Run, change: Change) -> _Plan:
     return plan
 
 
-def _word(change: Ablate | Patch | Add) -> str:
-    """The word of `SITES` for where it acts."""
-    if change.site is not None:
-        return change.site
-    return "z" if getattr(change, "neuron", None) is None else "post"
+def _check_middle(run: _Run, change: Any, hook: str) -> None:
+    if carries(run.model, run.tokens.ids, change.layer) is None:
+        raise ModelError(
+            f"{change.label}: what stands at {hook} is not the residual stream that the MLP adds to in this "
+            "architecture.",
+            "Choose resid_pre or resid_post.",
+        )
+
+
+def check_coder(model: Any, ids: np.ndarray, coder: Any) -> None:
+    """Nothing, where a coder can read and write the hooks of this model that it names.
+
+    Args:
+        model: a TransformerBridge.
+        ids: int64 `[position]`, a prompt that it can run.
+        coder: of one layer; anything with what `sae.coder.SparseCoder` has.
+
+    Raises:
+        DataError: only its name is known, a hook that the model lacks, or another width; the message has both sides.
+        ModelError: a hook that is not called in a pass.
+    """
+    if isinstance(coder, CoderName):
+        raise DataError(
+            f"only the name of the coder {coder.name} is known, not its weights.",
+            f"Load it: mw.sae.load({coder.folder or 'folder'!r}).",
+        )
+    coder.fits(model)
+    for hook, width in ((coder.hook_in, coder.d_in), (coder.hook_out, coder.d_out)):
+        shape = reach(model, ids, hook).shape
+        if shape is None:
+            raise ModelError(f"{hook} is not called in a pass of this model, so {coder.name} cannot stand there.")
+        own = math.prod(shape[2:])
+        if own != width:
+            raise DataError(
+                f"{coder.name} is {width} wide at {hook}, where this model is {own} wide.",
+                "Give a coder of this model.",
+            )
 
 
 def _lacking(run: _Run, change: Any) -> ModelError:
     """That this architecture has no such site."""
-    site, there = _word(change), []
+    hook, there = written_hook(change).split(".", 2)[2], []
+    site = next(word for word, own in SITES.items() if own == hook)
     for word, hook in SITES.items():
         if f"blocks.{change.layer}.{hook}" in run.hooks:
             there.append(word)

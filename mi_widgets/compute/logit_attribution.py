@@ -24,6 +24,8 @@ from mi_widgets.compute.attribution_parts import (
     parts_of,
     sources_of,
 )
+from mi_widgets.compute.coder_reading import read_at
+from mi_widgets.compute.feature_parts import described, feature_parts, place_of
 from mi_widgets.compute.final_reading import (
     EMBEDDING,
     FIRST,
@@ -44,6 +46,7 @@ from mi_widgets.compute.readout import Readout, check_readable
 from mi_widgets.compute.rounding import units_explained
 from mi_widgets.compute.stream_changes import ATTENTION, MLP, sites_of
 from mi_widgets.data import LogitAttribution, Tokens
+from mi_widgets.data.coder_interventions import checked_coder
 from mi_widgets.data.integers import is_integer, word
 from mi_widgets.data.interventions import Change
 from mi_widgets.data.logit_attribution import SPLITS
@@ -68,6 +71,7 @@ def logit_attribution(
     top: int = TOP,
     prepend_bos: bool | None = None,
     interventions: Interventions = (),
+    coder: Any = None,
 ) -> LogitAttribution:
     """What each part of the model adds to the logit of `answer` minus that of `foil` at one position.
 
@@ -77,11 +81,16 @@ def logit_attribution(
         answer: one token: text as it stands after the prompt (`" Mary"`), or an id.
         foil: the token it is compared with; None attributes the logit of the answer alone.
         position: whose next token; negative counts from the end.
-        by: `"component"` (embedding, attention and MLP of each layer), `"layer"`, `"head"` or `"neuron"`.
-        top: neurons shown by themselves, the largest over all layers; those left over are one part for each layer.
+        by: `"component"` (embedding, attention and MLP of each layer), `"layer"`, `"head"`, `"neuron"`, or `"feature"`
+            of `coder`.
+        top: neurons shown by themselves, the largest over all layers; those left over are one part for each layer. Or
+            features.
         prepend_bos: None means what `model.to_tokens(prompt)` does.
-        interventions: made in the run: `mw.Ablate`, `mw.Patch`, `mw.Add`, `mw.Intervention`. What they add to the
-            residual stream itself is a part of its own.
+        interventions: made in the run: `mw.Ablate`, `mw.Patch`, `mw.Add`, `mw.Splice`, `mw.Clamp`,
+            `mw.Intervention`. What they add to the residual stream itself is a part of its own.
+        coder: a sparse coder (`mw.sae.load`) of the residual stream, of what attention or MLPs add, or of heads or
+            neurons: what stands at its output is split over the features active at the position, its bias and its
+            error. A coder of the stream stands for all that was added before it.
 
     Returns:
         LogitAttribution whose `contribution` sums to `difference`, the model's own, up to `residue`. Whatever the
@@ -91,12 +100,13 @@ def logit_attribution(
     Raises:
         AnswerError: an answer or foil that is no single token.
         PromptError: a prompt that cannot be run.
-        ModelError: an architecture whose logits or layers do not split so, numbers that are not finite, or an
-            intervention that cannot act, or acts behind the residual stream.
-        DataError: an unknown split, a position that does not exist, a foil equal to the answer, or an intervention on
-            what does not exist.
+        ModelError: an architecture whose logits or layers do not split so, numbers that are not finite, an
+            intervention that cannot act, or acts behind the residual stream, or a coder whose output does not reach
+            the last stream by additions alone.
+        DataError: an unknown split, a position that does not exist, a foil equal to the answer, an intervention on what
+            does not exist, or a coder of another model.
     """
-    check_split(by)
+    check_split(by, coder)
     tokens = tokenize(model, prompt, prepend_bos)
     place = check_position(position, len(tokens))
     before = tokens.upto(place)
@@ -105,7 +115,7 @@ def logit_attribution(
     edits = made_ready(model, tokens, interventions, prepend_bos=prepend_bos)
 
     def passed(heads: bool) -> Activations:
-        sites = attribution_sites(model, by, place, len(tokens), heads, edits.interventions)
+        sites = attribution_sites(model, by, place, len(tokens), heads, edits.interventions, coder)
         return forward(model, tokens.ids, sites, writes=edits.writes, interventions=edits.interventions)
 
     try:
@@ -115,11 +125,17 @@ def logit_attribution(
             raise
         # Hooks that are there but never called: the heads cannot be told apart, all else can.
         activations = passed(heads=False)
-    return attribute(model, tokens, activations, chosen, against, place, by, top)
+    return attribute(model, tokens, activations, chosen, against, place, by, top, coder)
 
 
 def attribution_sites(
-    model: Any, by: str, position: int, count: int, heads: bool = True, interventions: Iterable[Change] = ()
+    model: Any,
+    by: str,
+    position: int,
+    count: int,
+    heads: bool = True,
+    interventions: Iterable[Change] = (),
+    coder: Any = None,
 ) -> tuple[str, ...]:
     """The activations that `attribute` needs.
 
@@ -133,12 +149,14 @@ def attribution_sites(
         count: tokens of the prompt.
         heads: also what tells the heads apart, and the positions they read from.
         interventions: made in the run.
+        coder: for `by="feature"`.
 
     Raises:
-        ModelError: an architecture that cannot be split so, or an intervention behind the residual stream.
-        DataError: an unknown split, or a position that does not exist.
+        ModelError: an architecture that cannot be split so, an intervention behind the residual stream, or a coder
+            whose output does not reach it by additions alone.
+        DataError: an unknown split, a position that does not exist, or a coder of another model.
     """
-    check_split(by)
+    check_split(by, coder)
     place = check_position(position, count)
     check_readable(interventions)
     Readout(model)  # refuses what is no sum of blocks that one norm and one matrix read
@@ -171,12 +189,31 @@ def attribution_sites(
         sites.append(fitted(MIXED, width))
         if everywhere(PATTERN) and everywhere(VALUES) and _value_bytes(model, count) <= VALUE_BYTES:
             sites += [fitted(PATTERN, info.n_heads * count), VALUES]
-    if by == "neuron":
+    site = ""
+    if by == "feature":
+        coder.fits(model)
+        _, site = place_of(model, coder)
+        if site == MIXED and not everywhere(MIXED):
+            raise ModelError("the heads of this model cannot be told apart.", "Take another coder.")
+        sites += coder_sites(model, interventions, coder, place, count)
+        sites += [at_position(MIXED, place)] if site == MIXED and not heads else []
+    if site == NEURONS or by == "neuron":
         _check_neurons(model)
         sites.append(at_position(NEURONS, place))
     whole = 4 * count * info.d_model <= WHOLE_BYTES
     sites += [site if whole else at_position(site, place) for site in sites_of(model, interventions)]
     return tuple(dict.fromkeys(sites))
+
+
+def coder_sites(model: Any, interventions: Iterable[Change], coder: Any, position: int, count: int) -> tuple[str, ...]:
+    """The activations that say what a coder makes of one position; whole where they are small enough, or read in
+    order."""
+    read, stood = read_at(model, interventions, coder)
+    sites = dict.fromkeys((read, stood, coder.hook_out))
+    small = 4 * count * max(coder.d_in, coder.d_out) <= WHOLE_BYTES
+    return tuple(
+        site if small or (site == read and coder.reads_sequence) else at_position(site, position) for site in sites
+    )
 
 
 def attribute(
@@ -188,6 +225,7 @@ def attribute(
     position: int = -1,
     by: str = "component",
     top: int = TOP,
+    coder: Any = None,
 ) -> LogitAttribution:
     """The attribution from activations of `attribution_sites`; no forward pass (but to say where numbers that are not
     finite began).
@@ -200,21 +238,25 @@ def attribute(
         foil: token id, or None.
         position: whose next token; negative counts from the end.
         by: the split.
-        top: neurons shown by themselves.
+        top: neurons or features shown by themselves.
+        coder: for `by="feature"`.
 
     Raises:
         ModelError: parts that do not make up what the model computed, or numbers that are not finite.
         DataError: an unknown split, a position that does not exist, or a foil equal to the answer.
     """
-    check_split(by)
+    check_split(by, coder)
     place = check_position(position, len(tokens))
     if answer == foil:
         raise DataError("the answer and the foil are the same token.", "Choose another foil, or none.")
     if not is_integer(top) or top < 0:
         raise DataError(f"top is {top!r}.", "Give a number of neurons, 0 or more.")
+    parts = None
     try:
         stream = Stream(model, activations, place)
         reading = reading_of(model, stream, answer, foil)
+        if by == "feature":
+            parts = feature_parts(model, stream, reading, coder, int(top))
     except NotFiniteError:  # of NaN there is no difference, and nothing to split
         raise refusal(not_finite(model, tokens.ids, activations.known, activations.writes)) from None
     n_heads = describe(model).n_heads
@@ -223,7 +265,7 @@ def attribute(
         raise ModelError(f"the heads of this model cannot be told apart: {why_no_heads}", 'Use by="component".')
     sources, why_no_sources = sources_of(model, stream, heads, n_heads, len(tokens), why_no_heads)
     neurons = neurons_of(model, stream, reading) if by == "neuron" else []
-    parts = parts_of(by, stream, reading, heads, neurons, int(top), n_heads)
+    parts = parts or parts_of(by, stream, reading, heads, neurons, int(top), n_heads)
     n_layers = len(stream.attention)
     mlps = np.full(n_layers, np.nan) if stream.mlps is None else stream.mlps @ reading.direction
     return LogitAttribution(
@@ -249,6 +291,8 @@ def attribute(
         max_error=reading.max_error,
         model=describe(model).label,
         interventions=activations.interventions,
+        part_features=np.array(parts.features, np.int32) if by == "feature" else None,
+        coder=described(coder) if by == "feature" else None,
     )
 
 
@@ -260,9 +304,13 @@ def _split_rounding(stream: Stream, reading: Reading, by: str) -> float:
     return units_explained(stream.dtype, split, reading.direction)
 
 
-def check_split(by: str) -> None:
-    """Raise DataError unless `by` is known."""
+def check_split(by: str, coder: Any = None) -> None:
+    """Raise DataError unless `by` is known, and has the coder that it needs."""
     word("split by", by, SPLITS)
+    if by == "feature":
+        if coder is None:
+            raise DataError("there is no coder whose features it could be split by.", "Give coder=mw.sae.load(…).")
+        checked_coder(coder)
 
 
 def check_position(position: int, count: int) -> int:

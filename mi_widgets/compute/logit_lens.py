@@ -62,7 +62,7 @@ def logit_lens(
         positions: only these, negative ones from the end; all if None.
         prepend_bos: None means what `model.to_tokens(prompt)` does.
         progress: show a bar.
-        interventions: made in the run: `mw.Ablate`, `mw.Patch`, `mw.Add`, `mw.Intervention`.
+        interventions: made in the run: `mw.Ablate`, `mw.Patch`, `mw.Add`, `mw.Splice`, `mw.Clamp` …
 
     Returns:
         LogitLens, axes `[row, position]`; probabilities over the whole vocabulary, entropy and KL in nats.

@@ -35,7 +35,7 @@ def next_tokens(
         prompt: text, token ids or chat messages.
         top_k: candidates kept for each position, 1 to 50.
         prepend_bos: None means what `model.to_tokens(prompt)` does.
-        interventions: made in the run: `mw.Ablate`, `mw.Patch`, `mw.Add`, `mw.Intervention`.
+        interventions: made in the run: `mw.Ablate`, `mw.Patch`, `mw.Add`, `mw.Splice`, `mw.Clamp` …
 
     Returns:
         NextTokens: `log_prob` (nats) and `rank` of each token given those before it, `surprisal` (bits; Hale 2001,

@@ -86,7 +86,7 @@ def patch(
         estimate: estimate all cells first (`attribution_patch`), so that the grid holds both; or a grid that holds
             estimates of the same cells.
         prepend_bos: None means what `model.to_tokens(prompt)` does.
-        interventions: made in both runs beside the patch: `mw.Ablate`, `mw.Patch`, `mw.Add`, `mw.Intervention`.
+        interventions: made in both runs beside the patch: `mw.Ablate`, `mw.Patch`, `mw.Add`, `mw.Splice` …
         progress: show a bar.
         order: of steps alone: of the cells, `"largest estimate first"` (where there are estimates), or `"top layers
             first"`, whose runs are the shortest.

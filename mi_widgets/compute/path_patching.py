@@ -79,7 +79,7 @@ def path_patch(
         position: where the logits are read, counted from the end of each prompt: -1 is the last.
         memory: bytes that batches may take; at most a quarter of what is free and 1 GB if None.
         prepend_bos: None means what `model.to_tokens(prompt)` does.
-        interventions: made in both runs beside: `mw.Ablate`, `mw.Patch`, `mw.Add`, `mw.Intervention`.
+        interventions: made in both runs beside: `mw.Ablate`, `mw.Patch`, `mw.Add`, `mw.Splice`, `mw.Clamp` …
         progress: show a bar.
 
     Returns:

@@ -16,7 +16,7 @@ import torch
 
 from mi_widgets.compute.norms import Affine, probed
 from mi_widgets.compute.undisturbed import without_gradients
-from mi_widgets.data.interventions import Change, Intervention
+from mi_widgets.data.interventions import AtHook, Change
 from mi_widgets.errors import ModelError
 from mi_widgets.models import lock_of
 
@@ -31,7 +31,7 @@ def check_readable(interventions: Iterable[Change]) -> None:
     """Raise ModelError where an intervention is made behind the last block: what reads the stream as the untouched norm
     and unembedding do would not show it."""
     for change in interventions:
-        if isinstance(change, Intervention) and change.hook_name.split(".")[0] in BEHIND:
+        if isinstance(change, AtHook) and change.hook_name.split(".")[0] in BEHIND:
             raise ModelError(
                 f"{change.label} is behind the residual stream: it changes how the model reads its last one.",
                 "Lenses and attributions show changes in the blocks; take this one away for them.",

@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 
 from mi_widgets.compute.activations import Activations, at_position, take_position, unwritten
-from mi_widgets.data.interventions import SITES, Ablate, Add, Change, Intervention, Patch
+from mi_widgets.data.interventions import Change, Intervention, written_hook
 from mi_widgets.errors import DataError
 
-BEFORE, AFTER, ATTENTION, MLP = "hook_resid_pre", "hook_resid_post", "hook_attn_out", "hook_mlp_out"
+BEFORE, MIDDLE, AFTER = "hook_resid_pre", "hook_resid_mid", "hook_resid_post"
+ATTENTION, MLP = "hook_attn_out", "hook_mlp_out"
 #: What stands in the stream: a write there adds to it directly.
 STREAM = (BEFORE, AFTER)
 
@@ -25,12 +26,9 @@ def hooks_of(interventions: Iterable[Change]) -> list[str]:
     """The hooks that they write at, in full. What is put in the middle of a block enters the stream at its end."""
     found = []
     for change in interventions:
-        if isinstance(change, Intervention):
-            found.append(change.hook_name)
-        elif isinstance(change, (Ablate, Patch, Add)):
-            site = SITES.get(change.site or "")
-            site = AFTER if site == "hook_resid_mid" else site
-            found += [f"blocks.{change.layer}.{site}"] if site else []
+        hook = written_hook(change)
+        carried = hook.endswith(f".{MIDDLE}") and not isinstance(change, Intervention)
+        found.append(hook.removesuffix(MIDDLE) + AFTER if carried else hook)
     return found
 
 

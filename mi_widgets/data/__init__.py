@@ -8,6 +8,8 @@ from mi_widgets.data.attention import (
     attention_mask,
     patterns_from_arrays,
 )
+from mi_widgets.data.coder_interventions import Clamp, Splice
+from mi_widgets.data.features import FeatureActivations
 from mi_widgets.data.interventions import Ablate, Add, Change, Intervention, Patch, Run
 from mi_widgets.data.logit_attribution import AttributionRow, LogitAttribution
 from mi_widgets.data.logit_attribution_comparison import LogitAttributionComparison
@@ -31,7 +33,9 @@ __all__ = [
     "AttentionPatterns",
     "AttributionRow",
     "Change",
+    "Clamp",
     "Continuation",
+    "FeatureActivations",
     "Intervention",
     "LogitAttribution",
     "LogitAttributionComparison",
@@ -46,6 +50,7 @@ __all__ = [
     "PathEffects",
     "Run",
     "Selection",
+    "Splice",
     "Tokens",
     "align",
     "attention_mask",

@@ -24,7 +24,7 @@ def checked_prompts(name: str, given: Any) -> tuple[Any, ...]:
     found = frozen([given] if isinstance(given, dict) else given)
     if isinstance(found, tuple) and not found:
         return ()
-    if _is_prompt(found):
+    if is_prompt(found):
         return (found,)
     return tuple(checked_prompt(name, one) for one in several(name, found))
 
@@ -36,7 +36,7 @@ def checked_prompt(name: str, given: Any) -> Any:
         DataError: neither text, nor token ids, nor chat messages.
     """
     found = frozen([given] if isinstance(given, dict) else given)
-    if not _is_prompt(found):
+    if not is_prompt(found):
         raise DataError(
             f"{name}={given!r:.60} is no prompt.",
             "Give text, token ids [position], or chat messages, or a list of them.",
@@ -44,7 +44,8 @@ def checked_prompt(name: str, given: Any) -> Any:
     return found
 
 
-def _is_prompt(found: Any) -> bool:
+def is_prompt(found: Any) -> bool:
+    """Whether what `frozen` gave is one prompt: text, token ids `[position]` or `[1, position]`, or chat messages."""
     if isinstance(found, str):
         return True
     if not isinstance(found, tuple) or not found:

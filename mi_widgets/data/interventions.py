@@ -87,6 +87,13 @@ class Change(ABC):
         object.__setattr__(self, name, value)
 
 
+class AtHook(Change):
+    """What the kinds have in common that name the hook they write at in full."""
+
+    #: As TransformerLens names it: `"blocks.2.attn.hook_z"`.
+    hook_name: str
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Ablate(Change):
     """Take a part of one block out of the run.
@@ -121,11 +128,11 @@ class Ablate(Change):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        self._set("layer", _index("layer", self.layer))
+        self._set("layer", checked_index("layer", self.layer))
         self._set("by", word("by", self.by, BY))
-        self._set("positions", _positions("positions", self.positions))
+        self._set("positions", checked_positions("positions", self.positions))
         for name in ("head", "neuron"):
-            self._set(name, None if getattr(self, name) is None else _index(name, getattr(self, name)))
+            self._set(name, None if getattr(self, name) is None else checked_index(name, getattr(self, name)))
         if self.site is not None:
             self._set("site", word("site", self.site, STREAMS))
         given = [name for name in ("head", "site", "neuron") if getattr(self, name) is not None]
@@ -135,13 +142,13 @@ class Ablate(Change):
         self._set("reference", checked_prompts("reference", self.reference))
         if self.by == "resample" and not self.reference:
             raise DataError('by="resample" draws from prompts; there are none.', "Give reference=[…], a few prompts.")
-        self._set("seed", _index("seed", self.seed))
+        self._set("seed", checked_index("seed", self.seed))
 
     @property
     def label(self) -> str:
         """See `Change`."""
         how = {"zero": "ablated", "mean": "mean-ablated", "resample": "resampled"}[self.by]
-        return f"{_where(self)} {how}{_at(self.positions)}"
+        return f"{_where(self)} {how}{at_positions(self.positions)}"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -176,14 +183,14 @@ class Patch(Change):
 
     def __post_init__(self) -> None:
         self._set("site", word("site", self.site, SITES))
-        self._set("layer", _index("layer", self.layer))
-        self._set("position", _positions("position", self.position))
+        self._set("layer", checked_index("layer", self.layer))
+        self._set("position", checked_positions("position", self.position))
         for name, sites in (("head", HEADS), ("neuron", ("post",)), ("key", ("pattern",))):
             if getattr(self, name) is not None and self.site not in sites:
                 has = " or ".join(f'"{site}"' for site in sites)
                 raise DataError(f"{self.site} has no {name}s.", f"Give site={has} with a {name}.")
         for name in ("head", "neuron"):
-            self._set(name, None if getattr(self, name) is None else _index(name, getattr(self, name)))
+            self._set(name, None if getattr(self, name) is None else checked_index(name, getattr(self, name)))
         self._set("key", None if self.key is None else integer("key", self.key))
         if self.source is None:
             raise DataError("a patch is from another prompt's run; there is none.", 'Give source="another prompt".')
@@ -197,7 +204,7 @@ class Patch(Change):
         """See `Change`."""
         site = f" {self.site}" if self.head is not None and self.site != "z" else ""
         to = "" if self.key is None else f" → {self.key}" if self.position else f" at key {self.key}"
-        return f"{_where(self)}{site} patched{_at(self.position)}{to}"
+        return f"{_where(self)}{site} patched{at_positions(self.position)}{to}"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -236,10 +243,10 @@ class Add(Change):
         self._set("site", word("site", self.site, (*STREAMS, "z")))
         if self.layer is None:
             raise DataError("layer is missing.", "Say where the direction is added: layer=2.")
-        self._set("layer", _index("layer", self.layer))
+        self._set("layer", checked_index("layer", self.layer))
         self._set("strength", number("strength", self.strength))
-        self._set("positions", _positions("positions", self.positions))
-        self._set("head", None if self.head is None else _index("head", self.head))
+        self._set("positions", checked_positions("positions", self.positions))
+        self._set("head", None if self.head is None else checked_index("head", self.head))
         if (self.head is None) == (self.site == "z"):
             raise DataError(f"site={self.site!r} with head={self.head}.", 'Give a head with site="z", and only there.')
 
@@ -250,11 +257,11 @@ class Add(Change):
     def label(self) -> str:
         """See `Change`."""
         sign = "−" if self.strength < 0 else "+"
-        return f"{_where(self)} {sign} {abs(self.strength):g} × direction{_at(self.positions)}"
+        return f"{_where(self)} {sign} {abs(self.strength):g} × direction{at_positions(self.positions)}"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Intervention(Change):
+class Intervention(AtHook):
     """A function of the user's own at one hook.
 
     Attributes:
@@ -339,9 +346,19 @@ def checked_interventions(given: Any) -> tuple[Change, ...]:
     wrong = [one for one in listed if not isinstance(one, Change)]
     if wrong:
         raise DataError(
-            f"{wrong[0]!r:.60} is no intervention.", "Give mw.Ablate, mw.Patch, mw.Add or mw.Intervention, or a list."
+            f"{wrong[0]!r:.60} is no intervention.",
+            "Give mw.Ablate, mw.Patch, mw.Add, mw.Splice, mw.Clamp or mw.Intervention, or a list.",
         )
     return tuple(listed)
+
+
+def written_hook(change: Change) -> str:
+    """The hook that an intervention writes at, in full."""
+    if isinstance(change, AtHook):
+        return change.hook_name
+    made: Any = change
+    site = made.site or ("z" if getattr(made, "neuron", None) is None else "post")
+    return f"blocks.{made.layer}.{SITES[site]}"
 
 
 def interventions_from(values: Iterable[Any]) -> tuple[Change, ...]:
@@ -367,14 +384,24 @@ def _many(given: Any) -> bool:
     return hasattr(given, "__iter__") and not isinstance(given, dict) and getattr(given, "ndim", 1) > 0
 
 
-def _index(name: str, value: Any) -> int:
+def checked_index(name: str, value: Any) -> int:
+    """A whole number from 0.
+
+    Raises:
+        DataError: something else.
+    """
     index = integer(name, value)
     if index < 0:
         raise DataError(f"{name}={index} is negative.", "Count from 0.")
     return index
 
 
-def _positions(name: str, value: Any) -> tuple[int, ...] | None:
+def checked_positions(name: str, value: Any) -> tuple[int, ...] | None:
+    """Positions as a tuple, each once; one alone, or None for all, will do.
+
+    Raises:
+        DataError: no whole numbers, or none at all.
+    """
     if value is None:
         return None
     listed = [integer(name, value)] if is_integer(value) else integers(name, value)
@@ -393,7 +420,8 @@ def _where(change: Any) -> str:
     return f"L{change.layer} {part}"
 
 
-def _at(positions: tuple[int, ...] | None) -> str:
+def at_positions(positions: tuple[int, ...] | None) -> str:
+    """`" at 3, 4"`, as labels end; nothing for all positions."""
     if positions is None:
         return ""
     shown = ", ".join(map(str, positions[:4])) + (" …" if len(positions) > 4 else "")
@@ -405,6 +433,9 @@ def _shown(name: str, value: Any) -> str:
         return name
     if callable(value) or name == "function":
         return name_of(value)
+    if name == "coder":
+        folder = getattr(value, "folder", None)
+        return name if folder is None else f"mw.sae.load({str(folder)!r})"
     if name == "position" and value is not None and len(value) == 1:
         return repr(value[0])
     return repr(list(value)) if isinstance(value, tuple) else repr(value)

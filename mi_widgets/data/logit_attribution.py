@@ -19,10 +19,12 @@ from mi_widgets.data.tokens import Tokens
 from mi_widgets.errors import DataError
 
 #: How a difference is split.
-SPLITS = ("component", "layer", "head", "neuron")
-#: What a part can be. `"rest"` holds the neurons of a layer that are not shown by themselves; `"output transform"` is
-#: what a soft-cap of the logits changes, which acts on the sum only; `"intervention"` is what interventions added in a
-#: layer to the residual stream itself, or in place of what the heads or neurons that are listed gave.
+SPLITS = ("component", "layer", "head", "neuron", "feature")
+#: What a part can be. `"rest"` holds the neurons of a layer, or the features of a coder, that are not shown by
+#: themselves; `"coder bias"` is what a coder adds whatever its features are, `"coder error"` what it leaves out of what
+#: it stands for; `"output transform"` is what a soft-cap of the logits changes, which acts on the sum only;
+#: `"intervention"` is what interventions added in a layer to the residual stream itself, or in place of what the heads,
+#: neurons or features that are listed gave.
 PartKind = Literal[
     "embedding",
     "position embedding",
@@ -33,6 +35,9 @@ PartKind = Literal[
     "mlp",
     "mlp bias",
     "neuron",
+    "feature",
+    "coder bias",
+    "coder error",
     "norm bias",
     "unembedding bias",
     "output transform",
@@ -65,9 +70,9 @@ class AttributionRow:
 class LogitAttribution(Record):
     """Direct attribution of a logit difference (or of one logit) at one position, in logits.
 
-    The parts are parallel: entry `part` of each of `part_kinds`, `part_layers`, `part_heads`, `part_neurons` and
-    `contribution`, from the embedding to the output. They sum to `difference` up to `residue`. Arrays are read-only,
-    and the record's own.
+    The parts are parallel: entry `part` of each of `part_kinds`, `part_layers`, `part_heads`, `part_neurons`,
+    `part_features` and `contribution`, from the embedding to the output. They sum to `difference` up to `residue`.
+    Arrays are read-only, and the record's own.
 
     Attributes:
         tokens: the prompt, one entry per position.
@@ -76,7 +81,8 @@ class LogitAttribution(Record):
         answer_string: display string of the answer.
         foil: token id whose logit is taken away; None where the logit of the answer alone is attributed.
         foil_string: display string of the foil, or None.
-        by: `"component"`, `"layer"`, `"head"` or `"neuron"`.
+        by: `"component"`, `"layer"`, `"head"`, `"neuron"`, or `"feature"`: then what stands at the coder's output is
+            split over its features, and if that is the residual stream, it stands for all that was added before.
         part_kinds: one of `PART_KINDS` for each part.
         part_layers: int32 `[part]`: layer number, -1 where a part has none.
         part_heads: int32 `[part]`: query head, or -1.
@@ -97,7 +103,11 @@ class LogitAttribution(Record):
             the foil's and 1; None where it was not made.
         model: the model's name, or "".
         interventions: made in the run; () for the untouched one.
+        part_features: int32 `[part]`: feature of the coder, or -1; None where there is no coder.
+        coder: its name and place, or None.
     """
+
+    LATER = ("part_features", "coder")
 
     tokens: Tokens
     position: int
@@ -121,6 +131,8 @@ class LogitAttribution(Record):
     max_error: float | None = None
     model: str = ""
     interventions: tuple[Change, ...] = ()
+    part_features: Annotated[np.ndarray, whole_numbers("part")] | None = None
+    coder: str | None = None
 
     def _complete(self) -> None:
         if self.tolerance is None:
@@ -173,7 +185,11 @@ class LogitAttribution(Record):
             return f"L{layer} neuron {int(self.part_neurons[part])}"
         if kind == "layer":
             return f"layer {layer}"
-        name = "other neurons" if kind == "rest" else "MLP" + kind[3:] if kind.startswith("mlp") else kind
+        if kind == "feature" and self.part_features is not None:
+            return f"L{layer} feature {int(self.part_features[part])}"
+        if kind == "rest":
+            kind = "other features" if self.by == "feature" else "other neurons"
+        name = "MLP" + kind[3:] if kind.startswith("mlp") else kind
         return f"L{layer} {name}" if layer >= 0 else name
 
     @cached_property
@@ -219,13 +235,15 @@ class LogitAttribution(Record):
         return [*rows, AttributionRow(RESIDUE, self.residue)]
 
     def to_pandas(self) -> pd.DataFrame:
-        """One row per part: part (its label), kind, layer, head, neuron (missing where it has none), contribution.
+        """One row per part: part (its label), kind, layer, head, neuron (missing where it has none), contribution; of a
+        split by feature also feature.
 
         The column `contribution` sums to the logit difference up to the residue; `attrs` holds both.
         """
         table = pd.DataFrame({"part": self.labels, "kind": list(self.part_kinds)})
-        for name in ("layer", "head", "neuron"):
-            numbers = getattr(self, f"part_{name}s")
+        for name in ("layer", "head", "neuron", "feature"):
+            if (numbers := getattr(self, f"part_{name}s")) is None:
+                continue
             table[name] = pd.array(np.where(numbers < 0, 0, numbers), dtype="Int32")
             table.loc[numbers < 0, name] = pd.NA
         table["contribution"] = self.contribution

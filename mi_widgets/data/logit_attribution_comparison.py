@@ -15,8 +15,8 @@ from mi_widgets.data.logit_attribution import LogitAttribution
 from mi_widgets.data.record import record
 from mi_widgets.errors import DataError
 
-#: What tells a part from all others: its kind, layer, head and neuron.
-Part = tuple[str, int, int, int]
+#: What tells a part from all others: its kind, layer, head, neuron and feature.
+Part = tuple[str, int, int, int, int]
 
 
 @record
@@ -37,6 +37,8 @@ class LogitAttributionComparison(Comparison):
             raise DataError("A and B must be asked the same.", "Give both one answer and one foil.")
         if a.by != b.by:
             raise DataError(f"A is split by {a.by!r}, B by {b.by!r}; compare like with like.")
+        if a.coder != b.coder:
+            raise DataError(f"A is split by {a.coder}, B by {b.coder}; compare the features of one coder.")
         if a.n_layers != b.n_layers or (a.heads is not None and b.heads is not None and a.n_heads != b.n_heads):
             raise DataError("A and B must have the same layers and heads.")
 
@@ -44,9 +46,9 @@ class LogitAttributionComparison(Comparison):
     def minus(self) -> LogitAttribution:
         """A − B, an attribution of the difference of the two logit differences, on the aligned tokens.
 
-        Parts are paired by kind, layer, head and neuron, and so are heads, MLPs and sources (by column). A part or a
-        token that only one side has counts 0 on the other. A neuron that only one side shows by itself is among the
-        other neurons of its layer, where it is on the other side.
+        Parts are paired by kind, layer, head, neuron and feature, and so are heads, MLPs and sources (by column). A
+        part or a token that only one side has counts 0 on the other. A neuron or feature that only one side shows by
+        itself is among the others of its layer, where it is on the other side.
         """
         a, b, (parts, of_a, of_b) = self.a, self.b, self._parts
         heads = None if a.heads is None or b.heads is None else a.heads - b.heads
@@ -75,6 +77,8 @@ class LogitAttributionComparison(Comparison):
             tolerance=(a.tolerance or 0.0) + (b.tolerance or 0.0),
             max_error=max(errors, default=None),
             model=a.model,
+            part_features=None if a.part_features is None else np.array([part[4] for part in parts], np.int32),
+            coder=a.coder,
         )
 
     def to_pandas(self) -> pd.DataFrame:
@@ -96,8 +100,8 @@ class LogitAttributionComparison(Comparison):
         b: dict[Part, float] = {}
         for sums, given in zip((a, b), listed, strict=True):
             for part, value in given:
-                alone = part[0] == "neuron" and part not in shared
-                row = ("rest", part[1], -1, -1) if alone else part
+                alone = part[0] in ("neuron", "feature") and part not in shared
+                row = ("rest", part[1], -1, -1, -1) if alone else part
                 sums[row] = sums.pop(row, 0.0) + value
         parts = list(a)
         place = 0
@@ -123,5 +127,6 @@ class LogitAttributionComparison(Comparison):
 
 def _listed(side: LogitAttribution) -> list[tuple[Part, float]]:
     """The parts of one side, and what each adds."""
-    numbers = (side.part_layers.tolist(), side.part_heads.tolist(), side.part_neurons.tolist())
+    features = side.part_features if side.part_features is not None else np.full(len(side.part_kinds), -1)
+    numbers = (one.tolist() for one in (side.part_layers, side.part_heads, side.part_neurons, features))
     return list(zip(zip(side.part_kinds, *numbers, strict=True), side.contribution.tolist(), strict=True))

@@ -15,17 +15,18 @@ LOGIT_ATTRIBUTION = Described(
     height=560,
     options=(
         Option(
-            "by", words("component", "layer", "head", "neuron"), "component", key="b",
-            said="split by component, layer, head, neuron", computed=True,
+            "by", words("component", "layer", "head", "neuron", "feature"), "component", key="b",
+            said="split by component, layer, head, neuron, feature", computed=True,
             tip="How the last residual stream is split. Component: the embedding, each layer's attention and MLP, the "
             "biases. Layer: attention and MLP together. Head: every attention head by itself. Neuron: the largest "
-            "MLP neurons by themselves",
+            "MLP neurons by themselves. Feature: what the features of a sparse coder (coder=) write at its place, and "
+            "what it leaves out",
         ),
         Option(
-            "top", _SOME, 30, label="neurons", key="n", said="neurons by themselves", group="counts", computed=True,
-            usual=numbers(10, 30, 100, 300),
-            tip="How many neurons stand by themselves, the largest of all layers; the others of each layer are one "
-            "part",
+            "top", _SOME, 30, label="largest", key="n", said="neurons or features by themselves", group="counts",
+            computed=True, usual=numbers(10, 30, 100, 300),
+            tip="How many neurons (of all layers) or features stand by themselves, the largest; the others of each "
+            "layer are one part",
         ),
         show_option(
             "Prompt A, prompt B, or A − B: what each part, head and source adds in A more than in B, of one answer and "

@@ -181,6 +181,7 @@ def heading(data: Attributed) -> str:
     against = "" if a.foil_string is None else f" − {printed.token_label(a.foil_string, 20)}"
     what = f"{a.quantity} {answer}{against}"
     where = " → ".join(dict.fromkeys((_asked(a), _asked(b))))
+    where += f", by features of {a.coder}" if a.coder else ""
     if isinstance(data, LogitAttributionComparison):
         values = {"A": a.difference, "B": b.difference, "A − B": data.minus.difference}
         return f"{what}: {', '.join(f'{side} {amount(value, plus=True)}' for side, value in values.items())}; {where}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from typing import Any
 
+from mi_widgets.data.coder_interventions import CoderChange, CoderName
 from mi_widgets.data.interventions import Add, Change, Intervention, Run, checked_interventions
 from mi_widgets.errors import DataError, ModelError, choose
 from mi_widgets.session.prompts import plain
@@ -22,10 +23,14 @@ def fitting(given: Any, model: Any, info: Any) -> tuple[Change, ...]:
         info: its facts.
 
     Raises:
-        DataError: no interventions, a layer, head or hook that does not exist, or a direction of another width.
+        DataError: no interventions, a layer, head or hook that does not exist, or another width.
     """
     changes = checked_interventions(given)
     for change in changes:
+        if isinstance(change, CoderChange):
+            if not isinstance(change.coder, CoderName):  # of one that is only a name the pass says so
+                change.coder.fits(model)
+            continue
         if isinstance(change, Intervention):
             hooks = model.hook_dict
             if change.hook_name not in hooks:

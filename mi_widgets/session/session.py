@@ -43,7 +43,7 @@ class Session(traitlets.HasTraits):
         prepend_bos: for text prompts; None means what `model.to_tokens(prompt)` does.
         cache_limit: bound of the activation cache in bytes.
         beyond_context: let models whose positions are not learned run past `n_ctx`.
-        interventions: made in the run that every view shows: `mw.Ablate`, `mw.Patch`, `mw.Add`, `mw.Intervention`.
+        interventions: made in the run that every view shows: `mw.Ablate`, `mw.Patch`, `mw.Add`, `mw.Splice` …
 
     `prompt`, `interventions`, `corrupt`, `answer`, `foil`, `beside` and `selection` are traits: set them, or observe
     them: `session.observe(f, "selection")`. `beside` is a `mw.Run` (or a prompt) that linked views compare with their

@@ -14,6 +14,7 @@ import numpy as np
 
 from mi_widgets.data import LogitAttribution as Attribution
 from mi_widgets.data import LogitAttributionComparison, Tokens, align
+from mi_widgets.data.coder_interventions import checked_coder
 from mi_widgets.data.integers import word
 from mi_widgets.data.interventions import Run
 from mi_widgets.described.logit_attribution import LOGIT_ATTRIBUTION as OPTIONS
@@ -37,12 +38,13 @@ class LogitAttribution(AskingView[Attribution], ComparedView[Attribution, LogitA
             model's own first choice.
         foil: the token it is compared with, likewise; the model's second choice where neither is given.
         prepend_bos: for a model and a text prompt; None means what `model.to_tokens(prompt)` does.
+        coder: a sparse coder of one layer (`mw.sae.load`), for `by="feature"`.
         height: on the page, in pixels.
         options: how it is shown; listed below.
 
     Raises:
-        ModelError, DataError: a wrong model or option. A prompt that cannot be run, or an answer that is no single
-            token, is no error here: the view says what is wrong and `wait()` raises it.
+        ModelError, DataError: a wrong model, option or coder. A prompt that cannot be run, or an answer that is no
+            single token, is no error here: the view says what is wrong and `wait()` raises it.
     """
 
     kind: ClassVar[str] = "logit_attribution"
@@ -59,13 +61,17 @@ class LogitAttribution(AskingView[Attribution], ComparedView[Attribution, LogitA
         answer: Any = None,
         foil: Any = None,
         prepend_bos: bool | None = None,
+        coder: Any = None,
         height: int = OPTIONS.height,
         **options: Any,
     ) -> None:
+        self._coder = None if coder is None else checked_coder(coder)
         session, chosen = self._opened(source, prompt, prepend_bos, options, compare)
         self._with_heads = True
         if session is None:
             answer, foil = self._data.answer_string, self._data.foil_string
+        elif self._coder is not None:
+            self._coder.fits(session.model)
         super().__init__(session, height=height, options=chosen, compare=compare, answer=answer, foil=foil)
         self._begin()
 
@@ -85,6 +91,11 @@ class LogitAttribution(AskingView[Attribution], ComparedView[Attribution, LogitA
                 f"{type(attribution).__name__} is no attribution.", "Give what compute.logit_attribution returns."
             )
         return cls(attribution, **view)
+
+    @property
+    def coder(self) -> Any:
+        """The coder by whose features `by="feature"` splits, or None."""
+        return self._coder
 
     # --- results -------------------------------------------------------------------------------------
 
@@ -111,7 +122,15 @@ class LogitAttribution(AskingView[Attribution], ComparedView[Attribution, LogitA
         if self.session is not None and not asked and self._data.interventions:
             # The model's own choice may be that of another run.
             asked = {"answer": self._data.answer, "foil": self._data.foil}
-        return {**asked, **super()._recipe_words()}
+        coder = {} if self.session is None or self._coder is None else {"coder": self._coder}
+        return {**asked, **coder, **super()._recipe_words()}
+
+    def changed_options(self, current: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+        """See `LiveView`; a split by feature needs a coder."""
+        chosen = super().changed_options(current, changes)
+        if chosen["by"] == "feature" and self._coder is None and self.session is not None:
+            raise DataError("there is no coder whose features it could be split by.", "Give coder=mw.sae.load(…).")
+        return chosen
 
     def _said_by(self, data: Attribution) -> dict[str, Any]:
         return {"by": data.by}
@@ -134,7 +153,7 @@ class LogitAttribution(AskingView[Attribution], ComparedView[Attribution, LogitA
             except PromptError:
                 return Need(name, run, (), called=called)  # its pass says why
             asked = chosen["by"], _positions(chosen["position"], prompts)[0][-1], len(prompts[-1])
-            sites = attribution_sites(run.model, *asked, self._with_heads, run.interventions or ())
+            sites = attribution_sites(run.model, *asked, self._with_heads, run.interventions or (), self._coder)
             return Need(name, run, tuple(dict.fromkeys([*sites, *OUTPUT_SITES])), called=called)
 
         return self._needs(need, answer=self.answer, foil=self.foil, **chosen)
@@ -165,7 +184,7 @@ class LogitAttribution(AskingView[Attribution], ComparedView[Attribution, LogitA
         sides = []
         for one, position in zip(answers.values(), positions, strict=True):
             yield None
-            given = one.run.model, one.tokens, one.activations, answer, foil, position, by, top
+            given = one.run.model, one.tokens, one.activations, answer, foil, position, by, top, self._coder
             sides.append((yield from aside(partial(attribute, *given), progress.large)))
 
         def make() -> AttributionPicture:
@@ -175,6 +194,7 @@ class LogitAttribution(AskingView[Attribution], ComparedView[Attribution, LogitA
                 run=progress.run,
                 candidates=candidates,
                 automatic=automatic,
+                coder=self._coder is not None,
                 half=in_half_precision(model),
                 notes=[*progress.notes, *note],
             )

@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from mi_widgets.data import Selection
+from mi_widgets.data.coder_interventions import CoderChange
 from mi_widgets.data.interventions import Add, Change, Intervention, Run
 from mi_widgets.session import Session
 from mi_widgets.version import __version__
@@ -44,6 +45,8 @@ def recipe(
         named = _Named(session)
         start = _session(session, subject, named)
         second = {} if subject.get("compare") is None else {"compare": Name(named.compared(subject["compare"]))}
+        if "coder" in words:
+            words = {**words, "coder": Name(named.coder(words["coder"]))}
         for word, value in words.items():
             if isinstance(value, Name) and value.said:
                 named.said.append(f"# {word}: {value.said}")
@@ -117,7 +120,16 @@ class _Named:
             name = own if isinstance(own, str) and own.isidentifier() else "function"
             what = "your own function of (activation, hook)"
             return f"mw.Intervention({change.hook_name!r}, {self._name(change.function, name, what)})"
+        if isinstance(change, CoderChange):
+            return repr(change).replace("(coder", f"({self.coder(change.coder)}", 1)
         return repr(change)
+
+    def coder(self, coder: Any) -> str:
+        """The call that loads a coder again, or the name of one that lies nowhere."""
+        folder = getattr(coder, "folder", None)
+        if folder is not None:
+            return f"mw.sae.load({str(folder)!r})"
+        return self._name(coder, "coder", f"the sparse coder {coder.name}")
 
     def _name(self, thing: Any, name: str, what: str) -> str:
         """A name of its own for `thing`, and what to give for it."""

@@ -26,6 +26,7 @@ class AttributionPicture(Picture[LogitAttribution, LogitAttributionComparison]):
         comparison: see there.
         candidates: likely next tokens at the position: id, string, probability.
         automatic: answer and foil are the model's own choices.
+        coder: there is a coder, by whose features it could be split.
         half: the model computes in half precision.
         how: see `Picture`.
     """
@@ -37,11 +38,13 @@ class AttributionPicture(Picture[LogitAttribution, LogitAttributionComparison]):
         *,
         candidates: Sequence[tuple[int, str, float]] = (),
         automatic: bool = False,
+        coder: bool = False,
         half: bool = False,
         **how: Any,
     ) -> None:
         super().__init__(data, comparison, **how)
         self.candidates, self.automatic, self.half = tuple(candidates), automatic, half
+        self.has_coder = coder or data.coder is not None
 
     def parcel(self, live: bool | None = None) -> bytes:
         """The whole picture."""
@@ -72,6 +75,8 @@ class AttributionPicture(Picture[LogitAttribution, LogitAttributionComparison]):
             "candidates": candidates,
             "by": shown.by,  # type: ignore[typeddict-item]
             "n_layers": shown.n_layers,
+            "coder": shown.coder,
+            "has_coder": self.has_coder,
             "compare": compare,
         }
 

@@ -63,9 +63,9 @@ class ChatMessage(TypedDict):
 
 
 class InterventionValue(TypedDict):
-    """A `data.interventions.Change` as the page sees it: what it is called, its kind ("ablate", "patch", "add", "own"),
-    of an ablation what it puts in place ("zero", "mean", "resample"), and the block and head that it is made at; null
-    where it has no such thing."""
+    """A `data.interventions.Change` as the page sees it: what it is called, its kind ("ablate", "patch", "add",
+    "splice", "clamp", "own"), of an ablation what it puts in place ("zero", "mean", "resample"), and the block and head
+    that it is made at; null where it has no such thing."""
 
     label: str
     kind: str

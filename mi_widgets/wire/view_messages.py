@@ -122,7 +122,8 @@ class AttributionSide(TypedDict):
 
 
 class AttributionManifest(ComparedManifest, AttributionSide):
-    """What the attribution picture means; what is said of one side is of A."""
+    """What the attribution picture means; what is said of one side is of A. `coder` says by whose features it is split,
+    or is null; `has_coder` whether it could be."""
 
     kind: Literal["logit_attribution"]
     ablated: list[list[int]]
@@ -132,6 +133,8 @@ class AttributionManifest(ComparedManifest, AttributionSide):
     candidates: list[Candidate]
     by: By
     n_layers: int
+    coder: str | None
+    has_coder: bool
     compare: AttributionCompare | None
 
 

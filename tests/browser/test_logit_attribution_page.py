@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from coders_in_models import made_coder
 from playwright.sync_api import Locator, Page, expect
 
 import mi_widgets as mw
@@ -176,3 +177,17 @@ def test_an_edited_answer_is_computed_and_a_word_of_many_tokens_offers_single_on
     expect(view.locator(".miw-question-where")).to_contain_text("at position 8")
     assert notebook.run(2).split()[:1] == ["his"]
     assert notebook.output(2).split()[-2:] == ["8", "neuron"]
+
+
+def test_an_offline_page_shows_the_features_of_a_spliced_run(open_page: Open, tmp_path: Path, model: Any) -> None:
+    coder = made_coder(32, name="small")
+    session = mw.Session(model, PROMPT, interventions=[mw.Splice(coder)], answer=5, foil=7)
+    view = mw.LogitAttribution(session, by="feature", coder=coder)
+    page = open_page(view.save(tmp_path / "page.html"))
+    data = view.data
+    expect(page.locator(".miw-parts .miw-panel-title")).to_contain_text("by feature of small at L0 resid_post")
+    expect(page.locator(".miw-view")).to_contain_text("L0 resid_post spliced (small)")
+    assert page.locator(".miw-part-label").all_inner_texts()[1:-2] == list(data.labels)
+    for part in (data.part_kinds.index("feature"), data.part_kinds.index("coder error")):
+        row = page.locator(f".miw-parts-list [data-row='{part}']")
+        assert pointed(page, row) == pytest.approx(float(data.contribution[part]), rel=1e-5, abs=1e-9)

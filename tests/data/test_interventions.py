@@ -186,7 +186,7 @@ def test_a_header_names_it_in_a_few_words(change, label):
         (lambda: mw.Run(interventions=["ablate"]), "'ablate' is no intervention"),
         (lambda: checked_interventions("ablate"), "'ablate' is no intervention"),
         (lambda: checked_interventions({"kind": "ablate"}), "is no intervention"),
-        (lambda: interventions_from([{"kind": "clamp"}]), "of kind 'clamp' is not known"),
+        (lambda: interventions_from([{"kind": "melt"}]), "of kind 'melt' is not known"),
         (lambda: interventions_from([{"kind": "ablate", "layer": 0, "heads": 1}]), "a damaged intervention"),
         (lambda: interventions_from(["ablate"]), "of kind None is not known"),
     ],

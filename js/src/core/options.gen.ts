@@ -1082,9 +1082,9 @@ export const ATTRIBUTION: Described<AttributionOptions, AttributionMeasure, Attr
       "default": "component",
       "control": "menu",
       "label": "by",
-      "tip": "How the last residual stream is split. Component: the embedding, each layer's attention and MLP, the biases. Layer: attention and MLP together. Head: every attention head by itself. Neuron: the largest MLP neurons by themselves",
+      "tip": "How the last residual stream is split. Component: the embedding, each layer's attention and MLP, the biases. Layer: attention and MLP together. Head: every attention head by itself. Neuron: the largest MLP neurons by themselves. Feature: what the features of a sparse coder (coder=) write at its place, and what it leaves out",
       "key": "b",
-      "said": "split by component, layer, head, neuron",
+      "said": "split by component, layer, head, neuron, feature",
       "group": "by",
       "choices": [
         {
@@ -1102,6 +1102,10 @@ export const ATTRIBUTION: Described<AttributionOptions, AttributionMeasure, Attr
         {
           "value": "neuron",
           "label": "neuron"
+        },
+        {
+          "value": "feature",
+          "label": "feature"
         }
       ],
       "computed": true
@@ -1109,10 +1113,10 @@ export const ATTRIBUTION: Described<AttributionOptions, AttributionMeasure, Attr
     "top": {
       "default": 30,
       "control": "menu",
-      "label": "neurons",
-      "tip": "How many neurons stand by themselves, the largest of all layers; the others of each layer are one part",
+      "label": "largest",
+      "tip": "How many neurons (of all layers) or features stand by themselves, the largest; the others of each layer are one part",
       "key": "n",
-      "said": "neurons by themselves",
+      "said": "neurons or features by themselves",
       "group": "counts",
       "choices": [
         {

@@ -72,9 +72,9 @@ export interface ChatMessage {
 }
 
 /**
- * A `data.interventions.Change` as the page sees it: what it is called, its kind ("ablate", "patch", "add", "own"),
- * of an ablation what it puts in place ("zero", "mean", "resample"), and the block and head that it is made at; null
- * where it has no such thing.
+ * A `data.interventions.Change` as the page sees it: what it is called, its kind ("ablate", "patch", "add",
+ * "splice", "clamp", "own"), of an ablation what it puts in place ("zero", "mean", "resample"), and the block and head
+ * that it is made at; null where it has no such thing.
  */
 export interface InterventionValue {
   label: string;
@@ -545,7 +545,7 @@ export interface PatchingState {
   path: PathStep[];
 }
 
-export type PartKind = "embedding" | "position embedding" | "layer" | "attention" | "attention bias" | "head" | "mlp" | "mlp bias" | "neuron" | "norm bias" | "unembedding bias" | "output transform" | "rest" | "intervention";
+export type PartKind = "embedding" | "position embedding" | "layer" | "attention" | "attention bias" | "head" | "mlp" | "mlp bias" | "neuron" | "feature" | "coder bias" | "coder error" | "norm bias" | "unembedding bias" | "output transform" | "rest" | "intervention";
 
 export type Stream = "resid_pre" | "attn_out" | "resid_mid" | "mlp_out" | "resid_post";
 
@@ -653,10 +653,10 @@ export interface LensState {
   refused: RefusedToken | null;
 }
 
-export type By = "component" | "layer" | "head" | "neuron";
+export type By = "component" | "layer" | "head" | "neuron" | "feature";
 
 export interface AttributionOptions {
-  by: "component" | "layer" | "head" | "neuron";
+  by: "component" | "layer" | "head" | "neuron" | "feature";
   top: number;
   show: "A" | "B" | "difference";
   sort: "model" | "size";
@@ -677,7 +677,7 @@ export interface AttributionSide {
   tokens: TokenTable;
   position: number;
   part_labels: string[];
-  part_kinds: ("embedding" | "position embedding" | "layer" | "attention" | "attention bias" | "head" | "mlp" | "mlp bias" | "neuron" | "norm bias" | "unembedding bias" | "output transform" | "rest" | "intervention")[];
+  part_kinds: ("embedding" | "position embedding" | "layer" | "attention" | "attention bias" | "head" | "mlp" | "mlp bias" | "neuron" | "feature" | "coder bias" | "coder error" | "norm bias" | "unembedding bias" | "output transform" | "rest" | "intervention")[];
   part_layers: number[];
   part_heads: number[];
   part_neurons: number[];
@@ -690,7 +690,8 @@ export interface AttributionSide {
 }
 
 /**
- * What the attribution picture means; what is said of one side is of A.
+ * What the attribution picture means; what is said of one side is of A. `coder` says by whose features it is split,
+ * or is null; `has_coder` whether it could be.
  */
 export interface AttributionManifest {
   run: number;
@@ -703,7 +704,7 @@ export interface AttributionManifest {
   tokens: TokenTable;
   position: number;
   part_labels: string[];
-  part_kinds: ("embedding" | "position embedding" | "layer" | "attention" | "attention bias" | "head" | "mlp" | "mlp bias" | "neuron" | "norm bias" | "unembedding bias" | "output transform" | "rest" | "intervention")[];
+  part_kinds: ("embedding" | "position embedding" | "layer" | "attention" | "attention bias" | "head" | "mlp" | "mlp bias" | "neuron" | "feature" | "coder bias" | "coder error" | "norm bias" | "unembedding bias" | "output transform" | "rest" | "intervention")[];
   part_layers: number[];
   part_heads: number[];
   part_neurons: number[];
@@ -719,8 +720,10 @@ export interface AttributionManifest {
   foil: TokenName | null;
   automatic: boolean;
   candidates: Candidate[];
-  by: "component" | "layer" | "head" | "neuron";
+  by: "component" | "layer" | "head" | "neuron" | "feature";
   n_layers: number;
+  coder: string | null;
+  has_coder: boolean;
   compare: AttributionCompare | null;
 }
 

@@ -35,10 +35,13 @@ const KINDS: Record<PartKind, string> = {
   mlp: "What this layer's MLP writes",
   "mlp bias": "The MLP's output bias, which no neuron writes",
   neuron: "What this neuron writes: its activation × its output weights",
+  feature: "What this feature of the coder writes: its activation × its decoder direction",
+  "coder bias": "What the coder writes whatever its features are",
+  "coder error": "What the coder leaves out of what stands at its place",
   "norm bias": "The bias of the final norm, as the unembedding reads it",
   "unembedding bias": "The unembedding's own bias for these tokens",
   "output transform": "What the cap on the logits changes. It acts on the sum: no single part has it",
-  rest: "The neurons of this layer that are not shown one by one",
+  rest: "The neurons of this layer, or active features of the coder, that are not shown one by one",
   intervention: "What an intervention added to the residual stream itself, which no part of the model wrote",
 };
 
@@ -135,7 +138,7 @@ export class Parts {
       ? [...toward("plus", null, "more in A"), ...toward("minus", null, "more in B")]
       : [...toward("plus", manifest.foil && manifest.answer, "raises it"), ...toward("minus", manifest.foil, "lowers it")];
     this.#title.replaceChildren(
-      h("span", { "data-tip": tip }, h("strong", {}, what), ` by ${manifest.by}`),
+      h("span", { "data-tip": tip }, h("strong", {}, what), ` by ${manifest.by}${manifest.coder ? ` of ${manifest.coder}` : ""}`),
       h("span", "miw-toward", manifest.foil && !compared ? "for" : "", ...colors),
     );
   }

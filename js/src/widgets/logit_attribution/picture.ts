@@ -148,8 +148,11 @@ export class AttributionPicture {
       case "mlp":
       case "mlp bias":
       case "neuron":
-      case "rest":
-        return this.mlps.length ? { layer, first: n_heads, last: n_heads } : null;
+      case "rest": {
+        // A coder whose other features stand in one row may stand for more than one MLP.
+        const inside = part_kinds[part] !== "rest" || !this.manifest.coder;
+        return this.mlps.length && inside ? { layer, first: n_heads, last: n_heads } : null;
+      }
       default:
         return null;
     }

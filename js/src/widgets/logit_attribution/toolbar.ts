@@ -17,14 +17,15 @@ export class Toolbar {
     const split = (): AttributionOptions["by"] =>
       (attribution.canCompute.value ? null : attribution.picture.value?.manifest.by) ?? attribution.options.value.by;
     const splits = (): Now<AttributionOptions["by"]> => {
-      const heads = attribution.picture.value?.manifest.why_no_heads;
-      const choices = OPTIONS.by.choices!.map((choice) => (choice.value === "head" ? { ...choice, disabled: !!heads } : choice));
+      const { why_no_heads: heads, has_coder: coder } = attribution.picture.value?.manifest ?? {};
+      const lacking = { head: !!heads, feature: !coder };
+      const choices = OPTIONS.by.choices!.map((choice) => ({ ...choice, disabled: !!lacking[choice.value as keyof typeof lacking] }));
       return { choices, value: split(), ...(attribution.canCompute.value ? (heads ? { tip: heads } : {}) : FIXED) };
     };
     this.controls = new OptionControls<AttributionOptions>(attribution, OPTIONS, {
       by: { now: splits },
       show: { now: () => ({ value: attribution.show.value, hidden: !attribution.picture.value?.manifest.compare }) },
-      top: { now: () => ({ hidden: split() !== "neuron", ...(attribution.canCompute.value ? {} : FIXED) }) },
+      top: { now: () => ({ hidden: !["neuron", "feature"].includes(split()), ...(attribution.canCompute.value ? {} : FIXED) }) },
     });
     this.elements = [...this.controls.rest(), makeAblateButton(attribution, attribution.held)];
   }
