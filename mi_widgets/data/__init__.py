@@ -8,6 +8,7 @@ from mi_widgets.data.attention import (
     attention_mask,
     patterns_from_arrays,
 )
+from mi_widgets.data.feature_dashboard import FeatureDashboard
 from mi_widgets.data.interventions import Ablate, Add, Change, Intervention, Patch, Run
 from mi_widgets.data.logit_attribution import AttributionRow, LogitAttribution
 from mi_widgets.data.logit_attribution_comparison import LogitAttributionComparison
@@ -32,6 +33,7 @@ __all__ = [
     "AttributionRow",
     "Change",
     "Continuation",
+    "FeatureDashboard",
     "Intervention",
     "LogitAttribution",
     "LogitAttributionComparison",
