@@ -100,7 +100,9 @@ def feature_dashboard_steps(
     check_counted(found, corpus.name)
     found = found.settled()
     effects = yield from as_one(effects_steps(model, coder, chosen), Step(found.n_texts, found.n_texts))
-    common = about(found, coder, describe(model).label, corpus.name, reading, effects.notes)
+    common = about(
+        found, str(coder.name), str(coder.hook_in), describe(model).label, corpus.name, reading, effects.notes
+    )
     counted, weights = count_columns(found.counts) | pair_columns(found.together), weight_columns(effects)
     examples = example_columns(found.kept.examples, found.counts.exponent, keeping)
     tokenizer = model.tokenizer if has_tokenizer(model) else None

@@ -230,14 +230,20 @@ def dashboard_of(
 
 
 def about(
-    statistics: FeatureStatistics, coder: Any, model: str, corpus: str, reading: Reading, of_weights: tuple[str, ...]
+    statistics: FeatureStatistics,
+    coder: str,
+    hook: str,
+    model: str,
+    corpus: str,
+    reading: Reading,
+    of_weights: tuple[str, ...],
 ) -> About:
-    """What the features of `statistics` have in common."""
+    """What the features of `statistics` have in common; arguments are as `About` has them."""
     return About(
-        coder=str(coder.name),
+        coder=coder,
         model=model,
         corpus=corpus,
-        hook=str(coder.hook_in),
+        hook=hook,
         reading=reading,
         n_texts=statistics.n_texts,
         n_tokens=statistics.n_tokens,
