@@ -307,8 +307,8 @@ def _not_zero(acts: torch.Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _width(n_tokens: int) -> int:
-    """To how many tokens a text is filled up: an eighth more at most."""
-    step = max(8, 1 << (n_tokens.bit_length() - 4))
+    """To how many tokens a text is filled up: an eighth more at most, or to a multiple of 8."""
+    step = max(8, (1 << n_tokens.bit_length()) >> 4)
     return -(-n_tokens // step) * step
 
 

@@ -259,14 +259,14 @@ class Index:
                     table = table.aggregate("feature, other, sum(positions)::bigint as positions", "feature, other")
                 table.create_view(name)
         except duckdb.Error as reason:
-            raise damaged(self.folder, str(reason)[:200]) from None
+            raise damaged(self.folder, str(reason)) from None
         return connection
 
     def _ask(self, query: str) -> Any:
         try:
             return self._connection.cursor().execute(query)
         except duckdb.Error as reason:
-            raise damaged(self.folder, str(reason)[:200]) from None
+            raise damaged(self.folder, str(reason)) from None
 
 
 def _arrays(found: Any) -> dict[str, Any]:

@@ -73,7 +73,8 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
 
 def damaged(folder: Path, said: str) -> DataError:
     """That an index cannot be used any more."""
-    return DataError(f"the index in {folder} is damaged: {said}.", "Delete that folder and make the index again.")
+    said = " ".join(said.split())
+    return DataError(f"the index in {folder} is damaged: {said[:300]}.", "Delete that folder and make the index again.")
 
 
 def write_state(folder: Path, tables: Mapping[str, Mapping[str, Any]], manifest: Mapping[str, Any]) -> dict[str, Any]:
@@ -172,7 +173,7 @@ def read_table(
     except FileNotFoundError:
         raise MissingFileError(f"there is no file {path}.", "Make the index again.") from None
     except (OSError, ValueError, pa.ArrowException) as reason:
-        raise damaged(folder, f"{path.name} cannot be read ({str(reason)[:200]})") from None
+        raise damaged(folder, f"{path.name} cannot be read ({reason})") from None
     if any(len(column) != table["rows"] for column in found.values()):
         raise damaged(folder, f"{path.name} has not {table['rows']:,} rows")
     return found
