@@ -211,7 +211,6 @@ def test_numbers_that_are_not_finite_are_left_out_and_counted(model):
     one = compute.feature_dashboard(model, coder(), texts, [0])[0]
     assert one.n_tokens == 3  # within a text NaN reaches back too: attention multiplies it by 0
     assert "4 positions are left out: numbers there are not finite." in one.notes
-    assert np.isnan(one.window_activations).any()
     with pytest.raises(DataError, match="not finite"):
         compute.feature_dashboard(model, coder(), [[7, 7, 7]], [0])
 
