@@ -28,7 +28,7 @@ BATCH_TOKENS = {"cpu": 1024, "other": 16_384}
 #: Activations that are encoded at once.
 CELLS = {"cpu": 1 << 22, "other": 1 << 26}
 #: A block ends with the batch that brings it to so many positions, or to so many activations that are not zero.
-BLOCK_TOKENS, BLOCK_ENTRIES = 1 << 15, 1 << 22
+BLOCK_TOKENS, BLOCK_ENTRIES = 1 << 15, 1 << 20
 #: Texts are read so far at most, where nothing else is said and the model itself reads further.
 LONGEST = 2048
 

@@ -46,25 +46,29 @@ class Counts:
     @classmethod
     def none(cls, d_sae: int) -> Counts:
         """Over no positions."""
-        return cls.of(d_sae, np.empty(0, np.int64), np.empty(0, np.float32))
+        nothing, sums = np.zeros(d_sae, np.int64), np.zeros(d_sae)
+        largest = np.full(d_sae, -np.inf, np.float32)
+        exponent, histogram = np.full(d_sae, NEVER, np.int16), np.zeros((d_sae, 2 * BINS), np.int64)
+        return cls(nothing, sums, sums, largest, -largest, exponent, histogram)
 
-    @classmethod
-    def of(cls, d_sae: int, feature: np.ndarray, value: np.ndarray) -> Counts:
-        """Of activations that are not zero, `[entry]` each."""
-        largest, lowest = np.full(d_sae, -np.inf, np.float32), np.full(d_sae, np.inf, np.float32)
+    def with_entries(self, feature: np.ndarray, value: np.ndarray) -> Counts:
+        """With more activations that are not zero, `[entry]` each."""
+        largest, lowest = self.largest.copy(), self.lowest.copy()
         np.maximum.at(largest, feature, value)
         np.minimum.at(lowest, feature, value)
         exponent = _exponent(largest, lowest)
         wide = value.astype(np.float64)
-        cell = feature.astype(np.int64) * (2 * BINS) + BINS + _bins(wide, exponent[feature])
-        return cls(
-            np.bincount(feature, minlength=d_sae).astype(np.int64),
-            np.bincount(feature, wide, d_sae),
-            np.bincount(feature, wide * wide, d_sae),
+        histogram = _widened(self.histogram, exponent - self.exponent)
+        histogram = histogram.copy() if histogram is self.histogram else histogram
+        np.add.at(histogram, (feature, BINS + _bins(wide, exponent[feature])), 1)
+        return Counts(
+            self.n_active + np.bincount(feature, minlength=self.d_sae),
+            self.total + np.bincount(feature, wide, self.d_sae),
+            self.squares + np.bincount(feature, wide * wide, self.d_sae),
             largest,
             lowest,
             exponent,
-            np.bincount(cell, minlength=d_sae * 2 * BINS).reshape(d_sae, 2 * BINS).astype(np.int64),
+            histogram,
         )
 
     def plus(self, other: Counts) -> Counts:

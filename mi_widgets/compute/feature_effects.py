@@ -20,7 +20,7 @@ from mi_widgets.errors import ModelError
 #: Kept of each feature.
 BEST = 10
 #: Numbers of a product that are held at once.
-AT_ONCE = 1 << 24
+AT_ONCE = 1 << 22
 #: Hooks whose activations are added to the residual stream, or are the stream.
 WRITTEN = (
     "hook_embed", "hook_resid_pre", "hook_resid_mid", "hook_resid_post", "hook_attn_out", "hook_mlp_out",

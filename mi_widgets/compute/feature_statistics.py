@@ -51,7 +51,7 @@ class FeatureStatistics:
     def plus(self, coded: Coded) -> FeatureStatistics:
         """With one more block of the same corpus."""
         d_sae = self.counts.d_sae
-        counts = self.counts.plus(Counts.of(d_sae, coded.feature, coded.value))
+        counts = self.counts.with_entries(coded.feature, coded.value)
         return FeatureStatistics(
             counts,
             self.kept.plus(coded, counts.exponent),

@@ -16,7 +16,7 @@ from mi_widgets.compute.coded_corpus import Reading
 from mi_widgets.compute.feature_counts import BINS, NEVER, Counts, intervals
 from mi_widgets.compute.feature_effects import FeatureEffects
 from mi_widgets.compute.feature_statistics import FeatureStatistics
-from mi_widgets.compute.kept_examples import Examples, Keeping, Kept, bounds, ranked
+from mi_widgets.compute.kept_examples import Examples, Keeping, Kept, bounds, ranks
 from mi_widgets.data.feature_dashboard import FeatureDashboard
 
 #: By column, 1- or 2-dimensional, or a list of arrays; all of one length.
@@ -130,23 +130,19 @@ def pair_columns(together: Together) -> Columns:
 
 
 def example_columns(examples: Examples, exponent: np.ndarray, keeping: Keeping) -> Columns:
-    """One row per kept example, by feature, the largest first."""
-    in_order = np.argsort(examples.text.astype(np.int64) << 32 | examples.position, kind="stable")
-    order, (by_size, by_mark) = ranked(
-        *(each[in_order] for each in (examples.feature, examples.value, examples.mark)), exponent
-    )
-    rows = in_order[order]
+    """One row per kept example, all sorted in: by feature, the largest first."""
+    by_size, by_mark = ranks(examples.feature, examples.value, examples.mark, exponent)
     return {
-        "feature": examples.feature[rows],
+        "feature": examples.feature,
         "rank": np.where(by_size < keeping.top, by_size + 1, 0).astype(np.int32),
         "sampled": by_mark < keeping.per_interval,
-        "interval": intervals(examples.value[rows], exponent[examples.feature[rows]]),
-        "text": examples.text[rows],
-        "position": examples.position[rows],
-        "activation": examples.value[rows],
-        "mark": examples.mark[rows],
-        "token_ids": examples.token_ids[rows],
-        "activations": examples.activations[rows],
+        "interval": intervals(examples.value, exponent[examples.feature]),
+        "text": examples.text,
+        "position": examples.position,
+        "activation": examples.value,
+        "mark": examples.mark,
+        "token_ids": examples.token_ids,
+        "activations": examples.activations,
     }
 
 

@@ -16,8 +16,10 @@ from mi_widgets.compute.coded_corpus import Coded
 from mi_widgets.compute.feature_counts import BINS, BINS_OF_INTERVAL, INTERVALS, NEVER, intervals
 from mi_widgets.data.record import count_from_0
 
-#: Fresh entries that wait to be sorted in: so many, or as many as are kept already, if those are more.
-WAITING = 200_000
+#: Fresh entries that wait to be sorted in: so many, or this share of those that are kept already, if that is more.
+WAITING, WAITING_SHARE = 200_000, 0.25
+#: Windows that are made at once.
+AT_ONCE = 1 << 16
 #: Bits of a sort key below those of feature and interval.
 LOW = np.uint64(40)
 
@@ -131,10 +133,12 @@ class Kept:
         fresh = _with_windows(coded, rows[np.sort(chosen)], self.keeping.context)
         found = Kept(self.keeping, self.examples, (*self.fresh, fresh), self.least, self.most, self.exponent)
         waiting = sum(map(len, found.fresh))
-        return found.settled(exponent) if waiting > max(WAITING, len(self.examples)) else found
+        return found.settled(exponent) if waiting > max(WAITING, WAITING_SHARE * len(self.examples)) else found
 
     def settled(self, exponent: np.ndarray) -> Kept:
-        """The same with all that is fresh sorted in."""
+        """The same with all that is fresh sorted in: by feature and size, the largest first."""
+        if not self.fresh and np.array_equal(exponent, self.exponent):
+            return self
         every = [self.examples, *self.fresh]
 
         def joined(name: str) -> np.ndarray:
@@ -161,26 +165,25 @@ def _chosen(
     keeping: Keeping,
 ) -> np.ndarray:
     """Rows that are kept: by feature, the largest first, among equals by text and position."""
-    in_order = np.argsort(text.astype(np.int64) << 32 | position, kind="stable")
-    order, top = ranked(feature[in_order], value[in_order], mark[in_order], exponent)
-    kept = (top[0] < keeping.top) | (top[1] < keeping.per_interval)
-    return in_order[order[kept]]
+    order = np.argsort(text.astype(np.int64) << 32 | position, kind="stable")
+    keys = feature.astype(np.uint64) << np.uint64(32) | _falling(value)
+    order = order[np.argsort(keys[order], kind="stable")]
+    by_size, by_mark = ranks(feature[order], value[order], mark[order], exponent)
+    return order[(by_size < keeping.top) | (by_mark < keeping.per_interval)]
 
 
-def ranked(
+def ranks(
     feature: np.ndarray, value: np.ndarray, mark: np.ndarray, exponent: np.ndarray
-) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
-    """Of examples that stand in the order of text and position: by feature and size, the largest first; and of each in
-    that order its rank from 0 among those of its feature, and by its mark among those of its interval."""
-    order = np.argsort(feature.astype(np.uint64) << np.uint64(32) | _falling(value), kind="stable")
-    feature, value, mark = feature[order], value[order], mark[order]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Of examples that are sorted by feature and size the rank of each, from 0, among those of its feature, and by its
+    mark among those of its interval."""
     interval = (intervals(value, exponent[feature]) + INTERVALS // 2).astype(np.uint64)
     groups = feature.astype(np.uint64) * np.uint64(INTERVALS) + interval
     # Marks of 40 bits; those that are equal go by size, then text and position.
     sample = np.argsort(groups << LOW | mark >> (np.uint64(64) - LOW), kind="stable")
-    in_sample = np.empty(len(order), np.int64)
+    in_sample = np.empty(len(feature), np.int64)
     in_sample[sample] = _ranks(groups[sample])
-    return order, (_ranks(feature), in_sample)
+    return _ranks(feature), in_sample
 
 
 def _falling(value: np.ndarray) -> np.ndarray:
@@ -199,14 +202,13 @@ def _ranks(groups: np.ndarray) -> np.ndarray:
 
 def bounds(examples: Examples, exponent: np.ndarray, keeping: Keeping) -> tuple[np.ndarray, np.ndarray]:
     """`least` and `most` of a `Kept` whose examples, all sorted in, are these."""
-    in_order = np.argsort(examples.text.astype(np.int64) << 32 | examples.position, kind="stable")
-    feature, value, mark = examples.feature[in_order], examples.value[in_order], examples.mark[in_order]
-    order, (by_size, by_mark) = ranked(feature, value, mark, exponent)
+    feature, value, mark = examples.feature, examples.value, examples.mark
+    by_size, by_mark = ranks(feature, value, mark, exponent)
     least = np.full(len(exponent), -np.inf, np.float32)
-    last = order[by_size == keeping.top - 1]
+    last = np.flatnonzero(by_size == keeping.top - 1)
     least[feature[last]] = value[last]
     most = np.full((len(exponent), INTERVALS), np.iinfo(np.uint64).max)
-    last = order[by_mark == keeping.per_interval - 1]
+    last = np.flatnonzero(by_mark == keeping.per_interval - 1)
     interval = intervals(value[last], exponent[feature[last]])
     # Marks are compared by their first bits.
     most[feature[last], interval + INTERVALS // 2] = mark[last] | np.uint64((1 << (64 - int(LOW))) - 1)
@@ -228,25 +230,28 @@ def _rows(every: list[Examples], name: str, rows: np.ndarray) -> np.ndarray:
 def _with_windows(coded: Coded, entries: np.ndarray, context: int) -> Examples:
     """Some entries of a block, with what surrounds them."""
     token, feature = coded.token[entries], coded.feature[entries]
-    around = token[:, None] + np.arange(-context, context + 1)
-    inside = (around >= 0) & (around < len(coded.text))
-    near = np.where(inside, around, 0)
-    inside &= coded.text[near] == coded.text[token][:, None]
-    counted = inside & coded.counted[near]
+    token_ids = np.empty((len(entries), 2 * context + 1), np.int32)
+    activations = np.empty(token_ids.shape, np.float32)
     d_sae = int(coded.feature.max()) + 1 if len(coded.feature) else 1
     keys = coded.token * d_sae + coded.feature  # ascending
-    wanted = near * d_sae + feature[:, None]
-    found = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1) if len(keys) else wanted
-    active = keys[found] == wanted if len(keys) else np.zeros(wanted.shape, np.bool_)
-    activations = np.where(active, coded.value[found], np.float32(0)) if len(keys) else np.zeros(wanted.shape)
+    for start in range(0, len(entries), AT_ONCE):
+        some = slice(start, start + AT_ONCE)
+        around = token[some, None] + np.arange(-context, context + 1)
+        near = np.clip(around, 0, len(coded.text) - 1)
+        inside = (near == around) & (coded.text[near] == coded.text[token[some], None])
+        wanted = near * d_sae + feature[some, None]
+        found = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+        value = np.where(keys[found] == wanted, coded.value[found], np.float32(0))
+        token_ids[some] = np.where(inside, coded.token_id[near], -1)
+        activations[some] = np.where(inside & coded.counted[near], value, np.float32(np.nan))
     return Examples(
         feature,
         coded.text[token],
         coded.position[token],
         coded.value[entries],
         coded.mark[token],
-        np.where(inside, coded.token_id[near], -1).astype(np.int32),
-        np.where(counted, activations, np.nan).astype(np.float32),
+        token_ids,
+        activations,
     )
 
 
