@@ -3,6 +3,7 @@
 from mi_widgets.compute.ablation import ablate, ablate_steps
 from mi_widgets.compute.attention import attention_patterns
 from mi_widgets.compute.attribution_patching import attribution_patch, attribution_patch_steps
+from mi_widgets.compute.feature_dashboard import feature_dashboard
 from mi_widgets.compute.features import features
 from mi_widgets.compute.head_scores import head_scores
 from mi_widgets.compute.logit_attribution import logit_attribution
@@ -26,6 +27,7 @@ __all__ = [
     "attribution_patch",
     "attribution_patch_steps",
     "continued",
+    "feature_dashboard",
     "features",
     "head_scores",
     "logit_attribution",

@@ -9,6 +9,7 @@ from mi_widgets.data.attention import (
     patterns_from_arrays,
 )
 from mi_widgets.data.coder_interventions import Clamp, Splice
+from mi_widgets.data.feature_dashboard import FeatureDashboard
 from mi_widgets.data.features import FeatureActivations
 from mi_widgets.data.interventions import Ablate, Add, Change, Intervention, Patch, Run
 from mi_widgets.data.logit_attribution import AttributionRow, LogitAttribution
@@ -36,6 +37,7 @@ __all__ = [
     "Clamp",
     "Continuation",
     "FeatureActivations",
+    "FeatureDashboard",
     "Intervention",
     "LogitAttribution",
     "LogitAttributionComparison",
