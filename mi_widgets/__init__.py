@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from mi_widgets.version import __version__
 
 if TYPE_CHECKING:
-    from mi_widgets import compute, data, demo, figures
+    from mi_widgets import compute, data, demo, figures, sae
     from mi_widgets.data import Ablate, Add, Intervention, Pairs, Patch, Run, Selection
     from mi_widgets.models import load_demo, load_model
     from mi_widgets.session import Session
@@ -37,7 +37,7 @@ _WHERE = {
     "load_model": "mi_widgets.models",
     "save_html": "mi_widgets.widgets",
 }
-_ROOMS = ("compute", "data", "demo", "figures")
+_ROOMS = ("compute", "data", "demo", "figures", "sae")
 
 __all__ = [
     "Ablate",
@@ -61,6 +61,7 @@ __all__ = [
     "figures",
     "load_demo",
     "load_model",
+    "sae",
     "save_html",
 ]
 

@@ -1,0 +1,94 @@
+"""Tensors and settings from files, never pickled ones, with one clear error for each way a file can be bad.
+
+Knows nothing of what the tensors mean.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from mi_widgets.errors import DataError
+
+AGAIN = "Get the file again, whole."
+#: How files of `torch.save` and `pickle` begin; the first is any zip file's too, an npz among them.
+ZIPPED, PICKLED = b"PK\x03\x04", b"\x80"
+PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle")
+
+
+def tensors(path: Path) -> dict[str, torch.Tensor]:
+    """All tensors of a safetensors file, on the CPU.
+
+    Raises:
+        DataError: no such file, a truncated or damaged one, or one that is pickled whatever its name says.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    _check_there(path)
+    with path.open("rb") as file:
+        if file.read(4)[:4].startswith((ZIPPED, PICKLED)):
+            raise pickled(path)
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError, ValueError) as reason:
+        raise DataError(f"{path} is no whole safetensors file: {reason}.", AGAIN) from reason
+
+
+def arrays(path: Path) -> dict[str, torch.Tensor]:
+    """All arrays of an npz file as tensors.
+
+    Raises:
+        DataError: no such file, a truncated or damaged one, or one with pickled objects in it.
+    """
+    _check_there(path)
+    try:
+        with np.load(path, allow_pickle=False) as read:
+            if not isinstance(read, np.lib.npyio.NpzFile):
+                raise DataError(f"{path} is no npz file.", AGAIN)
+            return {key: torch.from_numpy(np.array(read[key])) for key in read.files}
+    except ValueError as reason:
+        if isinstance(reason, DataError):
+            raise
+        raise (pickled(path) if "pickle" in str(reason) else _damaged(path, reason)) from reason
+    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, OSError, TypeError) as reason:
+        raise _damaged(path, reason) from reason
+
+
+def settings(path: Path) -> dict[str, Any]:
+    """What a JSON file says.
+
+    Raises:
+        DataError: no such file, or no JSON object in it.
+    """
+    _check_there(path)
+    try:
+        said = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as reason:
+        raise DataError(f"{path} is no whole JSON file: {reason}.", AGAIN) from reason
+    if not isinstance(said, dict):
+        raise DataError(f"{path} holds {type(said).__name__}, not names and values.", AGAIN)
+    return said
+
+
+def pickled(path: Path) -> DataError:
+    """The refusal of a file that may run code when it is opened."""
+    return DataError(
+        f"{path} is pickled; opening it could run any code, so it is not opened.",
+        "Get it as safetensors or npz, or open it yourself where you trust it and give the object.",
+    )
+
+
+def _check_there(path: Path) -> None:
+    if not path.is_file():
+        raise DataError(f"there is no {path.name} in {path.parent}.", "Give the folder that holds it.")
+
+
+def _damaged(path: Path, reason: Exception) -> DataError:
+    return DataError(f"{path} is no whole npz file: {reason}.", AGAIN)
