@@ -22,8 +22,8 @@ FOLLOWED = 0.01
 BAND = 2.0
 #: Where JumpReLU thresholds start, in scaled units.
 FIRST_THRESHOLD = 0.1
-#: What a squared miss of the wanted L0 costs a JumpReLU, as a share of the scaled input's squared length.
-MISS = 0.1
+#: What it costs a JumpReLU to miss the wanted L0 by a factor of e, as a share of the scaled output's squared length.
+MISS = 0.5
 #: Above this share of active features a dense product is the faster one, on the CPU.
 SPARSE = 1 / 8
 
@@ -64,6 +64,8 @@ class Learner:
         if options.transcodes:
             columns = torch.randn(self.d_in, options.d_sae, generator=draw)
             columns = columns / columns.norm(dim=0, keepdim=True)
+        if options.architecture in ("jumprelu", "standard"):  # half of all features begin active: each says little
+            columns = columns * min(1.0, self.d_in / options.d_sae)
         parts = {
             "W_enc": columns,
             "b_enc": torch.zeros(options.d_sae),
@@ -145,9 +147,7 @@ class Learner:
             return acts @ directions
         starts = torch.zeros(len(acts), dtype=torch.long)
         starts[1:] = torch.bincount(row, minlength=len(acts)).cumsum(0)[:-1]
-        return functional.embedding_bag(
-            feature, directions, starts, mode="sum", per_sample_weights=acts[row, feature]
-        )
+        return functional.embedding_bag(feature, directions, starts, mode="sum", per_sample_weights=acts[row, feature])
 
     def _price(self, number: int, pre: torch.Tensor, acts: torch.Tensor) -> torch.Tensor | float:
         """What activity costs: a ReLU's by its size (L1), a JumpReLU's by how far its L0 is from the wanted one."""
@@ -157,7 +157,7 @@ class Learner:
             return options.l1_coefficient * share * acts.sum(1).mean()
         if options.architecture == "jumprelu":
             l0 = _Step.apply(pre, self.parts["log_threshold"].exp()).sum(1).mean()  # type: ignore[union-attr]
-            return MISS * self.d_out * share * (l0 / options.k - 1).square()
+            return MISS * self.d_out * share * (l0.clamp(min=1e-3) / options.k).log().square()
         return 0.0
 
     def _revival(self, pre: torch.Tensor, directions: torch.Tensor, error: torch.Tensor) -> torch.Tensor:
@@ -204,4 +204,3 @@ class Learner:
         self.idle = state["idle"].to(self.device)
         first, second, self.threshold = np.asarray(state["numbers"]).tolist()
         self.scales = (first, second)
-

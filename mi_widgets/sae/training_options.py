@@ -75,7 +75,9 @@ class Options:
             if l1_coefficient is not None:
                 raise DataError(f"a {kind} coder has no l1_coefficient.", "Its sparsity is set by k.")
         price = L1 if l1_coefficient is None else number("l1_coefficient", l1_coefficient)
-        rate = RATE * (RATED / whole["d_sae"]) ** 0.5 if learning_rate is None else number("learning_rate", learning_rate)
+        rate = (
+            RATE * (RATED / whole["d_sae"]) ** 0.5 if learning_rate is None else number("learning_rate", learning_rate)
+        )
         if rate <= 0 or price < 0:
             name, value = ("learning_rate", rate) if rate <= 0 else ("l1_coefficient", price)
             raise DataError(f"{name}={value} trains nothing.", "Give a positive number.")

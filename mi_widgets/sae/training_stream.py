@@ -143,15 +143,12 @@ class FromTexts(Stream):
         while True:
             group = list(islice(self._left, self._at_once))
             self._read += len(group)
-            if not group and self._once:
-                self._ended = True
-                break
-            if not group and first == 0:  # the texts from their beginning to their end
-                self._whole = True
-                break
-            if not group:
-                self._left, self._read, first = self._pieces(), 0, -1
+            if not group and first and not count:  # they were at their end: from the beginning
+                self._left, self._read, first = self._pieces(), 0, 0
                 continue
+            if not group:
+                self._whole, self._ended = first == 0, self._once
+                break
             for arrays in self._ran(group):
                 if not self._buffers:
                     self._buffers = self._made(arrays)
@@ -162,14 +159,12 @@ class FromTexts(Stream):
             yield None
             if self._buffers and count + self._at_once * options.length > len(self._buffers[0]):
                 break
-        if self._ended and first == 0:
-            self._whole = True
         if not count:
             raise DataError(
                 "the texts hold no position to learn from.",
                 "Give more texts" + ("; position 0 of each is left out." if options.skip_first else "."),
             )
-        self._next = self._read
+        self._next = self._read if group else 0
         self.x, self.y = self._buffers[0][:count], self._buffers[-1][:count]
         self.y = self.x if len(self._buffers) == 1 else self.y
 
