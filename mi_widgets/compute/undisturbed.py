@@ -46,8 +46,8 @@ def with_gradients(function: Callable[Given, Result]) -> Callable[Given, Result]
 
 
 def learning(steps: Generator[Step, None, Result]) -> Generator[Step, None, Result]:
-    """`steps` of something that learns, each outside of inference mode, where nothing can; the caller, who may be in it,
-    is again so at every step."""
+    """`steps` of something that learns, each outside of inference mode, where nothing can; the caller, who may be in
+    it, is again so at every step."""
     try:
         while True:
             with torch.inference_mode(False):

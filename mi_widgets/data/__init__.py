@@ -8,6 +8,7 @@ from mi_widgets.data.attention import (
     attention_mask,
     patterns_from_arrays,
 )
+from mi_widgets.data.coder_comparison import CoderComparison
 from mi_widgets.data.interventions import Ablate, Add, Change, Intervention, Patch, Run
 from mi_widgets.data.logit_attribution import AttributionRow, LogitAttribution
 from mi_widgets.data.logit_attribution_comparison import LogitAttributionComparison
@@ -31,6 +32,7 @@ __all__ = [
     "AttentionPatterns",
     "AttributionRow",
     "Change",
+    "CoderComparison",
     "Continuation",
     "Intervention",
     "LogitAttribution",

@@ -134,8 +134,8 @@ def train_steps(
     prepend_bos: bool | None = None,
     **options: Any,
 ) -> Steps[SparseCoder]:
-    """`train` as steps, one for each batch and one for each pass of the model; `partial` is the `Training` so far, whose
-    `coder()` is what stopping would leave.
+    """`train` as steps, one for each batch and one for each pass of the model; `partial` is the `Training` so far,
+    whose `coder()` is what stopping would leave.
 
     Args:
         model: as for `train`, as all that is not named here.
@@ -147,7 +147,7 @@ def train_steps(
         hook_out: see there.
         folder: see there.
         prepend_bos: None means what `model.to_tokens(text)` does.
-        options: `steps` (2400) of `batch_size` (2048) positions each; `learning_rate` (1e-3 for 1,536 features, less
+        options: `steps` (2400) of `batch_size` (2048) positions each; `learning_rate` (3e-3 for 1,536 features, less
             for more) which rises over `warm_up` (100) steps and falls in the last quarter; `l1_coefficient` (1.5) of a
             standard coder, in units in which a typical input has length √d_in; `dead_after` (200): a feature that has
             not fired in so many steps is revived; `seed` (0); `length` (256): tokens of a piece of text at most;

@@ -73,8 +73,8 @@ def thinned(history: pd.DataFrame) -> pd.DataFrame:
 
 
 def live_curve() -> Callable[[Any], None] | None:
-    """What shows the curve of a `training.Training` in this notebook's cell, anew where it has grown; None where there is
-    no notebook."""
+    """What shows the curve of a `training.Training` in this notebook's cell, anew where it has grown; None where there
+    is no notebook."""
     try:
         from IPython import get_ipython
         from IPython.display import display

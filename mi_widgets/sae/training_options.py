@@ -12,9 +12,7 @@ ARCHITECTURES = ("topk", "batchtopk", "jumprelu", "standard")
 #: Price of a ReLU coder's activity where none is given, in scaled units.
 L1 = 1.5
 #: The learning rate that suits `RATED` features; it falls with the root of their number (Gao 2024).
-RATE, RATED = 1e-3, 1536
-#: The learning rate ends at this share of its height.
-LAST = 0.1
+RATE, RATED = 3e-3, 1536
 
 
 @dataclass(frozen=True)
@@ -108,7 +106,7 @@ class Options:
         """The learning rate of `step`, from 0: it rises over `warm_up` steps and falls in the last quarter."""
         rising = min(1.0, (step + 1) / (self.warm_up + 1))
         falling = min(1.0, (self.steps - step) / max(1.0, self.steps / 4))
-        return self.learning_rate * rising * (LAST + (1 - LAST) * falling)
+        return self.learning_rate * rising * falling
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON has it."""
