@@ -20,8 +20,8 @@ from mi_widgets.errors import DataError
 class CoderComparison(Record):
     """What several coders do to one model on one set of texts. Arrays are read-only.
 
-    Positions that a coder leaves out (position 0, where its file says so) are neither encoded nor written to nor counted
-    for it; losses are of what is predicted at all others.
+    Positions that a coder leaves out (position 0, where its file says so) are neither encoded nor written to nor
+    counted for it; losses are of what is predicted at all others.
 
     Attributes:
         names: of the coders.

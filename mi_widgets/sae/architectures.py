@@ -12,6 +12,8 @@ from typing import Any, ClassVar
 import torch
 
 from mi_widgets.errors import DataError, choose
+from mi_widgets.sae.architectures_pursuit import MatchingPursuit
+from mi_widgets.sae.architectures_temporal import Temporal
 from mi_widgets.sae.coder import SparseCoder
 
 
@@ -131,6 +133,8 @@ ARCHITECTURES: dict[str, type[SparseCoder]] = {
     "topk": TopK,
     "abstopk": AbsTopK,
     "jumprelu": JumpReLU,
+    "matching_pursuit": MatchingPursuit,
+    "temporal": Temporal,
     "transcoder": Standard,
     "skip_transcoder": Standard,
     "jumprelu_transcoder": JumpReLU,

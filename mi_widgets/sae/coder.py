@@ -22,14 +22,8 @@ from mi_widgets.errors import DataError, choose
 #: `normalize_activations`: what is done to the input before all else. `expected_average_only_in` is folded into the
 #: weights when SAELens saves and does nothing after, nor does `covariance_whitening`.
 LAYER_NORM, CONSTANT_NORM, CONSTANT_SCALAR = "layer_norm", "constant_norm_rescale", "constant_scalar_rescale"
-NORMALISATIONS = (
-    "none",
-    "expected_average_only_in",
-    CONSTANT_NORM,
-    LAYER_NORM,
-    "covariance_whitening",
-    CONSTANT_SCALAR,
-)
+NORMALISATIONS = ("none", "expected_average_only_in", CONSTANT_NORM, LAYER_NORM, "covariance_whitening")
+DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16, "float16": torch.float16}
 #: Settings of every architecture, as SAELens has them where a file says nothing.
 SETTINGS: dict[str, Any] = {
     "apply_b_dec_to_input": True,
@@ -66,6 +60,7 @@ class SparseCoder(ABC):
     #: Tensors that it has beside W_dec and b_dec, with their axes, and its own settings with their defaults.
     TENSORS: ClassVar[Mapping[str, tuple[str, ...]]] = {"W_enc": ("d_in", "d_sae"), "b_enc": ("d_sae",)}
     OWN_SETTINGS: ClassVar[Mapping[str, Any]] = {}
+    NORMALISATIONS: ClassVar[tuple[str, ...]] = NORMALISATIONS
     #: Whether the codes of a position are made from those before it too: then `x` is `[…, position, d_in]` in order.
     reads_sequence: ClassVar[bool] = False
     #: Of a coder that was trained here: a DataFrame with a row for each step.
@@ -152,7 +147,7 @@ class SparseCoder(ABC):
 
     @property
     def normalisation(self) -> str:
-        """A word of `NORMALISATIONS`."""
+        """The `normalize_activations` of the settings."""
         return self.settings["normalize_activations"]
 
     @cached_property
@@ -162,7 +157,7 @@ class SparseCoder(ABC):
         digest = hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode())
         for key, tensor in sorted(self.weights.items()):
             digest.update(f"{key} {tensor.dtype} {list(tensor.shape)}".encode())
-            digest.update(tensor.contiguous().cpu().view(torch.uint8).numpy().data)
+            digest.update(bytes_of(tensor))
         return digest.hexdigest()
 
     def __repr__(self) -> str:
@@ -185,7 +180,7 @@ class SparseCoder(ABC):
         Raises:
             DataError: x of another width; the message has both.
         """
-        return self._encode(self._entered(x))
+        return self._encode(self._entered(self._flat_input(x)))
 
     @torch.no_grad()
     def encode_some(self, x: torch.Tensor, features: Iterable[int]) -> torch.Tensor:
@@ -193,7 +188,7 @@ class SparseCoder(ABC):
         chosen = torch.as_tensor(list(features), dtype=torch.long, device=self.device)
         if chosen.numel() and not -self.d_sae <= int(chosen.min()) <= int(chosen.max()) < self.d_sae:
             raise DataError(f"{self.name} has features 0 to {self.d_sae - 1:,}.", "Give features among them.")
-        return self._encode_some(self._entered(x), chosen)
+        return self._encode_some(self._entered(self._flat_input(x)), chosen)
 
     @torch.no_grad()
     def decode(self, acts: torch.Tensor, x: torch.Tensor | None = None) -> torch.Tensor:
@@ -210,7 +205,12 @@ class SparseCoder(ABC):
             DataError: acts of another width, or no x where it is needed.
         """
         if x is None and self.wants_input:
-            why = "adds a skip from its input" if self.has_skip else f"undoes {self.normalisation} of its input"
+            why = (
+                f"undoes {self.normalisation} of"
+                if self.normalisation in (LAYER_NORM, CONSTANT_NORM)
+                else "decodes also"
+            )
+            why = f"{'adds a skip from' if self.has_skip else why} its input"
             raise DataError(f"{self.name} {why}, and there is no input.", "Give it: decode(acts, x).")
         acts = _tensor(acts).to(self.device, self.dtype)
         if acts.shape[-1:] != (self.d_sae,):
@@ -247,14 +247,23 @@ class SparseCoder(ABC):
         """`y [..., d_out]` with its heads apart, as `x` has them; `y` itself where the coder flattens none."""
         return y if self.flat(x) is x else y.unflatten(-1, x.shape[-2:])
 
+    def at(self, hook_in: str | None = None, hook_out: str | None = None) -> SparseCoder:
+        """The same coder at other hooks; None leaves them, and an autoencoder writes where it reads."""
+        if not (hook_in or hook_out):
+            return self
+        hooks = {"hook_name": hook_in or self.hook_in}
+        if hook_out or self.is_transcoder:
+            hooks["hook_name_out"] = hook_out or self.hook_out
+        return self._with(self.weights, self.metadata | hooks)
+
     def to(self, device: Any = None, dtype: torch.dtype | str | None = None) -> SparseCoder:
         """The same coder elsewhere or in another number type; itself where nothing changes."""
-        kind = getattr(torch, dtype) if isinstance(dtype, str) else dtype or self.dtype
+        kind = as_dtype(dtype) or self.dtype
         place = torch.device(device) if device is not None else self.device
         if kind == self.dtype and place == self.device:
             return self
         moved = {key: tensor.to(place, kind) for key, tensor in self.weights.items()}
-        return type(self)(self.architecture, moved, self.settings, self.metadata, self.name, self.folder)
+        return self._with(moved, self.metadata)
 
     def fits(self, model: Any) -> None:
         """Nothing, if the model has the coder's hooks, of its widths.
@@ -285,6 +294,9 @@ class SparseCoder(ABC):
                     f"{self.name} is {width} wide at {hook}, where the model ({_model_name(model)}) is {own} wide.",
                     "Give the coder of this model.",
                 )
+
+    def _with(self, weights: Mapping[str, torch.Tensor], metadata: Mapping[str, Any]) -> SparseCoder:
+        return type(self)(self.architecture, weights, self.settings, metadata, self.name, self.folder)
 
     # -- for the architectures -----------------------------------------------------------------------
 
@@ -320,7 +332,7 @@ class SparseCoder(ABC):
         return out
 
     def _entered(self, x: torch.Tensor) -> torch.Tensor:
-        entered = self._normalised(self._flat_input(x))
+        entered = self._normalised(x)
         return entered - self.weights["b_dec"] if self.settings["apply_b_dec_to_input"] else entered
 
     def _flat_input(self, x: torch.Tensor) -> torch.Tensor:
@@ -339,10 +351,10 @@ class SparseCoder(ABC):
         if unknown := sorted(set(given) - set(known)):
             raise DataError(f"a {self.architecture} coder has no setting {unknown[0]}.", choose(unknown[0], known))
         settings = known | ({"apply_b_dec_to_input": False} if self.is_transcoder else {}) | dict(given)
-        if settings["normalize_activations"] not in NORMALISATIONS:
+        if settings["normalize_activations"] not in self.NORMALISATIONS:
             raise DataError(
                 f"normalize_activations={settings['normalize_activations']!r} of {self.name} is not known.",
-                choose(settings["normalize_activations"], NORMALISATIONS),
+                choose(settings["normalize_activations"], self.NORMALISATIONS),
             )
         if self.is_transcoder and settings["apply_b_dec_to_input"]:
             raise DataError(f"{self.name} is a transcoder with apply_b_dec_to_input.", "It can only be False.")
@@ -381,6 +393,25 @@ class SparseCoder(ABC):
                 what = f"{int((~torch.isfinite(tensor)).sum()):,} numbers that are not finite"
                 what = what if tensor.is_floating_point() else f"numbers of type {tensor.dtype}"
                 raise DataError(f"{key} of {self.name} holds {what}.", "Get the file again.")
+
+
+def as_dtype(given: Any) -> torch.dtype | None:
+    """A number type as torch's, given so, by name or None.
+
+    Raises:
+        DataError: a name that is not known.
+    """
+    if given is None or isinstance(given, torch.dtype):
+        return given
+    word = str(given).removeprefix("torch.")
+    if word not in DTYPES:
+        raise DataError(f"{given!r} is no number type of a coder.", choose(word, DTYPES))
+    return DTYPES[word]
+
+
+def bytes_of(tensor: torch.Tensor) -> memoryview:
+    """Its numbers as they are in memory."""
+    return tensor.detach().contiguous().cpu().flatten().view(torch.uint8).numpy().data
 
 
 def _tensor(values: Any) -> torch.Tensor:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import zipfile
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -72,17 +73,43 @@ def settings(path: Path) -> dict[str, Any]:
         said = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as reason:
         raise DataError(f"{path} is no whole JSON file: {reason}.", AGAIN) from reason
-    if not isinstance(said, dict):
-        raise DataError(f"{path} holds {type(said).__name__}, not names and values.", AGAIN)
-    return said
+    return _names_and_values(path, said)
 
 
-def pickled(path: Path) -> DataError:
+def yaml_settings(path: Path) -> dict[str, Any]:
+    """What a YAML file says.
+
+    Raises:
+        DataError: no such file, or no names and values in it.
+    """
+    import yaml
+
+    _check_there(path)
+    try:
+        said = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, ValueError, OSError) as reason:
+        raise DataError(f"{path} is no whole YAML file: {reason}.", AGAIN) from reason
+    return _names_and_values(path, said)
+
+
+def pickled(path: Path | str) -> DataError:
     """The refusal of a file that may run code when it is opened."""
     return DataError(
         f"{path} is pickled; opening it could run any code, so it is not opened.",
         "Get it as safetensors or npz, or open it yourself where you trust it and give the object.",
     )
+
+
+def some(names: Iterable[str], most: int = 12) -> str:
+    """The first of them, and how many more there are."""
+    listed = list(names)
+    return ", ".join(listed[:most]) + (f" and {len(listed) - most:,} more" if len(listed) > most else "")
+
+
+def _names_and_values(path: Path, said: Any) -> dict[str, Any]:
+    if not isinstance(said, dict):
+        raise DataError(f"{path} holds {type(said).__name__}, not names and values.", AGAIN)
+    return said
 
 
 def _check_there(path: Path) -> None:

@@ -26,6 +26,7 @@ from mi_widgets.sae import training_checkpoint
 from mi_widgets.sae.architectures import from_weights
 from mi_widgets.sae.coder import SparseCoder
 from mi_widgets.sae.loading import load
+from mi_widgets.sae.saving import save
 from mi_widgets.sae.training_checkpoint import Checkpoint
 from mi_widgets.sae.training_curve import curve_figure, live_curve
 from mi_widgets.sae.training_learner import Learner
@@ -261,8 +262,6 @@ def _training(
     def keep() -> None:
         nonlocal saved
         if where is not None and training.learner is not None and saved != training.done:
-            from mi_widgets.sae.saving import save
-
             save(training.coder(), where)
             training.checkpoint(stream.place).write(where)
             saved = training.done

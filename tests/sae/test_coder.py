@@ -82,6 +82,18 @@ def test_the_fingerprint_is_of_what_is_computed():
     assert len({other.fingerprint for other in [coder, *others]}) == 6
 
 
+def test_circuit_tracers_activations_are_not_clipped():
+    x = torch.randn(50, 6, generator=torch.Generator().manual_seed(0))
+    largest = made("topk_transcoder", settings={"k": 9, "clips": False})
+    assert ((largest.encode(x) != 0).sum(-1) == 9).all()
+    assert (largest.encode(x) < 0).any()
+    assert torch.equal(largest.encode(x).relu(), made("topk_transcoder", settings={"k": 9}).encode(x))
+    jumped = made("jumprelu_transcoder", settings={"clips": False}, threshold=torch.full((10,), -1.0))
+    assert float(jumped.encode(x).min()) > -1
+    assert (jumped.encode(x) < 0).any()
+    torch.testing.assert_close(jumped.encode_some(x, [4, 2]), jumped.encode(x)[:, [4, 2]])
+
+
 def test_nothing_is_computed_with_gradients():
     assert not made().encode(torch.randn(2, 6, requires_grad=True)).requires_grad
 
