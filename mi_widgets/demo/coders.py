@@ -25,6 +25,7 @@ SEED, HELD_OUT_SEED = 2, 3
 ROWS, HELD_OUT_ROWS = 1200, 60
 FEATURES, ACTIVE = 512, 12
 STEPS, BATCH = 2000, 1024
+RATE, DEAD_AFTER = 2.5e-3, 100
 KNOWN = "coders.json"
 
 
@@ -40,7 +41,7 @@ def train(model, layer: int, site: str, learned: list[list[int]], steps: int = S
     architecture = "topk" if hook_out is None else "batchtopk"
     coder = sae.train(
         model, learned, hook=hook, hook_out=hook_out, d_sae=FEATURES, k=ACTIVE, architecture=architecture,
-        steps=steps, batch_size=BATCH, length=CONTEXT_LENGTH, seed=SEED, progress=True,
+        steps=steps, batch_size=BATCH, learning_rate=RATE, dead_after=DEAD_AFTER, length=CONTEXT_LENGTH, seed=SEED, progress=True,
     )  # fmt: skip
     return coder.to(dtype=torch.float16)
 
@@ -54,8 +55,9 @@ def measured(model, folder: Path, rows: int = HELD_OUT_ROWS) -> dict[str, dict[s
     ).to_pandas()
     found["variance_explained"] = 1 - found["variance_unexplained"]
     kept = ["architecture", "d_sae", "l0", "variance_explained", "loss_clean", "loss_spliced", "loss_recovered", "dead"]
-    rounded = found.set_index("coder")[[*kept, "dense"]].round(4)
-    return {name: {key: entry[key] for key in rounded.columns} for name, entry in rounded.to_dict("index").items()}
+    entries = found.set_index("coder")[[*kept, "dense"]].to_dict("index")
+    return {name: {key: round(one, 4) if isinstance(one, float) else one for key, one in entry.items()}
+            for name, entry in entries.items()}  # fmt: skip
 
 
 def main(given: Sequence[str] | None = None) -> None:

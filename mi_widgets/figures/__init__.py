@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mi_widgets.figures.attention import attention_figure, preview_png, preview_svg
+    from mi_widgets.figures.coder_comparison import coder_comparison_figure
     from mi_widgets.figures.export import save_figure
     from mi_widgets.figures.logit_attribution import (
         attribution_preview_png,
@@ -25,6 +26,7 @@ _HOMES = {
     "attention_figure": "attention",
     "attribution_preview_png": "logit_attribution",
     "attribution_preview_svg": "logit_attribution",
+    "coder_comparison_figure": "coder_comparison",
     "lens_preview_png": "logit_lens",
     "lens_preview_svg": "logit_lens",
     "logit_attribution_figure": "logit_attribution",
@@ -42,6 +44,7 @@ __all__ = [
     "attention_figure",
     "attribution_preview_png",
     "attribution_preview_svg",
+    "coder_comparison_figure",
     "lens_preview_png",
     "lens_preview_svg",
     "logit_attribution_figure",
