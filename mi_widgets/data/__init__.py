@@ -21,6 +21,7 @@ from mi_widgets.data.paths import PathEffects
 from mi_widgets.data.scores import prompt_scores
 from mi_widgets.data.selection import Selection
 from mi_widgets.data.store import load, save
+from mi_widgets.data.superposition import Superposition
 from mi_widgets.data.tokens import Tokens, visible
 
 __all__ = [
@@ -48,6 +49,7 @@ __all__ = [
     "PathEffects",
     "Run",
     "Selection",
+    "Superposition",
     "Tokens",
     "align",
     "attention_mask",

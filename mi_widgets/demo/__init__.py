@@ -7,7 +7,7 @@ the model is the Hugging Face folder at `WEIGHTS`. What trains and measures it i
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mi_widgets.data.integers import integer, word
 from mi_widgets.errors import DataError
@@ -16,6 +16,9 @@ from .grammar import TASKS, prompts
 from .pairs import pairs
 from .records import DemoPrompt
 
+if TYPE_CHECKING:
+    from .toy import superposition
+
 WEIGHTS = Path(__file__).parent / "weights"
 #: Of each kind of coder what it reads, and what it explains where that is something else.
 CODER_SITES = {
@@ -23,7 +26,17 @@ CODER_SITES = {
     "mlp": ("blocks.{}.mlp.hook_in", "blocks.{}.hook_mlp_out"),
 }
 
-__all__ = ["CODER_SITES", "TASKS", "WEIGHTS", "DemoPrompt", "coder", "coder_folder", "pairs", "prompts"]
+__all__ = [
+    "CODER_SITES",
+    "TASKS",
+    "WEIGHTS",
+    "DemoPrompt",
+    "coder",
+    "coder_folder",
+    "pairs",
+    "prompts",
+    "superposition",
+]
 
 
 def coder_folder(layer: int, site: str = "resid_post", weights: Path = WEIGHTS) -> Path:
@@ -52,3 +65,11 @@ def coder(layer: int, site: str = "resid_post") -> Any:
         known = sorted(path.name for path in folder.parent.glob(f"*_{site}"))
         raise DataError(f"the demo model has no {site} coder of layer {layer}.", f"There are {', '.join(known)}.")
     return load(folder, dtype="float32", name=f"demo L{layer} {site}")
+
+
+def __getattr__(name: str) -> Any:
+    if name == "superposition":  # it imports torch
+        from .toy import superposition
+
+        return superposition
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

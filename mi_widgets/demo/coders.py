@@ -41,7 +41,8 @@ def train(model, layer: int, site: str, learned: list[list[int]], steps: int = S
     architecture = "topk" if hook_out is None else "batchtopk"
     coder = sae.train(
         model, learned, hook=hook, hook_out=hook_out, d_sae=FEATURES, k=ACTIVE, architecture=architecture,
-        steps=steps, batch_size=BATCH, learning_rate=RATE, dead_after=DEAD_AFTER, length=CONTEXT_LENGTH, seed=SEED, progress=True,
+        steps=steps, batch_size=BATCH, learning_rate=RATE, dead_after=DEAD_AFTER, length=CONTEXT_LENGTH, seed=SEED,
+        progress=True,
     )  # fmt: skip
     return coder.to(dtype=torch.float16)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -160,7 +161,7 @@ def train_steps(
     chosen = Options.checked(d_sae, k, architecture, hook_out is not None, **wanted)
     if given.get("device") is None:
         given["device"] = next(iter(model.parameters())).device
-    about = {"model": describe(model).label, "hook": hook, "hook_out": hook_out, "signature": signature(model)}
+    about = {"model": describe(model).label, "weights": asdict(signature(model)), "hook": hook, "hook_out": hook_out}
 
     def stream(place: Place) -> Stream:
         return FromTexts(model, texts, hook, hook_out or hook, chosen, prepend_bos, place)

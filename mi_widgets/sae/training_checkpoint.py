@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from mi_widgets.compute.signature import WeightSignature
 from mi_widgets.data.files import replacing
 from mi_widgets.errors import DataError
 
@@ -87,7 +88,13 @@ def check_same(found: Checkpoint, about: dict[str, Any], folder: Path) -> None:
     """Raise DataError where the training in `folder` is another one, naming both sides."""
     for name, wanted in about.items():
         held = found.about.get(name)
-        if name not in FREE and held != wanted:
+        if name == "weights" and held is not None:
+            if differing := WeightSignature(**held).differing(WeightSignature(**wanted)):
+                raise DataError(
+                    f"{folder} holds a training on another model: {len(differing)} weights differ ({differing[0]} …).",
+                    "Give the same model to go on with it, or another folder to begin.",
+                )
+        elif name not in FREE and held != wanted:
             raise DataError(
                 f"{folder} holds a training with {name}={held!r}, not {wanted!r}.",
                 "Give the same options to go on with it, or another folder to begin.",
