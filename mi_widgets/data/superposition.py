@@ -29,6 +29,7 @@ class Superposition(Record):
         loss: of the toy model on new samples, weighted mean square; that of doing nothing is `loss_of_nothing`.
         loss_of_nothing: of the best constant output.
         decoder: float32 `[latent, dimension]`: rows of a coder's decoder, or None.
+        active: float32 `[latent]`: share of samples in which each is active, or None.
         coder: its name, or "".
         kept_above: features at least so long are kept; a share of the longest.
     """
@@ -40,10 +41,11 @@ class Superposition(Record):
     loss: float
     loss_of_nothing: float
     decoder: Annotated[np.ndarray, floats("latent", "dimension")] | None = None
+    active: Annotated[np.ndarray, floats("latent")] | None = None
     coder: str = ""
     kept_above: float = 0.5
 
-    LATER = ("decoder",)
+    LATER = ("decoder", "active")
 
     @cached_property
     def lengths(self) -> np.ndarray:

@@ -80,10 +80,11 @@ class SuperpositionToy:
                 f"{coder.name} is {decoder.shape[1]} wide, the toy model {self.data.directions.shape[1]}.",
                 "Train one on its hidden activations: toy.coder().",
             )
+        features = self.features(MEASURED)
+        acts = coder.encode(torch.from_numpy(self.hidden(features[(features > 0).any(1)])))
         given = {name: getattr(self.data, name) for name in ("probability", "loss", "loss_of_nothing", "kept_above")}
-        return Superposition(
-            **self.data.arrays(), **given, decoder=decoder, coder=coder.name
-        )
+        active = (acts != 0).float().mean(0).cpu().numpy()
+        return Superposition(**self.data.arrays(), **given, decoder=decoder, active=active, coder=coder.name)
 
 
 @with_gradients

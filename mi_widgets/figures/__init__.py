@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mi_widgets.figures.logit_lens import lens_preview_png, lens_preview_svg, logit_lens_figure
     from mi_widgets.figures.next_tokens import next_tokens_figure, next_tokens_preview_png, next_tokens_preview_svg
     from mi_widgets.figures.patching import patching_figure
+    from mi_widgets.figures.superposition import superposition_figure
 
 _HOMES = {
     "attention_figure": "attention",
@@ -38,6 +39,7 @@ _HOMES = {
     "preview_png": "attention",
     "preview_svg": "attention",
     "save_figure": "export",
+    "superposition_figure": "superposition",
 }
 
 __all__ = [
@@ -56,6 +58,7 @@ __all__ = [
     "preview_png",
     "preview_svg",
     "save_figure",
+    "superposition_figure",
 ]
 
 

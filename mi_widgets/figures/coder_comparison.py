@@ -116,7 +116,7 @@ def _l0_axis(data: CoderComparison) -> tuple[bool, Axis]:
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     first, last = math.log10(low) - 0.1, math.log10(high) + 0.15
     ticks = [decade for decade in decades if first <= decade <= last]
-    return True, Axis(first, last, ticks, [amount(10.0**tick) for tick in ticks], pt(MIN_PT))
+    return True, Axis(first, last, ticks, [f"{10.0**tick:g}" for tick in ticks], pt(MIN_PT))
 
 
 def _ends(values: np.ndarray, column: str) -> tuple[float, float]:
