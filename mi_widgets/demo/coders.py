@@ -17,12 +17,13 @@ from mi_widgets import compute, sae
 from mi_widgets.models import load_demo
 
 from . import CODER_SITES, WEIGHTS, coder_folder
+from .card import coder_table, write_coders
 from .corpus import BOS_ID, rows_of_documents
 from .tokenizer import CONTEXT_LENGTH
 
 #: Seeds of the texts that are learned from and of those that measure; the model's own is 0, its lens's 1.
 SEED, HELD_OUT_SEED = 2, 3
-ROWS, HELD_OUT_ROWS = 1200, 60
+ROWS, HELD_OUT_ROWS = 1200, 40
 FEATURES, ACTIVE = 512, 12
 STEPS, BATCH = 2000, 1024
 RATE, DEAD_AFTER = 2.5e-3, 100
@@ -47,12 +48,12 @@ def train(model, layer: int, site: str, learned: list[list[int]], steps: int = S
     return coder.to(dtype=torch.float16)
 
 
-def measured(model, folder: Path, rows: int = HELD_OUT_ROWS) -> dict[str, dict[str, float]]:
+def measured(model, folder: Path) -> dict[str, dict[str, float]]:
     """What the card says of each coder in `folder`, by layer and site, on held-out text."""
     names = sorted(path.name for path in folder.iterdir() if path.is_dir())
     coders = [sae.load(folder / name, dtype=torch.float32, name=name) for name in names]
     found = compute.compare_coders(
-        model, coders, texts(HELD_OUT_SEED, rows), length=CONTEXT_LENGTH, max_tokens=CONTEXT_LENGTH * rows
+        model, coders, texts(HELD_OUT_SEED, HELD_OUT_ROWS), length=CONTEXT_LENGTH
     ).to_pandas()
     found["variance_explained"] = 1 - found["variance_unexplained"]
     kept = ["architecture", "d_sae", "l0", "variance_explained", "loss_clean", "loss_spliced", "loss_recovered", "dead"]
@@ -78,8 +79,9 @@ def main(given: Sequence[str] | None = None) -> None:
     if arguments.only != "train":
         known = measured(model, coder_folder(0, "mlp", arguments.out).parent)
         (arguments.out / KNOWN).write_text(json.dumps(known, indent=1) + "\n")
-        for name, entry in known.items():
-            print(name, entry)
+        if arguments.out.resolve() == WEIGHTS.resolve():
+            write_coders(known)
+        print(coder_table(known))
 
 
 if __name__ == "__main__":

@@ -41,8 +41,9 @@ def superposition_figure(
     """A toy model's features and what a coder found of them, as a plotly figure of exact size, for `save_figure`.
 
     Left: in two dimensions each feature's direction as a line from zero, and the coder's decoder rows, drawn as long as
-    the longest of them, as diamonds, filled where they are the nearest to a feature; in more the dot products of the directions. Right, beside a coder: the
-    cosine of each feature with each latent, latents in the order of the features that they lie nearest to.
+    the longest of them, as diamonds, filled where they are the nearest to a feature; in more the dot products of the
+    directions. Right, beside a coder: the cosine of each feature with each latent, latents in the order of the features
+    that they lie nearest to.
 
     Args:
         data: `toy.data` or `toy.found(coder)`.

@@ -154,7 +154,7 @@ class FromTexts(Stream):
                     self._buffers = self._made(arrays)
                 many = len(arrays[0])
                 for buffer, array in zip(self._buffers, arrays, strict=False):
-                    buffer[count : count + many] = torch.from_numpy(array)
+                    buffer.numpy()[count : count + many] = array
                 count += many
             yield None
             if self._buffers and count + self._at_once * options.length > len(self._buffers[0]):
