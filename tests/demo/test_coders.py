@@ -61,7 +61,7 @@ def test_a_tiny_run_trains_measures_and_leaves_what_is_shipped(tmp_path, capsys,
 
 
 def test_a_coder_that_there_is_not_is_refused_by_what_there_is():
-    with pytest.raises(DataError, match="no mlp coder of layer 9.*layer_0_mlp, layer_1_mlp"):
+    with pytest.raises(DataError, match=r"no mlp coder of layer 9.*layer_0_mlp, layer_1_mlp"):
         mw.demo.coder(9, "mlp")
     with pytest.raises(DataError, match="resid_post"):
         mw.demo.coder(0, "resid")
