@@ -39,6 +39,9 @@ class Temporal(SparseCoder):
                 f"{self.d_sae} features of {self.name} do not fall into {heads} heads of 1/{factor} of them.",
                 "Look at n_heads and bottleneck_factor.",
             )
+        if (self.settings["kval_topk"] or 0) > self.d_sae:
+            k = self.settings["kval_topk"]
+            raise DataError(f"kval_topk={k} of {self.name}, which has {self.d_sae} features.", "Give one among them.")
         if self.settings["sae_diff_type"] not in ("relu", "topk"):
             kind = self.settings["sae_diff_type"]
             raise DataError(f"sae_diff_type={kind!r} of {self.name}.", choose(kind, ("relu", "topk")))

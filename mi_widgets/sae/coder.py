@@ -32,7 +32,7 @@ SETTINGS: dict[str, Any] = {
 }
 #: Hooks whose activations are `d_model` numbers at each position.
 STREAMS = ("hook_embed", "hook_resid_pre", "hook_resid_mid", "hook_resid_post", "hook_attn_out", "hook_mlp_out")
-STREAMS += ("hook_normalized", "hook_mlp_in", "mlp.hook_in", "mlp.hook_out")
+STREAMS += ("ln1.hook_normalized", "ln2.hook_normalized", "ln_final.hook_normalized", "mlp.hook_in", "mlp.hook_out")
 
 
 class SparseCoder(ABC):
@@ -48,6 +48,8 @@ class SparseCoder(ABC):
 
     Attributes:
         d_in: width of what is encoded (of hook_z coders all heads, flat). d_out: of what is decoded. d_sae: features.
+        is_transcoder: whether it writes elsewhere than it reads. has_skip: whether its input is added, through W_skip.
+        skips_first: whether position 0 is left out, as the `seqpos_slice` of the metadata says.
         hook_in, hook_out: full TransformerLens hook names, or None; equal for autoencoders.
         W_dec: `[feature, d_out]`, the directions that are added to the output, times `scale(x)`; own number type.
         b_dec: `[d_out]`, likewise.
@@ -83,6 +85,7 @@ class SparseCoder(ABC):
         self.hook_in: str | None = self.metadata.get("hook_name")
         self.hook_out: str | None = self.metadata.get("hook_name_out") or (None if self.is_transcoder else self.hook_in)
         self.name = name or (self.folder.name if self.folder else f"{self.hook_in or 'coder'} {architecture}")
+        self.skips_first = _skips_first(self.metadata.get("seqpos_slice"), self.name)
         self.settings = self._settings(settings or {})
         self.weights = {key: tensor.detach() for key, tensor in weights.items()}
         self._check_weights()
@@ -128,11 +131,6 @@ class SparseCoder(ABC):
     def decoder_norms(self) -> torch.Tensor:
         """float32 `[feature]`: lengths of the rows of `W_dec`."""
         return self.W_dec.float().norm(dim=-1)
-
-    @property
-    def skips_first(self) -> bool:
-        """Whether position 0 is left out, as the `seqpos_slice` of the file says."""
-        return 0 not in range(*slice(*(self.metadata.get("seqpos_slice") or (None,))).indices(1 << 30))
 
     @property
     def flattens_heads(self) -> bool:
@@ -248,9 +246,15 @@ class SparseCoder(ABC):
         return y if self.flat(x) is x else y.unflatten(-1, x.shape[-2:])
 
     def at(self, hook_in: str | None = None, hook_out: str | None = None) -> SparseCoder:
-        """The same coder at other hooks; None leaves them, and an autoencoder writes where it reads."""
+        """The same coder at other hooks; None leaves them, and an autoencoder writes where it reads.
+
+        Raises:
+            DataError: an autoencoder with another `hook_out`.
+        """
         if not (hook_in or hook_out):
             return self
+        if not self.is_transcoder and hook_out not in (None, hook_in or self.hook_in):
+            raise DataError(f"{self.name} is an autoencoder: it writes where it reads.", "Leave out hook_out.")
         hooks = {"hook_name": hook_in or self.hook_in}
         if hook_out or self.is_transcoder:
             hooks["hook_name_out"] = hook_out or self.hook_out
@@ -279,7 +283,12 @@ class SparseCoder(ABC):
         known = model.hook_dict
         for hook, width in ((self.hook_in, self.d_in), (self.hook_out, self.d_out)):
             if hook is None:
-                raise DataError(f"{self.name} does not say at which hook it stands.", "Give metadata with hook_name.")
+                point = self.metadata.get("hf_hook_name")
+                said = f" but {point}, which is not known here" if point else ""
+                raise DataError(
+                    f"{self.name} does not say at which hook it stands{said}.",
+                    'Say it: load(…, hook_in="blocks.3.hook_resid_post").',
+                )
             if hook not in known:
                 block = hook.rsplit(".", 1)[0] + "."
                 near = [name for name in known if name.startswith(block)] or list(known)
@@ -351,6 +360,11 @@ class SparseCoder(ABC):
         if unknown := sorted(set(given) - set(known)):
             raise DataError(f"a {self.architecture} coder has no setting {unknown[0]}.", choose(unknown[0], known))
         settings = known | ({"apply_b_dec_to_input": False} if self.is_transcoder else {}) | dict(given)
+        for key, default in known.items():
+            if not _means(settings[key], default):
+                raise DataError(
+                    f"{key}={settings[key]!r} of {self.name} means nothing.", f"SAELens's own is {default!r}."
+                )
         if settings["normalize_activations"] not in self.NORMALISATIONS:
             raise DataError(
                 f"normalize_activations={settings['normalize_activations']!r} of {self.name} is not known.",
@@ -412,6 +426,24 @@ def as_dtype(given: Any) -> torch.dtype | None:
 def bytes_of(tensor: torch.Tensor) -> memoryview:
     """Its numbers as they are in memory."""
     return tensor.detach().contiguous().cpu().flatten().view(torch.uint8).numpy().data
+
+
+def _skips_first(given: Any, name: str) -> bool:
+    """Whether a slice of positions, given as its parts, leaves out the first."""
+    try:
+        return 0 not in range(*slice(*(given or (None,))).indices(1 << 30))
+    except (TypeError, ValueError):
+        raise DataError(f"seqpos_slice={given!r} of {name} is no slice.", "Give [start, stop], or null.") from None
+
+
+def _means(value: Any, default: Any) -> bool:
+    """Whether a setting is of the kind of its default: a count, a number, a truth value or a word; None is a count
+    that may be left out."""
+    if isinstance(default, bool) or isinstance(value, bool):
+        return isinstance(default, bool) and isinstance(value, bool)
+    if isinstance(default, int) or default is None:
+        return (value is None and default is None) or (isinstance(value, int) and value > 0)
+    return isinstance(value, str if isinstance(default, str) else (int, float))
 
 
 def _tensor(values: Any) -> torch.Tensor:

@@ -212,35 +212,38 @@ def in_folder(
         if layer is not None:
             raise DataError(f"{name} is a cross-layer transcoder: no layer of it stands alone.", "Leave out layer.")
         return _cross(folder, said, name, place, computed)
-    files = _files(folder, said)
-    if layer is not None and layer not in files:
-        raise DataError(f"{name} has no layer {layer}.", f"It has {_listed(files)}.")
-    chosen = files if layer is None else {layer: files[layer]}
+    files = _files(folder, said, layer)
     coders = {
-        one: _transcoder(path, one, said, f"{name}/layer_{one}").to(place, computed) for one, path in chosen.items()
+        one: _transcoder(path, one, said, f"{name}/layer_{one}").to(place, computed) for one, path in files.items()
     }
     return coders[layer] if layer is not None else TranscoderSet(coders, name, folder, said)
 
 
-def _files(folder: Path, said: Mapping[str, Any]) -> dict[int, Path]:
-    if said.get("transcoders"):
-        listed = [str(one) for one in said["transcoders"]]
-        return {
-            layer: hub.file(one) if one.startswith(hub.SCHEME) else folder / one for layer, one in enumerate(listed)
-        }
-    return _numbered(folder, "layer_")
+def _files(folder: Path, said: Mapping[str, Any], layer: int | None) -> dict[int, Path]:
+    """Of every layer, or of one."""
+    listed: dict[int, Any] = dict(enumerate(said.get("transcoders") or ()))
+    there = listed or _numbered(folder, "layer_")
+    if layer is None:
+        if not there or list(there) != list(range(len(there))):
+            raise _gap(folder, "layer_", there)
+    elif layer not in there:
+        raise DataError(f"{folder.name} has no layer {layer}.", f"It has {_listed(there) or 'none'}.")
+    chosen = there if layer is None else {layer: there[layer]}
+    named = {one: str(file) for one, file in chosen.items()}
+    return {one: hub.file(file) if file.startswith(hub.SCHEME) else folder / file for one, file in named.items()}
 
 
 def _numbered(folder: Path, stem: str) -> dict[int, Path]:
-    """Files `stem0.safetensors` …, by number, none left out."""
+    """Files `stem0.safetensors` …, by number."""
     found = {path.stem.removeprefix(stem): path for path in folder.glob(f"{stem}*.safetensors")}
-    files = {int(number): found[number] for number in sorted((one for one in found if one.isdigit()), key=int)}
-    if not files or list(files) != list(range(len(files))):
-        there = f"layers {_listed(files)}" if files else "none"
-        raise DataError(
-            f"{folder} should hold {stem}0.safetensors, {stem}1.safetensors …; there is {there}.", reading.AGAIN
-        )
-    return files
+    return {int(number): found[number] for number in sorted((one for one in found if one.isdigit()), key=int)}
+
+
+def _gap(folder: Path, stem: str, there: Mapping[int, Any]) -> DataError:
+    found = f"layers {_listed(there)}" if there else "none"
+    return DataError(
+        f"{folder} should hold {stem}0.safetensors, {stem}1.safetensors …; there is {found}.", reading.AGAIN
+    )
 
 
 def _metadata(said: Mapping[str, Any], layer: int) -> dict[str, Any]:
@@ -251,10 +254,9 @@ def _metadata(said: Mapping[str, Any], layer: int) -> dict[str, Any]:
 
 def _transcoder(path: Path, layer: int, said: Mapping[str, Any], name: str) -> SparseCoder:
     if path.suffix == ".npz" or path.name == gemma_scope.SECOND_FILE:
-        coder = gemma_scope.in_folder(path.parent, name)
-        return from_weights(
-            coder.architecture, coder.weights, coder.settings, _metadata(said, layer), name, path.parent
-        )
+        coder = gemma_scope.in_folder(path.parent, name, transcodes=True)
+        settings = {**coder.settings, "clips": False}
+        return from_weights(coder.architecture, coder.weights, settings, _metadata(said, layer), name, path.parent)
     weights = reading.tensors(path)
     if "activation_function.threshold" in weights:
         weights["threshold"] = weights.pop("activation_function.threshold")
@@ -283,6 +285,8 @@ def _cross(
     folder: Path, said: Mapping[str, Any], name: str, place: torch.device, dtype: torch.dtype
 ) -> CrossLayerTranscoder:
     files, encoders, decoders = _numbered(folder, "W_enc_"), {}, {}
+    if not files or list(files) != list(range(len(files))):
+        raise _gap(folder, "W_enc_", files)
     for layer, path in files.items():
         own = {key.removesuffix(f"_{layer}"): tensor for key, tensor in reading.tensors(path).items()}
         beside = reading.tensors(folder / f"W_dec_{layer}.safetensors")

@@ -1,14 +1,13 @@
 """Gemma Scope 1 and 2 as DeepMind stores them: JumpReLU coders and transcoders without `cfg.json`.
 
 Gemma Scope 1 is `params.npz` alone: which hook it is of stands in the names of the folders. Gemma Scope 2 is
-`params.safetensors` with lower-case names and a `config.json` that names Hugging Face's modules. Neither takes `b_dec`
-from the input.
+`params.safetensors` with lower-case names and, mostly, a `config.json` that names Hugging Face's modules. Neither takes
+`b_dec` from the input.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +37,22 @@ PLACES = {
     "post_feedforward_layernorm.output": "hook_mlp_out",
     "mlp.output": "mlp.hook_out",
 }
+#: Gemma Scope 2: folders by what is in them, and the places that their coders read and write.
+KINDS = {
+    "resid_post": ("output",),
+    "attn_out": ("self_attn.o_proj.input",),
+    "mlp_out": ("post_feedforward_layernorm.output",),
+    "transcoder": (INTO_MLP, "post_feedforward_layernorm.output"),
+}
 
 
-def in_folder(folder: Path, name: str = "") -> SparseCoder:
+def in_folder(folder: Path, name: str = "", transcodes: bool = False) -> SparseCoder:
     """The coder in a folder that holds `params.npz`, or `params.safetensors` and `config.json`.
+
+    Args:
+        folder: with the names that it has on the hub, from which hooks are told where no file says them.
+        name: for headers; the folder's if empty.
+        transcodes: a transcoder, where neither names nor files say so.
 
     Raises:
         DataError: a bad file, or tensors that are not a JumpReLU coder's.
@@ -49,16 +60,17 @@ def in_folder(folder: Path, name: str = "") -> SparseCoder:
     first = (folder / FIRST_FILE).is_file()
     weights = reading.arrays(folder / FIRST_FILE) if first else reading.tensors(folder / SECOND_FILE)
     weights = {re.sub("^w_", "W_", key): tensor for key, tensor in weights.items()}
-    metadata = first_metadata(folder) if first else second_metadata(reading.settings(folder / SECOND_SETTINGS))
+    metadata = first_metadata(folder) if first else second_metadata(folder)
     if first and metadata.get("hook_name") == "hook_embed":  # trained on embeddings before they are scaled
-        scale = weights["W_dec"].shape[-1] ** 0.5 if "W_dec" in weights else 1.0
-        weights = weights | {"W_enc": weights["W_enc"] / scale, "W_dec": weights["W_dec"] * scale}
+        scale = weights["b_dec"].shape[-1] ** 0.5 if "b_dec" in weights else 1.0
+        scales = {"W_enc": 1 / scale, "W_dec": scale}
+        weights = {key: tensor * scales.get(key, 1.0) for key, tensor in weights.items()}
     skip = weights.pop("affine_skip_connection", None)  # [d_in, d_out]
     if skip is not None:
         weights["W_skip"] = skip.T.contiguous()
     has_skip = metadata.pop("affine_connection", False) or skip is not None
-    out = "hook_name_out" in metadata
-    architecture = f"jumprelu{'_skip' if has_skip else ''}{'_transcoder' if out else ''}"
+    transcodes |= bool({"hook_name_out", "hf_hook_name_out"} & set(metadata))
+    architecture = f"jumprelu{'_skip' if has_skip else ''}{'_transcoder' if transcodes or has_skip else ''}"
     settings: dict[str, Any] = {"apply_b_dec_to_input": False}
     settings |= {"reshape_activations": "hook_z"} if first and metadata.get("hook_name", "").endswith("hook_z") else {}
     typed = {key: tensor.to(torch.float32) for key, tensor in weights.items()}
@@ -86,30 +98,47 @@ def first_metadata(folder: Path) -> dict[str, Any]:
     return model | dict(zip(("hook_name", "hook_name_out"), hooks, strict=False))
 
 
-def second_metadata(said: Mapping[str, Any]) -> dict[str, Any]:
-    """Model and hooks of Gemma Scope 2, from its `config.json`.
+def second_metadata(folder: Path) -> dict[str, Any]:
+    """Model and hooks of Gemma Scope 2, from its `config.json`; where that is not there, from the folders' names.
 
     Raises:
-        DataError: an architecture that is not JumpReLU's.
+        DataError: a bad file, or an architecture that is not JumpReLU's.
     """
+    file = folder / SECOND_SETTINGS
+    said = reading.settings(file) if file.is_file() else _told_by_names(folder)
     architecture = said.get("architecture", "jump_relu")
     if architecture != "jump_relu":
         raise DataError(f"a Gemma Scope of architecture {architecture!r}.", choose(architecture, ("jump_relu",)))
     points = {"hook_name": said.get("hf_hook_point_in"), "hook_name_out": said.get("hf_hook_point_out")}
-    hooks = {key: hook_of(point) for key, point in points.items() if point}
-    of_hugging_face = {f"hf_{key}": point for key, point in points.items() if point}
-    model = {"model_name": said.get("model_name"), "prepend_bos": True}
-    return model | hooks | of_hugging_face | {"affine_connection": bool(said.get("affine_connection"))}
+    if points["hook_name_out"] == points["hook_name"]:  # as autoencoders may say
+        del points["hook_name_out"]
+    hooks = {key: hook_of(str(point)) for key, point in points.items() if point}
+    return {
+        "model_name": said.get("model_name"),
+        "prepend_bos": True,
+        "affine_connection": bool(said.get("affine_connection")),
+        **{key: hook for key, hook in hooks.items() if hook},
+        **{f"hf_{key}": point for key, point in points.items() if point},
+    }
 
 
-def hook_of(point: str) -> str:
-    """TransformerLens's hook of a place that Hugging Face's modules name: `model.layers.3.output`.
+def hook_of(point: str) -> str | None:
+    """TransformerLens's hook of a place that Hugging Face's modules name, `model.layers.3.output`; None of others."""
+    found = re.fullmatch(r".*\blayers\.(\d+)\.(.+)", point)
+    return f"blocks.{found[1]}.{PLACES[found[2]]}" if found and found[2] in PLACES else None
 
-    Raises:
-        DataError: one that is not known.
-    """
-    found = re.fullmatch(r"model\.layers\.(\d+)\.(.+)", point)
-    if not found or found[2] not in PLACES:
-        known = [f"model.layers.N.{place}" for place in PLACES]
-        raise DataError(f"the coder stands at {point}, which is not known here.", choose(point, known, "Known are"))
-    return f"blocks.{found[1]}.{PLACES[found[2]]}"
+
+def _told_by_names(folder: Path) -> dict[str, Any]:
+    """What `config.json` would say of `gemma-scope-2-270m-pt/resid_post/layer_3_width_16k_l0_small`, as far as the
+    names go."""
+    path = str(folder.resolve())
+    repository = re.search(r"gemma-scope-2-(\w+)-(pt|it)", path)
+    found = re.search(rf"({'|'.join(KINDS)})(?:_all)?/layer_(\d+)_[^/]*$", path)
+    if not found:
+        return {}
+    points = [f"model.layers.{found[2]}.{place}" for place in KINDS[found[1]]]
+    return {
+        **dict(zip(("hf_hook_point_in", "hf_hook_point_out"), points, strict=False)),
+        "affine_connection": path.endswith("_affine"),
+        **({"model_name": f"google/gemma-3-{repository[1]}-{repository[2]}"} if repository else {}),
+    }

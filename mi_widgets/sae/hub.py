@@ -1,7 +1,7 @@
 """Coders on the Hugging Face hub: only settings and safe weights of one folder are fetched, and nothing where the
 machine is offline and has them not.
 
-Knows nothing of the formats but the endings of their files.
+Knows nothing of the formats but the names of their files.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from contextlib import suppress
+from fnmatch import fnmatch
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -16,9 +17,10 @@ from mi_widgets.errors import DataError, MiWidgetsError
 from mi_widgets.sae.reading import PICKLES, pickled, some
 
 SCHEME = "hf://"
-#: What is fetched of a folder: never what is pickled.
-WEIGHTS = (".safetensors", ".npz")
-ENDINGS = (".json", ".yaml", *WEIGHTS)
+#: What is fetched of a folder: never what is pickled, nor the examples and statistics that may lie beside.
+SETTINGS = ("cfg.json", "config.json", "config.yaml")
+WEIGHTS = ("sae_weights.safetensors", "params.npz", "params.safetensors", "layer_*.safetensors", "W_*.safetensors")
+LAYER = re.compile(r"layer_\d+\.safetensors")
 
 
 def is_id(source: str) -> bool:
@@ -26,12 +28,13 @@ def is_id(source: str) -> bool:
     return source.startswith(SCHEME) or bool(re.fullmatch(r"\w[\w.-]*(/[\w.-]+)+", source))
 
 
-def folder(source: str, sae_id: str | None = None) -> tuple[Path, str]:
+def folder(source: str, sae_id: str | None = None, layer: int | None = None) -> tuple[Path, str]:
     """A folder of a repository, on this disk, and a name for it. Of the folders in it nothing is fetched.
 
     Args:
         source: `owner/name`, `owner/name/folder/in/it`, or `hf://owner/name/…?revision=…`.
         sae_id: the folder in it; joined to that of `source`.
+        layer: of a set only this layer's file; all if None.
 
     Returns:
         Where its files are, and `name/folder/in/it`.
@@ -47,7 +50,7 @@ def folder(source: str, sae_id: str | None = None) -> tuple[Path, str]:
     said = "/".join(part for part in (repository, inside) if part)
 
     def fetch(local: bool) -> str:
-        wanted = [] if local else _files(repository, inside, revision)
+        wanted = [] if local else _files(repository, inside, revision, layer)
         return snapshot_download(repository, revision=revision, allow_patterns=wanted, local_files_only=local)
 
     there = Path(_fetched(said, fetch)) / inside
@@ -56,17 +59,23 @@ def folder(source: str, sae_id: str | None = None) -> tuple[Path, str]:
     return there, "/".join(part for part in (repository.split("/")[-1], inside) if part)
 
 
-def _files(repository: str, inside: str, revision: str | None) -> list[str]:
+def _files(repository: str, inside: str, revision: str | None, layer: int | None) -> list[str]:
     """What to fetch of one folder of a repository."""
     from huggingface_hub import HfApi
 
     tree = list(HfApi().list_repo_tree(repository, inside or None, revision=revision))
     files = [entry.path for entry in tree if hasattr(entry, "size")]  # folders have none
-    wanted = [path for path in files if path.endswith(ENDINGS)]
-    weights = [path for path in wanted if path.endswith(WEIGHTS)]
+    own = {f"layer_{layer}.safetensors"} if layer is not None else set()
+    wanted = [
+        path
+        for path in files
+        if any(fnmatch(path.split("/")[-1], name) for name in (*SETTINGS, *WEIGHTS))
+        and (layer is None or not LAYER.fullmatch(path.split("/")[-1]) or path.split("/")[-1] in own)
+    ]
+    weights = [path for path in wanted if path.endswith((".safetensors", ".npz"))]
     folders = [entry.path.removeprefix(f"{inside}/") for entry in tree if not hasattr(entry, "size")]
     where = "/".join(part for part in (repository, inside) if part)
-    if folders and not weights:
+    if folders and not weights and not any(path.endswith("config.yaml") for path in wanted):
         raise DataError(f"{where} has folders, and no weights beside them: {some(folders)}.", "Say which: sae_id=….")
     if not weights and any(path.endswith(PICKLES) for path in files):
         raise pickled(where)
@@ -93,8 +102,10 @@ def file(source: str) -> Path:
 def _parted(source: str) -> tuple[str, str, str | None]:
     """Repository, folder in it, revision."""
     read = urlsplit(source.removeprefix(SCHEME))
-    owner, name, *inside = read.path.strip("/").split("/")
-    return f"{owner}/{name}", "/".join(inside), parse_qs(read.query).get("revision", [None])[0]
+    parts = read.path.strip("/").split("/")
+    if len(parts) < 2:
+        raise DataError(f"{source} names no repository.", "Give hf://owner/name, and folders after it.")
+    return "/".join(parts[:2]), "/".join(parts[2:]), parse_qs(read.query).get("revision", [None])[0]
 
 
 def _fetched(source: str, fetch: Callable[[bool], str]) -> str:
@@ -131,7 +142,7 @@ def _fetched(source: str, fetch: Callable[[bool], str]) -> str:
         raise
     except Exception as reason:  # the hub's client raises those of its own transport, another in each version
         if not offline:
-            with suppress(DataError, LocalEntryNotFoundError):
+            with suppress(Exception):
                 return fetch(True)
         said = f"{type(reason).__name__}: {reason}".splitlines()[0]
         raise DataError(

@@ -44,7 +44,7 @@ def load(
             is copied.
         sae_id: a folder in it, where it holds several.
         layer: of a set of transcoders this one alone.
-        device: where it is put; the CPU if None.
+        device: where it is put; if None the CPU, or where a live object is.
         dtype: what it is computed in; if None as the file says, and float32 for circuit-tracer's.
         name: for headers; the folder's if empty.
         hook_in: the full name of the hook it reads, where the file says none or another.
@@ -56,22 +56,31 @@ def load(
     Raises:
         DataError: nothing that can be read there, and why; the message has both sides where two do not fit.
     """
-    kind = as_dtype(dtype)
+    kind, read = as_dtype(dtype), None
     if not isinstance(source, (str, os.PathLike)):
         coder = source if isinstance(source, SparseCoder) else _of_object(source, name)
     else:
-        folder, called = _folder(source, sae_id)
+        folder, called = _folder(source, sae_id, layer)
         read = next((read for file, read in FORMATS if (folder / file).is_file()), None)
         if read is None:
             raise _nothing(folder)
         if read is cross_layer:
-            loaded = cross_layer.in_folder(folder, layer, device, kind, name or called)
-            if not isinstance(loaded, SparseCoder):
-                return loaded
-            coder = loaded
+            coder = cross_layer.in_folder(folder, layer, device, kind, name or called)
         else:
-            coder = (saelens if read is saelens else gemma_scope).in_folder(folder, name or called)
+            coder = _alone(read, folder, name or called, bool(hook_out) and hook_out != hook_in)
+    if not isinstance(coder, SparseCoder):
+        if hook_in or hook_out:
+            raise DataError(f"{coder.name} has hooks in every layer.", "Leave out hook_in and hook_out.")
+        return coder
+    if layer is not None and read is not cross_layer:
+        raise DataError(f"{coder.name} is of one layer alone.", "Leave out layer.")
     return coder.at(hook_in, hook_out).to(device, kind)
+
+
+def _alone(read: Any, folder: Path, name: str, transcodes: bool) -> SparseCoder:
+    if read is gemma_scope:
+        return gemma_scope.in_folder(folder, name, transcodes)
+    return saelens.in_folder(folder, name)
 
 
 def _of_object(source: Any, name: str) -> SparseCoder:
@@ -82,7 +91,7 @@ def _of_object(source: Any, name: str) -> SparseCoder:
     return saelens.of_object(source, name)
 
 
-def _folder(source: str | os.PathLike[str], sae_id: str | None) -> tuple[Path, str]:
+def _folder(source: str | os.PathLike[str], sae_id: str | None, layer: int | None) -> tuple[Path, str]:
     """The folder with the files, and a name where the folder's own will not do."""
     there = Path(source).expanduser()
     if there.is_file():
@@ -95,7 +104,7 @@ def _folder(source: str | os.PathLike[str], sae_id: str | None) -> tuple[Path, s
             raise DataError(f"{there} has no folder {sae_id}.", f"It has {reading.some(_coders_in(there)) or 'none'}.")
         return folder, ""
     if isinstance(source, str) and hub.is_id(source):
-        return hub.folder(source, sae_id)
+        return hub.folder(source, sae_id, layer)
     raise DataError(f"there is no folder {there}.", "Give a folder, or an id on the hub: owner/name.")
 
 

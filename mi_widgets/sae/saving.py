@@ -66,12 +66,8 @@ def saelens_settings(coder: SparseCoder) -> dict[str, Any]:
         raise DataError(
             f"{coder.name} is a {coder.architecture} {what}: SAELens cannot read it.", "Keep its own files."
         )
-    metadata = {"sae_lens_version": FORMAT, "sae_lens_training_version": None, "hook_head_index": None}
-    metadata |= {key: value for key, value in coder.metadata.items() if value is not None}
-    if (
-        not str(metadata["sae_lens_version"]).split(".")[0].isdigit()
-        or int(metadata["sae_lens_version"].split(".")[0]) < 6
-    ):
+    metadata = {"sae_lens_version": FORMAT, "sae_lens_training_version": None, "hook_head_index": None} | coder.metadata
+    if not str(metadata["sae_lens_version"]).startswith(tuple("6789")):
         metadata["sae_lens_version"] = FORMAT
     metadata |= {"hook_name": coder.hook_in} | ({"hook_name_out": coder.hook_out} if coder.is_transcoder else {})
     return {
