@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from mi_widgets.compute.corpus import checked_texts, pieces_of
+from mi_widgets.compute.pieces import checked_texts, pieces_of
 from mi_widgets.compute.forward import Write, forward
 from mi_widgets.compute.step import Step, Steps, run
 from mi_widgets.compute.undisturbed import without_gradients

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from mi_widgets.compute.attention import check_layers
-from mi_widgets.compute.corpus import checked_texts, pieces_of
+from mi_widgets.compute.pieces import checked_texts, pieces_of
 from mi_widgets.compute.distributions import rows_at_once
 from mi_widgets.compute.forward import forward
 from mi_widgets.compute.readout import Readout

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from mi_widgets.compute.activations import PATTERN, SCORES
-from mi_widgets.compute.corpus import checked_texts, pieces_of
+from mi_widgets.compute.pieces import checked_texts, pieces_of
 from mi_widgets.compute.forward import forward
 from mi_widgets.errors import DataError, ModelError, UnreadError, choose
 from mi_widgets.models import Prompt, describe
