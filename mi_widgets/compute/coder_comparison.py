@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from mi_widgets.compute.pieces import checked_texts, pieces_of
+from mi_widgets.compute.corpus import Corpus
 from mi_widgets.compute.forward import Write, forward
+from mi_widgets.compute.pieces import pieces_of
 from mi_widgets.compute.step import Step, Steps, run
 from mi_widgets.compute.undisturbed import without_gradients
 from mi_widgets.data.coder_comparison import CoderComparison
@@ -45,7 +46,7 @@ def compare_coders(
     Args:
         model: a TransformerBridge; it is not changed.
         coders: `sae.SparseCoder`s, of one hook or of several.
-        texts: text, token ids or chat messages; long ones are cut into pieces.
+        texts: text, token ids or chat messages, or a Parquet file or `datasets` object; long ones are cut into pieces.
         length: tokens of a piece at most.
         max_tokens: texts are read until so many tokens have been.
         dense_above: a feature that fires at more than this share of the positions is counted as dense.
@@ -79,14 +80,14 @@ def compare_coders_steps(
         raise DataError(
             f"length={longest}, max_tokens={most}, dense_above={dense}.", "Give a length from 2, tokens, and a share."
         )
-    several = [coders] if hasattr(coders, "encode") else list(coders)
+    several: list[Any] = [coders] if hasattr(coders, "encode") else list(coders)
     if not several:
         raise DataError("there are no coders to compare.", "Give one or more: [sae.load(folder), …].")
     for coder in several:
         coder.fits(model)
     tallies = [Tally(coder) for coder in several]
     read = tokens = 0
-    for piece in pieces_of(model, _counted(checked_texts(texts), counter := [0]), longest, prepend_bos):
+    for piece in pieces_of(model, _counted(Corpus(texts), counter := [0]), longest, prepend_bos):
         if read and tokens + len(piece) > most:
             counter[0] -= 1
             break

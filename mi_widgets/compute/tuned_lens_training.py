@@ -18,9 +18,10 @@ import numpy as np
 import torch
 
 from mi_widgets.compute.attention import check_layers
-from mi_widgets.compute.pieces import checked_texts, pieces_of
+from mi_widgets.compute.corpus import Corpus
 from mi_widgets.compute.distributions import rows_at_once
 from mi_widgets.compute.forward import forward
+from mi_widgets.compute.pieces import pieces_of
 from mi_widgets.compute.readout import Readout
 from mi_widgets.compute.signature import signature
 from mi_widgets.compute.step import Step, Steps, run
@@ -107,7 +108,12 @@ def tuned_lens_steps(
     """`train_tuned_lens` as steps: one for each piece of text, then one for each batch. After an epoch `partial` is the
     best held-out KL in nats by layer."""
     options = _Options.checked(length, max_tokens, held_out, epochs, patience, learning_rate, seed)
-    return (yield from learning(_training(model, list(checked_texts(texts)), layers, options, prepend_bos)))
+    return (yield from learning(_training(model, _listed(texts), layers, options, prepend_bos)))
+
+
+def _listed(texts: Any) -> list[Prompt]:
+    """The texts as a list; also those that can be read only once."""
+    return list(Corpus(list(texts) if isinstance(texts, Iterator) else texts))
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from mi_widgets.data.attention import (
     patterns_from_arrays,
 )
 from mi_widgets.data.coder_comparison import CoderComparison
+from mi_widgets.data.feature_dashboard import FeatureDashboard
 from mi_widgets.data.interventions import Ablate, Add, Change, Intervention, Patch, Run
 from mi_widgets.data.logit_attribution import AttributionRow, LogitAttribution
 from mi_widgets.data.logit_attribution_comparison import LogitAttributionComparison
@@ -35,6 +36,7 @@ __all__ = [
     "Change",
     "CoderComparison",
     "Continuation",
+    "FeatureDashboard",
     "Intervention",
     "LogitAttribution",
     "LogitAttributionComparison",

@@ -59,8 +59,8 @@ def train(
 
     Args:
         model: a TransformerBridge; it is not changed.
-        texts: text, token ids or chat messages, as any iterable; long ones are cut into pieces. What can be read once
-            alone, a generator, ends the training when it ends, unless all its activations fit into the buffer.
+        texts: text, token ids or chat messages, or a Parquet file or `datasets` object, as `sae.index` takes them; long
+            ones are cut into pieces. They are read as often as needed, once where their activations fit the buffer.
         hook: in full, such as `"blocks.3.hook_resid_post"`: what the coder reads.
         d_sae: how many features.
         k: features active at a position, on average. Needed for all but `"standard"`.
@@ -292,11 +292,6 @@ def _training(
         keep()
         raise
     keep()
-    if training.done < options.steps:
-        warnings.warn(
-            f"The texts ended after {training.done:,} of {options.steps:,} steps, and can be read only once.",
-            stacklevel=2,
-        )
     return training.coder()
 
 

@@ -66,10 +66,11 @@ def thinned(history: pd.DataFrame) -> pd.DataFrame:
     size = -(-len(history) // POINTS) if len(history) else 1
     if size == 1:
         return history
-    groups = np.arange(len(history)) // size
-    means = history.groupby(groups).mean()
-    means.index = pd.Index(history.index.to_numpy()[np.minimum((means.index + 1) * size, len(history)) - 1])
-    return means
+    starts = np.arange(0, len(history), size)
+    ends = np.append(starts[1:], len(history))
+    sums = np.add.reduceat(history.to_numpy(float), starts, axis=0)
+    index = pd.Index(history.index.to_numpy()[ends - 1], name=history.index.name)
+    return pd.DataFrame(sums / (ends - starts)[:, None], columns=history.columns, index=index)
 
 
 def live_curve() -> Callable[[Any], None] | None:

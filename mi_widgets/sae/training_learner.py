@@ -32,14 +32,14 @@ class _Step(torch.autograd.Function):
     """1 where `pre` is above the threshold; to gradients a ramp of width `BAND` (Rajamanoharan 2024)."""
 
     @staticmethod
-    def forward(context: Any, pre: torch.Tensor, threshold: torch.Tensor) -> torch.Tensor:
-        context.save_for_backward(pre, threshold)
+    def forward(ctx: Any, pre: torch.Tensor, threshold: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(pre, threshold)
         return (pre > threshold).to(pre.dtype)
 
     @staticmethod
-    def backward(context: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        pre, threshold = context.saved_tensors
-        near = gradients[0] * ((pre - threshold).abs() < BAND / 2) / BAND
+    def backward(ctx: Any, *grad_outputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        pre, threshold = ctx.saved_tensors
+        near = grad_outputs[0] * ((pre - threshold).abs() < BAND / 2) / BAND
         return near, -near.sum(0)
 
 

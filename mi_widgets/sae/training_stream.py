@@ -17,8 +17,9 @@ import numpy as np
 import torch
 
 from mi_widgets.compute.activations import PATTERN, SCORES
-from mi_widgets.compute.pieces import checked_texts, pieces_of
+from mi_widgets.compute.corpus import Corpus
 from mi_widgets.compute.forward import forward
+from mi_widgets.compute.pieces import pieces_of
 from mi_widgets.errors import DataError, ModelError, UnreadError, choose
 from mi_widgets.models import Prompt, describe
 from mi_widgets.sae.training_options import Options
@@ -51,14 +52,14 @@ class Place:
 
 
 class Stream(ABC):
-    """Batches of activations, without end unless the texts can be read only once."""
+    """Batches of activations, without end."""
 
     def __init__(self, seed: int, place: Place) -> None:
         self._seed, self.place = seed, place
         #: Activations that are held, `[position, width]`: what is read, and what is to be explained.
         self.x = self.y = torch.empty(0)
-        #: All there is fits; or all has been read.
-        self._whole = self._ended = False
+        #: All there is fits.
+        self._whole = False
         self._next = 0
 
     @abstractmethod
@@ -81,8 +82,6 @@ class Stream(ABC):
                 self.place.served = batch + 1
                 x = self.x[rows]
                 yield x, x if self.y is self.x else self.y[rows]
-            if self._ended and not self._whole:
-                return
             self.place = Place(self.place.chunk + 1, self._next, 0)
 
 
@@ -124,13 +123,12 @@ class FromTexts(Stream):
         place: Place,
     ) -> None:
         super().__init__(options.seed, place)
-        self._model, self._texts, self._hooks = model, checked_texts(texts), (hook, hook_out)
+        self._model, self._texts, self._hooks = model, Corpus(texts), (hook, hook_out)
         for name in self._hooks:
             check_hook(model, name)
         self._options, self._prepend_bos = options, prepend_bos
         on_cpu = next(iter(model.parameters())).device.type == "cpu"
         self._at_once = AT_ONCE if describe(model).causal and not on_cpu else 1
-        self._once = isinstance(texts, Iterator)
         self._left: Iterator[np.ndarray] | None = None
         self._read = 0
         self._buffers: tuple[torch.Tensor, ...] = ()
@@ -147,7 +145,7 @@ class FromTexts(Stream):
                 self._left, self._read, first = self._pieces(), 0, 0
                 continue
             if not group:
-                self._whole, self._ended = first == 0, self._once
+                self._whole = first == 0
                 break
             for arrays in self._ran(group):
                 if not self._buffers:

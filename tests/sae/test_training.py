@@ -156,11 +156,29 @@ def test_a_corpus_larger_than_the_buffer_is_streamed_and_wholly_seen(model):
     assert most <= 200
 
 
-def test_texts_that_can_be_read_once_end_the_training_with_a_warning(model):
-    options = {**SMALL, "steps": 500, "buffer_bytes": 4 * 32 * 130}
-    with pytest.warns(UserWarning, match="can be read only once"):
-        coder = sae.train(model, iter(texts(20)), hook=HOOK, **options)
-    assert 0 < coder.metadata["training"]["steps"] < 500
+def test_texts_that_can_be_read_once_are_refused_and_a_parquet_file_will_do(model, tmp_path):
+    import pandas as pd
+
+    with pytest.raises(DataError, match="read once only"):
+        sae.train(model, iter(texts()), hook=HOOK, **SMALL)
+    words = [" ".join(f"w{one}" for one in ids[1:]) for ids in texts()]
+    pd.DataFrame({"text": [*words, None]}).to_parquet(tmp_path / "texts.parquet")
+    read = sae.train(model, tmp_path / "texts.parquet", hook=HOOK, **SMALL)
+    assert equal(read, sae.train(model, words, hook=HOOK, **SMALL))
+
+
+class Interrupting:
+    """Texts in the midst of which someone presses Ctrl-C, once."""
+
+    def __init__(self, at):
+        self.at = at
+
+    def __iter__(self):
+        for text in texts(200, 40):
+            self.at -= 1
+            if self.at == 0:
+                os.kill(os.getpid(), signal.SIGINT)
+            yield text
 
 
 def test_it_learns_in_inference_mode_too(model):
@@ -206,31 +224,18 @@ def test_a_training_that_was_stopped_goes_on_to_the_same_coder(model, tmp_path, 
 
 
 def test_ctrl_c_keeps_what_there_is_and_leaves_the_model_clean(lived_in, tmp_path):
-    before, count = state_of(lived_in), 0
-
-    def interrupting():
-        nonlocal count
-        for text in texts(200, 40):
-            count += 1
-            if count == 60:
-                os.kill(os.getpid(), signal.SIGINT)
-            yield text
-
+    before = state_of(lived_in)
     options = {**SMALL, "steps": 4000, "buffer_bytes": 4 * 32 * 400}
     with pytest.warns(UserWarning, match="Stopped after"):
-        coder = sae.train(lived_in, interrupting(), hook=HOOK, folder=tmp_path, **options)
+        coder = sae.train(lived_in, Interrupting(60), hook=HOOK, folder=tmp_path, **options)
     assert state_of(lived_in) == before
     assert 0 < len(coder.history) < 4000 and coder.metadata["training"]["stopped"]
     assert equal(sae.load(tmp_path), coder)
 
 
 def test_ctrl_c_before_anything_is_learned_is_ctrl_c(model):
-    def interrupting():
-        os.kill(os.getpid(), signal.SIGINT)
-        yield from texts()
-
     with pytest.raises(KeyboardInterrupt):
-        sae.train(model, interrupting(), hook=HOOK, **SMALL)
+        sae.train(model, Interrupting(1), hook=HOOK, **SMALL)
 
 
 def test_another_training_in_the_folder_is_refused_by_what_differs(model, tiny_model, tmp_path):
@@ -324,7 +329,7 @@ def test_what_cannot_be_trained_is_refused_with_the_reason(model, given, said):
         sae.train(model, texts(4), **{"hook": HOOK, **SMALL, **given})
 
 
-@pytest.mark.parametrize("corpus", [[], [[0]], iter([])])
+@pytest.mark.parametrize("corpus", [[], [[0]], [None, ""]])
 def test_texts_without_a_position_are_refused(model, corpus):
     with pytest.raises(DataError, match="no position to learn from"):
         sae.train(model, corpus, hook=HOOK, **SMALL)
