@@ -7,6 +7,7 @@ from made_patterns import softmax
 
 from mi_widgets.data import (
     AttentionComparison,
+    CoderComparison,
     Continuation,
     FeatureActivations,
     LogitAttribution,
@@ -16,6 +17,7 @@ from mi_widgets.data import (
     NextTokensComparison,
     PatchGrid,
     PathEffects,
+    Superposition,
     Tokens,
     next_tokens_from_logits,
     patterns_from_arrays,
@@ -155,6 +157,43 @@ def feature_activations(**changes):
     return FeatureActivations(**{**values, **changes})
 
 
+def coder_comparison(**changes):
+    values = {
+        "names": ("a", "b", "c", "transcoder"),
+        "architectures": ("topk", "jumprelu", "standard", "jumprelu_transcoder"),
+        "hooks_in": ("blocks.0.hook_resid_post",) * 3 + ("blocks.0.mlp.hook_in",),
+        "hooks_out": ("blocks.0.hook_resid_post",) * 3 + ("blocks.0.hook_mlp_out",),
+        "d_sae": np.array([64, 64, 128, 64]),
+        "l0": np.array([8.0, 16.0, 20.0, 30.0], np.float32),
+        "variance_unexplained": np.array([0.25, 0.125, 0.2, 0.5], np.float32),
+        "loss_clean": np.full(4, 2.0, np.float32),
+        "loss_spliced": np.array([3.0, 2.5, 2.75, 2.25], np.float32),
+        "loss_zeroed": np.array([6.0, 6.0, 6.0, 2.5], np.float32),
+        "dead": np.array([0, 3, 5, 1]),
+        "dense": np.array([1, 0, 2, 0]),
+        "positions": np.full(4, 1234),
+        "n_texts": 10,
+        "n_tokens": 1244,
+        "model": "tiny",
+    }
+    return CoderComparison(**{**values, **changes})
+
+
+def superposition(**changes):
+    values = {
+        "directions": np.array([[1, 0], [-0.5, 0.9], [-0.5, -0.9], [0.01, 0.02]], np.float32),
+        "bias": np.full(4, -0.1, np.float32),
+        "importance": np.ones(4, np.float32),
+        "probability": 0.05,
+        "loss": 0.001,
+        "loss_of_nothing": 0.02,
+        "decoder": np.array([[0, -1], [1, 0.1], [-0.6, 0.8]], np.float32),
+        "active": np.array([0.1, 0.02, 0.0], np.float32),
+        "coder": "a coder",
+    }
+    return Superposition(**{**values, **changes})
+
+
 #: By class name: how to make one.
 RECORDS = {
     "AttentionPatterns": patterns,
@@ -169,4 +208,6 @@ RECORDS = {
     "PatchGrid": patch_grid,
     "PathEffects": path_effects,
     "FeatureActivations": feature_activations,
+    "CoderComparison": coder_comparison,
+    "Superposition": superposition,
 }

@@ -3,6 +3,7 @@
 from mi_widgets.compute.ablation import ablate, ablate_steps
 from mi_widgets.compute.attention import attention_patterns
 from mi_widgets.compute.attribution_patching import attribution_patch, attribution_patch_steps
+from mi_widgets.compute.coder_comparison import compare_coders, compare_coders_steps
 from mi_widgets.compute.feature_dashboard import feature_dashboard
 from mi_widgets.compute.features import features
 from mi_widgets.compute.head_scores import head_scores
@@ -26,6 +27,8 @@ __all__ = [
     "attention_patterns",
     "attribution_patch",
     "attribution_patch_steps",
+    "compare_coders",
+    "compare_coders_steps",
     "continued",
     "feature_dashboard",
     "features",

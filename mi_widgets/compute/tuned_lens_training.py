@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import math
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,16 +18,18 @@ import numpy as np
 import torch
 
 from mi_widgets.compute.attention import check_layers
+from mi_widgets.compute.corpus import Corpus
 from mi_widgets.compute.distributions import rows_at_once
 from mi_widgets.compute.forward import forward
+from mi_widgets.compute.pieces import pieces_of
 from mi_widgets.compute.readout import Readout
 from mi_widgets.compute.signature import signature
 from mi_widgets.compute.step import Step, Steps, run_at_once, steps_of
 from mi_widgets.compute.tuned_lens import TunedLens
-from mi_widgets.compute.undisturbed import without_gradients
+from mi_widgets.compute.undisturbed import learning, without_gradients
 from mi_widgets.data.integers import integer, number
 from mi_widgets.errors import DataError, ModelError
-from mi_widgets.models import Prompt, describe, token_ids
+from mi_widgets.models import Prompt, describe
 
 SITE = "hook_resid_post"
 #: Activations kept in memory at most; more text is left out.
@@ -87,18 +89,12 @@ def train_tuned_lens(
         DataError: too little text, a layer that does not exist, or an option that trains nothing.
     """
     options = _Options.checked(length, max_tokens, held_out, epochs, patience, learning_rate, seed)
-    steps = _training(model, _listed(texts), layers, options, prepend_bos)
-    try:
-        while True:
-            # The user may be in inference mode, where nothing learns; it is theirs again at every step.
-            with torch.inference_mode(False):
-                try:
-                    step = next(steps)
-                except StopIteration as finished:
-                    return finished.value
-            yield step
-    finally:
-        steps.close()
+    return (yield from learning(_training(model, _listed(texts), layers, options, prepend_bos)))
+
+
+def _listed(texts: Any) -> list[Prompt]:
+    """The texts as a list; also those that can be read only once."""
+    return list(Corpus(list(texts) if isinstance(texts, Iterator) else texts))
 
 
 tuned_lens_steps = steps_of(train_tuned_lens)
@@ -135,18 +131,6 @@ class _Options:
         if first < 0:
             raise DataError(f"seed={first} is negative.", "Give a whole number from 0.")
         return cls(held_out=share, learning_rate=rate, seed=first, **counts)
-
-
-def _listed(texts: Any) -> list[Prompt]:
-    """The texts as a list: a generator would be spent after one look."""
-    if isinstance(texts, str):
-        raise DataError("texts is one string.", "Give a list of texts.")
-    if isinstance(texts, (bytes, Mapping)) or hasattr(texts, "columns") or getattr(texts, "ndim", 1) == 0:
-        raise DataError(f"texts is a {type(texts).__name__}.", "Give a list of texts, or one column of a table.")
-    try:
-        return list(texts)
-    except TypeError:
-        raise DataError(f"texts is a {type(texts).__name__}.", "Give a list of texts.") from None
 
 
 def _training(
@@ -237,12 +221,7 @@ def _pieces(
     model: Any, texts: list[Prompt], length: int, most: int, draw: np.random.Generator, prepend_bos: bool | None
 ) -> list[np.ndarray]:
     """Pieces of the texts in an order of their own, at most `most` tokens in all."""
-    context = describe(model).n_ctx
-    longest = length if context is None else min(length, context)
-    pieces = []
-    for text in texts:
-        ids = token_ids(model, text, prepend_bos)
-        pieces += [ids[start : start + longest] for start in range(0, len(ids), longest)]
+    pieces = list(pieces_of(model, texts, length, prepend_bos))
     kept: list[np.ndarray] = []
     for place in draw.permutation(len(pieces)):
         if len(kept) >= 2 and sum(map(len, kept)) + len(pieces[place]) > most:

@@ -10,11 +10,12 @@ from __future__ import annotations
 import contextlib
 import functools
 import threading
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Generator, Iterable, Sequence
 from typing import Any, ParamSpec, TypeVar
 
 import torch
 
+from mi_widgets.compute.step import Step
 from mi_widgets.models import OWN_HOOK
 
 Given = ParamSpec("Given")
@@ -42,6 +43,21 @@ def with_gradients(function: Callable[Given, Result]) -> Callable[Given, Result]
             return inner(*given, **named)
 
     return run
+
+
+def learning(steps: Generator[Step, None, Result]) -> Generator[Step, None, Result]:
+    """`steps` of something that learns, each outside of inference mode, where nothing can; the caller, who may be in
+    it, is again so at every step."""
+    try:
+        while True:
+            with torch.inference_mode(False):
+                try:
+                    step = next(steps)
+                except StopIteration as finished:
+                    return finished.value
+            yield step
+    finally:
+        steps.close()
 
 
 def _in_mode(function: Callable[Given, Result], gradients: bool) -> Callable[Given, Result]:

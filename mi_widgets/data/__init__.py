@@ -8,6 +8,7 @@ from mi_widgets.data.attention import (
     attention_mask,
     patterns_from_arrays,
 )
+from mi_widgets.data.coder_comparison import CoderComparison
 from mi_widgets.data.coder_interventions import Clamp, Splice
 from mi_widgets.data.feature_dashboard import FeatureDashboard
 from mi_widgets.data.features import FeatureActivations
@@ -23,6 +24,7 @@ from mi_widgets.data.paths import PathEffects
 from mi_widgets.data.scores import prompt_scores
 from mi_widgets.data.selection import Selection
 from mi_widgets.data.store import load, save
+from mi_widgets.data.superposition import Superposition
 from mi_widgets.data.tokens import Tokens, visible
 
 __all__ = [
@@ -35,6 +37,7 @@ __all__ = [
     "AttributionRow",
     "Change",
     "Clamp",
+    "CoderComparison",
     "Continuation",
     "FeatureActivations",
     "FeatureDashboard",
@@ -53,6 +56,7 @@ __all__ = [
     "Run",
     "Selection",
     "Splice",
+    "Superposition",
     "Tokens",
     "align",
     "attention_mask",

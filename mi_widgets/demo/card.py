@@ -105,6 +105,29 @@ def circuit_table(circuit: dict) -> str:
     return "\n".join(lines)
 
 
+def coder_table(known: dict[str, dict]) -> str:
+    """The sparse coders and what they are worth."""
+    lines = [
+        "| layer | site | form | features | L0 | variance explained | loss with it | loss recovered | dead | dense |",
+        "| ---: | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for name, entry in known.items():
+        _, layer, site = name.split("_", 2)
+        lines.append(
+            f"| {layer} | {site} | {entry['architecture']} | {entry['d_sae']} | {entry['l0']:.1f} "
+            f"| {entry['variance_explained']:.3f} | {entry['loss_spliced']:.3f} | {entry['loss_recovered']:.1%} "
+            f"| {entry['dead']} | {entry['dense']} |"
+        )
+    clean = next(iter(known.values()))["loss_clean"]
+    return "\n".join([*lines, "", f"The model's own loss on this text is {clean:.3f} nats per token."])
+
+
+def write_coders(known: dict[str, dict], card: Path = CARD) -> None:
+    """Put the table of the coders into the card."""
+    filled = fill_card(card.read_text(encoding="utf-8"), {"coders": coder_table(known)})
+    card.write_text(filled, encoding="utf-8")
+
+
 def mixture_table() -> str:
     """What the corpus is made of."""
     lines = ["| source | share of the tokens |", "| --- | ---: |"]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mi_widgets.figures.attention import attention_figure, preview_png, preview_svg
+    from mi_widgets.figures.coder_comparison import coder_comparison_figure
     from mi_widgets.figures.export import save_figure
     from mi_widgets.figures.logit_attribution import (
         attribution_preview_png,
@@ -20,11 +21,13 @@ if TYPE_CHECKING:
     from mi_widgets.figures.logit_lens import lens_preview_png, lens_preview_svg, logit_lens_figure
     from mi_widgets.figures.next_tokens import next_tokens_figure, next_tokens_preview_png, next_tokens_preview_svg
     from mi_widgets.figures.patching import patching_figure
+    from mi_widgets.figures.superposition import superposition_figure
 
 _HOMES = {
     "attention_figure": "attention",
     "attribution_preview_png": "logit_attribution",
     "attribution_preview_svg": "logit_attribution",
+    "coder_comparison_figure": "coder_comparison",
     "lens_preview_png": "logit_lens",
     "lens_preview_svg": "logit_lens",
     "logit_attribution_figure": "logit_attribution",
@@ -36,12 +39,14 @@ _HOMES = {
     "preview_png": "attention",
     "preview_svg": "attention",
     "save_figure": "export",
+    "superposition_figure": "superposition",
 }
 
 __all__ = [
     "attention_figure",
     "attribution_preview_png",
     "attribution_preview_svg",
+    "coder_comparison_figure",
     "lens_preview_png",
     "lens_preview_svg",
     "logit_attribution_figure",
@@ -53,6 +58,7 @@ __all__ = [
     "preview_png",
     "preview_svg",
     "save_figure",
+    "superposition_figure",
 ]
 
 

@@ -1,4 +1,4 @@
-"""Sparse coders: load, save, encode and decode, whatever format they are in."""
+"""Sparse coders: load, save, train, encode and decode, index, whatever format they are in."""
 
 from mi_widgets.sae.architectures import ARCHITECTURES, from_weights
 from mi_widgets.sae.coder import SparseCoder
@@ -7,6 +7,7 @@ from mi_widgets.sae.feature_index import Index
 from mi_widgets.sae.indexing import index, index_steps, merge
 from mi_widgets.sae.loading import load
 from mi_widgets.sae.saving import save
+from mi_widgets.sae.training import Training, train, train_on, train_steps
 
 __all__ = [
     "ARCHITECTURES",
@@ -14,6 +15,7 @@ __all__ = [
     "CrossLayerTranscoder",
     "Index",
     "SparseCoder",
+    "Training",
     "TranscoderSet",
     "from_weights",
     "index",
@@ -21,4 +23,7 @@ __all__ = [
     "load",
     "merge",
     "save",
+    "train",
+    "train_on",
+    "train_steps",
 ]

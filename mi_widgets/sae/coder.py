@@ -65,6 +65,8 @@ class SparseCoder(ABC):
     NORMALISATIONS: ClassVar[tuple[str, ...]] = NORMALISATIONS
     #: Whether the codes of a position are made from those before it too: then `x` is `[…, position, d_in]` in order.
     reads_sequence: ClassVar[bool] = False
+    #: Of a coder that was trained here: a DataFrame with a row for each step.
+    history: Any = None
 
     def __init__(
         self,

@@ -1,0 +1,224 @@
+"""Several sparse coders on the same texts: one untouched pass of each piece, and one with each coder spliced in.
+
+Coders are taken by what they do (`encode`, `reconstruct`, hooks): this file knows no format of theirs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+
+from mi_widgets.compute.corpus import Corpus
+from mi_widgets.compute.forward import Write, forward
+from mi_widgets.compute.pieces import pieces_of
+from mi_widgets.compute.step import Step, Steps, run
+from mi_widgets.compute.undisturbed import without_gradients
+from mi_widgets.data.coder_comparison import CoderComparison
+from mi_widgets.data.integers import integer, number
+from mi_widgets.errors import DataError, ModelError
+from mi_widgets.models import Prompt, describe
+
+NEXT = ("output.next_logit", "output.normalizer")
+
+
+def compare_coders(
+    model: Any,
+    coders: Sequence[Any],
+    texts: Iterable[Prompt],
+    *,
+    length: int = 256,
+    max_tokens: int = 50_000,
+    dense_above: float = 0.1,
+    prepend_bos: bool | None = None,
+    progress: bool = False,
+) -> CoderComparison:
+    """L0 against what is left unexplained and what the model loses, for several coders on the same texts.
+
+    Each coder is held against what stands at its own output. Loss is the mean over predicted tokens of −log p in nats:
+    of the model untouched, with the coder's reconstruction in the place of its output (without the error), and with
+    zeros there; where a coder leaves position 0 out, that position stays as it is and predicts nothing that is counted.
+
+    Args:
+        model: a TransformerBridge; it is not changed.
+        coders: `sae.SparseCoder`s, of one hook or of several.
+        texts: text, token ids or chat messages, or a Parquet file or `datasets` object; long ones are cut into pieces.
+        length: tokens of a piece at most.
+        max_tokens: texts are read until so many tokens have been.
+        dense_above: a feature that fires at more than this share of the positions is counted as dense.
+        prepend_bos: None means what `model.to_tokens(text)` does.
+        progress: show a bar.
+
+    Raises:
+        DataError: no coders, one that does not fit the model, or no text with a token to predict.
+        ModelError: activations or losses that are not finite.
+    """
+    steps = compare_coders_steps(
+        model, coders, texts, length=length, max_tokens=max_tokens, dense_above=dense_above, prepend_bos=prepend_bos
+    )
+    return run(steps, progress, "coders")
+
+
+def compare_coders_steps(
+    model: Any,
+    coders: Sequence[Any],
+    texts: Iterable[Prompt],
+    *,
+    length: int = 256,
+    max_tokens: int = 50_000,
+    dense_above: float = 0.1,
+    prepend_bos: bool | None = None,
+) -> Steps[CoderComparison]:
+    """`compare_coders` as steps, one for each piece and coder."""
+    longest, most = integer("length", length), integer("max_tokens", max_tokens)
+    dense = number("dense_above", dense_above)
+    if longest < 2 or most < 1 or not 0 < dense <= 1:
+        raise DataError(
+            f"length={longest}, max_tokens={most}, dense_above={dense}.", "Give a length from 2, tokens, and a share."
+        )
+    several: list[Any] = [coders] if hasattr(coders, "encode") else list(coders)
+    if not several:
+        raise DataError("there are no coders to compare.", "Give one or more: [sae.load(folder), …].")
+    for coder in several:
+        coder.fits(model)
+    tallies = [Tally(coder) for coder in several]
+    read = tokens = 0
+    for piece in pieces_of(model, _counted(Corpus(texts), counter := [0]), longest, prepend_bos):
+        if read and tokens + len(piece) > most:
+            counter[0] -= 1
+            break
+        tokens, read = tokens + len(piece), read + 1
+        if len(piece) < 2:
+            continue
+        hooks = dict.fromkeys(hook for tally in tallies for hook in tally.hooks)
+        clean = forward(model, piece, (*hooks, *NEXT))
+        zeroed: dict[tuple[str, bool], np.ndarray] = {}
+        for tally in tallies:
+            yield Step(min(tokens - len(piece), most), most)
+            tally.add(model, piece, clean.arrays, zeroed)
+    if not any(tally.predicted for tally in tallies):
+        raise DataError("the texts hold no token to predict.", "Give texts of several tokens.")
+    return CoderComparison(
+        names=_distinct([coder.name for coder in several]),
+        architectures=tuple(coder.architecture for coder in several),
+        hooks_in=tuple(coder.hook_in for coder in several),
+        hooks_out=tuple(coder.hook_out for coder in several),
+        d_sae=np.array([coder.d_sae for coder in several]),
+        **{name: np.array([tally.found(dense)[name] for tally in tallies]) for name in tallies[0].found(dense)},
+        n_texts=counter[0],
+        n_tokens=tokens,
+        dense_above=dense,
+        model=describe(model).label,
+    )
+
+
+@dataclass
+class Tally:
+    """One coder's sums over the texts."""
+
+    coder: Any
+    positions: int = 0
+    predicted: int = 0
+    active: float = 0.0
+    missed: float = 0.0
+    squares: float = 0.0
+    losses: dict[str, float] = field(default_factory=lambda: dict.fromkeys(("clean", "spliced", "zeroed"), 0.0))
+
+    def __post_init__(self) -> None:
+        self.fired = torch.zeros(self.coder.d_sae, dtype=torch.long)
+        self.total: Any = 0.0
+
+    @property
+    def hooks(self) -> tuple[str, str]:
+        """What it reads and what it writes, in full."""
+        return self.coder.hook_in, self.coder.hook_out
+
+    @without_gradients
+    def add(
+        self,
+        model: Any,
+        piece: np.ndarray,
+        clean: dict[str, np.ndarray],
+        zeroed: dict[tuple[str, bool], np.ndarray],
+    ) -> None:
+        """One piece of text.
+
+        Args:
+            model: a TransformerBridge.
+            piece: int64 `[position]`.
+            clean: of the untouched pass, by site: what stands at the hooks, and `NEXT`.
+            zeroed: −log p of each next token with zeros at a hook, with or without position 0; what is missing is put
+                there.
+        """
+        coder, first = self.coder, int(self.coder.skips_first)
+        x, y = (torch.from_numpy(clean[hook].copy()) for hook in self.hooks)
+        if not bool(torch.isfinite(x).all() and torch.isfinite(y).all()):
+            raise ModelError(f"{coder.hook_in} or {coder.hook_out} holds numbers that are not finite.", "")
+        acts = coder.encode(x)
+        made = coder.unflat(coder.decode(acts, x), y).float().cpu()
+        acts, made, y = acts[first:], made[first:].double(), y[first:].double()
+        self.positions += len(y)
+        self.fired += (acts != 0).sum(0).cpu()
+        self.active += float((acts != 0).sum())
+        self.missed += float((y - made).square().sum())
+        self.squares += float(y.square().sum())
+        self.total = self.total + y.sum(0)
+        key = coder.hook_out, coder.skips_first
+        if key not in zeroed:
+            zeroed[key] = surprisals(model, piece, coder.hook_out, partial(_put, None, first))
+        spliced = surprisals(model, piece, coder.hook_out, partial(_put, made, first))
+        for name, each in (("clean", _surprisals(clean)), ("spliced", spliced), ("zeroed", zeroed[key])):
+            self.losses[name] += float(each[first:].sum(dtype=np.float64))
+        self.predicted += len(piece) - 1 - first
+
+    def found(self, dense_above: float) -> dict[str, float]:
+        """By the record's names."""
+        spread = self.squares - float((self.total.square()).sum()) / max(1, self.positions)
+        losses = {f"loss_{name}": total / max(1, self.predicted) for name, total in self.losses.items()}
+        return {
+            "l0": self.active / max(1, self.positions),
+            "variance_unexplained": self.missed / spread if spread > 0 else float("nan"),
+            **losses,
+            "dead": int((self.fired == 0).sum()),
+            "dense": int((self.fired > dense_above * self.positions).sum()),
+            "positions": self.positions,
+        }
+
+
+def surprisals(model: Any, piece: np.ndarray, hook: str, act: Any) -> np.ndarray:
+    """float32 `[position]`: −log p of the token behind each position but the last, in nats, with `act` written at
+    `hook`, in full."""
+    found = _surprisals(forward(model, piece, NEXT, writes=[Write(hook, act)]).arrays)
+    if not np.isfinite(found).all():
+        raise ModelError(f"with {hook} replaced the model gives no probabilities.", "Look for overflow.")
+    return found
+
+
+def _surprisals(arrays: dict[str, np.ndarray]) -> np.ndarray:
+    return (arrays["output.normalizer"] - arrays["output.next_logit"])[:-1]
+
+
+def _put(made: torch.Tensor | None, first: int, activation: torch.Tensor, _start: int = 0) -> torch.Tensor:
+    """`made [position, …]`, or zeros, from position `first` on."""
+    changed = activation.clone()
+    changed[:, first:] = 0.0 if made is None else made.to(activation)
+    return changed
+
+
+def _counted(texts: Iterable[Prompt], counter: list[int]) -> Iterable[Prompt]:
+    """`texts`, while `counter` says how many have been begun."""
+    for text in texts:
+        counter[0] += 1
+        yield text
+
+
+def _distinct(names: Sequence[str]) -> tuple[str, ...]:
+    """Names that are all different: equal ones are numbered."""
+    return tuple(
+        f"{name} ({names[: place + 1].count(name)})" if names.count(name) > 1 else name
+        for place, name in enumerate(names)
+    )
