@@ -91,7 +91,7 @@ class BatchTopKTrainingSAE(SAE):
 
     def process_state_dict_for_saving_inference(self, state_dict):
         self.process_state_dict_for_saving(state_dict)
-        state_dict["threshold"] = torch.ones_like(self.b_enc) * state_dict.pop("topk_threshold").item()
+        state_dict["threshold"] = torch.ones_like(state_dict["b_enc"]) * state_dict.pop("topk_threshold").item()
 
 
 @dataclass

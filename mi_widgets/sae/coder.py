@@ -48,6 +48,8 @@ class SparseCoder(ABC):
 
     Attributes:
         d_in: width of what is encoded (of hook_z coders all heads, flat). d_out: of what is decoded. d_sae: features.
+        is_transcoder: whether it writes elsewhere than it reads. has_skip: whether its input is added, through W_skip.
+        skips_first: whether position 0 is left out, as the `seqpos_slice` of the metadata says.
         hook_in, hook_out: full TransformerLens hook names, or None; equal for autoencoders.
         W_dec: `[feature, d_out]`, the directions that are added to the output, times `scale(x)`; own number type.
         b_dec: `[d_out]`, likewise.
@@ -81,6 +83,7 @@ class SparseCoder(ABC):
         self.hook_in: str | None = self.metadata.get("hook_name")
         self.hook_out: str | None = self.metadata.get("hook_name_out") or (None if self.is_transcoder else self.hook_in)
         self.name = name or (self.folder.name if self.folder else f"{self.hook_in or 'coder'} {architecture}")
+        self.skips_first = _skips_first(self.metadata.get("seqpos_slice"), self.name)
         self.settings = self._settings(settings or {})
         self.weights = {key: tensor.detach() for key, tensor in weights.items()}
         self._check_weights()
@@ -126,11 +129,6 @@ class SparseCoder(ABC):
     def decoder_norms(self) -> torch.Tensor:
         """float32 `[feature]`: lengths of the rows of `W_dec`."""
         return self.W_dec.float().norm(dim=-1)
-
-    @property
-    def skips_first(self) -> bool:
-        """Whether position 0 is left out, as the `seqpos_slice` of the file says."""
-        return 0 not in range(*slice(*(self.metadata.get("seqpos_slice") or (None,))).indices(1 << 30))
 
     @property
     def flattens_heads(self) -> bool:
@@ -426,6 +424,14 @@ def as_dtype(given: Any) -> torch.dtype | None:
 def bytes_of(tensor: torch.Tensor) -> memoryview:
     """Its numbers as they are in memory."""
     return tensor.detach().contiguous().cpu().flatten().view(torch.uint8).numpy().data
+
+
+def _skips_first(given: Any, name: str) -> bool:
+    """Whether a slice of positions, given as its parts, leaves out the first."""
+    try:
+        return 0 not in range(*slice(*(given or (None,))).indices(1 << 30))
+    except (TypeError, ValueError):
+        raise DataError(f"seqpos_slice={given!r} of {name} is no slice.", "Give [start, stop], or null.") from None
 
 
 def _means(value: Any, default: Any) -> bool:

@@ -102,8 +102,10 @@ def file(source: str) -> Path:
 def _parted(source: str) -> tuple[str, str, str | None]:
     """Repository, folder in it, revision."""
     read = urlsplit(source.removeprefix(SCHEME))
-    owner, name, *inside = read.path.strip("/").split("/")
-    return f"{owner}/{name}", "/".join(inside), parse_qs(read.query).get("revision", [None])[0]
+    parts = read.path.strip("/").split("/")
+    if len(parts) < 2:
+        raise DataError(f"{source} names no repository.", "Give hf://owner/name, and folders after it.")
+    return "/".join(parts[:2]), "/".join(parts[2:]), parse_qs(read.query).get("revision", [None])[0]
 
 
 def _fetched(source: str, fetch: Callable[[bool], str]) -> str:
@@ -140,7 +142,7 @@ def _fetched(source: str, fetch: Callable[[bool], str]) -> str:
         raise
     except Exception as reason:  # the hub's client raises those of its own transport, another in each version
         if not offline:
-            with suppress(DataError, LocalEntryNotFoundError):
+            with suppress(Exception):
                 return fetch(True)
         said = f"{type(reason).__name__}: {reason}".splitlines()[0]
         raise DataError(

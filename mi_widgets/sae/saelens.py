@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from mi_widgets.data.integers import integer
 from mi_widgets.errors import DataError, choose
 from mi_widgets.sae import gemma_scope, reading
 from mi_widgets.sae.architectures import ARCHITECTURES, from_weights
@@ -72,7 +73,10 @@ def said(values: Mapping[str, Any], where: str) -> Said:
             not apply either.
     """
     about: Any = values.get("metadata") or {}
-    metadata = dict(about.to_dict() if hasattr(about, "to_dict") else about)
+    about = about.to_dict() if hasattr(about, "to_dict") else about
+    if not isinstance(about, Mapping):
+        raise DataError(f"the metadata of {where} is {type(about).__name__}, not names and values.", reading.AGAIN)
+    metadata = dict(about)
     version = str(values.get("sae_lens_version") or metadata.get("sae_lens_version") or "0")
     flat = int(version.split(".")[0]) < 6 if version.split(".")[0].isdigit() else False
     current = _from_flat(values, where) if flat else dict(values)
@@ -90,10 +94,10 @@ def said(values: Mapping[str, Any], where: str) -> Said:
     known = {**SETTINGS, **ARCHITECTURES[architecture].OWN_SETTINGS}
     return Said(
         architecture,
-        {key: value for key, value in current.items() if key in known},
+        {key: value for key, value in current.items() if key in known and not (value is None and key in SETTINGS)},
         metadata,
         as_dtype(current.get("dtype") or "float32") or torch.float32,
-        {key: int(current[key]) for key in ("d_in", "d_sae", "d_out") if current.get(key) is not None},
+        {key: integer(key, current[key]) for key in ("d_in", "d_sae", "d_out") if current.get(key) is not None},
     )
 
 
@@ -105,7 +109,7 @@ def _from_flat(values: Mapping[str, Any], where: str) -> dict[str, Any]:
     current.setdefault("reshape_activations", "hook_z" if heads else "none")
     activation, options = current.get("activation_fn") or "relu", current.get("activation_fn_kwargs") or {}
     if activation == "topk" and options.get("k") is not None:
-        current |= {"architecture": "topk", "k": int(options["k"])}
+        current |= {"architecture": "topk", "k": options["k"]}
     elif activation != "relu":
         raise DataError(f"{where} has the activation {activation!r}.", choose(activation, ("relu", "topk")))
     how = current.get("normalize_activations")
@@ -136,15 +140,14 @@ def of_object(source: Any, name: str = "") -> SparseCoder:
         DataError: settings or tensors that cannot be read, or an architecture that is not known.
     """
     where, cfg = f"the {type(source).__name__} object", source.cfg
-    weights = {key: tensor.detach().clone() for key, tensor in source.state_dict().items()}
-    if hasattr(cfg, "get_inference_sae_cfg_dict"):  # in training
+    if training := hasattr(cfg, "get_inference_sae_cfg_dict"):
         values = cfg.get_inference_sae_cfg_dict()
-        source.process_state_dict_for_saving_inference(weights)
     else:
         values = cfg.to_dict() if hasattr(cfg, "to_dict") else vars(cfg)
-        if hasattr(source, "process_state_dict_for_saving"):
-            source.process_state_dict_for_saving(weights)
     stated = said(values, where)
+    weights = {key: tensor.detach().clone() for key, tensor in source.state_dict().items()}
+    finish = "process_state_dict_for_saving_inference" if training else "process_state_dict_for_saving"
+    getattr(source, finish, lambda _: None)(weights)
     if "W_dec" in weights:  # which may have been moved to another type since
         stated = replace(stated, dtype=weights["W_dec"].dtype)
     hook = stated.metadata.get("hook_name") or where

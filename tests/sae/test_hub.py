@@ -66,6 +66,11 @@ def test_offline_and_never_fetched_is_said(cache, offline):
         sae.load("me/others")
 
 
+def test_half_an_address_is_refused(offline):
+    with pytest.raises(DataError, match="hf://me names no repository"):
+        sae.load("hf://me")
+
+
 def test_a_path_that_cannot_be_an_id_is_not_looked_for_on_the_hub(monkeypatch):
     monkeypatch.setattr(hub, "folder", lambda *_: pytest.fail("the hub was asked"))
     for path in ("./nowhere/here", "/nowhere/here", "~/nowhere", "nowhere"):

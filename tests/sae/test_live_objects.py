@@ -98,3 +98,8 @@ def test_gemma_scope_2_through_saelens_stands_where_its_file_says():
 def test_an_object_that_lacks_a_tensor_is_refused():
     with pytest.raises(DataError, match=r"lacks W_enc, b_enc: a standard coder is made of"):
         sae.load(SAE(Config(6, 10), {"W_dec": torch.ones(10, 6), "b_dec": torch.zeros(6)}))
+
+
+def test_a_model_is_no_coder(model):
+    with pytest.raises(DataError, match="the TransformerBridge object is of architecture"):
+        sae.load(model)

@@ -219,6 +219,22 @@ def test_settings_that_cannot_be_read_are_refused(copied):
             sae.load(folder)
 
 
+def test_settings_of_wrong_kinds_are_refused(copied):
+    folder = copied("formats/topk")
+    metadata = json.loads((folder / "cfg.json").read_text())["metadata"]
+    for wrong, said in (
+        ({"metadata": [1]}, "the metadata of .* is list"),
+        ({"metadata": metadata | {"seqpos_slice": 5}}, "seqpos_slice=5 of .* is no slice"),
+        ({"metadata": metadata, "d_in": "24"}, "d_in='24' is no whole number"),
+        ({"d_in": 24, "k": "many"}, "k='many' of .* means nothing"),
+        ({"k": [6]}, r"k=\[6\] of .* means nothing"),
+        ({"k": 6, "apply_b_dec_to_input": "yes"}, "apply_b_dec_to_input='yes' of .* means nothing"),
+    ):
+        restate(folder, **wrong)
+        with pytest.raises(DataError, match=said):
+            sae.load(folder)
+
+
 def test_weights_that_are_missing_are_said(copied):
     folder = copied("formats/gated")
     reweigh(folder, r_mag=None)
