@@ -81,7 +81,7 @@ def checked_coder(given: Any) -> Any:
     if not given.hook_in or not given.hook_out:
         raise DataError(
             f"{getattr(given, 'name', given)} does not say at which hooks it stands.",
-            'Give them when loading it, e.g. mw.sae.load(folder, hook="blocks.3.hook_resid_post").',
+            'Give them when loading it, e.g. mw.sae.load(folder, hook_in="blocks.3.hook_resid_post").',
         )
     return given
 
