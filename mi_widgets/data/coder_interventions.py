@@ -134,8 +134,8 @@ class Splice(CoderChange):
 
     Attributes:
         coder: as `mw.sae.load` gives it, of one layer.
-        error: put in also what the coder leaves out in this run (its error term, held fixed), so that nothing changes;
-            a clamp beside it does what it does in the untouched run.
+        error: put in also what the coder leaves out in this run, its error term: so nothing changes, and a clamp beside
+            it does what it does in the untouched run.
         positions: only there (negative ones count from the end); if None everywhere, but at position 0 where the
             coder's metadata leaves that out.
 
