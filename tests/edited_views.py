@@ -56,22 +56,26 @@ def check_all(model, hugging, ids, changes, edits, answer=ANSWER, foil=FOIL):
     untouched = tiny_oracle.patterns(hugging, ids)
     found = compute.attention_patterns(model, ids, interventions=changes)
     np.testing.assert_allclose(found.base, patterns, atol=3e-5)
+    assert found.row_sum_error is not None
     assert found.row_sum_error < 1e-5
     want = torch.from_numpy(rows[-1]).log_softmax(-1).numpy()
     expected = compute.next_tokens(model, ids, top_k=3, interventions=changes)
     followed = want[np.arange(len(ids) - 1), ids[1:]]
     np.testing.assert_allclose(expected.log_prob[1:], followed, atol=2e-4)
     lens = compute.logit_lens(model, ids, targets=[answer], top_k=3, interventions=changes)
+    assert lens.target_probs is not None
     for row in (INNER, -1):
         log_p = torch.from_numpy(rows[row]).log_softmax(-1).numpy()
         np.testing.assert_allclose(lens.target_probs[row, :, 0], np.exp(log_p[:, answer]), atol=2e-5)
         np.testing.assert_allclose(lens.entropy[row], -(np.exp(log_p) * log_p).sum(-1), atol=5e-4)
+    assert lens.max_error is not None
     assert lens.max_error < 1e-4
     for by in ("component", "layer", "head", "neuron"):
         data = compute.logit_attribution(model, ids, answer, foil, by=by, interventions=changes)
         difference = oracle.difference(-1, answer, foil)
         assert data.difference == pytest.approx(difference, abs=5e-5 * max(1.0, abs(difference)))
         assert data.holds, (by, data.residue, data.tolerance)
+        assert data.max_error is not None
         assert data.max_error < 1e-4
     for record in (found, expected, lens, data):
         assert record.interventions == (tuple(changes) if isinstance(changes, list) else (changes,))

@@ -5,7 +5,7 @@ from mi_widgets.compute.attention import attention_patterns
 from mi_widgets.compute.attribution_patching import attribution_patch, attribution_patch_steps
 from mi_widgets.compute.coder_comparison import compare_coders, compare_coders_steps
 from mi_widgets.compute.feature_dashboard import feature_dashboard
-from mi_widgets.compute.features import features
+from mi_widgets.compute.features import features, features_steps
 from mi_widgets.compute.head_scores import head_scores
 from mi_widgets.compute.logit_attribution import logit_attribution
 from mi_widgets.compute.logit_lens import logit_lens, logit_lens_comparison
@@ -32,6 +32,7 @@ __all__ = [
     "continued",
     "feature_dashboard",
     "features",
+    "features_steps",
     "head_scores",
     "logit_attribution",
     "logit_lens",

@@ -208,11 +208,11 @@ def _add_coder(parts: Parts, write: CoderWrite, found: Encoded, row: int, coder:
     features, contribution = contributions(coder, write, found, row)
     by_size = np.argsort(-np.abs(contribution), kind="stable")
     for one in np.sort(by_size[:top]):
-        parts.add("feature", contribution[one], write.layer, feature=int(features[one]))
+        parts.add("feature", float(contribution[one]), write.layer, feature=int(features[one]))
     if len(features) > top:
-        parts.add("rest", contribution[by_size[top:]].sum(), write.layer)
+        parts.add("rest", float(contribution[by_size[top:]].sum()), write.layer)
     decoded = float(found.decoded[row].astype(np.float64) @ write.direction)
-    parts.add("coder bias", decoded - contribution.sum(), write.layer)
+    parts.add("coder bias", decoded - float(contribution.sum()), write.layer)
     parts.add("coder error", float(write.stood @ write.direction) - decoded, write.layer)
     if write.units is not None and write.units.has_bias:
         parts.add("attention bias" if write.site == MIXED else "mlp bias", write.units.bias, write.layer)

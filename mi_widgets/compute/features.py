@@ -23,6 +23,7 @@ from mi_widgets.compute.interventions import resolve as made_ready
 from mi_widgets.compute.logit_attribution import attribution_sites, check_position
 from mi_widgets.compute.not_finite import not_finite, refusal
 from mi_widgets.compute.recoding import acting
+from mi_widgets.compute.step import Step, Steps, run
 from mi_widgets.data import FeatureActivations, Splice, Tokens
 from mi_widgets.data.coder_interventions import checked_coder
 from mi_widgets.data.held import frozen, is_prompt
@@ -44,10 +45,11 @@ def features(
     position: int = -1,
     *,
     losses: bool = True,
+    progress: bool = False,
     prepend_bos: bool | None = None,
     interventions: Interventions = (),
 ) -> Any:
-    """What the features of a coder are in a prompt.
+    """What the features of a coder are in a prompt. Ctrl-C leaves the model as it was.
 
     Args:
         model: a TransformerBridge.
@@ -59,6 +61,7 @@ def features(
         position: whose next token the answer is; negative counts from the end.
         losses: also run the model with the coder's output, with that and its error, and with zero in place of what the
             coder stands for: three passes more.
+        progress: show a bar.
         prepend_bos: None means what `model.to_tokens(prompt)` does.
         interventions: made in the run, as for `logit_attribution`. What a splice or clamp of this very coder changes is
             left out of what is encoded: the features are those that it read.
@@ -77,16 +80,38 @@ def features(
         DataError: a coder of another width or hook, an intervention on what does not exist, or a foil equal to the
             answer.
     """
+    steps = features_steps(
+        model, coder, prompt, answer, foil, position,
+        losses=losses, prepend_bos=prepend_bos, interventions=interventions,
+    )  # fmt: skip
+    return run(steps, progress, "features")
+
+
+def features_steps(
+    model: Any,
+    coder: Any,
+    prompt: Prompt | Sequence[Prompt],
+    answer: Any = None,
+    foil: Any = None,
+    position: int = -1,
+    *,
+    losses: bool = True,
+    prepend_bos: bool | None = None,
+    interventions: Interventions = (),
+) -> Steps[Any]:
+    """`features` as steps, one for each prompt, whose `partial` is its result, and others between its passes."""
     checked_coder(coder)
     truth("losses", losses)
     several = _several(prompt)
-    if several is None:
-        return _features(model, coder, prompt, answer, foil, position, losses, prepend_bos, interventions)
-    answers, foils = _each("answer", answer, len(several)), _each("foil", foil, len(several))
-    return [
-        _features(model, coder, one, right, wrong, position, losses, prepend_bos, interventions)
-        for one, right, wrong in zip(several, answers, foils, strict=True)
-    ]
+    prompts = [prompt] if several is None else several
+    answers, foils = _each("answer", answer, several), _each("foil", foil, several)
+    found = []
+    for done, (one, right, wrong) in enumerate(zip(prompts, answers, foils, strict=True)):
+        step = Step(done, len(prompts))
+        steps = _features_steps(model, coder, one, right, wrong, position, losses, prepend_bos, interventions, step)
+        found.append((yield from steps))
+        yield Step(done + 1, len(prompts), found[-1])
+    return found[0] if several is None else found
 
 
 def _several(prompt: Any) -> list[Any] | None:
@@ -96,16 +121,18 @@ def _several(prompt: Any) -> list[Any] | None:
     return None if not len(prompt) or is_prompt(frozen(prompt)) else list(prompt)
 
 
-def _each(name: str, given: Any, count: int) -> list[Any]:
+def _each(name: str, given: Any, prompts: list[Any] | None) -> list[Any]:
     """One for each prompt."""
-    if not isinstance(given, (list, tuple)):
-        return [given] * count
-    if len(given) != count:
-        raise DataError(f"{name} has {len(given)} entries for {count} prompts.", "Give one, or one for each prompt.")
+    if prompts is None or not isinstance(given, (list, tuple)):
+        return [given] * (1 if prompts is None else len(prompts))
+    if len(given) != len(prompts):
+        raise DataError(
+            f"{name} has {len(given)} entries for {len(prompts)} prompts.", "Give one, or one for each prompt."
+        )
     return list(given)
 
 
-def _features(
+def _features_steps(
     model: Any,
     coder: Any,
     prompt: Prompt,
@@ -115,7 +142,8 @@ def _features(
     losses: bool,
     prepend_bos: bool | None,
     interventions: Interventions,
-) -> FeatureActivations:
+    step: Step,
+) -> Steps[FeatureActivations]:
     tokens = tokenize(model, prompt, prepend_bos)
     check_coder(model, tokens.ids, coder)
     place, right, wrong = None, None, None
@@ -144,6 +172,10 @@ def _features(
     if not (np.isfinite(x[acts]).all() and np.isfinite(target).all()):
         raise refusal(not_finite(model, tokens.ids, found.known, edits.writes))
     made = encoded(coder, x)
+    yield step
+    every = np.full((len(FeatureActivations.RUNS), len(tokens)), np.nan)
+    if losses:
+        every = yield from _losses_steps(model, tokens, coder, found, edits, interventions, prepend_bos, step)
     contribution = None
     if place is not None and not why:
         contribution, why = _direct(model, tokens, found, coder, made, right, wrong, place)
@@ -159,9 +191,7 @@ def _features(
         activation=made.activation,
         squared_error=squared_error,
         squared_deviation=squared_deviation,
-        losses=_losses(model, tokens, coder, found, edits, interventions, prepend_bos)
-        if losses
-        else np.full((len(FeatureActivations.RUNS), len(tokens)), np.nan),
+        losses=every,
         answer=right,
         answer_string=None if right is None else token_string(model, right),
         foil=wrong,
@@ -186,7 +216,7 @@ def _squares(target: np.ndarray, made: Encoded) -> tuple[np.ndarray, np.ndarray]
     return error, deviation
 
 
-def _losses(
+def _losses_steps(
     model: Any,
     tokens: Tokens,
     coder: Any,
@@ -194,13 +224,15 @@ def _losses(
     edits: Edits,
     interventions: Interventions,
     prepend_bos: bool | None,
-) -> np.ndarray:
+    step: Step,
+) -> Steps[np.ndarray]:
     """`losses` of `data.FeatureActivations`, one pass for each run but the first."""
     found = [clean]
     for error in (False, True):
         changes = (*checked_interventions(interventions), Splice(coder, error))
         spliced = made_ready(model, tokens, changes, prepend_bos=prepend_bos)
         found.append(forward(model, tokens.ids, OUTPUT, (), writes=spliced.writes))
+        yield step
     zeroing = Write(coder.hook_out, partial(_zeroed, coder))
     found.append(forward(model, tokens.ids, OUTPUT, (), writes=(*edits.writes, zeroing)))
     losses = np.full((len(found), len(tokens)), np.nan, np.float32)

@@ -251,11 +251,12 @@ def attribute(
         raise DataError("the answer and the foil are the same token.", "Choose another foil, or none.")
     if not is_integer(top) or top < 0:
         raise DataError(f"top is {top!r}.", "Give a number of neurons, 0 or more.")
-    parts = None
+    parts, site = None, {"head": MIXED, "neuron": NEURONS}.get(by, "")
     try:
         stream = Stream(model, activations, place)
         reading = reading_of(model, stream, answer, foil)
         if by == "feature":
+            _, site = place_of(model, coder)
             parts = feature_parts(model, stream, reading, coder, int(top))
     except NotFiniteError:  # of NaN there is no difference, and nothing to split
         raise refusal(not_finite(model, tokens.ids, activations.known, activations.writes)) from None
@@ -287,7 +288,7 @@ def attribute(
         sources=sources,
         why_no_heads=why_no_heads,
         why_no_sources=why_no_sources,
-        tolerance=reading.tolerance + _split_rounding(stream, reading, by),
+        tolerance=reading.tolerance + _split_rounding(stream, reading, site),
         max_error=reading.max_error,
         model=describe(model).label,
         interventions=activations.interventions,
@@ -296,9 +297,10 @@ def attribute(
     )
 
 
-def _split_rounding(stream: Stream, reading: Reading, by: str) -> float:
-    """What more rounding explains where attention or MLPs are split: their own sums are rounded by themselves."""
-    split = stream.own_attention if by == "head" else stream.own_mlps if by == "neuron" else None
+def _split_rounding(stream: Stream, reading: Reading, site: str) -> float:
+    """What more rounding explains where attention or MLPs are split by what stands at `site`: their own sums are
+    rounded by themselves."""
+    split = stream.own_attention if site == MIXED else stream.own_mlps if site == NEURONS else None
     if split is None or stream.dtype in (torch.float32, torch.float64):
         return 0.0
     return units_explained(stream.dtype, split, reading.direction)

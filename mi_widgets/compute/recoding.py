@@ -59,7 +59,7 @@ class Recoding:
         for change, row in changed:
             if isinstance(change, Splice) and decoded is not None:
                 out = decoded.to(made.device, torch.float32)
-                out = out + (stood.float() - out).detach() if change.error else out
+                out = out + (stood.float() - out) if change.error else out
                 made = torch.where(row.to(made.device)[:, None], out, made)
         held = [
             (change, row) for (change, _), row in zip(self._changes, rows, strict=True) if isinstance(change, Clamp)

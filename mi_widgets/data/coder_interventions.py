@@ -81,7 +81,7 @@ def checked_coder(given: Any) -> Any:
     if not given.hook_in or not given.hook_out:
         raise DataError(
             f"{getattr(given, 'name', given)} does not say at which hooks it stands.",
-            'Give them when loading it, e.g. mw.sae.load(folder, hook="blocks.3.hook_resid_post").',
+            'Give them when loading it, e.g. mw.sae.load(folder, hook_in="blocks.3.hook_resid_post").',
         )
     return given
 
@@ -134,8 +134,8 @@ class Splice(CoderChange):
 
     Attributes:
         coder: as `mw.sae.load` gives it, of one layer.
-        error: put in also what the coder leaves out in this run (its error term, held fixed), so that nothing changes;
-            a clamp beside it does what it does in the untouched run.
+        error: put in also what the coder leaves out in this run, its error term: so nothing changes, and a clamp beside
+            it does what it does in the untouched run.
         positions: only there (negative ones count from the end); if None everywhere, but at position 0 where the
             coder's metadata leaves that out.
 

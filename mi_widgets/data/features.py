@@ -191,7 +191,8 @@ class FeatureActivations(Record):
             raise DataError(f"position {position} does not exist.", f"The prompt has positions 0 to {count - 1}.")
         table = self.to_pandas()
         chosen = table[table["position"] == position % count].drop(columns=["position", "token"])
-        return chosen.sort_values("activation", key=np.abs, ascending=False, kind="stable").reset_index(drop=True)
+        largest = np.argsort(-np.abs(np.array(chosen["activation"])), kind="stable")
+        return chosen.iloc[largest].reset_index(drop=True)
 
     def of(self, feature: int) -> np.ndarray:
         """float32 `[position]`: the activations of one feature.

@@ -178,6 +178,18 @@ def test_in_a_changed_run_the_parts_sum_too(architecture, place, kind, pair):
         assert rows["coder error"] + rows["intervention"] == pytest.approx(0, abs=1e-5)
 
 
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_in_half_precision_rounding_explains_the_residue(dtype, place, tiny_model):
+    model = tiny_model("gpt2", dtype=dtype)
+    coder = coder_at(place, model)
+    for changes in ([], [mw.Splice(coder)]):
+        data = compute.logit_attribution(
+            model, IDS, ANSWER, FOIL, by="feature", coder=coder, interventions=changes, top=40
+        )
+        assert data.holds, (data.residue, data.tolerance)
+
+
 def test_what_stood_before_the_coder_cannot_be_told_from_what_it_read(pair):
     model, _ = pair("llama")
     coder = coder_at("resid_post")

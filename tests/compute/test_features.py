@@ -204,6 +204,20 @@ def test_several_prompts_give_several_results(tiny_model):
         compute.features(model, coder, prompts, [5, 6])
 
 
+def test_steps_come_prompt_by_prompt_and_can_be_stopped(tiny_model):
+    model, coder = tiny_model("llama"), made_coder(32)
+    compute.next_tokens(model, IDS)
+    before = state_of(model)
+    steps = compute.features_steps(model, coder, [IDS.tolist(), IDS[:4].tolist()])
+    found = [step for step in steps if step.partial is not None]
+    assert [(step.done, step.total) for step in found] == [(1, 2), (2, 2)]
+    assert len(found[1].partial.tokens) == 4
+    started = compute.features_steps(model, coder, IDS)
+    next(started)
+    started.close()
+    assert state_of(model) == before
+
+
 def test_results_are_saved_and_tabled(tiny_model, tmp_path):
     model, coder = tiny_model("llama"), made_coder(32, skips_first=True)
     data = compute.features(model, coder, IDS, 5, interventions=[mw.Splice(coder), mw.Ablate(1, head=0)])

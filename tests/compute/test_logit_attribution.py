@@ -477,7 +477,7 @@ def test_hooks_that_never_fire_cost_the_heads_but_not_the_rest(model, monkeypatc
 @pytest.mark.parametrize(
     ("options", "error", "says"),
     [
-        ({"by": "feature"}, DataError, "component, layer, head, neuron"),
+        ({"by": "latent"}, DataError, "component, layer, head, neuron, feature"),
         ({"position": 20}, DataError, "positions 0 to 19"),
         ({"position": -21}, DataError, "positions 0 to 19"),
         ({"position": "last"}, DataError, "positions 0 to 19"),

@@ -243,6 +243,18 @@ def test_gradients_go_through_the_coder(tiny_model):
     assert slope != 0
 
 
+def test_with_its_error_gradients_do_not_change_either(tiny_model):
+    model = tiny_model("llama")
+
+    def gradient(changes):
+        edits = resolve(model, tokenize(model, IDS), changes)
+        metric = lambda logits: logits[:, -1, 5].sum()  # noqa: E731
+        return gradients(model, IDS, metric, ("hook_resid_pre",), writes=edits.writes)[1].arrays["hook_resid_pre"]
+
+    np.testing.assert_allclose(gradient([mw.Splice(CODER, error=True)]), gradient([]), atol=1e-5)
+    assert np.abs(gradient([mw.Splice(CODER)]) - gradient([])).max() > 1e-3
+
+
 @pytest.mark.parametrize("site", ["resid_pre", "z", "mlp_out"])
 def test_patching_has_the_splice_in_both_runs(site, tiny_model):
     """Each cell is the run with that patch and the splice, one by one."""

@@ -236,3 +236,15 @@ def test_it_is_saved_opened_printed_and_exported(by_feature, tmp_path):
     assert "coder error" in printed
     assert "small at L0 resid_post" in printed
     assert re.search(r"L0 feature \d+", by_feature._still("svg"))
+
+
+def test_the_session_sets_the_spliced_run_beside_its_own(model, coder):
+    session = mw.Session(model, PROMPT, **ASKED)
+    views = [kind(session) for kind in VIEWS]
+    session.beside = mw.Run(interventions=[mw.Splice(coder)])
+    session.wait()
+    for kind, view in zip(VIEWS, views, strict=True):
+        assert view.comparison.a.interventions == ()
+        assert view.comparison.b.interventions == (mw.Splice(coder),)
+        found = computed(kind, model, [mw.Splice(coder)])
+        np.testing.assert_allclose(numbers(view.comparison.b), numbers(found), atol=1e-5)
