@@ -19,8 +19,6 @@ from mi_widgets.errors import DataError
 
 #: A function of the user's: logits `[1, 1, d_vocab]` of one run, where they are read, to one number.
 OwnMetric = Callable[[torch.Tensor], Any]
-#: Metrics that need an answer.
-ANSWERED = ("logit_difference", "log_probability", "probability", "rank")
 
 
 @dataclass(frozen=True, eq=False)

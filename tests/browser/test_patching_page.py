@@ -53,7 +53,7 @@ def test_a_click_locks_the_cell_under_the_pointer_and_escape_lets_it_go(
 ) -> None:
     page = open_page(view.save(tmp_path / "page.html"))
     grid = page.locator(".miw-patching-grid")
-    page.wait_for_function("() => document.querySelector('.miw-patching-grid canvas').width > 1")
+    page.wait_for_function("() => document.querySelector('.miw-patching-grid canvas')?.width > 1")
     grid.click(position={"x": 60, "y": 60})
     expect(page.locator(".miw-patching-beside .miw-chip-name")).to_contain_text("L0")
     named = page.locator(".miw-patching-beside .miw-chip-name").inner_text()
