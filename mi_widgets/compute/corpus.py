@@ -66,7 +66,7 @@ class Corpus:
         if isinstance(texts, Path) or (isinstance(texts, str) and texts.lower().endswith((".parquet", ".pq"))):
             self._texts, self.name = Path(texts), Path(texts).name
             self._column = _column(_parquet(self._texts).schema_arrow.names, column, self.name)
-        elif hasattr(texts, "column_names") and hasattr(texts, "features"):  # of `datasets`
+        elif hasattr(texts, "column_names"):  # of `datasets`
             info = getattr(texts, "info", None)
             self.name = str(getattr(info, "dataset_name", None) or "") or f"a {type(texts).__name__}"
             names = texts.column_names or list(next(iter(texts), {}))  # a stream may not know them

@@ -68,8 +68,8 @@ class Index:
         except (KeyError, TypeError, ValueError) as reason:
             raise damaged(self.folder, f"its manifest lacks {reason}") from None
         self.manifest = manifest
-        #: A temporary folder that goes with this object, or None.
-        self.kept: Any = None
+        #: Who keeps the folder as long as this object lives.
+        self.place: Any = None
 
     def __repr__(self) -> str:
         return f"<index of {self.about.coder}: {self.d_sae:,} features over {self.n_tokens:,} tokens, in {self.folder}>"

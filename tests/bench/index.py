@@ -52,7 +52,7 @@ def cost(name: str, tokens: int) -> float:
     coded_corpus._read = noted
     with tempfile.TemporaryDirectory() as folder:
         start = time.process_time()
-        index = sae.index(model, coder, texts, folder, progress=False)
+        index = sae.index(model, coder, texts, folder)
         ours = time.process_time() - start
         start = time.perf_counter()
         sae.Index(folder).dashboard(5)
@@ -117,7 +117,7 @@ def child(tokens: int) -> None:
     forget_peak()
     before, start = peak_bytes(), time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        index = sae.index(model, coder, texts, folder, progress=False)
+        index = sae.index(model, coder, texts, folder)
         size = sum(path.stat().st_size for path in Path(folder).iterdir())
         took = time.perf_counter()
         index.dashboard(7)

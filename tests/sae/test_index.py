@@ -44,7 +44,7 @@ def whole(tiny, tmp_path_factory):
     """Made in one go; not to be written to."""
     with pytest.MonkeyPatch.context() as patch:
         small(patch)
-        return sae.index(tiny, coder(), corpus(), tmp_path_factory.mktemp("whole"), progress=False)
+        return sae.index(tiny, coder(), corpus(), tmp_path_factory.mktemp("whole"))
 
 
 def same(one, other, sums=0.0):
@@ -116,17 +116,17 @@ def test_it_stands_beside_the_coder_and_is_reused_for_the_same_texts_alone(tiny,
     sae_folder = tmp_path / "coder"
     mine = coder()
     mine.folder = sae_folder
-    first = sae.index(tiny, mine, corpus(8), progress=False)
+    first = sae.index(tiny, mine, corpus(8))
     assert first.folder == sae_folder / "index-1"
-    other = sae.index(tiny, mine, corpus(9), progress=False)
+    other = sae.index(tiny, mine, corpus(9))
     assert other.folder == sae_folder / "index-2"
     monkeypatch.setattr(indexing, "statistics_of", None)  # no pass is made
-    assert sae.index(tiny, mine, corpus(8), progress=False).folder == first.folder
-    assert sae.index(tiny, mine, corpus(9), progress=False).folder == other.folder
+    assert sae.index(tiny, mine, corpus(8)).folder == first.folder
+    assert sae.index(tiny, mine, corpus(9)).folder == other.folder
 
 
 def test_a_coder_without_a_folder_has_one_as_long_as_the_index_lives(tiny):
-    index = sae.index(tiny, coder(), corpus(3), progress=False)
+    index = sae.index(tiny, coder(), corpus(3))
     folder = index.folder
     assert (folder / "manifest.json").is_file()
     del index
@@ -138,33 +138,33 @@ def test_texts_are_the_same_in_a_list_a_parquet_file_and_a_dataset(stories, tmp_
 
     texts = ["One day, a girl", "Once upon a time", "", "The dog ran. " * 20]
     mine = coder(d_in=64)
-    index = sae.index(stories, mine, texts, tmp_path / "index", progress=False)
+    index = sae.index(stories, mine, texts, tmp_path / "index")
     assert index.n_texts == 4
     table = pd.DataFrame({"number": range(4), "text": texts})
     table.to_parquet(tmp_path / "texts.parquet")
     for others in (str(tmp_path / "texts.parquet"), tmp_path / "texts.parquet", datasets.Dataset.from_pandas(table),
                    datasets.Dataset.from_pandas(table).to_iterable_dataset(), table["text"]):  # fmt: skip
-        again = sae.index(stories, mine, others, tmp_path / "index", progress=False)
+        again = sae.index(stories, mine, others, tmp_path / "index")
         assert again.manifest == index.manifest
     with pytest.raises(DataError, match=r"texts\.parquet has no column 'story'"):
-        sae.index(stories, mine, tmp_path / "texts.parquet", tmp_path / "index", column="story", progress=False)
+        sae.index(stories, mine, tmp_path / "texts.parquet", tmp_path / "index", column="story")
 
 
 def test_a_folder_with_another_index_is_left_as_it_is(tiny, whole):
     with pytest.raises(DataError, match=r"other texts \(40 texts, 5 texts\)|other texts \(5 texts, 40 texts\)"):
-        sae.index(tiny, coder(), corpus(5), whole.folder, progress=False)
+        sae.index(tiny, coder(), corpus(5), whole.folder)
     with pytest.raises(DataError, match="other coders"):
-        sae.index(tiny, coder(seed=1), corpus(), whole.folder, progress=False)
+        sae.index(tiny, coder(seed=1), corpus(), whole.folder)
     with pytest.raises(DataError, match=r"other length \(10, 64\)"):
-        sae.index(tiny, coder(), corpus(), whole.folder, length=10, progress=False)
-    assert sae.index(tiny, coder(), corpus(), whole.folder, progress=False).manifest == whole.manifest
+        sae.index(tiny, coder(), corpus(), whole.folder, length=10)
+    assert sae.index(tiny, coder(), corpus(), whole.folder).manifest == whole.manifest
 
 
 def test_other_weights_are_another_model(tiny_model, whole):
     model = tiny_model("llama")
     model.W_E.data.mul_(1.5)
     with pytest.raises(DataError, match="other models"):
-        sae.index(model, coder(), corpus(), whole.folder, progress=False)
+        sae.index(model, coder(), corpus(), whole.folder)
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,7 @@ def test_other_weights_are_another_model(tiny_model, whole):
 )
 def test_texts_that_cannot_be_indexed_are_refused(tiny, tmp_path, texts, said):
     with pytest.raises(DataError, match=said):
-        sae.index(tiny, coder(), texts, tmp_path / "index", progress=False)
+        sae.index(tiny, coder(), texts, tmp_path / "index")
 
 
 # --- interrupted, refused, damaged -----------------------------------------------------------------------
@@ -189,7 +189,7 @@ def test_gone_on_with_after_an_interruption_it_equals_one_made_in_one_go(tiny, w
     stopped(sae.index_steps(tiny, coder(), corpus(), tmp_path), after)
     with pytest.raises(DataError, match="unfinished"):
         sae.Index(tmp_path)
-    same(sae.index(tiny, coder(), corpus(), tmp_path, progress=False), whole)
+    same(sae.index(tiny, coder(), corpus(), tmp_path), whole)
 
 
 def test_interrupted_at_every_batch_it_goes_on_and_equals_one_made_in_one_go(tiny, whole, tmp_path, monkeypatch):
@@ -205,7 +205,7 @@ def test_interrupted_at_every_batch_it_goes_on_and_equals_one_made_in_one_go(tin
     monkeypatch.setattr(coded_corpus, "_read", interrupted)
     for _ in range(30):
         try:
-            index = sae.index(tiny, coder(), corpus(), tmp_path, progress=False)
+            index = sae.index(tiny, coder(), corpus(), tmp_path)
             break
         except KeyboardInterrupt:
             continue
@@ -226,7 +226,7 @@ def test_a_crash_loses_what_came_since_the_last_state_on_disk(tiny, whole, tmp_p
             shutil.copytree(tmp_path / "running", tmp_path / f"crashed-{manifest['place']['read']}")
     assert len(states) > 2
     for read in states:
-        same(sae.index(tiny, coder(), corpus(), tmp_path / f"crashed-{read}", progress=False), whole)
+        same(sae.index(tiny, coder(), corpus(), tmp_path / f"crashed-{read}"), whole)
     steps.close()
 
 
@@ -249,14 +249,14 @@ def test_a_full_disk_loses_nothing(tiny, whole, tmp_path, monkeypatch):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
-    same(sae.index(tiny, coder(), corpus(), tmp_path, progress=False), whole)
+    same(sae.index(tiny, coder(), corpus(), tmp_path), whole)
 
 
 def test_a_folder_that_cannot_be_written_to_is_heard_of_before_the_pass(tiny, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setattr(indexing, "statistics_of", None)
     with pytest.raises(ExportError, match="cannot make the folder"):
-        sae.index(tiny, coder(), corpus(), tmp_path / "file" / "index", progress=False)
+        sae.index(tiny, coder(), corpus(), tmp_path / "file" / "index")
 
 
 @pytest.mark.parametrize("name", ["features", "examples", "together", "vocabulary"])
@@ -294,22 +294,22 @@ def test_shards_made_apart_merge_into_the_index_of_one_pass(tiny, whole, tmp_pat
     folders = []
     for number, (start, stop) in enumerate(pairwise(bounds)):
         folders.append(tmp_path / f"shard-{number}")
-        sae.index(tiny, coder(), texts[start:stop], folders[-1], progress=False)
+        sae.index(tiny, coder(), texts[start:stop], folders[-1])
     merged = sae.merge(folders, tmp_path / "merged")
     same(merged, whole, sums=1e-14)
-    assert sae.index(tiny, coder(), texts, merged.folder, progress=False).manifest == merged.manifest
+    assert sae.index(tiny, coder(), texts, merged.folder).manifest == merged.manifest
     assert sae.merge(folders, tmp_path / "merged").manifest == merged.manifest
 
 
 def test_merging_needs_one_coder_one_model_and_each_text_once(tiny, whole, tmp_path):
-    other = sae.index(tiny, coder(seed=1), corpus(3), tmp_path / "other", progress=False)
-    shorter = sae.index(tiny, coder(), corpus(3), tmp_path / "shorter", length=9, progress=False)
+    other = sae.index(tiny, coder(seed=1), corpus(3), tmp_path / "other")
+    shorter = sae.index(tiny, coder(), corpus(3), tmp_path / "shorter", length=9)
     for parts, said in (([], "no indices"), ([whole, other], "other coders"), ([whole, shorter], r"other length \(64, 9\)"),
                         ([whole, whole.folder], "merged twice")):  # fmt: skip
         with pytest.raises(DataError, match=said):
             sae.merge(parts, tmp_path / "merged")
     with pytest.raises(DataError, match="holds an index of other texts"):
-        sae.merge([sae.index(tiny, coder(), corpus(4), tmp_path / "four", progress=False)], whole.folder)
+        sae.merge([sae.index(tiny, coder(), corpus(4), tmp_path / "four")], whole.folder)
 
 
 # --- questions -------------------------------------------------------------------------------------------
