@@ -12,6 +12,8 @@ from typing import Any, ClassVar
 import torch
 
 from mi_widgets.errors import DataError, choose
+from mi_widgets.sae.architectures_pursuit import MatchingPursuit
+from mi_widgets.sae.architectures_temporal import Temporal
 from mi_widgets.sae.coder import SparseCoder
 
 
@@ -62,12 +64,15 @@ class TopK(Standard):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        if not 0 < self.settings["k"] <= self.d_sae:
+        if self.settings["k"] > self.d_sae:
             raise DataError(
                 f"k={self.settings['k']} of {self.name}, which has {self.d_sae:,} features.", "Give a k among them."
             )
-        self._norms = self.weights["W_dec"].norm(dim=-1) if self.settings["rescale_acts_by_decoder_norm"] else None
-        self._directions = None if self._norms is None else self.weights["W_dec"] / self._norms[:, None]
+        rescales = self.settings["rescale_acts_by_decoder_norm"]
+        self._norms = self.weights["W_dec"].norm(dim=-1) if rescales else None
+        # a dead row stays zero, and is divided by no zero
+        self._divisors = None if self._norms is None else torch.where(self._norms == 0, 1, self._norms)
+        self._directions = None if self._divisors is None else self.weights["W_dec"] / self._divisors[:, None]
 
     @property
     def W_dec(self) -> torch.Tensor:  # noqa: N802  # the field's name
@@ -89,8 +94,8 @@ class TopK(Standard):
         return self._encode(entered)[..., features]
 
     def _decode(self, acts: torch.Tensor, x: torch.Tensor | None) -> torch.Tensor:
-        if self._norms is not None:  # in SAELens's order: the same to the last bit, also in bfloat16
-            acts = acts / self._norms
+        if self._divisors is not None:  # in SAELens's order: the same to the last bit, also in bfloat16
+            acts = acts / self._divisors
         return self._left(acts @ self.weights["W_dec"] + self.b_dec, x)
 
 
@@ -131,6 +136,8 @@ ARCHITECTURES: dict[str, type[SparseCoder]] = {
     "topk": TopK,
     "abstopk": AbsTopK,
     "jumprelu": JumpReLU,
+    "matching_pursuit": MatchingPursuit,
+    "temporal": Temporal,
     "transcoder": Standard,
     "skip_transcoder": Standard,
     "jumprelu_transcoder": JumpReLU,

@@ -22,14 +22,8 @@ from mi_widgets.errors import DataError, choose
 #: `normalize_activations`: what is done to the input before all else. `expected_average_only_in` is folded into the
 #: weights when SAELens saves and does nothing after, nor does `covariance_whitening`.
 LAYER_NORM, CONSTANT_NORM, CONSTANT_SCALAR = "layer_norm", "constant_norm_rescale", "constant_scalar_rescale"
-NORMALISATIONS = (
-    "none",
-    "expected_average_only_in",
-    CONSTANT_NORM,
-    LAYER_NORM,
-    "covariance_whitening",
-    CONSTANT_SCALAR,
-)
+NORMALISATIONS = ("none", "expected_average_only_in", CONSTANT_NORM, LAYER_NORM, "covariance_whitening")
+DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16, "float16": torch.float16}
 #: Settings of every architecture, as SAELens has them where a file says nothing.
 SETTINGS: dict[str, Any] = {
     "apply_b_dec_to_input": True,
@@ -38,7 +32,7 @@ SETTINGS: dict[str, Any] = {
 }
 #: Hooks whose activations are `d_model` numbers at each position.
 STREAMS = ("hook_embed", "hook_resid_pre", "hook_resid_mid", "hook_resid_post", "hook_attn_out", "hook_mlp_out")
-STREAMS += ("hook_normalized", "hook_mlp_in", "mlp.hook_in", "mlp.hook_out")
+STREAMS += ("ln1.hook_normalized", "ln2.hook_normalized", "ln_final.hook_normalized", "mlp.hook_in", "mlp.hook_out")
 
 
 class SparseCoder(ABC):
@@ -54,6 +48,8 @@ class SparseCoder(ABC):
 
     Attributes:
         d_in: width of what is encoded (of hook_z coders all heads, flat). d_out: of what is decoded. d_sae: features.
+        is_transcoder: whether it writes elsewhere than it reads. has_skip: whether its input is added, through W_skip.
+        skips_first: whether position 0 is left out, as the `seqpos_slice` of the metadata says.
         hook_in, hook_out: full TransformerLens hook names, or None; equal for autoencoders.
         W_dec: `[feature, d_out]`, the directions that are added to the output, times `scale(x)`; own number type.
         b_dec: `[d_out]`, likewise.
@@ -66,6 +62,7 @@ class SparseCoder(ABC):
     #: Tensors that it has beside W_dec and b_dec, with their axes, and its own settings with their defaults.
     TENSORS: ClassVar[Mapping[str, tuple[str, ...]]] = {"W_enc": ("d_in", "d_sae"), "b_enc": ("d_sae",)}
     OWN_SETTINGS: ClassVar[Mapping[str, Any]] = {}
+    NORMALISATIONS: ClassVar[tuple[str, ...]] = NORMALISATIONS
     #: Whether the codes of a position are made from those before it too: then `x` is `[…, position, d_in]` in order.
     reads_sequence: ClassVar[bool] = False
 
@@ -86,6 +83,7 @@ class SparseCoder(ABC):
         self.hook_in: str | None = self.metadata.get("hook_name")
         self.hook_out: str | None = self.metadata.get("hook_name_out") or (None if self.is_transcoder else self.hook_in)
         self.name = name or (self.folder.name if self.folder else f"{self.hook_in or 'coder'} {architecture}")
+        self.skips_first = _skips_first(self.metadata.get("seqpos_slice"), self.name)
         self.settings = self._settings(settings or {})
         self.weights = {key: tensor.detach() for key, tensor in weights.items()}
         self._check_weights()
@@ -133,11 +131,6 @@ class SparseCoder(ABC):
         return self.W_dec.float().norm(dim=-1)
 
     @property
-    def skips_first(self) -> bool:
-        """Whether position 0 is left out, as the `seqpos_slice` of the file says."""
-        return 0 not in range(*slice(*(self.metadata.get("seqpos_slice") or (None,))).indices(1 << 30))
-
-    @property
     def flattens_heads(self) -> bool:
         """Whether it reads what the heads put out, all heads of a position as one row."""
         of_heads = self.settings["reshape_activations"] == "hook_z" or (self.hook_in or "").endswith("attn.hook_z")
@@ -150,7 +143,7 @@ class SparseCoder(ABC):
 
     @property
     def normalisation(self) -> str:
-        """A word of `NORMALISATIONS`."""
+        """The `normalize_activations` of the settings."""
         return self.settings["normalize_activations"]
 
     @cached_property
@@ -160,7 +153,7 @@ class SparseCoder(ABC):
         digest = hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode())
         for key, tensor in sorted(self.weights.items()):
             digest.update(f"{key} {tensor.dtype} {list(tensor.shape)}".encode())
-            digest.update(tensor.contiguous().cpu().view(torch.uint8).numpy().data)
+            digest.update(bytes_of(tensor))
         return digest.hexdigest()
 
     def __repr__(self) -> str:
@@ -183,7 +176,7 @@ class SparseCoder(ABC):
         Raises:
             DataError: x of another width; the message has both.
         """
-        return self._encode(self._entered(x))
+        return self._encode(self._entered(self._flat_input(x)))
 
     @torch.no_grad()
     def encode_some(self, x: torch.Tensor, features: Iterable[int]) -> torch.Tensor:
@@ -191,7 +184,7 @@ class SparseCoder(ABC):
         chosen = torch.as_tensor(list(features), dtype=torch.long, device=self.device)
         if chosen.numel() and not -self.d_sae <= int(chosen.min()) <= int(chosen.max()) < self.d_sae:
             raise DataError(f"{self.name} has features 0 to {self.d_sae - 1:,}.", "Give features among them.")
-        return self._encode_some(self._entered(x), chosen)
+        return self._encode_some(self._entered(self._flat_input(x)), chosen)
 
     @torch.no_grad()
     def decode(self, acts: torch.Tensor, x: torch.Tensor | None = None) -> torch.Tensor:
@@ -208,7 +201,12 @@ class SparseCoder(ABC):
             DataError: acts of another width, or no x where it is needed.
         """
         if x is None and self.wants_input:
-            why = "adds a skip from its input" if self.has_skip else f"undoes {self.normalisation} of its input"
+            why = (
+                f"undoes {self.normalisation} of"
+                if self.normalisation in (LAYER_NORM, CONSTANT_NORM)
+                else "decodes also"
+            )
+            why = f"{'adds a skip from' if self.has_skip else why} its input"
             raise DataError(f"{self.name} {why}, and there is no input.", "Give it: decode(acts, x).")
         acts = _tensor(acts).to(self.device, self.dtype)
         if acts.shape[-1:] != (self.d_sae,):
@@ -245,14 +243,29 @@ class SparseCoder(ABC):
         """`y [..., d_out]` with its heads apart, as `x` has them; `y` itself where the coder flattens none."""
         return y if self.flat(x) is x else y.unflatten(-1, x.shape[-2:])
 
+    def at(self, hook_in: str | None = None, hook_out: str | None = None) -> SparseCoder:
+        """The same coder at other hooks; None leaves them, and an autoencoder writes where it reads.
+
+        Raises:
+            DataError: an autoencoder with another `hook_out`.
+        """
+        if not (hook_in or hook_out):
+            return self
+        if not self.is_transcoder and hook_out not in (None, hook_in or self.hook_in):
+            raise DataError(f"{self.name} is an autoencoder: it writes where it reads.", "Leave out hook_out.")
+        hooks = {"hook_name": hook_in or self.hook_in}
+        if hook_out or self.is_transcoder:
+            hooks["hook_name_out"] = hook_out or self.hook_out
+        return self._with(self.weights, self.metadata | hooks)
+
     def to(self, device: Any = None, dtype: torch.dtype | str | None = None) -> SparseCoder:
         """The same coder elsewhere or in another number type; itself where nothing changes."""
-        kind = getattr(torch, dtype) if isinstance(dtype, str) else dtype or self.dtype
+        kind = as_dtype(dtype) or self.dtype
         place = torch.device(device) if device is not None else self.device
         if kind == self.dtype and place == self.device:
             return self
         moved = {key: tensor.to(place, kind) for key, tensor in self.weights.items()}
-        return type(self)(self.architecture, moved, self.settings, self.metadata, self.name, self.folder)
+        return self._with(moved, self.metadata)
 
     def fits(self, model: Any) -> None:
         """Nothing, if the model has the coder's hooks, of its widths.
@@ -268,7 +281,12 @@ class SparseCoder(ABC):
         known = model.hook_dict
         for hook, width in ((self.hook_in, self.d_in), (self.hook_out, self.d_out)):
             if hook is None:
-                raise DataError(f"{self.name} does not say at which hook it stands.", "Give metadata with hook_name.")
+                point = self.metadata.get("hf_hook_name")
+                said = f" but {point}, which is not known here" if point else ""
+                raise DataError(
+                    f"{self.name} does not say at which hook it stands{said}.",
+                    'Say it: load(…, hook_in="blocks.3.hook_resid_post").',
+                )
             if hook not in known:
                 block = hook.rsplit(".", 1)[0] + "."
                 near = [name for name in known if name.startswith(block)] or list(known)
@@ -283,6 +301,9 @@ class SparseCoder(ABC):
                     f"{self.name} is {width} wide at {hook}, where the model ({_model_name(model)}) is {own} wide.",
                     "Give the coder of this model.",
                 )
+
+    def _with(self, weights: Mapping[str, torch.Tensor], metadata: Mapping[str, Any]) -> SparseCoder:
+        return type(self)(self.architecture, weights, self.settings, metadata, self.name, self.folder)
 
     # -- for the architectures -----------------------------------------------------------------------
 
@@ -318,7 +339,7 @@ class SparseCoder(ABC):
         return out
 
     def _entered(self, x: torch.Tensor) -> torch.Tensor:
-        entered = self._normalised(self._flat_input(x))
+        entered = self._normalised(x)
         return entered - self.weights["b_dec"] if self.settings["apply_b_dec_to_input"] else entered
 
     def _flat_input(self, x: torch.Tensor) -> torch.Tensor:
@@ -337,10 +358,15 @@ class SparseCoder(ABC):
         if unknown := sorted(set(given) - set(known)):
             raise DataError(f"a {self.architecture} coder has no setting {unknown[0]}.", choose(unknown[0], known))
         settings = known | ({"apply_b_dec_to_input": False} if self.is_transcoder else {}) | dict(given)
-        if settings["normalize_activations"] not in NORMALISATIONS:
+        for key, default in known.items():
+            if not _means(settings[key], default):
+                raise DataError(
+                    f"{key}={settings[key]!r} of {self.name} means nothing.", f"SAELens's own is {default!r}."
+                )
+        if settings["normalize_activations"] not in self.NORMALISATIONS:
             raise DataError(
                 f"normalize_activations={settings['normalize_activations']!r} of {self.name} is not known.",
-                choose(settings["normalize_activations"], NORMALISATIONS),
+                choose(settings["normalize_activations"], self.NORMALISATIONS),
             )
         if self.is_transcoder and settings["apply_b_dec_to_input"]:
             raise DataError(f"{self.name} is a transcoder with apply_b_dec_to_input.", "It can only be False.")
@@ -379,6 +405,43 @@ class SparseCoder(ABC):
                 what = f"{int((~torch.isfinite(tensor)).sum()):,} numbers that are not finite"
                 what = what if tensor.is_floating_point() else f"numbers of type {tensor.dtype}"
                 raise DataError(f"{key} of {self.name} holds {what}.", "Get the file again.")
+
+
+def as_dtype(given: Any) -> torch.dtype | None:
+    """A number type as torch's, given so, by name or None.
+
+    Raises:
+        DataError: a name that is not known.
+    """
+    if given is None or isinstance(given, torch.dtype):
+        return given
+    word = str(given).removeprefix("torch.")
+    if word not in DTYPES:
+        raise DataError(f"{given!r} is no number type of a coder.", choose(word, DTYPES))
+    return DTYPES[word]
+
+
+def bytes_of(tensor: torch.Tensor) -> memoryview:
+    """Its numbers as they are in memory."""
+    return tensor.detach().contiguous().cpu().flatten().view(torch.uint8).numpy().data
+
+
+def _skips_first(given: Any, name: str) -> bool:
+    """Whether a slice of positions, given as its parts, leaves out the first."""
+    try:
+        return 0 not in range(*slice(*(given or (None,))).indices(1 << 30))
+    except (TypeError, ValueError):
+        raise DataError(f"seqpos_slice={given!r} of {name} is no slice.", "Give [start, stop], or null.") from None
+
+
+def _means(value: Any, default: Any) -> bool:
+    """Whether a setting is of the kind of its default: a count, a number, a truth value or a word; None is a count
+    that may be left out."""
+    if isinstance(default, bool) or isinstance(value, bool):
+        return isinstance(default, bool) and isinstance(value, bool)
+    if isinstance(default, int) or default is None:
+        return (value is None and default is None) or (isinstance(value, int) and value > 0)
+    return isinstance(value, str if isinstance(default, str) else (int, float))
 
 
 def _tensor(values: Any) -> torch.Tensor:

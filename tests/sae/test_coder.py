@@ -6,24 +6,10 @@ import sys
 import numpy as np
 import pytest
 import torch
+from made_coders import made
 
 from mi_widgets import sae
 from mi_widgets.errors import DataError
-
-
-def made(architecture="standard", d_in=6, d_sae=10, d_out=None, settings=None, hook="blocks.1.hook_resid_post", **own):
-    """A small random coder; `own` replaces tensors, None takes one away."""
-    draw = torch.Generator().manual_seed(0)
-    d_out = d_out or d_in
-    weights = {
-        "W_enc": torch.randn(d_in, d_sae, generator=draw),
-        "b_enc": torch.randn(d_sae, generator=draw),
-        "W_dec": torch.randn(d_sae, d_out, generator=draw),
-        "b_dec": torch.randn(d_out, generator=draw),
-    } | own
-    weights = {key: tensor for key, tensor in weights.items() if tensor is not None}
-    metadata = {"hook_name": hook} if hook else {}
-    return sae.from_weights(architecture, weights, settings, metadata, name="mine")
 
 
 def test_the_room_is_opened_without_torch():
@@ -47,6 +33,15 @@ def test_directions_are_those_that_act_where_topk_rescales(shared):
     acts = coder.encode(x)
     torch.testing.assert_close(acts @ coder.W_dec + coder.b_dec, coder.decode(acts))
     torch.testing.assert_close(coder.decoder_norms, torch.ones(40))
+
+
+def test_a_feature_without_a_direction_adds_nothing():
+    decoder = torch.ones(10, 6)
+    decoder[2] = 0
+    coder = made("topk", settings={"k": 10, "rescale_acts_by_decoder_norm": True}, W_dec=decoder)
+    assert torch.isfinite(coder.reconstruct(torch.randn(4, 6))).all()
+    assert not coder.encode(torch.randn(4, 6))[:, 2].any()
+    assert not coder.W_dec[2].any()
 
 
 @pytest.mark.parametrize("how", ["layer_norm", "constant_norm_rescale"])
@@ -80,6 +75,18 @@ def test_the_fingerprint_is_of_what_is_computed():
     others = [made(b_enc=nudged), made(hook="blocks.2.hook_resid_post"), coder.to(dtype="float64")]
     others += [made("topk", settings={"k": 3}), made("topk", settings={"k": 4})]
     assert len({other.fingerprint for other in [coder, *others]}) == 6
+
+
+def test_circuit_tracers_activations_are_not_clipped():
+    x = torch.randn(50, 6, generator=torch.Generator().manual_seed(0))
+    largest = made("topk_transcoder", settings={"k": 9, "clips": False})
+    assert ((largest.encode(x) != 0).sum(-1) == 9).all()
+    assert (largest.encode(x) < 0).any()
+    assert torch.equal(largest.encode(x).relu(), made("topk_transcoder", settings={"k": 9}).encode(x))
+    jumped = made("jumprelu_transcoder", settings={"clips": False}, threshold=torch.full((10,), -1.0))
+    assert float(jumped.encode(x).min()) > -1
+    assert (jumped.encode(x) < 0).any()
+    torch.testing.assert_close(jumped.encode_some(x, [4, 2]), jumped.encode(x)[:, [4, 2]])
 
 
 def test_nothing_is_computed_with_gradients():
@@ -120,6 +127,11 @@ def test_settings_that_mean_nothing_are_refused():
         made(settings={"k": 3})
     with pytest.raises(DataError, match=r"normalize_activations='rms' of mine.*layer_norm"):
         made(settings={"normalize_activations": "rms"})
+    for k in (0, 2.5, "4", True, None):
+        with pytest.raises(DataError, match=f"k={k!r} of mine means nothing"):
+            made("topk", settings={"k": k})
+    with pytest.raises(DataError, match="apply_b_dec_to_input=1 of mine means nothing"):
+        made(settings={"apply_b_dec_to_input": 1})
     with pytest.raises(DataError, match="k=11 of mine, which has 10 features"):
         made("topk", settings={"k": 11})
     with pytest.raises(DataError, match=r"architecture 'crosscoder'.*Known are standard"):
