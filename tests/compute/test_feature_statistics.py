@@ -123,7 +123,7 @@ def test_the_most_correlated_are_found_both_ways_round_and_none_beneath_chance()
     active = np.zeros((len(block.text), D_SAE))
     active[block.token, block.feature] = 1
     with np.errstate(invalid="ignore", divide="ignore"):
-        wanted = np.nan_to_num(np.corrcoef(active.T))
+        wanted = np.nan_to_num(np.asarray(np.corrcoef(active.T)))
     for feature in range(D_SAE):
         others = [
             other

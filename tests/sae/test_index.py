@@ -203,6 +203,7 @@ def test_interrupted_at_every_batch_it_goes_on_and_equals_one_made_in_one_go(tin
 
     was = coded_corpus._read
     monkeypatch.setattr(coded_corpus, "_read", interrupted)
+    index = None
     for _ in range(30):
         try:
             index = sae.index(tiny, coder(), corpus(), tmp_path)
