@@ -3,6 +3,7 @@
 import json
 import resource
 import shutil
+import sys
 import time
 from itertools import pairwise
 
@@ -15,7 +16,7 @@ from mi_widgets import compute, sae
 from mi_widgets.compute import coded_corpus
 from mi_widgets.errors import DataError, ExportError
 from mi_widgets.sae import indexing
-from mi_widgets.sae.index_files import read_table
+from mi_widgets.sae.index_files import read_table, write_state
 
 #: Of float64, so that they hang on the order in their last bits.
 SUMS = {"sum", "sum_of_squares"}
@@ -251,6 +252,34 @@ def test_a_full_disk_loses_nothing(tiny, whole, tmp_path, monkeypatch):
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
     same(sae.index(tiny, coder(), corpus(), tmp_path), whole)
+
+
+@pytest.mark.parametrize("line", range(0, 100, 5))
+def test_ctrl_c_at_any_line_of_the_writing_leaves_an_index_that_can_be_gone_on_with(tiny, whole, tmp_path, line):
+    """In its own folder beside the finished one, whose tables are written once more."""
+    shutil.copytree(whole.folder, tmp_path / "index")
+    reached = []
+
+    def traced(frame, event, argument):
+        if not frame.f_code.co_filename.endswith("index_files.py"):
+            return None
+        if event == "line":
+            reached.append(frame.f_lineno)
+            if len(reached) == line + 1:
+                raise KeyboardInterrupt
+        return traced
+
+    features = read_table(whole.folder, whole.manifest, "features")
+    rest = {name: value for name, value in whole.manifest.items() if name not in {"tables", "kind", "schema"}}
+    sys.settrace(traced)
+    try:
+        write_state(tmp_path / "index", {"features": features}, rest)
+    except KeyboardInterrupt:
+        pass
+    finally:
+        sys.settrace(None)
+    same(sae.Index(tmp_path / "index"), whole)
+    sae.Index(tmp_path / "index").dashboard(1)
 
 
 def test_a_folder_that_cannot_be_written_to_is_heard_of_before_the_pass(tiny, tmp_path, monkeypatch):
