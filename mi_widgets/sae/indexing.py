@@ -155,18 +155,17 @@ def index_steps(
                     saved, unsaved = time.monotonic(), False
                     wait = max(SAVE_EVERY, SAVE_SHARE * (saved - began))
             yield Step(reached.read, identity.n_texts)
+        assert found is not None
+        check_counted(found, corpus.name)
+        effects = yield from as_one(effects_steps(model, coder), Step(identity.n_texts, identity.n_texts))
+        tokenizer = model.tokenizer if has_tokenizer(model) else None
+        strings = token_strings(tokenizer, list(range(int(model.cfg.d_vocab))))
+        place.finish(made, found.settled(), weight_columns(effects), effects.notes, strings)
     except BaseException:
         if unsaved and found is not None:
             with suppress(ExportError):
                 place.save(made, found, at)
         raise
-    assert found is not None
-    check_counted(found, corpus.name)
-    found = found.settled()
-    effects = yield from as_one(effects_steps(model, coder), Step(identity.n_texts, identity.n_texts))
-    tokenizer = model.tokenizer if has_tokenizer(model) else None
-    d_vocab = int(model.cfg.d_vocab)
-    place.finish(made, found, weight_columns(effects), effects.notes, token_strings(tokenizer, list(range(d_vocab))))
     return place.opened()
 
 
