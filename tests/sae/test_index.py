@@ -3,6 +3,7 @@
 import json
 import resource
 import shutil
+import subprocess
 import sys
 import time
 from itertools import pairwise
@@ -329,6 +330,32 @@ def test_shards_made_apart_merge_into_the_index_of_one_pass(tiny, whole, tmp_pat
     same(merged, whole, sums=1e-14)
     assert sae.index(tiny, coder(), texts, merged.folder).manifest == merged.manifest
     assert sae.merge(folders, tmp_path / "merged").manifest == merged.manifest
+
+
+SHARD = """
+import sys, torch
+torch.set_num_threads(1)
+from mi_widgets import sae
+from mi_widgets.models import load_model
+model, coder, texts, folder = sys.argv[1:]
+sae.index(load_model(model), sae.load(coder), texts, folder, column="ids")
+"""
+
+
+def test_two_processes_make_a_shard_each(tiny_folder, tmp_path, monkeypatch):
+    from mi_widgets.models import load_model
+
+    monkeypatch.undo()  # batches as the other processes make them
+    model, texts = tiny_folder("llama"), corpus()
+    sae.save(coder(), tmp_path / "coder")
+    making = []
+    for number, part in enumerate((texts[:23], texts[23:])):
+        pd.DataFrame({"ids": part}).to_parquet(tmp_path / f"{number}.parquet")
+        given = [model, tmp_path / "coder", tmp_path / f"{number}.parquet", tmp_path / f"shard-{number}"]
+        making.append(subprocess.Popen([sys.executable, "-c", SHARD, *map(str, given)]))
+    once = sae.index(load_model(model), sae.load(tmp_path / "coder"), texts, tmp_path / "once")
+    assert [process.wait(120) for process in making] == [0, 0]
+    same(sae.merge([tmp_path / "shard-0", tmp_path / "shard-1"], tmp_path / "merged"), once, sums=1e-14)
 
 
 def test_merging_needs_one_coder_one_model_and_each_text_once(tiny, whole, tmp_path):
