@@ -39,9 +39,9 @@ def cost(name: str, tokens: int) -> float:
     model = load_model(SHARED / "models" / "stories3M-llama")
     coder = sae.load(SHARED / "saes" / name)
     texts = json.loads((SHARED / "data" / "tinystories_1000.json").read_text())
-    while tokens > 365 * len(texts):
+    while tokens > 229 * len(texts):
         texts = texts + texts
-    texts = texts[: tokens // 365]
+    texts = texts[: tokens // 229]
     inputs: list[tuple[np.ndarray, str]] = []
     read = coded_corpus._read
 

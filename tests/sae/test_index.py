@@ -304,7 +304,8 @@ def test_a_damaged_table_is_named(whole, tmp_path, name, how):
     with pytest.raises(DataError, match=r"damaged.*Delete that folder"):
         sae.merge([folder], tmp_path / "merged")
     with pytest.raises(DataError, match=r"damaged.*Delete that folder"):
-        sae.Index(folder).dashboard(0)
+        index = sae.Index(folder)
+        index.sql("select * from together") if name == "together" else index.dashboard(0)
 
 
 def test_a_damaged_manifest_is_named(whole, tmp_path):
