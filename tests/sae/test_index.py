@@ -303,9 +303,13 @@ def test_a_damaged_table_is_named(whole, tmp_path, name, how):
         path.write_bytes(content[: len(content) // 2] if how == "cut" else b"PAR1" + bytes(len(content) - 8) + b"PAR1")
     with pytest.raises(DataError, match=r"damaged.*Delete that folder"):
         sae.merge([folder], tmp_path / "merged")
-    with pytest.raises(DataError, match=r"damaged.*Delete that folder"):
+
+    def look():
         index = sae.Index(folder)
-        index.sql("select * from together") if name == "together" else index.dashboard(0)
+        return index.sql("select * from together") if name == "together" else index.dashboard(0)
+
+    with pytest.raises(DataError, match=r"damaged.*Delete that folder"):
+        look()
 
 
 def test_a_damaged_manifest_is_named(whole, tmp_path):
