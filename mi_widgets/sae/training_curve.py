@@ -5,6 +5,7 @@ Knows nothing of what is trained.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from typing import Any
@@ -91,11 +92,14 @@ def live_curve() -> Callable[[Any], None] | None:
         nonlocal last
         if time.monotonic() - last < PAUSE and training.done < training.options.steps:
             return
+        # As a bundle: a plotly figure displays itself, and so never in the place of the one before.
         figure = training.figure()
+        plain = {"text/plain": "a sparse coder learns", "application/vnd.plotly.v1+json": json.loads(figure.to_json())}
+        bundle = {**plain, **figure._repr_mimebundle_()}  # and what this host's own renderer makes of it
         if shown:
-            shown[0].update(figure)
+            shown[0].update(bundle, raw=True)
         else:
-            shown.append(display(figure, display_id=True))
+            shown.append(display(bundle, raw=True, display_id=True))
         last = time.monotonic()
 
     return show
