@@ -38,7 +38,7 @@ def curve_figure(history: pd.DataFrame, steps: int) -> Any:
     }
     traces = [
         go.Scatter(
-            x=shown.index, y=shown[column], name=title, yaxis=axis, mode="lines",
+            x=shown.index.tolist(), y=shown[column].tolist(), name=title, yaxis=axis, mode="lines",
             line={"width": 1.5, "color": color.CATEGORICAL[place], "dash": "solid" if axis == "y" else "dot"},
         )
         for place, (column, (title, axis)) in enumerate(several.items())
@@ -93,9 +93,8 @@ def live_curve() -> Callable[[Any], None] | None:
         if time.monotonic() - last < PAUSE and training.done < training.options.steps:
             return
         # As a bundle: a plotly figure displays itself, and so never in the place of the one before.
-        figure = training.figure()
-        plain = {"text/plain": "a sparse coder learns", "application/vnd.plotly.v1+json": json.loads(figure.to_json())}
-        bundle = {**plain, **figure._repr_mimebundle_()}  # and what this host's own renderer makes of it
+        plotly = json.loads(training.figure().to_json())
+        bundle = {"text/plain": "a sparse coder learns", "application/vnd.plotly.v1+json": plotly}
         if shown:
             shown[0].update(bundle, raw=True)
         else:
