@@ -152,12 +152,12 @@ def train_steps(
         options: `steps` (2400) of `batch_size` (2048) positions each; `learning_rate` (3e-3 for 1,536 features, less
             for more) which rises over `warm_up` (100) steps and falls in the last quarter; `l1_coefficient` (1.5) of a
             standard coder, in units in which a typical input has length √d_in; `dead_after` (200): a feature that has
-            not fired in so many steps is revived; `seed` (0); `length` (256): tokens of a piece of text at most;
+            not fired in so many steps is revived; `seed` (0); `length` (512): tokens of a piece of text at most;
             `skip_first` (True): position 0 of each piece is left out, whose activations are many times larger;
             `buffer_bytes` (1e9): activations kept in memory at most; `device`: where the coder learns, the model's if
             None; `save_every` (500) steps, with a folder; `name`: of the coder, for headers.
     """
-    given, wanted = _split({"length": 256, "skip_first": True, **options})
+    given, wanted = _split({"skip_first": True, **options})
     chosen = Options.checked(d_sae, k, architecture, hook_out is not None, **wanted)
     if given.get("device") is None:
         given["device"] = next(iter(model.parameters())).device
@@ -195,7 +195,7 @@ class Training:
         return curve_figure(self.history, self.options.steps)
 
     def coder(self) -> SparseCoder:
-        """The coder as it is now, in SAELens's terms, on the CPU."""
+        """The coder as it is now, in SAELens's terms, where it learns."""
         if self.learner is None:
             raise DataError("nothing has been learned yet.", "Make a step first.")
         options = self.options
@@ -215,6 +215,7 @@ class Training:
         if options.saved_as == "topk":
             settings["k"] = options.k
         coder = from_weights(options.saved_as, self.learner.weights(), settings, metadata, self._name)
+        coder = coder.to(self.learner.device)
         coder.history = self.history
         return coder
 
@@ -271,7 +272,8 @@ def _training(
         yield Step(training.done, options.steps)
         for batch in stream.batches(options.batch_size):
             if training.learner is None and batch is not None:
-                training.learner = Learner(options, *stream.sample(), device or "cpu")
+                x, y = stream.sample()
+                training.learner = Learner(options, x, y, device or "cpu")
                 if found is not None:
                     training.learner.restore(found.state)
             if training.done >= options.steps:

@@ -5,6 +5,7 @@ Knows nothing of what is trained.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from typing import Any
@@ -37,7 +38,7 @@ def curve_figure(history: pd.DataFrame, steps: int) -> Any:
     }
     traces = [
         go.Scatter(
-            x=shown.index, y=shown[column], name=title, yaxis=axis, mode="lines",
+            x=shown.index.tolist(), y=shown[column].tolist(), name=title, yaxis=axis, mode="lines",
             line={"width": 1.5, "color": color.CATEGORICAL[place], "dash": "solid" if axis == "y" else "dot"},
         )
         for place, (column, (title, axis)) in enumerate(several.items())
@@ -91,11 +92,13 @@ def live_curve() -> Callable[[Any], None] | None:
         nonlocal last
         if time.monotonic() - last < PAUSE and training.done < training.options.steps:
             return
-        figure = training.figure()
+        # As a bundle: a plotly figure displays itself, and so never in the place of the one before.
+        plotly = json.loads(training.figure().to_json())
+        bundle = {"text/plain": "a sparse coder learns", "application/vnd.plotly.v1+json": plotly}
         if shown:
-            shown[0].update(figure)
+            shown[0].update(bundle, raw=True)
         else:
-            shown.append(display(figure, display_id=True))
+            shown.append(display(bundle, raw=True, display_id=True))
         last = time.monotonic()
 
     return show

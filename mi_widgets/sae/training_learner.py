@@ -19,9 +19,9 @@ from mi_widgets.sae.training_options import Options
 #: The threshold of a batch's smallest active feature is followed so: this share of each new one is taken.
 FOLLOWED = 0.01
 #: Width of the band about a JumpReLU's threshold in which it hears gradients (Conerly 2025), in scaled units.
-BAND = 2.0
-#: Where JumpReLU thresholds start, in scaled units.
-FIRST_THRESHOLD = 0.1
+BAND = 0.5
+#: Positions that JumpReLU thresholds start from, and where they start at least, in scaled units.
+SEEN, FIRST_THRESHOLD = 2048, 0.1
 #: What it costs a JumpReLU to miss the wanted L0 by a factor of e, as a share of the scaled output's squared length.
 MISS = 0.5
 #: Above this share of active features a dense product is the faster one, on the CPU.
@@ -64,7 +64,7 @@ class Learner:
         if options.transcodes:
             columns = torch.randn(self.d_in, options.d_sae, generator=draw)
             columns = columns / columns.norm(dim=0, keepdim=True)
-        if options.architecture in ("jumprelu", "standard"):  # half of all features begin active: each says little
+        if options.architecture == "standard":  # half of all features begin active: each says little
             columns = columns * min(1.0, self.d_in / options.d_sae)
         parts = {
             "W_enc": columns,
@@ -72,8 +72,10 @@ class Learner:
             "W_dec": rows,
             "b_dec": y.mean(0).float().cpu() / self.scales[1],
         }
-        if options.architecture == "jumprelu":
-            parts["log_threshold"] = torch.full((options.d_sae,), FIRST_THRESHOLD).log()
+        if options.architecture == "jumprelu":  # as many features begin active as are wanted
+            first = x[:SEEN].float().cpu() / self.scales[0] - (0.0 if options.transcodes else parts["b_dec"])
+            least = max(float(_least(first @ columns, options.k)), FIRST_THRESHOLD)
+            parts["log_threshold"] = torch.full((options.d_sae,), least).log()
         self.parts = {name: part.clone().to(self.device).requires_grad_() for name, part in parts.items()}
         self.optimizer = torch.optim.Adam(self.parts.values(), lr=options.learning_rate)
         #: Steps since each feature fired.
@@ -129,7 +131,7 @@ class Learner:
             values, places = pre.topk(options.k, sorted=False)
             self._follow(values.detach().amin(1).clamp(min=0).mean())
             return torch.zeros_like(pre).scatter(1, places, values.relu())
-        least = pre.detach().flatten().kthvalue(pre.numel() - options.k * len(pre) + 1).values
+        least = _least(pre.detach(), options.k)
         self._follow(least.clamp(min=0))
         return (pre * (pre >= least)).relu()
 
@@ -204,3 +206,8 @@ class Learner:
         self.idle = state["idle"].to(self.device)
         first, second, self.threshold = np.asarray(state["numbers"]).tolist()
         self.scales = (first, second)
+
+
+def _least(pre: torch.Tensor, k: int) -> torch.Tensor:
+    """The smallest of the k largest for each position, on average, of `pre [position, feature]`."""
+    return pre.flatten().kthvalue(pre.numel() - k * len(pre) + 1).values

@@ -48,7 +48,7 @@ class Options:
         warm_up: Any = 100,
         dead_after: Any = 200,
         seed: Any = 0,
-        length: Any = 256,
+        length: Any = 512,
         skip_first: Any = False,
         buffer_bytes: Any = 1_000_000_000,
     ) -> Options:

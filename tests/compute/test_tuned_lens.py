@@ -468,7 +468,7 @@ def test_compatibility_mode_makes_it_another_model(tiny_model):
         (["w5"] * 4, {"layers": []}, DataError, "layers"),
         (["w5"] * 4, {"layers": 0}, DataError, "layers"),
         ({"w5": "w6"}, {}, DataError, "texts is a dict"),
-        (b"w5 w6", {}, DataError, "texts is a bytes"),
+        (b"w5 w6", {}, DataError, "texts is one string"),
         (5, {}, DataError, "texts is a int"),
         (None, {}, DataError, "texts is a NoneType"),
         (pd.DataFrame({"text": ["w5"] * 4}), {}, DataError, "texts is a DataFrame"),

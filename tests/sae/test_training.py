@@ -279,28 +279,23 @@ def test_a_long_curve_is_thinned_to_means():
     assert shown["loss"].iloc[0] == 1.0 and shown.index[0] == 3 and shown.index[-1] == 1001
 
 
-def test_in_a_notebook_the_curve_follows(model, monkeypatch):
+def test_in_a_notebook_the_curve_follows_in_its_place(model, monkeypatch):
     import IPython
-    import IPython.display
+    from IPython.core.interactiveshell import InteractiveShell
 
     from mi_widgets.sae import training_curve
 
-    shown = []
-
-    class Handle:
-        def update(self, figure):
-            shown.append(len(figure.data[0].x))
-
-    def display(figure, display_id):
-        assert display_id
-        shown.append(len(figure.data[0].x))
-        return Handle()
-
+    sent = []
+    shell = InteractiveShell.instance()
     monkeypatch.setattr(training_curve, "PAUSE", 0.0)
-    monkeypatch.setattr(IPython, "get_ipython", lambda: type("Shell", (), {"kernel": True})())
-    monkeypatch.setattr(IPython.display, "display", display)
+    monkeypatch.setattr(shell, "kernel", True, raising=False)
+    monkeypatch.setattr(IPython, "get_ipython", lambda: shell)
+    monkeypatch.setattr(shell.display_pub, "publish", lambda data, metadata, **how: sent.append((data, how)))
     sae.train(model, texts(), hook=HOOK, progress=True, **SMALL)
-    assert shown == list(range(1, 31))
+    curves = [data["application/vnd.plotly.v1+json"]["data"][1] for data, _ in sent]
+    assert [len(curve["x"]) for curve in curves] == list(range(1, 31))
+    assert [how.get("update", False) for _, how in sent] == [False] + [True] * 29
+    assert len({how["transient"]["display_id"] for _, how in sent}) == 1
 
 
 # --- what is refused -------------------------------------------------------------------------------------------------
