@@ -11,9 +11,11 @@ from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from mi_widgets import compute, sae
+from mi_widgets.compute.forward import forward
 from mi_widgets.models import load_demo
 
 from . import CODER_SITES, WEIGHTS, coder_folder
@@ -37,7 +39,7 @@ def texts(seed: int, rows: int) -> list[list[int]]:
 
 
 def train(model, layer: int, site: str, learned: list[list[int]], steps: int = STEPS):
-    """One coder, as it is shipped: its numbers rounded to float16."""
+    """One coder, as it is shipped: features that never fire taken out, numbers rounded to float16."""
     hook, hook_out = (name and name.format(layer) for name in CODER_SITES[site])
     architecture = "topk" if hook_out is None else "batchtopk"
     coder = sae.train(
@@ -45,7 +47,18 @@ def train(model, layer: int, site: str, learned: list[list[int]], steps: int = S
         steps=steps, batch_size=BATCH, learning_rate=RATE, dead_after=DEAD_AFTER, length=CONTEXT_LENGTH, seed=SEED,
         progress=True,
     )  # fmt: skip
-    return coder.to(dtype=torch.float16)
+    return living(model, coder, learned).to(dtype=torch.float16)
+
+
+def living(model, coder, learned: list[list[int]]):
+    """The coder without the features that never fire on the text it learned from; there it says the same."""
+    fired = torch.zeros(coder.d_sae, dtype=torch.bool)
+    for ids in learned:
+        x = forward(model, np.array(ids), (coder.hook_in,), until=coder.hook_in).arrays[coder.hook_in][1:]
+        fired |= (coder.encode(torch.from_numpy(x.copy())) != 0).any(0)
+    kept = {name: tensor[:, fired] if name == "W_enc" else tensor[fired] if name != "b_dec" else tensor
+            for name, tensor in coder.weights.items()}  # fmt: skip
+    return sae.from_weights(coder.architecture, kept, coder.settings, coder.metadata, coder.name)
 
 
 def measured(model, folder: Path) -> dict[str, dict[str, float]]:
