@@ -10,6 +10,7 @@ from mi_widgets.data import (
     CoderComparison,
     Continuation,
     FeatureActivations,
+    FeatureDashboard,
     LogitAttribution,
     LogitAttributionComparison,
     LogitLens,
@@ -157,6 +158,51 @@ def feature_activations(**changes):
     return FeatureActivations(**{**values, **changes})
 
 
+def feature_dashboard(**changes):
+    values = {
+        "feature": 2,
+        "coder": "small",
+        "model": "tiny",
+        "corpus": "2 texts",
+        "hook": "blocks.0.hook_resid_post",
+        "n_texts": 2,
+        "n_tokens": 9,
+        "n_active": 3,
+        "max_activation": 2.5,
+        "min_activation": 0.25,
+        "mean_activation": 1.25,
+        "skips_first": True,
+        "length": 6,
+        "bin_width": 0.5,
+        "first_bin": 0,
+        "bin_counts": np.array([1, 0, 1, 0, 0, 1]),
+        "example_ranks": np.array([1, 2]),
+        "example_sampled": np.array([0, 1]),
+        "example_intervals": np.array([0, 0]),
+        "example_texts": np.array([0, 1]),
+        "example_positions": np.array([1, 3]),
+        "example_activations": np.array([2.5, 1.0], np.float32),
+        "window_ids": np.array([[3, 1, 2], [1, 3, -1]]),
+        "window_activations": np.array([[np.nan, 2.5, 0], [0, 1, np.nan]], np.float32),
+        "promoted": np.array([1]),
+        "promoted_by": np.array([0.5], np.float32),
+        "suppressed": np.array([2, 3]),
+        "suppressed_by": np.array([-0.75, -0.5], np.float32),
+        "neighbour_features": np.array([0]),
+        "neighbour_cosines": np.array([0.25], np.float32),
+        "correlated_features": np.array([1]),
+        "correlated_together": np.array([2]),
+        "correlations": np.array([0.5], np.float32),
+        "n_together": 9,
+        "neuron_numbers": np.array([4, 0]),
+        "neuron_weights": np.array([-0.5, 0.25], np.float32),
+        "neuron_shares": np.array([0.5, 0.25], np.float32),
+        "names": {1: "a", 2: "b", 3: "c"},
+        "rating": 0.5,
+    }
+    return FeatureDashboard(**{**values, **changes})
+
+
 def coder_comparison(**changes):
     values = {
         "names": ("a", "b", "c", "transcoder"),
@@ -208,6 +254,7 @@ RECORDS = {
     "PatchGrid": patch_grid,
     "PathEffects": path_effects,
     "FeatureActivations": feature_activations,
+    "FeatureDashboard": feature_dashboard,
     "CoderComparison": coder_comparison,
     "Superposition": superposition,
 }
