@@ -16,12 +16,12 @@ import numpy as np
 from mi_widgets.compute.coded_corpus import Coded
 
 #: Pairs in the table, summed over levels, and pairs counted, at most.
-MOST_PAIRS, MOST_WORK = 1 << 23, 1 << 28
+MOST_PAIRS, MOST_WORK = 1 << 22, 1 << 28
 #: Positions where more features are active are left out.
 CROWD = 4096
 LEVELS = 32
 #: Pairs that are made at once.
-AT_ONCE = 1 << 22
+AT_ONCE = 1 << 20
 #: Bits of a key that say the pair; those above say the level.
 PAIR_BITS = 56
 
@@ -65,14 +65,17 @@ class Together:
         positions = np.bincount(level[counts], minlength=LEVELS)
         crowded = int((coded.counted & ~counts).sum())
         made = cls(d_sae, least, np.empty(0, np.int64), np.empty(0, np.int64), positions, work, crowded)
-        least = made._allowed()
         found, waiting = made, []
-        for keys in _keys(coded, counts & (active > 0) & (level >= least), active, level, d_sae):
-            waiting.append(keys)
-            if sum(map(len, waiting)) >= AT_ONCE:
-                found, waiting = found._added(*_run_lengths(np.concatenate(waiting))), []
+        # The highest level first: where the table is full, all that is lower is not even made.
+        for depth in range(int(level.max(initial=0)), made._allowed() - 1, -1):
+            for keys in _keys(coded, counts & (active > 0) & (level == depth), active, d_sae):
+                waiting.append(keys + (depth << PAIR_BITS))
+                if sum(map(len, waiting)) >= AT_ONCE:
+                    found, waiting = found._added(*_run_lengths(np.concatenate(waiting))), []
+                if len(found.key) > MOST_PAIRS:
+                    return replace(found, least=depth + 1)._bounded()
         found = found._added(*_run_lengths(np.concatenate(waiting))) if waiting else found
-        return replace(found, least=least)._bounded()
+        return found._bounded()
 
     def plus(self, other: Together) -> Together:
         """Of these positions and those."""
@@ -119,7 +122,8 @@ class Together:
 
     def _cut(self) -> Together:
         key, count = self._from(self.least)
-        return replace(self, key=key, count=count)
+        # Not a part of an array, which would keep the whole alive.
+        return self if len(key) == len(self.key) else replace(self, key=key.copy(), count=count.copy())
 
     def _added(self, key: np.ndarray, count: np.ndarray) -> Together:
         """With more counts, keys ascending."""
@@ -143,8 +147,8 @@ def _levels(mark: np.ndarray) -> np.ndarray:
     return np.minimum((32 - np.frexp(rest)[1]) // 2, LEVELS - 1).astype(np.int64)
 
 
-def _keys(coded: Coded, chosen: np.ndarray, active: np.ndarray, level: np.ndarray, d_sae: int) -> Iterator[np.ndarray]:
-    """int64: keys of all pairs at the chosen tokens, `AT_ONCE` at a time, of tokens with equally many active ones."""
+def _keys(coded: Coded, chosen: np.ndarray, active: np.ndarray, d_sae: int) -> Iterator[np.ndarray]:
+    """int64: keys, of level 0, of all pairs at the chosen tokens, `AT_ONCE` at a time."""
     starts = np.cumsum(active) - active
     for size in np.unique(active[chosen]).tolist():
         tokens = np.flatnonzero(chosen & (active == size))
@@ -153,8 +157,7 @@ def _keys(coded: Coded, chosen: np.ndarray, active: np.ndarray, level: np.ndarra
         for start in range(0, len(tokens), several):
             some = tokens[start : start + several]
             features = coded.feature[starts[some][:, None] + np.arange(size)].astype(np.int64)
-            pairs = features[:, left] * d_sae + features[:, right]
-            yield ((level[some] << PAIR_BITS)[:, None] + pairs).reshape(-1)
+            yield (features[:, left] * d_sae + features[:, right]).reshape(-1)
 
 
 def _run_lengths(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -55,6 +55,13 @@ class Reading:
             DataError: a length that reads nothing, or more than the model does; or a coder of another model.
         """
         context = describe(model).n_ctx
+        if lacking := [
+            name for name in ("encode", "fits", "hook_in", "skips_first", "W_dec") if not hasattr(coder, name)
+        ]:
+            raise DataError(
+                f"a {type(coder).__name__} is no sparse coder of one layer: it has no {lacking[0]}.",
+                "Give one that sae.load made; of a set choose a layer.",
+            )
         coder.fits(model)
         if length is None:
             length = min(context or LONGEST, LONGEST)

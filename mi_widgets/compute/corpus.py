@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,14 +63,15 @@ class Corpus:
     """
 
     def __init__(self, texts: Any, column: str | None = None) -> None:
-        self._texts, self._column = texts, None
+        self._texts: Any = texts
+        self._column: str | None = None
         if isinstance(texts, Path) or (isinstance(texts, str) and texts.lower().endswith((".parquet", ".pq"))):
             self._texts, self.name = Path(texts), Path(texts).name
             self._column = _column(_parquet(self._texts).schema_arrow.names, column, self.name)
-        elif hasattr(texts, "column_names") and hasattr(texts, "features"):  # of `datasets`
+        elif hasattr(texts, "column_names"):  # of `datasets`
             info = getattr(texts, "info", None)
             self.name = str(getattr(info, "dataset_name", None) or "") or f"a {type(texts).__name__}"
-            names = texts.column_names or list(next(iter(texts), {}))  # a stream may not know them
+            names = self._texts.column_names or list(next(iter(texts), {}))  # a stream may not know them
             if isinstance(names, Mapping):
                 raise DataError(
                     f"{self.name} has the splits {', '.join(names)}.", f"Give one: texts[{next(iter(names))!r}]."
@@ -128,7 +130,7 @@ def _content(text: Any) -> bytes:
     """The bytes that tell one text from another."""
     if isinstance(text, str):
         return b"text " + text.encode("utf-8", "surrogatepass")
-    if text is None or (isinstance(text, float) and text != text):  # pandas' missing text
+    if _is_empty_cell(text):
         return b"none"
     plain = text.tolist() if hasattr(text, "tolist") else text
     return b"prompt " + json.dumps(plain, sort_keys=True, default=str).encode()
@@ -136,7 +138,11 @@ def _content(text: Any) -> bytes:
 
 def is_missing(text: Any) -> bool:
     """Whether there is nothing to read: an empty text, or a table's empty cell."""
-    return text is None or (isinstance(text, float) and text != text) or (hasattr(text, "__len__") and len(text) == 0)
+    return _is_empty_cell(text) or (hasattr(text, "__len__") and len(text) == 0)
+
+
+def _is_empty_cell(text: Any) -> bool:
+    return text is None or (isinstance(text, float) and math.isnan(text))
 
 
 def _column(names: list[str], column: str | None, where: str) -> str:

@@ -71,8 +71,8 @@ class Examples:
     def none(cls, keeping: Keeping) -> Examples:
         """No examples."""
         window = 2 * keeping.context + 1
-        empty = [np.empty(0, dtype) for dtype in (np.int32, np.int32, np.int32, np.float32, np.uint64)]
-        return cls(*empty, np.empty((0, window), np.int32), np.empty((0, window), np.float32))
+        ints, floats, marks = np.empty(0, np.int32), np.empty(0, np.float32), np.empty(0, np.uint64)
+        return cls(ints, ints, ints, floats, marks, np.empty((0, window), np.int32), np.empty((0, window), np.float32))
 
     def __len__(self) -> int:
         return len(self.feature)
@@ -147,7 +147,11 @@ class Kept:
         feature, text, position, value, mark = map(joined, ("feature", "text", "position", "value", "mark"))
         chosen = _chosen(feature, text, position, value, mark, exponent, self.keeping)
         examples = Examples(
-            *(one[chosen] for one in (feature, text, position, value, mark)),
+            feature[chosen],
+            text[chosen],
+            position[chosen],
+            value[chosen],
+            mark[chosen],
             _rows(every, "token_ids", chosen),
             _rows(every, "activations", chosen),
         )

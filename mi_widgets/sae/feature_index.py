@@ -68,8 +68,8 @@ class Index:
         except (KeyError, TypeError, ValueError) as reason:
             raise damaged(self.folder, f"its manifest lacks {reason}") from None
         self.manifest = manifest
-        #: A temporary folder that goes with this object, or None.
-        self.kept: Any = None
+        #: Who keeps the folder as long as this object lives.
+        self.place: Any = None
 
     def __repr__(self) -> str:
         return f"<index of {self.about.coder}: {self.d_sae:,} features over {self.n_tokens:,} tokens, in {self.folder}>"
@@ -102,7 +102,7 @@ class Index:
 
     @cached_property
     def _counted(self) -> pd.DataFrame:
-        table = self._ask(f"select {COLUMNS} from features order by feature").df()
+        table = self._rows("features", f"select {COLUMNS} from read_parquet(?) order by feature").df()
         table.insert(1, "density", table["n_active"] / self.n_tokens)
         return table
 
@@ -113,13 +113,9 @@ class Index:
             DataError: there is no such feature.
         """
         feature = place("feature", feature, self.d_sae)
-        row = {
-            name: column[0]
-            for name, column in _arrays(self._ask(f"select * from features where feature = {feature}")).items()
-        }
-        examples = self._ask(
-            f"select * from examples where feature = {feature} order by activation desc, text, position"
-        )
+        mine = f"select * from read_parquet(?) where feature = {feature}"
+        row = {name: column[0] for name, column in _arrays(self._rows("features", mine)).items()}
+        examples = self._rows("examples", f"{mine} order by activation desc, text, position")
         said = read_labels(self.folder).get(feature, {})
         return dashboard_of(
             self.about, row, self._windows(_arrays(examples)), self._names, said.get("label") or "", said.get("rating")
@@ -208,7 +204,7 @@ class Index:
         Raises:
             DataError: a query that cannot be understood.
         """
-        connection = self._connection.cursor()
+        connection = self._with_tables.cursor()
         connection.register("labels", self._labelled())
         connection.execute(
             f"create or replace temp view shown as select f.feature, f.n_active / {max(self.n_tokens, 1)} as density, "
@@ -250,11 +246,14 @@ class Index:
 
     @cached_property
     def _connection(self) -> Any:
+        return duckdb.connect()
+
+    @cached_property
+    def _with_tables(self) -> Any:
         connection = duckdb.connect()
         try:
             for name in TABLES:
-                path = self.folder / self.manifest["tables"][name]["file"]
-                table = connection.read_parquet(parquet_pattern(path))
+                table = connection.read_parquet(self._file(name))
                 if name == "together":  # levels are of the counting alone
                     table = table.aggregate("feature, other, sum(positions)::bigint as positions", "feature, other")
                 table.create_view(name)
@@ -262,9 +261,12 @@ class Index:
             raise damaged(self.folder, str(reason)) from None
         return connection
 
-    def _ask(self, query: str) -> Any:
+    def _file(self, name: str) -> str:
+        return parquet_pattern(self.folder / self.manifest["tables"][name]["file"])
+
+    def _rows(self, name: str, query: str) -> Any:
         try:
-            return self._connection.cursor().execute(query)
+            return self._connection.cursor().execute(query, [self._file(name)])
         except duckdb.Error as reason:
             raise damaged(self.folder, str(reason)) from None
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from itertools import pairwise
@@ -24,6 +25,8 @@ from mi_widgets.errors import DataError, ExportError
 
 MANIFEST, LABELS = "manifest.json", "labels.json"
 KIND, SCHEMA = "mi_widgets feature index", 1
+#: Names of tables' files, with the number of their state.
+TABLE = re.compile(r"(features|examples|together|vocabulary)-\d+\.parquet")
 #: Rows of a group, which is read as a whole: few where one feature is looked up, by table.
 GROUPS = {"features": 1024, "examples": 8192}
 #: Rows of all other tables' groups.
@@ -62,11 +65,14 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
         raise damaged(folder, f"{MANIFEST} is none of an index")
     if manifest.get("schema") != SCHEMA:
         raise DataError(f"the index in {folder} was written by another version of mi_widgets.", "Update mi_widgets.")
-    for name, table in manifest["tables"].items():
-        path = folder / table["file"]
+    try:
+        tables = {name: (folder / table["file"], int(table["bytes"])) for name, table in manifest["tables"].items()}
+    except (KeyError, TypeError, AttributeError) as reason:
+        raise damaged(folder, f"{MANIFEST} lacks {reason}") from None
+    for name, (path, wanted) in tables.items():
         size = path.stat().st_size if path.is_file() else None
-        if size != table["bytes"]:
-            said = "is not there" if size is None else f"has {size:,} bytes and not {table['bytes']:,}"
+        if size != wanted:
+            said = "is not there" if size is None else f"has {size:,} bytes and not {wanted:,}"
             raise damaged(folder, f"the table of {name}, {path.name}, {said}")
     return manifest
 
@@ -94,23 +100,16 @@ def write_state(folder: Path, tables: Mapping[str, Mapping[str, Any]], manifest:
     before = _tables_before(folder)
     state = 1 + max((table["state"] for table in before.values()), default=0)
     held = dict(before)
-    written = []
     try:
         for name, columns in tables.items():
             path = folder / f"{name}-{state}.parquet"
-            written.append(path)
             rows = _write(path, name, columns)
             held[name] = {"file": path.name, "state": state, "rows": rows, "bytes": path.stat().st_size}
         whole = {"kind": KIND, "schema": SCHEMA, **manifest, "tables": held}
         with replacing(folder / MANIFEST) as beside:
             beside.write_text(json.dumps(whole, indent=1), encoding="utf-8")
-    except BaseException:
-        for path in written:
-            _remove(path)
-        raise
-    for name, table in before.items():
-        if held[name]["file"] != table["file"]:
-            _remove(folder / table["file"])
+    finally:
+        _tidy(folder)
     return whole
 
 
@@ -120,9 +119,13 @@ def _tables_before(folder: Path) -> dict[str, Any]:
     return {}
 
 
-def _remove(path: Path) -> None:
-    with suppress(OSError):
-        path.unlink()
+def _tidy(folder: Path) -> None:
+    """Take away the tables that the manifest, as it is now, does not name: a Ctrl-C may come at any line."""
+    named = {table["file"] for table in _tables_before(folder).values()}
+    for path in folder.glob("*-*.parquet"):
+        if TABLE.fullmatch(path.name) and path.name not in named:
+            with suppress(OSError):
+                path.unlink()
 
 
 def _write(path: Path, name: str, columns: Mapping[str, Any]) -> int:

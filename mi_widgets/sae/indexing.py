@@ -18,11 +18,13 @@ again with the same arguments and goes on where it was.
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import time
+import weakref
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +73,7 @@ def index(
     top: int = 20,
     per_interval: int = 5,
     context: int = 5,
-    progress: bool = True,
+    progress: bool = False,
 ) -> Index:
     """What all features of a sparse coder mean, over a corpus: one pass, kept on disk.
 
@@ -153,18 +155,17 @@ def index_steps(
                     saved, unsaved = time.monotonic(), False
                     wait = max(SAVE_EVERY, SAVE_SHARE * (saved - began))
             yield Step(reached.read, identity.n_texts)
+        assert found is not None
+        check_counted(found, corpus.name)
+        effects = yield from as_one(effects_steps(model, coder), Step(identity.n_texts, identity.n_texts))
+        tokenizer = model.tokenizer if has_tokenizer(model) else None
+        strings = token_strings(tokenizer, list(range(int(model.cfg.d_vocab))))
+        place.finish(made, found.settled(), weight_columns(effects), effects.notes, strings)
     except BaseException:
         if unsaved and found is not None:
             with suppress(ExportError):
                 place.save(made, found, at)
         raise
-    assert found is not None
-    check_counted(found, corpus.name)
-    found = found.settled()
-    effects = yield from as_one(effects_steps(model, coder), Step(identity.n_texts, identity.n_texts))
-    tokenizer = model.tokenizer if has_tokenizer(model) else None
-    d_vocab = int(model.cfg.d_vocab)
-    place.finish(made, found, weight_columns(effects), effects.notes, token_strings(tokenizer, list(range(d_vocab))))
     return place.opened()
 
 
@@ -300,8 +301,9 @@ class _Making:
             DataError: the folder holds another index.
         """
         if folder is None and beside is None:
-            kept = tempfile.TemporaryDirectory(prefix="mi_widgets-index-")
-            return _Place(Path(kept.name), None, kept)
+            place = _Place(Path(tempfile.mkdtemp(prefix="mi_widgets-index-")), None)
+            weakref.finalize(place, shutil.rmtree, place.folder, ignore_errors=True)
+            return place
         if folder is not None:
             manifest = read_manifest(Path(folder))
             if manifest is not None and (differing := self.differing(_Making.from_manifest(manifest))):
@@ -322,7 +324,6 @@ class _Place:
 
     folder: Path
     manifest: dict[str, Any] | None
-    kept: Any = field(default=None)
 
     @property
     def complete(self) -> bool:
@@ -330,7 +331,7 @@ class _Place:
 
     def opened(self) -> Index:
         made = Index(self.folder)
-        made.kept = self.kept
+        made.place = self  # a temporary folder goes with it
         return made
 
     def state(self) -> tuple[FeatureStatistics | None, Place]:

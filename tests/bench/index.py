@@ -39,9 +39,9 @@ def cost(name: str, tokens: int) -> float:
     model = load_model(SHARED / "models" / "stories3M-llama")
     coder = sae.load(SHARED / "saes" / name)
     texts = json.loads((SHARED / "data" / "tinystories_1000.json").read_text())
-    while tokens > 365 * len(texts):
+    while tokens > 229 * len(texts):
         texts = texts + texts
-    texts = texts[: tokens // 365]
+    texts = texts[: tokens // 229]
     inputs: list[tuple[np.ndarray, str]] = []
     read = coded_corpus._read
 
@@ -52,7 +52,7 @@ def cost(name: str, tokens: int) -> float:
     coded_corpus._read = noted
     with tempfile.TemporaryDirectory() as folder:
         start = time.process_time()
-        index = sae.index(model, coder, texts, folder, progress=False)
+        index = sae.index(model, coder, texts, folder)
         ours = time.process_time() - start
         start = time.perf_counter()
         sae.Index(folder).dashboard(5)
@@ -117,7 +117,7 @@ def child(tokens: int) -> None:
     forget_peak()
     before, start = peak_bytes(), time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        index = sae.index(model, coder, texts, folder, progress=False)
+        index = sae.index(model, coder, texts, folder)
         size = sum(path.stat().st_size for path in Path(folder).iterdir())
         took = time.perf_counter()
         index.dashboard(7)

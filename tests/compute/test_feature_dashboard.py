@@ -155,6 +155,25 @@ def test_statistics_equal_what_saelens_measured_of_the_shipped_coders(shared, st
             assert (first["text"], first["position"]) == (known["argmax_story"][feature], known["argmax_pos"][feature])
 
 
+@pytest.mark.parametrize("name", ["temporal", "temporal-untied-relu", "matching_pursuit", "gated", "abstopk"])
+def test_coders_that_read_the_sequence_or_are_negative_are_counted_too(shared, tiny_folder, name):
+    from mi_widgets.models import load_model
+
+    config = dict(
+        hidden_size=24, num_hidden_layers=2, num_attention_heads=4, intermediate_size=48, vocab_size=128,
+        max_position_embeddings=64, num_key_value_heads=2, head_dim=6, bos_token_id=0, eos_token_id=1,
+    )  # fmt: skip
+    model = load_model(tiny_folder("llama", ("LlamaConfig", config)))
+    mine, texts = sae.load(shared / "saes" / "formats" / name), corpus(10)
+    acts, _ = brute_force(model, mine, texts)
+    found = compute.feature_dashboard(model, mine, texts, range(mine.d_sae))
+    assert [one.n_active for one in found] == (acts != 0).sum(0).tolist()
+    lowest = np.where(acts == 0, np.inf, acts).min(0)
+    for one in found:
+        if one.n_active:
+            assert one.min_activation == pytest.approx(lowest[one.feature], rel=1e-3, abs=1e-5)
+
+
 def test_position_0_counts_where_the_coder_was_trained_with_it_and_the_notes_say_which(model):
     texts = corpus(5)
     with_first = compute.feature_dashboard(model, coder(skips_first=False), texts, [0])[0]

@@ -3,6 +3,8 @@
 import json
 import resource
 import shutil
+import subprocess
+import sys
 import time
 from itertools import pairwise
 
@@ -15,7 +17,7 @@ from mi_widgets import compute, sae
 from mi_widgets.compute import coded_corpus
 from mi_widgets.errors import DataError, ExportError
 from mi_widgets.sae import indexing
-from mi_widgets.sae.index_files import read_table
+from mi_widgets.sae.index_files import read_table, write_state
 
 #: Of float64, so that they hang on the order in their last bits.
 SUMS = {"sum", "sum_of_squares"}
@@ -44,7 +46,7 @@ def whole(tiny, tmp_path_factory):
     """Made in one go; not to be written to."""
     with pytest.MonkeyPatch.context() as patch:
         small(patch)
-        return sae.index(tiny, coder(), corpus(), tmp_path_factory.mktemp("whole"), progress=False)
+        return sae.index(tiny, coder(), corpus(), tmp_path_factory.mktemp("whole"))
 
 
 def same(one, other, sums=0.0):
@@ -116,17 +118,17 @@ def test_it_stands_beside_the_coder_and_is_reused_for_the_same_texts_alone(tiny,
     sae_folder = tmp_path / "coder"
     mine = coder()
     mine.folder = sae_folder
-    first = sae.index(tiny, mine, corpus(8), progress=False)
+    first = sae.index(tiny, mine, corpus(8))
     assert first.folder == sae_folder / "index-1"
-    other = sae.index(tiny, mine, corpus(9), progress=False)
+    other = sae.index(tiny, mine, corpus(9))
     assert other.folder == sae_folder / "index-2"
     monkeypatch.setattr(indexing, "statistics_of", None)  # no pass is made
-    assert sae.index(tiny, mine, corpus(8), progress=False).folder == first.folder
-    assert sae.index(tiny, mine, corpus(9), progress=False).folder == other.folder
+    assert sae.index(tiny, mine, corpus(8)).folder == first.folder
+    assert sae.index(tiny, mine, corpus(9)).folder == other.folder
 
 
 def test_a_coder_without_a_folder_has_one_as_long_as_the_index_lives(tiny):
-    index = sae.index(tiny, coder(), corpus(3), progress=False)
+    index = sae.index(tiny, coder(), corpus(3))
     folder = index.folder
     assert (folder / "manifest.json").is_file()
     del index
@@ -138,33 +140,33 @@ def test_texts_are_the_same_in_a_list_a_parquet_file_and_a_dataset(stories, tmp_
 
     texts = ["One day, a girl", "Once upon a time", "", "The dog ran. " * 20]
     mine = coder(d_in=64)
-    index = sae.index(stories, mine, texts, tmp_path / "index", progress=False)
+    index = sae.index(stories, mine, texts, tmp_path / "index")
     assert index.n_texts == 4
     table = pd.DataFrame({"number": range(4), "text": texts})
     table.to_parquet(tmp_path / "texts.parquet")
     for others in (str(tmp_path / "texts.parquet"), tmp_path / "texts.parquet", datasets.Dataset.from_pandas(table),
                    datasets.Dataset.from_pandas(table).to_iterable_dataset(), table["text"]):  # fmt: skip
-        again = sae.index(stories, mine, others, tmp_path / "index", progress=False)
+        again = sae.index(stories, mine, others, tmp_path / "index")
         assert again.manifest == index.manifest
     with pytest.raises(DataError, match=r"texts\.parquet has no column 'story'"):
-        sae.index(stories, mine, tmp_path / "texts.parquet", tmp_path / "index", column="story", progress=False)
+        sae.index(stories, mine, tmp_path / "texts.parquet", tmp_path / "index", column="story")
 
 
 def test_a_folder_with_another_index_is_left_as_it_is(tiny, whole):
     with pytest.raises(DataError, match=r"other texts \(40 texts, 5 texts\)|other texts \(5 texts, 40 texts\)"):
-        sae.index(tiny, coder(), corpus(5), whole.folder, progress=False)
+        sae.index(tiny, coder(), corpus(5), whole.folder)
     with pytest.raises(DataError, match="other coders"):
-        sae.index(tiny, coder(seed=1), corpus(), whole.folder, progress=False)
+        sae.index(tiny, coder(seed=1), corpus(), whole.folder)
     with pytest.raises(DataError, match=r"other length \(10, 64\)"):
-        sae.index(tiny, coder(), corpus(), whole.folder, length=10, progress=False)
-    assert sae.index(tiny, coder(), corpus(), whole.folder, progress=False).manifest == whole.manifest
+        sae.index(tiny, coder(), corpus(), whole.folder, length=10)
+    assert sae.index(tiny, coder(), corpus(), whole.folder).manifest == whole.manifest
 
 
 def test_other_weights_are_another_model(tiny_model, whole):
     model = tiny_model("llama")
     model.W_E.data.mul_(1.5)
     with pytest.raises(DataError, match="other models"):
-        sae.index(model, coder(), corpus(), whole.folder, progress=False)
+        sae.index(model, coder(), corpus(), whole.folder)
 
 
 @pytest.mark.parametrize(
@@ -178,7 +180,7 @@ def test_other_weights_are_another_model(tiny_model, whole):
 )
 def test_texts_that_cannot_be_indexed_are_refused(tiny, tmp_path, texts, said):
     with pytest.raises(DataError, match=said):
-        sae.index(tiny, coder(), texts, tmp_path / "index", progress=False)
+        sae.index(tiny, coder(), texts, tmp_path / "index")
 
 
 # --- interrupted, refused, damaged -----------------------------------------------------------------------
@@ -189,7 +191,7 @@ def test_gone_on_with_after_an_interruption_it_equals_one_made_in_one_go(tiny, w
     stopped(sae.index_steps(tiny, coder(), corpus(), tmp_path), after)
     with pytest.raises(DataError, match="unfinished"):
         sae.Index(tmp_path)
-    same(sae.index(tiny, coder(), corpus(), tmp_path, progress=False), whole)
+    same(sae.index(tiny, coder(), corpus(), tmp_path), whole)
 
 
 def test_interrupted_at_every_batch_it_goes_on_and_equals_one_made_in_one_go(tiny, whole, tmp_path, monkeypatch):
@@ -203,9 +205,10 @@ def test_interrupted_at_every_batch_it_goes_on_and_equals_one_made_in_one_go(tin
 
     was = coded_corpus._read
     monkeypatch.setattr(coded_corpus, "_read", interrupted)
+    index = None
     for _ in range(30):
         try:
-            index = sae.index(tiny, coder(), corpus(), tmp_path, progress=False)
+            index = sae.index(tiny, coder(), corpus(), tmp_path)
             break
         except KeyboardInterrupt:
             continue
@@ -226,7 +229,7 @@ def test_a_crash_loses_what_came_since_the_last_state_on_disk(tiny, whole, tmp_p
             shutil.copytree(tmp_path / "running", tmp_path / f"crashed-{manifest['place']['read']}")
     assert len(states) > 2
     for read in states:
-        same(sae.index(tiny, coder(), corpus(), tmp_path / f"crashed-{read}", progress=False), whole)
+        same(sae.index(tiny, coder(), corpus(), tmp_path / f"crashed-{read}"), whole)
     steps.close()
 
 
@@ -249,14 +252,42 @@ def test_a_full_disk_loses_nothing(tiny, whole, tmp_path, monkeypatch):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
-    same(sae.index(tiny, coder(), corpus(), tmp_path, progress=False), whole)
+    same(sae.index(tiny, coder(), corpus(), tmp_path), whole)
+
+
+@pytest.mark.parametrize("line", range(0, 100, 5))
+def test_ctrl_c_at_any_line_of_the_writing_leaves_an_index_that_can_be_gone_on_with(tiny, whole, tmp_path, line):
+    """In its own folder beside the finished one, whose tables are written once more."""
+    shutil.copytree(whole.folder, tmp_path / "index")
+    reached = []
+
+    def traced(frame, event, argument):
+        if not frame.f_code.co_filename.endswith("index_files.py"):
+            return None
+        if event == "line":
+            reached.append(frame.f_lineno)
+            if len(reached) == line + 1:
+                raise KeyboardInterrupt
+        return traced
+
+    features = read_table(whole.folder, whole.manifest, "features")
+    rest = {name: value for name, value in whole.manifest.items() if name not in {"tables", "kind", "schema"}}
+    sys.settrace(traced)
+    try:
+        write_state(tmp_path / "index", {"features": features}, rest)
+    except KeyboardInterrupt:
+        pass
+    finally:
+        sys.settrace(None)
+    same(sae.Index(tmp_path / "index"), whole)
+    sae.Index(tmp_path / "index").dashboard(1)
 
 
 def test_a_folder_that_cannot_be_written_to_is_heard_of_before_the_pass(tiny, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setattr(indexing, "statistics_of", None)
     with pytest.raises(ExportError, match="cannot make the folder"):
-        sae.index(tiny, coder(), corpus(), tmp_path / "file" / "index", progress=False)
+        sae.index(tiny, coder(), corpus(), tmp_path / "file" / "index")
 
 
 @pytest.mark.parametrize("name", ["features", "examples", "together", "vocabulary"])
@@ -272,8 +303,13 @@ def test_a_damaged_table_is_named(whole, tmp_path, name, how):
         path.write_bytes(content[: len(content) // 2] if how == "cut" else b"PAR1" + bytes(len(content) - 8) + b"PAR1")
     with pytest.raises(DataError, match=r"damaged.*Delete that folder"):
         sae.merge([folder], tmp_path / "merged")
+
+    def look():
+        index = sae.Index(folder)
+        return index.sql("select * from together") if name == "together" else index.dashboard(0)
+
     with pytest.raises(DataError, match=r"damaged.*Delete that folder"):
-        sae.Index(folder).dashboard(0)
+        look()
 
 
 def test_a_damaged_manifest_is_named(whole, tmp_path):
@@ -294,22 +330,48 @@ def test_shards_made_apart_merge_into_the_index_of_one_pass(tiny, whole, tmp_pat
     folders = []
     for number, (start, stop) in enumerate(pairwise(bounds)):
         folders.append(tmp_path / f"shard-{number}")
-        sae.index(tiny, coder(), texts[start:stop], folders[-1], progress=False)
+        sae.index(tiny, coder(), texts[start:stop], folders[-1])
     merged = sae.merge(folders, tmp_path / "merged")
     same(merged, whole, sums=1e-14)
-    assert sae.index(tiny, coder(), texts, merged.folder, progress=False).manifest == merged.manifest
+    assert sae.index(tiny, coder(), texts, merged.folder).manifest == merged.manifest
     assert sae.merge(folders, tmp_path / "merged").manifest == merged.manifest
 
 
+SHARD = """
+import sys, torch
+torch.set_num_threads(1)
+from mi_widgets import sae
+from mi_widgets.models import load_model
+model, coder, texts, folder = sys.argv[1:]
+sae.index(load_model(model), sae.load(coder), texts, folder, column="ids")
+"""
+
+
+def test_two_processes_make_a_shard_each(tiny_folder, tmp_path, monkeypatch):
+    from mi_widgets.models import load_model
+
+    monkeypatch.undo()  # batches as the other processes make them
+    model, texts = tiny_folder("llama"), corpus()
+    sae.save(coder(), tmp_path / "coder")
+    making = []
+    for number, part in enumerate((texts[:23], texts[23:])):
+        pd.DataFrame({"ids": part}).to_parquet(tmp_path / f"{number}.parquet")
+        given = [model, tmp_path / "coder", tmp_path / f"{number}.parquet", tmp_path / f"shard-{number}"]
+        making.append(subprocess.Popen([sys.executable, "-c", SHARD, *map(str, given)]))
+    once = sae.index(load_model(model), sae.load(tmp_path / "coder"), texts, tmp_path / "once")
+    assert [process.wait(120) for process in making] == [0, 0]
+    same(sae.merge([tmp_path / "shard-0", tmp_path / "shard-1"], tmp_path / "merged"), once, sums=1e-14)
+
+
 def test_merging_needs_one_coder_one_model_and_each_text_once(tiny, whole, tmp_path):
-    other = sae.index(tiny, coder(seed=1), corpus(3), tmp_path / "other", progress=False)
-    shorter = sae.index(tiny, coder(), corpus(3), tmp_path / "shorter", length=9, progress=False)
+    other = sae.index(tiny, coder(seed=1), corpus(3), tmp_path / "other")
+    shorter = sae.index(tiny, coder(), corpus(3), tmp_path / "shorter", length=9)
     for parts, said in (([], "no indices"), ([whole, other], "other coders"), ([whole, shorter], r"other length \(64, 9\)"),
                         ([whole, whole.folder], "merged twice")):  # fmt: skip
         with pytest.raises(DataError, match=said):
             sae.merge(parts, tmp_path / "merged")
     with pytest.raises(DataError, match="holds an index of other texts"):
-        sae.merge([sae.index(tiny, coder(), corpus(4), tmp_path / "four", progress=False)], whole.folder)
+        sae.merge([sae.index(tiny, coder(), corpus(4), tmp_path / "four")], whole.folder)
 
 
 # --- questions -------------------------------------------------------------------------------------------
