@@ -142,7 +142,7 @@ class Together:
 
 
 def _levels(mark: np.ndarray) -> np.ndarray:
-    """int64: how many times three zeros the mark begins with, from its middle on: examples are chosen by its beginning."""
+    """int64: how many times three zeros the mark begins with, from its middle on; its beginning chooses examples."""
     rest = np.maximum((mark & np.uint64((1 << 32) - 1)).astype(np.float64), 1)
     return np.minimum((32 - np.frexp(rest)[1]) // 3, LEVELS - 1).astype(np.int64)
 
