@@ -1,6 +1,6 @@
 """Which features are active together: counts of pairs over as many positions as fit into a bounded table.
 
-Every position has a level, from its mark: three in four have level 0, three in sixteen level 1, and so on. Counts are
+Every position has a level, from its mark: seven in eight have level 0, seven in 64 level 1, and so on. Counts are
 kept level by level, and where the table, or the work of filling it, grows beyond its bounds, the lowest level goes.
 What is left is decided by the corpus alone, so it is the same in any order and however the corpus was divided; and
 exact, of all positions, where nothing had to go. Knows nothing of texts or files.
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -96,13 +97,12 @@ class Together:
     def pairs(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """int64 `[pair]`: feature, other (feature ≤ other) and the positions where both are active, all levels
         together; by feature and other."""
-        key = self.key & ((1 << PAIR_BITS) - 1)
-        order = np.argsort(key, kind="stable")
-        key, count = key[order], self.count[order]
-        starts = np.flatnonzero(np.r_[True, key[1:] != key[:-1]]) if len(key) else np.empty(0, np.int64)
-        total = np.add.reduceat(count, starts) if len(key) else count
-        feature, other = np.divmod(key[starts], self.d_sae)
-        return feature, other, total
+        found = Together.none(self.d_sae)
+        ends = np.searchsorted(self.key, np.arange(LEVELS + 1) << PAIR_BITS)
+        for level, (start, stop) in enumerate(pairwise(ends.tolist())):
+            found = found._added(self.key[start:stop] - (level << PAIR_BITS), self.count[start:stop])
+        feature, other = np.divmod(found.key, self.d_sae)
+        return feature, other, found.count
 
     def _allowed(self) -> int:
         """The lowest level that the bound on the work allows."""
@@ -142,9 +142,9 @@ class Together:
 
 
 def _levels(mark: np.ndarray) -> np.ndarray:
-    """int64: how many pairs of zeros the mark begins with, from its middle on: examples are chosen by its beginning."""
+    """int64: how many times three zeros the mark begins with, from its middle on; its beginning chooses examples."""
     rest = np.maximum((mark & np.uint64((1 << 32) - 1)).astype(np.float64), 1)
-    return np.minimum((32 - np.frexp(rest)[1]) // 2, LEVELS - 1).astype(np.int64)
+    return np.minimum((32 - np.frexp(rest)[1]) // 3, LEVELS - 1).astype(np.int64)
 
 
 def _keys(coded: Coded, chosen: np.ndarray, active: np.ndarray, d_sae: int) -> Iterator[np.ndarray]:
@@ -189,13 +189,7 @@ def correlated(together: Together, n_best: int = 10) -> Correlated:
     feature, other, count = together.pairs()
     alone = np.zeros(d_sae)
     alone[feature[feature == other]] = count[feature == other]
-    pair = feature != other
-    feature, other, count = feature[pair], other[pair], count[pair]
     both = np.sqrt(alone * (positions - alone))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        value = (positions * count - alone[feature] * alone[other]) / (both[feature] * both[other])
-    more = value > 0  # not where one is always active
-    feature, other, count, value = feature[more], other[more], count[more], value[more]
     found = Correlated(
         np.full((d_sae, n_best), -1, np.int32),
         np.zeros((d_sae, n_best), np.int64),
@@ -203,16 +197,20 @@ def correlated(together: Together, n_best: int = 10) -> Correlated:
     )
     several = max(1, d_sae // 16)
     for start in range(0, d_sae, several):  # a part at a time, both ways round: the whole would be large
-        mine, theirs = ((one >= start) & (one < start + several) for one in (feature, other))
-        of = np.r_[feature[mine], other[theirs]]
-        with_ = np.r_[other[mine], feature[theirs]]
-        rows = np.r_[np.flatnonzero(mine), np.flatnonzero(theirs)]
-        order = np.lexsort((with_, -value[rows], of))
-        of, with_, rows = of[order], with_[order], rows[order]
+        mine = np.arange(*np.searchsorted(feature, [start, start + several]))
+        theirs = np.flatnonzero((other >= start) & (other < start + several))
+        of, with_ = np.r_[feature[mine], other[theirs]], np.r_[other[mine], feature[theirs]]
+        rows = np.r_[mine, theirs]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            value = (positions * count[rows] - alone[of] * alone[with_]) / (both[of] * both[with_])
+        more = (value > 0) & (of != with_)  # not where one is always active
+        of, with_, rows, value = of[more], with_[more], rows[more], value[more]
+        order = np.lexsort((with_, -value, of))
+        of, with_, rows, value = of[order], with_[order], rows[order], value[order]
         starts = np.flatnonzero(np.r_[True, of[1:] != of[:-1]]) if len(of) else np.empty(0, np.int64)
         rank = np.arange(len(of)) - np.repeat(starts, np.diff(np.r_[starts, len(of)]))
         best = rank < n_best
         at = of[best], rank[best]
         found.feature[at], found.together[at] = with_[best], count[rows[best]]
-        found.correlation[at] = value[rows[best]]
+        found.correlation[at] = value[best]
     return found

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
@@ -31,6 +31,24 @@ TABLE = re.compile(r"(features|examples|together|vocabulary)-\d+\.parquet")
 GROUPS = {"features": 1024, "examples": 8192}
 #: Rows of all other tables' groups.
 GROUP = 1 << 18
+
+
+class Derived:
+    """A column that is made of an array when it is written, a part at a time.
+
+    Args:
+        array: `[row, …]`.
+        function: makes of some rows the column's.
+    """
+
+    def __init__(self, array: np.ndarray, function: Callable[[np.ndarray], np.ndarray]) -> None:
+        self._array, self._function = array, function
+
+    def __len__(self) -> int:
+        return len(self._array)
+
+    def __getitem__(self, rows: slice) -> np.ndarray:
+        return self._function(self._array[rows])
 
 
 def make_folder(folder: Path) -> None:
@@ -88,7 +106,7 @@ def write_state(folder: Path, tables: Mapping[str, Mapping[str, Any]], manifest:
 
     Args:
         folder: of the index; it exists.
-        tables: by name, columns: numpy `[row]` or `[row, …]`, or a list of arrays.
+        tables: by name, columns: numpy `[row]` or `[row, …]`, `Derived`, or a list of arrays.
         manifest: what else the manifest says.
 
     Returns:

@@ -53,10 +53,12 @@ from mi_widgets.compute.step import Step, Steps, as_one, run
 from mi_widgets.errors import DataError, ExportError
 from mi_widgets.models import describe, has_tokenizer, token_strings
 from mi_widgets.sae.feature_index import Index
-from mi_widgets.sae.index_files import damaged, make_folder, read_manifest, read_table, write_state
+from mi_widgets.sae.index_files import Derived, damaged, make_folder, read_manifest, read_table, write_state
 
 #: Seconds between two states on disk at least, and how many times as long as one takes to write.
 SAVE_EVERY, SAVE_SHARE = 20.0, 20.0
+#: Keys of one level.
+PAIRS = 1 << PAIR_BITS
 #: Texts between two steps while the corpus is looked through.
 LOOKED_AT = 1000
 
@@ -394,14 +396,13 @@ class _Place:
         said: Mapping[str, Any],
     ) -> None:
         together = found.together
-        pair = together.key & ((1 << PAIR_BITS) - 1)
         tables = {
             "features": features,
             "examples": example_columns(found.kept.examples, found.counts.exponent, made.keeping),
             "together": {
-                "level": (together.key >> PAIR_BITS).astype(np.int8),
-                "feature": (pair // together.d_sae).astype(np.int32),
-                "other": (pair % together.d_sae).astype(np.int32),
+                "level": Derived(together.key, lambda key: (key >> PAIR_BITS).astype(np.int8)),
+                "feature": Derived(together.key, lambda key: (key % PAIRS // together.d_sae).astype(np.int32)),
+                "other": Derived(together.key, lambda key: (key % PAIRS % together.d_sae).astype(np.int32)),
                 "positions": together.count,
             },
             **more,
