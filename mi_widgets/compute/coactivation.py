@@ -21,8 +21,8 @@ MOST_PAIRS, MOST_WORK = 1 << 22, 1 << 28
 #: Positions where more features are active are left out.
 CROWD = 4096
 LEVELS = 32
-#: Pairs that are made at once.
-AT_ONCE = 1 << 20
+#: Pairs that are made at once, and sorted at once.
+AT_ONCE, SORTED = 1 << 20, 1 << 22
 #: Bits of a key that say the pair; those above say the level.
 PAIR_BITS = 56
 
@@ -71,7 +71,7 @@ class Together:
         for depth in range(int(level.max(initial=0)), made._allowed() - 1, -1):
             for keys in _keys(coded, counts & (active > 0) & (level == depth), active, d_sae):
                 waiting.append(keys + (depth << PAIR_BITS))
-                if sum(map(len, waiting)) >= AT_ONCE:
+                if sum(map(len, waiting)) >= SORTED:
                     found, waiting = found._added(*_run_lengths(np.concatenate(waiting))), []
                 if len(found.key) > MOST_PAIRS:
                     return replace(found, least=depth + 1)._bounded()

@@ -84,6 +84,7 @@ def test_pairs_within_bounds_are_the_same_in_any_order_too(monkeypatch, bound, m
     exact = statistics(whole).together
     monkeypatch.setattr(coactivation, bound, most)
     monkeypatch.setattr(coactivation, "AT_ONCE", 50)
+    monkeypatch.setattr(coactivation, "SORTED", 50)
     once = statistics(whole)
     assert once.together.n_positions < exact.n_positions == 1200
     cuts = [(start, start + 20) for start in range(0, 100, 20)]
