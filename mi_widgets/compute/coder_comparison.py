@@ -16,7 +16,7 @@ import torch
 from mi_widgets.compute.corpus import Corpus
 from mi_widgets.compute.forward import Write, forward
 from mi_widgets.compute.pieces import pieces_of
-from mi_widgets.compute.step import Step, Steps, run
+from mi_widgets.compute.step import Step, Steps, run_at_once, steps_of
 from mi_widgets.compute.undisturbed import without_gradients
 from mi_widgets.data.coder_comparison import CoderComparison
 from mi_widgets.data.integers import integer, number
@@ -26,6 +26,7 @@ from mi_widgets.models import Prompt, describe
 NEXT = ("output.next_logit", "output.normalizer")
 
 
+@run_at_once("coders")
 def compare_coders(
     model: Any,
     coders: Sequence[Any],
@@ -35,13 +36,15 @@ def compare_coders(
     max_tokens: int = 50_000,
     dense_above: float = 0.1,
     prepend_bos: bool | None = None,
-    progress: bool = False,
-) -> CoderComparison:
+    progress: bool = False,  # noqa: ARG001
+) -> Steps[CoderComparison]:
     """L0 against what is left unexplained and what the model loses, for several coders on the same texts.
 
     Each coder is held against what stands at its own output. Loss is the mean over predicted tokens of −log p in nats:
     of the model untouched, with the coder's reconstruction in the place of its output (without the error), and with
     zeros there; where a coder leaves position 0 out, that position stays as it is and predicts nothing that is counted.
+
+    As steps (`compare_coders_steps`): one for each piece and coder.
 
     Args:
         model: a TransformerBridge; it is not changed.
@@ -57,23 +60,6 @@ def compare_coders(
         DataError: no coders, one that does not fit the model, or no text with a token to predict.
         ModelError: activations or losses that are not finite.
     """
-    steps = compare_coders_steps(
-        model, coders, texts, length=length, max_tokens=max_tokens, dense_above=dense_above, prepend_bos=prepend_bos
-    )
-    return run(steps, progress, "coders")
-
-
-def compare_coders_steps(
-    model: Any,
-    coders: Sequence[Any],
-    texts: Iterable[Prompt],
-    *,
-    length: int = 512,
-    max_tokens: int = 50_000,
-    dense_above: float = 0.1,
-    prepend_bos: bool | None = None,
-) -> Steps[CoderComparison]:
-    """`compare_coders` as steps, one for each piece and coder."""
     longest, most = integer("length", length), integer("max_tokens", max_tokens)
     dense = number("dense_above", dense_above)
     if longest < 2 or most < 1 or not 0 < dense <= 1:
@@ -102,18 +88,22 @@ def compare_coders_steps(
             tally.add(model, piece, clean.arrays, zeroed)
     if not any(tally.predicted for tally in tallies):
         raise DataError("the texts hold no token to predict.", "Give texts of several tokens.")
+    found = [tally.found(dense) for tally in tallies]
     return CoderComparison(
         names=_distinct([coder.name for coder in several]),
         architectures=tuple(coder.architecture for coder in several),
         hooks_in=tuple(coder.hook_in for coder in several),
         hooks_out=tuple(coder.hook_out for coder in several),
         d_sae=np.array([coder.d_sae for coder in several]),
-        **{name: np.array([tally.found(dense)[name] for tally in tallies]) for name in tallies[0].found(dense)},
+        **{name: np.array([one[name] for one in found]) for name in found[0]},
         n_texts=counter[0],
         n_tokens=tokens,
         dense_above=dense,
         model=describe(model).label,
     )
+
+
+compare_coders_steps = steps_of(compare_coders)
 
 
 @dataclass

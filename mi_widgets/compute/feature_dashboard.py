@@ -20,13 +20,14 @@ from mi_widgets.compute.feature_tables import (
     weight_columns,
 )
 from mi_widgets.compute.kept_examples import Keeping
-from mi_widgets.compute.step import Step, Steps, as_one, run
+from mi_widgets.compute.step import Step, Steps, as_one, run_at_once, steps_of
 from mi_widgets.data.feature_dashboard import FeatureDashboard
 from mi_widgets.data.integers import integers, place
 from mi_widgets.errors import DataError
 from mi_widgets.models import describe, has_tokenizer, token_strings
 
 
+@run_at_once("features")
 def feature_dashboard(
     model: Any,
     coder: Any,
@@ -39,13 +40,15 @@ def feature_dashboard(
     top: int = 20,
     per_interval: int = 5,
     context: int = 5,
-    progress: bool = False,
-) -> list[FeatureDashboard]:
+    progress: bool = False,  # noqa: ARG001
+) -> Steps[list[FeatureDashboard]]:
     """What some features of a sparse coder mean, over a corpus: one pass, of which nothing is kept on disk.
 
     Every text is run by itself, from its beginning as far as `length`. What the coder was trained without
     (`coder.skips_first`) does not count. Memory does not grow with the corpus. For more than a few looks make an index:
     `mi_widgets.sae.index`.
+
+    As steps (`feature_dashboard_steps`): one for each batch of texts, by texts read.
 
     Args:
         model: a TransformerBridge.
@@ -68,27 +71,6 @@ def feature_dashboard(
             without any token that counts, or whose numbers are all not finite.
         PromptError: a text that cannot be tokenized.
     """
-    steps = feature_dashboard_steps(
-        model, coder, texts, features, column=column, prepend_bos=prepend_bos, length=length, top=top,
-        per_interval=per_interval, context=context,
-    )  # fmt: skip
-    return run(steps, progress, "features")
-
-
-def feature_dashboard_steps(
-    model: Any,
-    coder: Any,
-    texts: Any,
-    features: Iterable[int],
-    *,
-    column: str | None = None,
-    prepend_bos: bool | None = None,
-    length: int | None = None,
-    top: int = 20,
-    per_interval: int = 5,
-    context: int = 5,
-) -> Steps[list[FeatureDashboard]]:
-    """`feature_dashboard` as steps: one for each batch of texts, by texts read."""
     chosen = [place("feature", feature, int(coder.d_sae)) for feature in integers("features", features)]
     reading = Reading.checked(model, coder, length, prepend_bos)
     keeping = Keeping.checked(top, per_interval, context)
@@ -119,6 +101,9 @@ def feature_dashboard_steps(
             )
         )
     return dashboards
+
+
+feature_dashboard_steps = steps_of(feature_dashboard)
 
 
 def check_counted(statistics: FeatureStatistics, corpus: str) -> None:

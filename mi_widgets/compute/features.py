@@ -23,7 +23,7 @@ from mi_widgets.compute.interventions import resolve as made_ready
 from mi_widgets.compute.logit_attribution import attribution_sites, check_position
 from mi_widgets.compute.not_finite import not_finite, refusal
 from mi_widgets.compute.recoding import acting
-from mi_widgets.compute.step import Step, Steps, run
+from mi_widgets.compute.step import Step, Steps, run_at_once, steps_of
 from mi_widgets.data import FeatureActivations, Splice, Tokens
 from mi_widgets.data.coder_interventions import checked_coder
 from mi_widgets.data.held import frozen, is_prompt
@@ -36,6 +36,7 @@ from mi_widgets.models import Prompt, describe, tokenize
 OUTPUT = ("output.normalizer", "output.next_logit")
 
 
+@run_at_once("features")
 def features(
     model: Any,
     coder: Any,
@@ -45,11 +46,13 @@ def features(
     position: int = -1,
     *,
     losses: bool = True,
-    progress: bool = False,
+    progress: bool = False,  # noqa: ARG001
     prepend_bos: bool | None = None,
     interventions: Interventions = (),
-) -> Any:
+) -> Steps[Any]:
     """What the features of a coder are in a prompt. Ctrl-C leaves the model as it was.
+
+    As steps (`features_steps`): one for each prompt, whose `partial` is its result, and others between its passes.
 
     Args:
         model: a TransformerBridge.
@@ -80,26 +83,6 @@ def features(
         DataError: a coder of another width or hook, an intervention on what does not exist, or a foil equal to the
             answer.
     """
-    steps = features_steps(
-        model, coder, prompt, answer, foil, position,
-        losses=losses, prepend_bos=prepend_bos, interventions=interventions,
-    )  # fmt: skip
-    return run(steps, progress, "features")
-
-
-def features_steps(
-    model: Any,
-    coder: Any,
-    prompt: Prompt | Sequence[Prompt],
-    answer: Any = None,
-    foil: Any = None,
-    position: int = -1,
-    *,
-    losses: bool = True,
-    prepend_bos: bool | None = None,
-    interventions: Interventions = (),
-) -> Steps[Any]:
-    """`features` as steps, one for each prompt, whose `partial` is its result, and others between its passes."""
     checked_coder(coder)
     truth("losses", losses)
     several = _several(prompt)
@@ -112,6 +95,9 @@ def features_steps(
         found.append((yield from steps))
         yield Step(done + 1, len(prompts), found[-1])
     return found[0] if several is None else found
+
+
+features_steps = steps_of(features)
 
 
 def _several(prompt: Any) -> list[Any] | None:

@@ -49,7 +49,7 @@ from mi_widgets.compute.feature_tables import (
 )
 from mi_widgets.compute.kept_examples import Keeping
 from mi_widgets.compute.signature import WeightSignature, signature
-from mi_widgets.compute.step import Step, Steps, as_one, run
+from mi_widgets.compute.step import Step, Steps, as_one, run_at_once, steps_of
 from mi_widgets.errors import DataError, ExportError
 from mi_widgets.models import describe, has_tokenizer, token_strings
 from mi_widgets.sae.feature_index import Index
@@ -63,6 +63,7 @@ PAIRS = 1 << PAIR_BITS
 LOOKED_AT = 1000
 
 
+@run_at_once("index")
 def index(
     model: Any,
     coder: Any,
@@ -75,8 +76,8 @@ def index(
     top: int = 20,
     per_interval: int = 5,
     context: int = 5,
-    progress: bool = False,
-) -> Index:
+    progress: bool = False,  # noqa: ARG001
+) -> Steps[Index]:
     """What all features of a sparse coder mean, over a corpus: one pass, kept on disk.
 
     Where an index of the same model, coder, texts and options is in the folder it is opened; one that was interrupted
@@ -87,6 +88,8 @@ def index(
 
     Ctrl-C, a crash or a full disk loses what came since the last state on disk: 20 seconds, or one block of 32,768
     tokens where that takes longer; of Ctrl-C only a part of such a block.
+
+    As steps (`index_steps`): one for each batch of texts, by texts read. Closing them keeps what there is.
 
     Args:
         model: a TransformerBridge.
@@ -111,27 +114,6 @@ def index(
         ExportError: the folder cannot be written to. What stood there stands.
         PromptError: a text that cannot be tokenized; the message has its number.
     """
-    steps = index_steps(
-        model, coder, texts, folder, column=column, prepend_bos=prepend_bos, length=length, top=top,
-        per_interval=per_interval, context=context,
-    )  # fmt: skip
-    return run(steps, progress, "index")
-
-
-def index_steps(
-    model: Any,
-    coder: Any,
-    texts: Any,
-    folder: str | Path | None = None,
-    *,
-    column: str | None = None,
-    prepend_bos: bool | None = None,
-    length: int | None = None,
-    top: int = 20,
-    per_interval: int = 5,
-    context: int = 5,
-) -> Steps[Index]:
-    """`index` as steps: one for each batch of texts, by texts read. Closing them keeps what there is."""
     reading, keeping = Reading.checked(model, coder, length, prepend_bos), Keeping.checked(top, per_interval, context)
     corpus, identity = Corpus(texts, column), Identity()
     for identity in corpus.identity():
@@ -169,6 +151,9 @@ def index_steps(
                 place.save(made, found, at)
         raise
     return place.opened()
+
+
+index_steps = steps_of(index)
 
 
 def merge(indices: Iterable[Index | str | Path], folder: str | Path) -> Index:
