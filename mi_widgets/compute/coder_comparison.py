@@ -1,6 +1,6 @@
 """Several sparse coders on the same texts: one untouched pass of each piece, and one with each coder spliced in.
 
-Coders are taken by what they do (`encode`, `reconstruct`, hooks): this file knows no format of theirs.
+Coders are taken by what they do (`encode`, `decode`, hooks): this file knows no format of theirs.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from typing import Any
 import numpy as np
 import torch
 
+from mi_widgets.compute.coder_reading import encoded
 from mi_widgets.compute.corpus import Corpus
 from mi_widgets.compute.forward import Write, forward
+from mi_widgets.compute.output import SURPRISAL_SITES, surprisals
 from mi_widgets.compute.pieces import pieces_of
+from mi_widgets.compute.recoding import replaced
 from mi_widgets.compute.step import Step, Steps, run_at_once, steps_of
-from mi_widgets.compute.undisturbed import without_gradients
 from mi_widgets.data.coder_comparison import CoderComparison
 from mi_widgets.data.integers import integer, number
 from mi_widgets.errors import DataError, ModelError
 from mi_widgets.models import Prompt, describe
-
-NEXT = ("output.next_logit", "output.normalizer")
 
 
 @run_at_once("coders")
@@ -81,7 +81,7 @@ def compare_coders(
         if len(piece) < 2:
             continue
         hooks = dict.fromkeys(hook for tally in tallies for hook in tally.hooks)
-        clean = forward(model, piece, (*hooks, *NEXT))
+        clean = forward(model, piece, (*hooks, *SURPRISAL_SITES))
         zeroed: dict[tuple[str, bool], np.ndarray] = {}
         for tally in tallies:
             yield Step(min(tokens - len(piece), most), most)
@@ -119,7 +119,7 @@ class Tally:
     losses: dict[str, float] = field(default_factory=lambda: dict.fromkeys(("clean", "spliced", "zeroed"), 0.0))
 
     def __post_init__(self) -> None:
-        self.fired = torch.zeros(self.coder.d_sae, dtype=torch.long)
+        self.fired = np.zeros(self.coder.d_sae, np.int64)
         self.total: Any = 0.0
 
     @property
@@ -127,7 +127,6 @@ class Tally:
         """What it reads and what it writes, in full."""
         return self.coder.hook_in, self.coder.hook_out
 
-    @without_gradients
     def add(
         self,
         model: Any,
@@ -140,34 +139,33 @@ class Tally:
         Args:
             model: a TransformerBridge.
             piece: int64 `[position]`.
-            clean: of the untouched pass, by site: what stands at the hooks, and `NEXT`.
+            clean: of the untouched pass, by site: what stands at the hooks, and `SURPRISAL_SITES`.
             zeroed: −log p of each next token with zeros at a hook, with or without position 0; what is missing is put
                 there.
         """
         coder, first = self.coder, int(self.coder.skips_first)
-        x, y = (torch.from_numpy(clean[hook].copy()) for hook in self.hooks)
-        if not bool(torch.isfinite(x).all() and torch.isfinite(y).all()):
+        x, stood = (clean[hook] for hook in self.hooks)
+        if not (np.isfinite(x).all() and np.isfinite(stood).all()):
             raise ModelError(f"{coder.hook_in} or {coder.hook_out} holds numbers that are not finite.", "")
-        acts = coder.encode(x)
-        made = coder.unflat(coder.decode(acts, x), y).float().cpu()
-        acts, made, y = acts[first:], made[first:].double(), y[first:].double()
+        made = encoded(coder, x)
+        y = stood.reshape(len(stood), -1)[made.acts].astype(np.float64)
         self.positions += len(y)
-        self.fired += (acts != 0).sum(0).cpu()
-        self.active += float((acts != 0).sum())
-        self.missed += float((y - made).square().sum())
-        self.squares += float(y.square().sum())
+        self.fired += np.bincount(made.features, minlength=coder.d_sae)
+        self.active += len(made.features)
+        self.missed += float(np.square(y - made.decoded[made.acts]).sum())
+        self.squares += float(np.square(y).sum())
         self.total = self.total + y.sum(0)
         key = coder.hook_out, coder.skips_first
         if key not in zeroed:
-            zeroed[key] = surprisals(model, piece, coder.hook_out, partial(_put, None, first))
-        spliced = surprisals(model, piece, coder.hook_out, partial(_put, made, first))
-        for name, each in (("clean", _surprisals(clean)), ("spliced", spliced), ("zeroed", zeroed[key])):
+            zeroed[key] = _replaced(model, piece, coder, 0.0)
+        spliced = _replaced(model, piece, coder, torch.from_numpy(made.decoded).reshape(stood.shape))
+        for name, each in (("clean", surprisals(clean)), ("spliced", spliced), ("zeroed", zeroed[key])):
             self.losses[name] += float(each[first:].sum(dtype=np.float64))
         self.predicted += len(piece) - 1 - first
 
     def found(self, dense_above: float) -> dict[str, float]:
         """By the record's names."""
-        spread = self.squares - float((self.total.square()).sum()) / max(1, self.positions)
+        spread = self.squares - float(np.square(self.total).sum()) / max(1, self.positions)
         losses = {f"loss_{name}": total / max(1, self.predicted) for name, total in self.losses.items()}
         return {
             "l0": self.active / max(1, self.positions),
@@ -179,24 +177,13 @@ class Tally:
         }
 
 
-def surprisals(model: Any, piece: np.ndarray, hook: str, act: Any) -> np.ndarray:
-    """float32 `[position]`: −log p of the token behind each position but the last, in nats, with `act` written at
-    `hook`, in full."""
-    found = _surprisals(forward(model, piece, NEXT, writes=[Write(hook, act)]).arrays)
+def _replaced(model: Any, piece: np.ndarray, coder: Any, made: torch.Tensor | float) -> np.ndarray:
+    """`surprisals` with `made` in the place of the coder's output."""
+    writes = [Write(coder.hook_out, partial(replaced, coder, made))]
+    found = surprisals(forward(model, piece, SURPRISAL_SITES, writes=writes).arrays)
     if not np.isfinite(found).all():
-        raise ModelError(f"with {hook} replaced the model gives no probabilities.", "Look for overflow.")
+        raise ModelError(f"with {coder.hook_out} replaced the model gives no probabilities.", "Look for overflow.")
     return found
-
-
-def _surprisals(arrays: dict[str, np.ndarray]) -> np.ndarray:
-    return (arrays["output.normalizer"] - arrays["output.next_logit"])[:-1]
-
-
-def _put(made: torch.Tensor | None, first: int, activation: torch.Tensor, _start: int = 0) -> torch.Tensor:
-    """`made [position, …]`, or zeros, from position `first` on."""
-    changed = activation.clone()
-    changed[:, first:] = 0.0 if made is None else made.to(activation)
-    return changed
 
 
 def _counted(texts: Iterable[Prompt], counter: list[int]) -> Iterable[Prompt]:

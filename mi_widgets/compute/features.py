@@ -22,7 +22,8 @@ from mi_widgets.compute.interventions import Edits, Interventions, check_coder
 from mi_widgets.compute.interventions import resolve as made_ready
 from mi_widgets.compute.logit_attribution import attribution_sites, check_position
 from mi_widgets.compute.not_finite import not_finite, refusal
-from mi_widgets.compute.recoding import acting
+from mi_widgets.compute.output import SURPRISAL_SITES, surprisals
+from mi_widgets.compute.recoding import acting, replaced
 from mi_widgets.compute.step import Step, Steps, run_at_once, steps_of
 from mi_widgets.data import FeatureActivations, Splice, Tokens
 from mi_widgets.data.coder_interventions import checked_coder
@@ -31,9 +32,6 @@ from mi_widgets.data.integers import truth
 from mi_widgets.data.interventions import checked_interventions
 from mi_widgets.errors import DataError, MiWidgetsError
 from mi_widgets.models import Prompt, describe, tokenize
-
-#: Of the model's output what losses need.
-OUTPUT = ("output.normalizer", "output.next_logit")
 
 
 @run_at_once("features")
@@ -143,7 +141,7 @@ def _features_steps(
             raise DataError("the answer and the foil are the same token.", "Choose another foil, or none.")
     edits = made_ready(model, tokens, interventions, prepend_bos=prepend_bos)
     read, stood = read_at(model, edits.interventions, coder)
-    sites = dict.fromkeys((read, stood, *(OUTPUT if losses else ())))
+    sites = dict.fromkeys((read, stood, *(SURPRISAL_SITES if losses else ())))
     why = ""
     if place is not None:
         try:
@@ -217,23 +215,16 @@ def _losses_steps(
     for error in (False, True):
         changes = (*checked_interventions(interventions), Splice(coder, error))
         spliced = made_ready(model, tokens, changes, prepend_bos=prepend_bos)
-        found.append(forward(model, tokens.ids, OUTPUT, (), writes=spliced.writes))
+        found.append(forward(model, tokens.ids, SURPRISAL_SITES, (), writes=spliced.writes))
         yield step
-    zeroing = Write(coder.hook_out, partial(_zeroed, coder))
-    found.append(forward(model, tokens.ids, OUTPUT, (), writes=(*edits.writes, zeroing)))
+    zeroing = Write(coder.hook_out, partial(replaced, coder, 0.0))
+    found.append(forward(model, tokens.ids, SURPRISAL_SITES, (), writes=(*edits.writes, zeroing)))
     losses = np.full((len(found), len(tokens)), np.nan, np.float32)
     for row, left in zip(losses, found, strict=True):
-        normalizer, logit = (left.arrays[site] for site in OUTPUT)
-        if not np.isfinite(normalizer).all():
+        if not np.isfinite(left.arrays["output.normalizer"]).all():
             raise refusal(not_finite(model, tokens.ids, left.known, left.writes))
-        row[1:] = (normalizer - logit)[:-1]
+        row[1:] = surprisals(left.arrays)
     return losses
-
-
-def _zeroed(coder: Any, activation: torch.Tensor, first: int) -> torch.Tensor:
-    """Zero at every position that the coder acts at; as `Write.act`."""
-    row = acting(coder, None, first, activation.shape[1]).to(activation.device)
-    return torch.where(row.reshape(-1, *(1,) * (activation.ndim - 2)), torch.zeros_like(activation), activation)
 
 
 def _direct(

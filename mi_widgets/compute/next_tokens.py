@@ -13,7 +13,7 @@ from mi_widgets.compute.answers import named
 from mi_widgets.compute.forward import Activations, forward
 from mi_widgets.compute.interventions import Interventions, resolve
 from mi_widgets.compute.not_finite import not_finite, refusal
-from mi_widgets.compute.output import KEPT, OUTPUT_SITES
+from mi_widgets.compute.output import KEPT, OUTPUT_SITES, surprisals
 from mi_widgets.data import NextTokens, Tokens
 from mi_widgets.data.integers import is_integer
 from mi_widgets.data.next_tokens import agreement
@@ -80,7 +80,7 @@ def read_next_tokens(model: Any, tokens: Tokens, activations: Activations, top_k
     probabilities = np.exp(found["top_logits"] - normalizer[:, None])
     top_ids = found["top_ids"][:, :top_k].astype(np.int32)
     log_prob = np.full(len(tokens), np.nan, np.float32)
-    log_prob[1:] = (found["next_logit"] - normalizer)[:-1]
+    log_prob[1:] = -surprisals(activations.arrays)
     rank = np.full(len(tokens), -1, np.int32)
     rank[1:] = np.nan_to_num(found["next_rank"][:-1], nan=-1)
     finite = bool(np.isfinite(normalizer).all())

@@ -5,7 +5,7 @@ The logits themselves, `[position, d_vocab]`, would be larger than all else a vi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -31,6 +31,14 @@ OUTPUT_SITES = (
 )
 #: One more site, for who chooses the next token: float32 `[d_vocab]`, every logit of the last position.
 LAST_LOGITS = "output.last_logits"
+#: What `surprisals` wants.
+SURPRISAL_SITES = ("output.normalizer", "output.next_logit")
+
+
+def surprisals(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+    """float32 `[position]`: −log p of the token behind each position but the last, in nats, of `SURPRISAL_SITES`."""
+    normalizer, logit = (arrays[site] for site in SURPRISAL_SITES)
+    return (normalizer - logit)[:-1]
 
 
 def is_output(site: str) -> bool:

@@ -109,6 +109,13 @@ def acting(coder: Any, places: tuple[int, ...] | None, first: int, count: int) -
     return row
 
 
+def replaced(coder: Any, made: torch.Tensor | float, activation: torch.Tensor, first: int = 0) -> torch.Tensor:
+    """`made`, `[position, …]` or one number, at every position that the coder acts at; as `Write.act`."""
+    row = acting(coder, None, first, activation.shape[1]).to(activation.device)
+    put = torch.as_tensor(made, dtype=activation.dtype, device=activation.device)
+    return torch.where(row.reshape(-1, *(1,) * (activation.ndim - 2)), put, activation)
+
+
 def pieces(coder: Any, x: torch.Tensor) -> Iterator[torch.Tensor]:
     """`[…, d_in]` in pieces whose activations of features fit a chunk: `[row, d_in]`, or of a coder that reads
     positions in order `[position, d_in]` of one run each."""
