@@ -8,7 +8,7 @@ import sys
 
 import numpy as np
 import pytest
-from on_screen import PROMPT, manifest_of
+from on_screen import PROMPT, manifest_of, refused_both_ways
 
 import mi_widgets as mw
 from mi_widgets import compute
@@ -111,11 +111,7 @@ def test_the_answer_is_read_where_the_position_is(stories):
     "options", [{"by": "moon"}, {"position": "end"}, {"top": 0}, {"rows": 0}, {"sort": "name"}, {"colour": "red"}]
 )
 def test_wrong_options_raise_in_python_and_are_passed_over_from_the_page(options, view):
-    with pytest.raises(DataError):
-        view.options = options
-    before = dict(view.options)
-    view.set_state({"options": options})
-    assert view.options == before
+    refused_both_ways(view, options)
 
 
 def test_from_data_needs_no_torch(tmp_path, view):
