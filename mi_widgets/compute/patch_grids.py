@@ -5,6 +5,7 @@ the record that is made of its numbers, however they were found. Runs no model.
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -30,7 +31,7 @@ PARTIAL_SECONDS = 0.05
 NO_DIFFERENCE = "clean and corrupt do not differ in the metric: no effect can be measured"
 
 
-class Making:
+class Making(ABC):
     """A result while it is made: what is known of each pair of prompts. A subclass says what it makes of that.
 
     Args:
@@ -51,9 +52,9 @@ class Making:
         self.values = np.full((pairs, places), np.nan, np.float32)
         self.done, self.total = 0, self.values.size
 
+    @abstractmethod
     def made(self) -> Any:
         """The pairs that are finished; of the first as far as it goes."""
-        raise NotImplementedError
 
     def begin(self, runs: PatchRuns) -> None:
         """The next pair, its two runs made."""
